@@ -1,0 +1,80 @@
+"""Whose fault it is, in the type; why a connection ended, in one name.
+
+Every error the core raises is one of four kinds, so that a shell knows what to do without reading
+messages: our own misuse (a bug here), the peer's violation (close that peer), overload (refuse work)
+and environment (report to the operator).
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class CloseReason(enum.StrEnum):
+    """The one named reason a connection ended: the same word in the log and in the metrics."""
+
+    # The peer left.
+    PEER_CLOSED = "peer_closed"
+    PEER_RESET = "peer_reset"
+    # The peer was silent for too long.
+    HANDSHAKE_TIMEOUT = "handshake_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    PING_TIMEOUT = "ping_timeout"
+    # The peer broke the protocol.
+    NOT_RTMP = "not_rtmp"
+    UNSUPPORTED_HANDSHAKE = "unsupported_handshake"
+    BAD_CHUNK = "bad_chunk"
+    BAD_CHUNK_SIZE = "bad_chunk_size"
+    TOO_MANY_CHUNK_STREAMS = "too_many_chunk_streams"
+    MESSAGE_TOO_LARGE = "message_too_large"
+    PARTIAL_MESSAGES_TOO_LARGE = "partial_messages_too_large"
+    BAD_CONTROL = "bad_control"
+    BAD_AMF = "bad_amf"
+    BAD_COMMAND = "bad_command"
+    ILLEGAL_STATE = "illegal_state"
+    TOO_MANY_STREAMS = "too_many_streams"
+    # We, or the operator's rules, ended it.
+    CONNECT_REJECTED = "connect_rejected"
+    PUBLISH_REFUSED = "publish_refused"
+    PUBLISHER_REPLACED = "publisher_replaced"
+    STREAM_NOT_FOUND = "stream_not_found"
+    SLOW_PLAYER = "slow_player"
+    SLOW_PEER = "slow_peer"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    DRAINED = "drained"
+    INTERNAL_ERROR = "internal_error"
+
+
+class ClusterError(Exception):
+    """Base of every error that the cluster's own code raises."""
+
+
+class MisuseError(ClusterError):
+    """Our own code called another piece of it wrongly: a bug here, never a peer's doing."""
+
+
+class PeerViolation(ClusterError):
+    """The peer broke the protocol; its connection ends with ``reason``.
+
+    ``detail`` is for the log: what was seen and what was expected, without the peer's secrets.
+    """
+
+    def __init__(self, reason: CloseReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class AmfError(PeerViolation):
+    """Bytes that are not AMF, or exceed the depth or count an AMF value may have."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(CloseReason.BAD_AMF, detail)
+
+
+class OverloadError(ClusterError):
+    """A limit of ours is reached; the request is refused and may succeed later."""
+
+
+class EnvironmentFault(ClusterError):
+    """The host does not give what is needed (a port, a file); the text says what to do."""
