@@ -1,0 +1,318 @@
+"""What a media message means to the stream log: keyframe, header, end, or just media.
+
+``flags_of`` runs once per media message of every publisher, so the common cases are two table look-ups by
+the first two bytes; everything else is parsed. Nothing here raises on any payload: a peer's nonsense is
+``MALFORMED``. Legacy bodies: FLV 10.1, E.4.2 and E.4.3; enhanced ones: Enhanced RTMP v2.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, NamedTuple
+
+from cluster.core.media import ex_header
+from cluster.core.media.ex_header import ExHeader, parse_ex_header
+from cluster.core.message import Buffer, MessageType
+
+
+class MediaFlags(enum.IntFlag):
+    """What ``flags_of`` tells about one message.
+
+    One of VIDEO, AUDIO and DATA says which media it is; a message of another type has no flag at all.
+    MALFORMED (it ends too early or contradicts itself) and EMPTY (no bytes, which is legal) stand alone
+    beside it. A message with neither and no further flag is media of no special meaning.
+    """
+
+    VIDEO = 1
+    AUDIO = 2
+    DATA = 4
+    #: Coded frames that track 0 can start at: headers, ends and other tracks' keyframes are not.
+    KEYFRAME = 8
+    #: A codec's configuration, of whatever track.
+    SEQUENCE_HEADER = 16
+    END_OF_SEQUENCE = 32
+    #: onMetaData, or a video Metadata packet.
+    METADATA = 64
+    #: A video command frame (client-side seek); forwarded, never kept.
+    COMMAND = 128
+    #: No other frame refers to it.
+    DISPOSABLE = 256
+    #: An audio MultichannelConfig.
+    CONFIG = 512
+    EMPTY = 1024
+    MALFORMED = 2048
+
+
+class HeaderKey(NamedTuple):
+    """What a cached header is the latest of.
+
+    ``tracks`` is sorted: one track, or the set of a message that carries several; empty for data.
+    """
+
+    media: str
+    tracks: tuple[int, ...]
+    kind: str
+
+
+AUDIO_AAC: Final = 10
+AUDIO_ENHANCED: Final = 9
+#: AVC, and the HEVC and AV1 that SRS, lal and others send under unassigned ids with AVC's layout.
+AVC_LIKE_CODECS: Final = frozenset((7, 12, 13))
+
+_ON_META_DATA = b"\x02\x00\x0aonMetaData"
+_SET_DATA_FRAME = b"\x02\x00\x0d@setDataFrame"
+
+_REPLAY_ORDER = {
+    ("data", "metadata"): 0,
+    ("video", "metadata"): 1,
+    ("video", "sequence_header"): 2,
+    ("audio", "sequence_header"): 3,
+    ("audio", "multichannel_config"): 4,
+}
+
+#: Codecs for whose sequence header no body is defined: an empty one says all there is to say.
+_BODILESS_HEADERS = frozenset((b".mp3", b"ac-3", b"ec-3"))
+
+# Plain ints: IntFlag arithmetic costs more than the whole classification.
+_VIDEO = int(MediaFlags.VIDEO)
+_AUDIO = int(MediaFlags.AUDIO)
+_DATA = int(MediaFlags.DATA)
+_KEYFRAME = int(MediaFlags.KEYFRAME)
+_SEQUENCE_HEADER = int(MediaFlags.SEQUENCE_HEADER)
+_END_OF_SEQUENCE = int(MediaFlags.END_OF_SEQUENCE)
+_METADATA = int(MediaFlags.METADATA)
+_COMMAND = int(MediaFlags.COMMAND)
+_DISPOSABLE = int(MediaFlags.DISPOSABLE)
+_CONFIG = int(MediaFlags.CONFIG)
+_EMPTY = int(MediaFlags.EMPTY)
+_MALFORMED = int(MediaFlags.MALFORMED)
+_CACHED = _SEQUENCE_HEADER | _METADATA | _CONFIG
+
+#: In a table: the first two bytes do not decide.
+_UNDECIDED = 0
+
+_VIDEO_TYPE = int(MessageType.VIDEO)
+_AUDIO_TYPE = int(MessageType.AUDIO)
+_DATA_TYPES = frozenset((int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3)))
+
+#: With this many bytes, the tables need no look at the length: first byte, FourCC and a video CTS.
+_VIDEO_TABLE_BYTES = 8
+_AUDIO_TABLE_BYTES = 5
+#: The same for the OneTrack messages that OBS sends for each track but the first: in front of the body
+#: stand the layout (high nibble 0) with the packet type, the FourCC and the track id.
+_VIDEO_ONE_TRACK_BYTES = 10
+_AUDIO_ONE_TRACK_BYTES = 7
+
+
+def _frame_flags(frame_type: int) -> int:
+    """Coded frames of track 0. Type 4 is a keyframe a server generated."""
+    return _VIDEO | {1: _KEYFRAME, 4: _KEYFRAME, 3: _DISPOSABLE}.get(frame_type, 0)
+
+
+def _ex_video_flags(packet_type: int, frame_type: int) -> int:
+    if packet_type in (ex_header.CODED_FRAMES, ex_header.CODED_FRAMES_X):
+        return _frame_flags(frame_type)
+    return _VIDEO | {
+        ex_header.SEQUENCE_START: _SEQUENCE_HEADER,
+        ex_header.MPEG2TS_SEQUENCE_START: _SEQUENCE_HEADER,
+        ex_header.SEQUENCE_END: _END_OF_SEQUENCE,
+        ex_header.VIDEO_METADATA: _METADATA,
+    }.get(packet_type, 0)
+
+
+def _ex_audio_flags(packet_type: int) -> int:
+    return _AUDIO | {
+        ex_header.SEQUENCE_START: _SEQUENCE_HEADER,
+        ex_header.SEQUENCE_END: _END_OF_SEQUENCE,
+        ex_header.MULTICHANNEL_CONFIG: _CONFIG,
+    }.get(packet_type, 0)
+
+
+def _video_row(first: int) -> tuple[int, ...]:
+    """The flags by second byte of a video message long enough for the table."""
+    frame_type = first >> 4 & 7
+    if first & 0x80:  # before the low nibble is looked at: 0x97 is ModEx, not AVC
+        packet_type = first & 15
+        if packet_type in (ex_header.VIDEO_MULTITRACK, ex_header.MOD_EX):
+            return (_UNDECIDED,) * 256
+        if frame_type == ex_header.FRAME_TYPE_COMMAND and packet_type != ex_header.VIDEO_METADATA:
+            return (_VIDEO | _COMMAND,) * 256
+        return (_ex_video_flags(packet_type, frame_type),) * 256
+    if frame_type == ex_header.FRAME_TYPE_COMMAND:
+        return (_VIDEO | _COMMAND,) * 256
+    if first & 15 not in AVC_LIKE_CODECS:
+        return (_frame_flags(frame_type),) * 256
+    named = (_VIDEO | _SEQUENCE_HEADER, _frame_flags(frame_type), _VIDEO | _END_OF_SEQUENCE)
+    return named + (_VIDEO,) * 253
+
+
+def _audio_row(first: int) -> tuple[int, ...]:
+    """The flags by second byte of an audio message long enough for the table."""
+    sound_format = first >> 4
+    if sound_format == AUDIO_AAC:
+        return (_AUDIO | _SEQUENCE_HEADER, *(_AUDIO,) * 255)
+    if sound_format != AUDIO_ENHANCED:
+        return (_AUDIO,) * 256
+    packet_type = first & 15
+    if packet_type in (ex_header.MULTICHANNEL_CONFIG, ex_header.AUDIO_MULTITRACK, ex_header.MOD_EX):
+        return (_UNDECIDED,) * 256
+    return (_ex_audio_flags(packet_type),) * 256
+
+
+_VIDEO_TABLE = tuple(_video_row(first) for first in range(256))
+_AUDIO_TABLE = tuple(_audio_row(first) for first in range(256))
+
+
+def flags_of(type_id: int, payload: Buffer) -> int:
+    """The ``MediaFlags`` of one message, as a plain int. Never raises."""
+    if type_id == _VIDEO_TYPE:
+        if len(payload) >= _VIDEO_TABLE_BYTES:
+            flags = _VIDEO_TABLE[payload[0]][payload[1]]
+            if flags:
+                return flags
+        return _parsed_video_flags(payload)
+    if type_id == _AUDIO_TYPE:
+        if len(payload) >= _AUDIO_TABLE_BYTES:
+            flags = _AUDIO_TABLE[payload[0]][payload[1]]
+            if flags:
+                return flags
+        return _parsed_audio_flags(payload)
+    if type_id in _DATA_TYPES:
+        if not payload:
+            return _DATA | _EMPTY
+        is_metadata = type_id == MessageType.DATA_AMF0 and payload[: len(_ON_META_DATA)] == _ON_META_DATA
+        return _DATA | _METADATA if is_metadata else _DATA
+    return 0
+
+
+def header_key(type_id: int, payload: Buffer) -> HeaderKey | None:
+    """What a joiner needs this message as; None if a joiner does not need it.
+
+    A new message with an equal key replaces the old one: same media, same track or set of tracks, same
+    kind (Enhanced RTMP v2: metadata and headers hold until replaced).
+    """
+    flags = flags_of(type_id, payload)
+    if not flags & _CACHED:
+        return None
+    kind = "metadata"
+    if flags & _SEQUENCE_HEADER:
+        kind = "sequence_header"
+    elif flags & _CONFIG:
+        kind = "multichannel_config"
+    if flags & _DATA:
+        return HeaderKey("data", (), kind)
+    header = enhanced_header(type_id, payload)
+    tracks = (0,) if header is None else tuple(sorted({track.track_id for track in header.tracks}))
+    return HeaderKey("video" if flags & _VIDEO else "audio", tracks, kind)
+
+
+def header_order(key: HeaderKey) -> int:
+    """Where a cached header comes in the replay to a joiner, smallest first.
+
+    onMetaData, video metadata, video headers, audio headers, multichannel configurations. Equal ones
+    are replayed in the order of arrival, so that of two that share a track the newer one counts.
+    """
+    return _REPLAY_ORDER[key.media, key.kind]
+
+
+def is_empty_header(type_id: int, payload: Buffer) -> bool:
+    """Whether this is a sequence header that lacks the body its codec needs, for any of its tracks.
+
+    It may stand as long as there is no better one, and must not replace one: FFmpeg's first AV1 header
+    is empty and its second whole. An empty Opus header is legal and yet knows less than a full one.
+    """
+    flags = flags_of(type_id, payload)
+    if not flags & _SEQUENCE_HEADER:
+        return False
+    header = enhanced_header(type_id, payload)
+    if header is None:
+        return len(payload) <= (5 if flags & _VIDEO else 2)
+    bodiless = [track.four_cc for track in header.tracks if track.start == track.end]
+    return any(four_cc not in _BODILESS_HEADERS for four_cc in bodiless)
+
+
+def strip_set_data_frame(payload: bytes | memoryview) -> bytes | memoryview:
+    """A published data message as players and FLV files get it: without a leading ``@setDataFrame``.
+
+    The value bytes stay as they are, so an ECMA array stays one: FFmpeg looks for nothing else.
+    """
+    if payload[: len(_SET_DATA_FRAME)] == _SET_DATA_FRAME:
+        return payload[len(_SET_DATA_FRAME) :]
+    return payload
+
+
+def data_handler_name(payload: Buffer) -> str | None:
+    """The AMF0 string a data message begins with, such as ``onMetaData``; None if there is none."""
+    if len(payload) < 3 or payload[0] != 2:
+        return None
+    end = 3 + (payload[1] << 8 | payload[2])
+    if end > len(payload):
+        return None
+    return bytes(payload[3:end]).decode("utf-8", "surrogateescape")
+
+
+def enhanced_header(type_id: int, payload: Buffer) -> ExHeader | None:
+    """The parsed header of an enhanced audio or video message; None if the message is not one."""
+    if not payload:
+        return None
+    if type_id == _VIDEO_TYPE and payload[0] & 0x80:
+        return parse_ex_header(payload, video=True)
+    if type_id == _AUDIO_TYPE and payload[0] >> 4 == AUDIO_ENHANCED:
+        return parse_ex_header(payload, video=False)
+    return None
+
+
+def _parsed_video_flags(payload: Buffer) -> int:
+    """Video that is short, multi-track or behind ModEx."""
+    if not payload:
+        return _VIDEO | _EMPTY
+    first = payload[0]
+    if first & 0x80:
+        frame_type = first >> 4 & 7
+        if (
+            first & 15 == ex_header.VIDEO_MULTITRACK
+            and frame_type != ex_header.FRAME_TYPE_COMMAND
+            and len(payload) >= _VIDEO_ONE_TRACK_BYTES
+            and payload[1] < ex_header.VIDEO_MULTITRACK
+        ):
+            flags = _VIDEO_TABLE[first & 0xF0 | payload[1]][0]
+            return flags & ~_KEYFRAME if payload[6] else flags
+        return _parsed_ex_video_flags(frame_type, parse_ex_header(payload, video=True))
+    if len(payload) < 2:
+        return _VIDEO | _MALFORMED
+    flags = _VIDEO_TABLE[first][payload[1]]
+    # Only the end of a sequence and a command need no composition time (FLV 10.1, E.4.3.1).
+    needs_cts = first & 15 in AVC_LIKE_CODECS and not flags & (_END_OF_SEQUENCE | _COMMAND)
+    return _VIDEO | _MALFORMED if needs_cts and len(payload) < 5 else flags
+
+
+def _parsed_ex_video_flags(frame_type: int, header: ExHeader) -> int:
+    if header.malformed:
+        return _VIDEO | _MALFORMED
+    if header.command is not None:
+        return _VIDEO | _COMMAND
+    if not header.tracks:
+        return _VIDEO
+    flags = _ex_video_flags(header.packet_type, frame_type)
+    if flags & _KEYFRAME and all(track.track_id for track in header.tracks):
+        flags &= ~_KEYFRAME
+    return flags
+
+
+def _parsed_audio_flags(payload: Buffer) -> int:
+    """Audio that is short, multi-track, behind ModEx, or a multichannel configuration."""
+    if not payload:
+        return _AUDIO | _EMPTY
+    first = payload[0]
+    sound_format = first >> 4
+    if sound_format == AUDIO_ENHANCED:
+        one_track = first & 15 == ex_header.AUDIO_MULTITRACK and len(payload) >= _AUDIO_ONE_TRACK_BYTES
+        if one_track and payload[1] < ex_header.MULTICHANNEL_CONFIG:
+            return _AUDIO_TABLE[first & 0xF0 | payload[1]][0]
+        header = parse_ex_header(payload, video=False)
+        if header.malformed:
+            return _AUDIO | _MALFORMED
+        return _ex_audio_flags(header.packet_type) if header.tracks else _AUDIO
+    if sound_format == AUDIO_AAC and len(payload) < 2:
+        return _AUDIO | _MALFORMED
+    return _AUDIO_TABLE[first][payload[1]] if sound_format == AUDIO_AAC else _AUDIO
