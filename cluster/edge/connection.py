@@ -1,0 +1,275 @@
+"""One RTMP connection of a worker: moves bytes between its socket and its session.
+
+The session decides everything about RTMP; the connection decides only when bytes are read and written
+and that the connection ends once, with one named reason. What a full socket does not take waits in
+``pending``; a player's media never waits there beyond the one message that was cut, because the rest
+stands in the stream log.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.message import Buffer, Message
+from cluster.core.rtmp.server_session import ServerSession
+from cluster.edge.counters import Counters
+from cluster.edge.poller import WRITABLE, Poller
+
+if TYPE_CHECKING:
+    from cluster.edge.player import Player
+    from cluster.edge.stream import Stream
+
+logger = logging.getLogger(__name__)
+
+#: Control bytes (acknowledgements, pongs, replies) that may wait for a peer that does not read them.
+#: A peer that asks without end and never reads the answers is closed, not buffered.
+MAX_PENDING_CONTROL_BYTES = 256 * 1024
+
+#: Buffers given to one ``sendmsg``; Linux takes at most 1024 (IOV_MAX).
+MAX_BUFFERS_PER_SEND = 512
+
+#: After our last word to a peer we wait this long for it to close: closing at once while it still
+#: sends would reset the connection, and the peer might never read why.
+LINGER_S = 2.0
+
+
+class ConnectionOwner(Protocol):
+    """What a connection needs from the worker it lives in."""
+
+    poller: Poller
+    counters: Counters
+    #: One buffer to receive into serves all connections: a session keeps no part of it.
+    receive_buffer: memoryview
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, in seconds, monotonic."""
+
+    def handle(self, connection: Connection, event: object) -> None:
+        """An event of its session."""
+
+    def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
+        """It has ended, once: nothing is published or played on it any more."""
+
+    def forget(self, connection: Connection) -> None:
+        """Its socket is closed."""
+
+
+class Connection:
+    """An accepted socket and its session; ``players`` and ``publications`` by message stream id."""
+
+    __slots__ = (
+        "_linger_until", "_owner", "_pending_control_bytes", "_recv_into", "_socket",
+        "close_reason", "opened_at", "peer", "pending", "players", "publications", "send", "session",
+    )  # fmt: skip
+
+    def __init__(
+        self, owner: ConnectionOwner, accepted: socket.socket, peer: str, session: ServerSession
+    ) -> None:
+        self._owner = owner
+        self._socket = accepted
+        self._recv_into = accepted.recv_into
+        self.send = accepted.send
+        self.session = session
+        self.peer = peer
+        self.opened_at = owner.now
+        self.pending: list[Buffer] = []
+        self._pending_control_bytes = 0
+        self.players: dict[int, Player] = {}
+        self.publications: dict[int, Stream] = {}
+        self.close_reason: CloseReason | None = None
+        self._linger_until = 0.0
+        owner.poller.register(accepted.fileno(), self.on_ready)
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    def on_ready(self, mask: int) -> None:
+        """The poller's call: the socket is readable, takes bytes again, or has failed."""
+        if mask & WRITABLE:
+            self._on_writable()
+        if mask & ~WRITABLE and self._socket.fileno() >= 0:
+            self._on_readable()
+
+    def _on_readable(self) -> None:
+        owner = self._owner
+        received = owner.receive_buffer
+        try:
+            count = self._recv_into(received)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(CloseReason.PEER_RESET, str(error))
+            return
+        if count == 0:
+            self.close(CloseReason.PEER_CLOSED, "")
+            return
+        owner.counters.bytes_received += count
+        if self.close_reason is None:  # else lingering: read and forget, so that it can read our last word
+            self.receive(received[:count])
+
+    def receive(self, data: Buffer) -> None:
+        """Hand ``data`` to the session and act on what it makes of it.
+
+        ``b""`` brings out what a decision of ours released.
+        """
+        owner = self._owner
+        media_messages = 0
+        try:
+            for event in self.session.receive(data, owner.now):
+                if type(event) is Message:
+                    media_messages += 1
+                    stream = self.publications.get(event.stream_id)
+                    if stream is not None:
+                        stream.append(event)
+                else:
+                    owner.handle(self, event)
+        except PeerViolation as violation:
+            self.end(violation.reason, violation.detail)
+        except Exception:
+            logger.exception("session failed", extra={"peer": self.peer})
+            self.close(CloseReason.INTERNAL_ERROR, "see the exception above")
+        else:
+            self.write_control()
+        owner.counters.messages_received += media_messages
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    def write_control(self) -> None:
+        """Send what the session has to say; what the socket does not take waits, within a bound."""
+        data = self.session.outgoing()
+        if not data or self.close_reason is not None:
+            return
+        self._owner.counters.bytes_sent += len(data)
+        if not self.pending:
+            data = data[self._try_send(data) :]
+            if not data:
+                return
+        self._pending_control_bytes += len(data)
+        if self._pending_control_bytes > MAX_PENDING_CONTROL_BYTES:
+            waiting = f"does not read: {self._pending_control_bytes} bytes of replies wait"
+            self.close(CloseReason.SLOW_PEER, waiting)
+            return
+        self.wait_to_write([data])
+
+    def write_media(self, buffers: Sequence[Buffer]) -> bool:
+        """Send whole messages; False if the socket is full and the rest is pending."""
+        if self.pending:
+            self.pending.extend(buffers)
+            return False
+        rest = self._send_buffers(list(buffers))
+        if rest:
+            self.wait_to_write(rest)
+        return not rest
+
+    def wait_to_write(self, rest: Sequence[Buffer]) -> None:
+        """Keep ``rest`` until the socket takes bytes again; players stop being sent to directly."""
+        if self._socket.fileno() < 0:
+            return
+        if not self.pending:
+            for player in self.players.values():
+                player.stream.fell_behind(player)
+            self._owner.poller.want_write(self._socket.fileno(), True)
+        self.pending.extend(rest)
+
+    def _on_writable(self) -> None:
+        self.pending = self._send_buffers(self.pending)
+        if self.pending or self._socket.fileno() < 0:
+            return
+        self._pending_control_bytes = 0
+        self._owner.poller.want_write(self._socket.fileno(), False)
+        if self.close_reason is not None:
+            self._shutdown_writing()
+        for player in list(self.players.values()):
+            if not player.stream.catch_up(player):
+                return
+
+    def _send_buffers(self, buffers: list[Buffer]) -> list[Buffer]:
+        """Send as much of ``buffers`` as the socket takes; what is left of them."""
+        while buffers:
+            batch = buffers[:MAX_BUFFERS_PER_SEND]
+            try:
+                sent = self._socket.sendmsg(batch)
+            except BlockingIOError:
+                return buffers
+            except OSError as error:
+                self.close(CloseReason.PEER_RESET, str(error))
+                return []
+            self._owner.counters.writes += 1
+            whole = 0
+            while whole < len(batch) and sent >= len(batch[whole]):
+                sent -= len(batch[whole])
+                whole += 1
+            buffers = buffers[whole:]
+            if whole < len(batch):
+                buffers[0] = memoryview(buffers[0])[sent:]
+                return buffers
+        return buffers
+
+    def _try_send(self, data: Buffer) -> int:
+        try:
+            return self.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.close(CloseReason.PEER_RESET, str(error))
+            return len(data)
+
+    # ---- ending ------------------------------------------------------------------------------
+
+    def defer(self, deferred: bool) -> None:
+        """Only media moves here now: its socket may be looked at once per latency budget."""
+        if self._socket.fileno() >= 0:
+            self._owner.poller.defer(self._socket.fileno(), deferred)
+
+    def end(self, reason: CloseReason, detail: str) -> None:
+        """Say what the session still has to say, then close once the peer has read it or 2 s on."""
+        if self.close_reason is not None:
+            return
+        self.write_control()
+        if self.close_reason is not None:
+            return
+        self._finish(reason, detail)
+        self.defer(False)
+        self._linger_until = self._owner.now + LINGER_S
+        if not self.pending:
+            self._shutdown_writing()
+
+    def close(self, reason: CloseReason, detail: str) -> None:
+        """Close now. The first reason given is the one that counts."""
+        if self._socket.fileno() < 0:
+            return
+        self._finish(reason, detail)
+        self._owner.poller.unregister(self._socket.fileno())
+        self._socket.close()
+        self.pending.clear()
+        self._owner.forget(self)
+
+    def tick(self, now: float) -> None:
+        """Once a second: the session's timeouts and pings, and the end of lingering."""
+        if self.close_reason is not None:
+            if now >= self._linger_until:
+                self.close(self.close_reason, "")
+            elif not self.pending:
+                self._shutdown_writing()
+            return
+        try:
+            self.session.tick(now)
+        except PeerViolation as violation:
+            self.end(violation.reason, violation.detail)
+            return
+        self.write_control()
+
+    def _finish(self, reason: CloseReason, detail: str) -> None:
+        if self.close_reason is None:
+            self.close_reason = reason
+            self._owner.ended(self, reason, detail)
+
+    def _shutdown_writing(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close(CloseReason.PEER_RESET, "")

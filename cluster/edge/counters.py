@@ -1,0 +1,74 @@
+"""What one worker counts: each number is declared here once, with what it means.
+
+The worker's code adds to plain attributes; the supervisor collects them with each beat, and their
+Prometheus names follow from the declarations (``metrics.py``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Kind = Literal["counter", "gauge", "by_reason"]
+
+
+class Declaration(NamedTuple):
+    """A counter only grows; a gauge is what it is now; ``by_reason`` is a counter for each close reason."""
+
+    kind: Kind
+    help: str
+
+
+def _counter(help: str) -> Any:
+    return field(default=0, metadata={"declaration": Declaration("counter", help)})
+
+
+def _gauge(help: str) -> Any:
+    return field(default=0, metadata={"declaration": Declaration("gauge", help)})
+
+
+def _by_reason(help: str) -> Any:
+    return field(default_factory=dict, metadata={"declaration": Declaration("by_reason", help)})
+
+
+@dataclass(slots=True, eq=False)
+class Counters:
+    """The numbers of one worker since it started."""
+
+    connections_accepted: int = _counter("RTMP connections accepted.")
+    connections: int = _gauge("RTMP connections open now.")
+    publishers: int = _gauge("Publishers on this worker now.")
+    players: int = _gauge("Players on this worker now.")
+    streams: int = _gauge("Streams this worker knows now, published here or played here.")
+    bytes_received: int = _counter("Bytes read from RTMP connections.")
+    bytes_sent: int = _counter("Bytes written to RTMP connections.")
+    messages_received: int = _counter("Media messages received from publishers.")
+    messages_ignored: int = _counter("RTMP messages received that this server has no use for.")
+    writes: int = _counter("Write calls on RTMP connections.")
+    player_messages_dropped: int = _counter("Messages that slow players were not sent.")
+    player_skips: int = _counter("Times a slow player was moved to a newer place in its stream.")
+    bus_envelopes_sent: int = _counter("Envelopes handed to the routers.")
+    bus_messages_sent: int = _counter("Media messages in those envelopes.")
+    bus_bytes_sent: int = _counter("Bytes of those envelopes.")
+    bus_envelopes_received: int = _counter("Envelopes received from the routers.")
+    bus_messages_received: int = _counter("Media messages in those envelopes.")
+    bus_bytes_received: int = _counter("Bytes of those envelopes.")
+    bus_envelopes_dropped: int = _counter("Envelopes not sent because the queue to a router was full.")
+    bus_malformed: int = _counter("Envelopes and control messages received that could not be read.")
+    bus_gaps: int = _counter("Gaps seen in the sequence numbers of streams from other workers.")
+    snapshots_sent: int = _counter("Snapshots of streams sent to other workers.")
+    snapshots_received: int = _counter("Snapshots of streams received from other workers.")
+    closes: dict[str, int] = _by_reason("RTMP connections ended, by their one named reason.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """A copy by attribute name: what a beat carries."""
+        shown = {name: getattr(self, name) for name in DECLARATIONS}
+        shown["closes"] = dict(self.closes)
+        return shown
+
+
+#: Every number by attribute name.
+DECLARATIONS: dict[str, Declaration] = {
+    each.name: each.metadata["declaration"] for each in dataclasses.fields(Counters)
+}

@@ -1,0 +1,312 @@
+"""The streams of one worker: who publishes, who plays, and what the link to the routers does for them.
+
+A stream exists here while it is published here or played here. Its log is fed either by a publisher
+of this worker or, spliced from the bus, by the worker that is its origin; players notice neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from cluster.core.bus.control import BUSY, DRAINING, Granted, Refused, Snapshot
+from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.splice import Splice, SpliceOutput
+from cluster.core.errors import CloseReason
+from cluster.core.media.stream_log import LogEntry
+from cluster.core.rtmp.status import Code, Level
+from cluster.edge.config import EdgeConfig
+from cluster.edge.connection import Connection
+from cluster.edge.counters import Counters
+from cluster.edge.link import Link
+from cluster.edge.player import Player
+from cluster.edge.stream import SlowPlayerRule, Stream
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """A publisher of this worker, and the epoch it was granted."""
+
+    connection: Connection
+    stream_id: int
+    epoch: int
+
+
+class Hub:
+    """All streams of one worker by stream key. ``now`` is the loop's time, refreshed at each wake-up."""
+
+    def __init__(self, config: EdgeConfig, counters: Counters, loop: asyncio.AbstractEventLoop) -> None:
+        self.link: Link  # set by the worker: the two need each other
+        self.counters = counters
+        self.streams: dict[str, Stream] = {}
+        self.dirty_streams: list[Stream] = []
+        self.now = loop.time()
+        self._config = config
+        self._loop = loop
+        self._slow_rule = SlowPlayerRule(round(config.slow_skip_s * 1000), config.slow_close_s)
+        self._publishers: dict[str, Publisher] = {}
+        self._splices: dict[str, Splice] = {}
+        self._requests: set[asyncio.Task[None]] = set()
+        self._flush_scheduled = False
+
+    # ---- turns -------------------------------------------------------------------------------
+
+    def before_turn(self) -> None:
+        """A wake-up begins: one look at the clock serves everything in it."""
+        self.now = self._loop.time()
+
+    def after_turn(self) -> None:
+        """Everything that arrived in this turn goes out, one write per player."""
+        while self.dirty_streams:
+            self.dirty_streams.pop().flush()
+
+    def _flush_soon(self) -> None:
+        """What the bus brought in this iteration of the loop goes out together, at its end."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_scheduled = False
+        self.after_turn()
+
+    def sweep(self) -> None:
+        """What happens by time alone: slow players, grace periods, streams nobody needs any more."""
+        self.now = self._loop.time()
+        for stream in list(self.streams.values()):
+            stream.sweep(self.now)
+            if stream.offline_since is not None:
+                self._dismiss_waiting(stream)
+            if not stream.players and not stream.is_local:
+                self._drop(stream)
+        self.counters.streams = len(self.streams)
+
+    def _dismiss_waiting(self, stream: Stream) -> None:
+        """The players of a stream without publisher go once their time is up.
+
+        Who saw the publisher leave is kept for the grace period, who came later for the play wait.
+        """
+        assert stream.offline_since is not None
+        for player in list(stream.players):
+            if player.joined_at < stream.offline_since:
+                if self.now >= stream.offline_since + self._config.publish_grace_s:
+                    self._end_of_stream(player)
+            elif self.now >= player.joined_at + self._config.play_wait_s:
+                self._not_found(player)
+
+    def _end_of_stream(self, player: Player) -> None:
+        connection = player.connection
+        self.end_play(connection, player.stream_id)
+        connection.session.end_play(player.stream_id)
+        connection.write_control()
+
+    def _not_found(self, player: Player) -> None:
+        why = f"nobody has published {player.stream.key} within {self._config.play_wait_s:g} s"
+        player.connection.session.send_status(
+            player.stream_id, Level.ERROR, Code.PLAY_STREAM_NOT_FOUND, why
+        )
+        player.connection.end(CloseReason.STREAM_NOT_FOUND, why)
+
+    async def close(self) -> None:
+        """Cancel what still waits for a router."""
+        for request in list(self._requests):
+            request.cancel()
+        await asyncio.gather(*self._requests, return_exceptions=True)
+
+    # ---- playing -----------------------------------------------------------------------------
+
+    def play(self, connection: Connection, stream_id: int, key: str) -> None:
+        """``connection`` plays ``key`` on ``stream_id``: from the log, or once there is a publisher."""
+        stream = self._stream(key)
+        connection.session.accept_play(stream_id)
+        connection.write_control()
+        if connection.close_reason is not None:
+            return
+        player = Player(connection, stream_id, stream, self.now)
+        connection.players[stream_id] = player
+        self.counters.players += 1
+        stream.add(player)
+        if not stream.is_local and key not in self._splices:
+            self._splices[key] = Splice()
+            self.link.watch(key)
+        logger.info("play %s", key, extra={"event": "play", "stream": key, "peer": connection.peer})
+
+    def end_play(self, connection: Connection, stream_id: int) -> None:
+        """The player leaves; its stream goes with the next sweep if nobody needs it."""
+        player = connection.players.pop(stream_id, None)
+        if player is not None:
+            player.stream.remove(player)
+            self.counters.players -= 1
+
+    def _stream(self, key: str) -> Stream:
+        stream = self.streams.get(key)
+        if stream is None:
+            stream = self.streams[key] = Stream(key, self, self._config.log_limits(), self._slow_rule)
+        return stream
+
+    def _drop(self, stream: Stream) -> None:
+        del self.streams[stream.key]
+        self._unwatch(stream.key)
+
+    def _unwatch(self, key: str) -> None:
+        if self._splices.pop(key, None) is not None:
+            self.link.unwatch(key)
+
+    # ---- publishing --------------------------------------------------------------------------
+
+    def publish(self, connection: Connection, stream_id: int, key: str) -> None:
+        """``connection`` wants to publish ``key``: the registry decides, the session waits."""
+        request = self._loop.create_task(self._publish(connection, stream_id, key))
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
+
+    async def _publish(self, connection: Connection, stream_id: int, key: str) -> None:
+        replace = self._config.on_duplicate == "replace"
+        answer = await self.link.request_publish(key, replace=replace)
+        self.before_turn()
+        if isinstance(answer, Refused):
+            if connection.close_reason is None:
+                self._refuse(connection, stream_id, key, answer)
+            return
+        if key in self._publishers and not self.contest(key, replace):
+            # Only without a router: the grant is our own, and so is the publisher that has the key.
+            self._refuse(connection, stream_id, key, Refused(key, BUSY, 0))
+        elif connection.close_reason is not None or not self._start(connection, stream_id, key, answer):
+            self.link.unpublish(key, answer.epoch)
+
+    def _refuse(self, connection: Connection, stream_id: int, key: str, refused: Refused) -> None:
+        if refused.reason == DRAINING:
+            code, why = Code.PUBLISH_DENIED, "this node is shutting down; connect again"
+        else:
+            code, why = Code.PUBLISH_BAD_NAME, f"{key} is already being published"
+        connection.session.reject_publish(stream_id, code, why)
+        connection.end(CloseReason.PUBLISH_REFUSED, why)
+
+    def _start(self, connection: Connection, stream_id: int, key: str, granted: Granted) -> bool:
+        if not connection.session.accept_publish(stream_id):
+            return False  # it closed the stream while the registry was asked
+        stream = self._stream(key)
+        self._unwatch(key)
+        epoch = granted.epoch
+        stream.begin(epoch, is_local=True)
+        stream.set_wanted(self.link.wanted(key))
+        self._publishers[key] = Publisher(connection, stream_id, epoch)
+        connection.publications[stream_id] = stream
+        self.counters.publishers += 1
+        logger.info(
+            "publish %s", key,
+            extra={"event": "publish", "stream": key, "epoch": epoch, "peer": connection.peer},
+        )  # fmt: skip
+        connection.defer(True)
+        connection.receive(b"")  # what it has sent already, while the registry was asked
+        self.after_turn()
+        return True
+
+    def end_publish(self, connection: Connection, stream_id: int) -> None:
+        """The publisher leaves; its players wait for it to return, here or elsewhere."""
+        stream = connection.publications.pop(stream_id, None)
+        if stream is None:
+            return
+        publisher = self._publishers.pop(stream.key)
+        self.counters.publishers -= 1
+        self.link.unpublish(stream.key, publisher.epoch)
+        stream.end()
+        connection.defer(False)
+        if stream.players:
+            self._splices[stream.key] = Splice()
+            self.link.watch(stream.key)
+        logger.info("unpublish %s", stream.key, extra={"event": "unpublish", "stream": stream.key})
+
+    def _replace(self, publisher: Publisher, key: str, why: str) -> None:
+        publisher.connection.session.end_publish(publisher.stream_id, Code.PUBLISH_BAD_NAME, why)
+        publisher.connection.end(CloseReason.PUBLISHER_REPLACED, f"{key}: {why}")
+
+    def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
+        """A flush of a stream that other workers play: one envelope, whatever the number of players."""
+        assert stream.epoch is not None
+        self.link.publish(stream.key, stream.epoch, first_seq, [entry.message() for entry in entries])
+
+    # ---- called by the link ------------------------------------------------------------------
+
+    def contest(self, key: str, replace: bool) -> bool:
+        """Another publisher wants ``key``. Ours yields if told to, or if it has gone silent."""
+        publisher = self._publishers.get(key)
+        if publisher is None:
+            return True
+        silent_s = self._loop.time() - self.streams[key].last_media_at
+        if not replace and silent_s < self._config.publisher_timeout_s:
+            return False
+        self._replace(publisher, key, "another publisher took over")
+        return True
+
+    def revoked(self, key: str, epoch: int) -> None:
+        """Another worker publishes ``key`` with a higher epoch: ours was the loser of a partition."""
+        publisher = self._publishers.get(key)
+        if publisher is not None and publisher.epoch == epoch:
+            self._replace(publisher, key, "another publisher has the stream")
+
+    def demand_changed(self, key: str, wanted: bool) -> None:
+        """Another worker has begun, or the last one has ceased, to play ``key``."""
+        stream = self.streams.get(key)
+        if stream is not None:
+            stream.set_wanted(wanted)
+
+    def snapshot_requested(self, key: str) -> Snapshot | None:
+        """What another worker needs to join a stream that is published here."""
+        stream = self.streams.get(key)
+        if stream is None or not stream.is_local or stream.epoch is None:
+            return None
+        # What waits for the end of the turn must not be in the snapshot and in an envelope after it.
+        stream.flush()
+        start = stream.log.join_seq
+        log = stream.log
+        entries = log.read(log.next_seq if start is None else start, log.next_seq)
+        return Snapshot(
+            key, stream.epoch, log.next_seq,
+            [entry.message() for entry in log.headers()], [entry.message() for entry in entries],
+        )  # fmt: skip
+
+    def stream_up(self, key: str, epoch: int, origin: str) -> None:
+        """The registry says who publishes a stream that is played here."""
+        splice = self._splices.get(key)
+        if splice is not None:
+            self.streams[key].offline_since = None
+            self._apply(key, splice, splice.stream_up(epoch, origin))
+
+    def stream_down(self, key: str, epoch: int) -> None:
+        """The publisher elsewhere is gone."""
+        splice = self._splices.get(key)
+        if splice is not None and epoch >= splice.epoch:
+            self.streams[key].end()
+
+    def envelope_received(self, envelope: Envelope) -> None:
+        """Live messages of a stream that is played here and published elsewhere."""
+        splice = self._splices.get(envelope.key)
+        if splice is not None:
+            self._apply(envelope.key, splice, splice.envelope(envelope))
+
+    def snapshot_received(self, snapshot: Snapshot) -> None:
+        """The answer to our request: the stream's headers and its log since the latest keyframe."""
+        splice = self._splices.get(snapshot.key)
+        if splice is not None:
+            self._apply(snapshot.key, splice, splice.snapshot(snapshot))
+
+    def _apply(self, key: str, splice: Splice, output: SpliceOutput) -> None:
+        self.now = self._loop.time()
+        stream = self.streams[key]
+        if output.lost_messages:
+            self.counters.bus_gaps += 1
+        if output.snapshot_needed:
+            self.link.request_snapshot(key)
+        if output.restarted:
+            first = output.messages[0].timestamp if output.messages else None
+            stream.begin(splice.epoch, is_local=False, at_ms=first)
+            for header in output.headers:
+                stream.append(header)
+        for message in output.messages:
+            stream.append(message)
+        if self.dirty_streams:
+            self._flush_soon()

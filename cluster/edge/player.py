@@ -1,0 +1,101 @@
+"""A player: a cursor in a stream log, and the connection its messages go to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cluster.core.media.classify import MediaFlags
+from cluster.core.media.stream_log import LogEntry
+from cluster.core.message import Buffer, Message, MessageType
+from cluster.core.rtmp.chunk_writer import ChunkStreamId, encode_shared
+
+if TYPE_CHECKING:
+    from cluster.edge.connection import Connection
+    from cluster.edge.stream import Stream
+
+#: Encode-once needs one message stream id for all; 1 is what createStream answers first.
+SHARED_STREAM_ID = 1
+
+#: Every player is told this chunk size at connect, before any shared byte.
+SHARED_CHUNK_SIZE = 65536
+
+_AUDIO_CHUNKS = int(ChunkStreamId.AUDIO)
+_VIDEO_CHUNKS = int(ChunkStreamId.VIDEO)
+_DATA_CHUNKS = int(ChunkStreamId.DATA)
+_CHUNK_STREAM_OF_TYPE = {int(MessageType.AUDIO): _AUDIO_CHUNKS, int(MessageType.VIDEO): _VIDEO_CHUNKS}
+_TIMESTAMP_MASK = 0xFFFFFFFF
+_VIDEO = int(MediaFlags.VIDEO)
+_AUDIO = int(MediaFlags.AUDIO)
+
+
+def encode_entry(
+    entry: LogEntry, stream_id: int = SHARED_STREAM_ID, timestamp: int | None = None
+) -> list[Buffer]:
+    """One log entry as RTMP chunks that need no state at the receiver."""
+    timestamp = (entry.timestamp if timestamp is None else timestamp) & _TIMESTAMP_MASK
+    message = Message(entry.type_id, timestamp, entry.payload, stream_id)
+    return encode_shared(message, _CHUNK_STREAM_OF_TYPE.get(entry.type_id, _DATA_CHUNKS), SHARED_CHUNK_SIZE)
+
+
+def shared_chunks(entry: LogEntry) -> list[Buffer]:
+    """The entry's chunks for every player alike, encoded by the first that asks."""
+    chunks = entry.chunks
+    if chunks is None:
+        chunks = entry.chunks = encode_entry(entry)
+    return chunks
+
+
+class Player:
+    """Where one player stands.
+
+    ``seq`` is the number of the next message to send; it is kept up to date only while the player is
+    not in step with the stream (see ``Stream``). ``needs_headers``: the stream's headers must go out
+    before its next message. ``behind_since``: since when it has not caught up, None while it has.
+    ``joined_at``: when it asked to play, on the worker's clock.
+    """
+
+    __slots__ = (
+        "audio", "behind_since", "connection", "joined_at", "needs_headers", "seq", "stream", "stream_id",
+        "video",
+    )  # fmt: skip
+
+    def __init__(
+        self, connection: Connection, stream_id: int, stream: Stream, joined_at: float
+    ) -> None:
+        self.joined_at = joined_at
+        self.connection = connection
+        self.stream_id = stream_id
+        self.stream = stream
+        self.seq = 0
+        self.needs_headers = True
+        self.behind_since: float | None = None
+        self.audio = True
+        self.video = True
+
+    @property
+    def takes_shared_bytes(self) -> bool:
+        """True if the bytes that are the same for all players are right for this one."""
+        return self.stream_id == SHARED_STREAM_ID and self.audio and self.video
+
+    def encode(self, entries: list[LogEntry]) -> list[Buffer]:
+        """The chunks of ``entries`` for this player, in order."""
+        buffers: list[Buffer] = []
+        if self.takes_shared_bytes:
+            for entry in entries:
+                buffers += shared_chunks(entry)
+            return buffers
+        unwanted = (0 if self.audio else _AUDIO) | (0 if self.video else _VIDEO)
+        for entry in entries:
+            if not entry.flags & unwanted:
+                buffers += encode_entry(entry, self.stream_id)
+        return buffers
+
+    def encode_headers(self, timestamp: int) -> list[Buffer]:
+        """The stream's headers as this player's first messages.
+
+        They carry the time of the media that follows: some players choke on a jump after them.
+        """
+        buffers: list[Buffer] = []
+        for header in self.stream.log.headers():
+            buffers += encode_entry(header, self.stream_id, timestamp)
+        return buffers

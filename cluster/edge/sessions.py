@@ -1,0 +1,203 @@
+"""The sessions of one worker: what each event of an RTMP session means for the worker's streams."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.keys import StreamKey
+from cluster.core.limits import Limits
+from cluster.core.rtmp import events
+from cluster.core.rtmp.handshake import ENTROPY_BYTES
+from cluster.core.rtmp.server_session import ServerSession
+from cluster.core.rtmp.status import Code, Level
+from cluster.edge.connection import Connection
+from cluster.edge.counters import Counters
+from cluster.edge.hub import Hub
+from cluster.edge.player import SHARED_CHUNK_SIZE
+from cluster.edge.poller import Poller
+
+logger = logging.getLogger(__name__)
+
+#: The most that one read takes, so that one fast publisher cannot hold up a turn.
+RECEIVE_BUFFER_BYTES = 256 * 1024
+
+
+class Sessions:
+    """Accepts connections, answers their sessions' events, and ends them; see ``Connection``."""
+
+    def __init__(
+        self, hub: Hub, poller: Poller, limits: Limits, max_connections: int, counters: Counters
+    ) -> None:
+        self.counters = counters
+        self.poller = poller
+        self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self.draining = False
+        self._hub = hub
+        self._limits = limits
+        self._max_connections = max_connections
+        self._connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._handlers: dict[type, Callable[[Connection, Any], None]] = {
+            events.ConnectRequested: self._connect_requested,
+            events.PublishRequested: self._publish_requested,
+            events.PublishEnded: self._publish_ended,
+            events.PlayRequested: self._play_requested,
+            events.PlayEnded: self._play_ended,
+            events.PauseChanged: self._pause_changed,
+            events.AudioEnabled: self._audio_enabled,
+            events.VideoEnabled: self._video_enabled,
+        }
+
+    @property
+    def now(self) -> float:
+        return self._hub.now
+
+    async def wait_until_empty(self, timeout_s: float) -> None:
+        """Return once no connection is open, or after the timeout."""
+        if self._connections:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), timeout_s)
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def accept(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
+        """Take over a connection that a listener accepted."""
+        self.counters.connections_accepted += 1
+        if len(self._connections) >= self._max_connections:
+            accepted.close()
+            reason = CloseReason.TOO_MANY_CONNECTIONS
+            self.counters.closes[reason] = self.counters.closes.get(reason, 0) + 1
+            logger.warning("refused: %d connections are open", len(self), extra={"peer": peer[0]})
+            return
+        session = ServerSession(
+            limits=self._limits, entropy=os.urandom(ENTROPY_BYTES), now=self.now,
+            chunk_size=SHARED_CHUNK_SIZE,
+        )  # fmt: skip
+        host = f"[{peer[0]}]" if ":" in peer[0] else peer[0]
+        self._connections.add(Connection(self, accepted, f"{host}:{peer[1]}", session))
+        self.counters.connections = len(self._connections)
+
+    def tick(self) -> None:
+        """Once a second: timeouts and pings of every session."""
+        for connection in list(self._connections):
+            connection.tick(self.now)
+
+    def ask_to_reconnect(self) -> None:
+        """A drain begins: peers that understand it are asked to move elsewhere by themselves."""
+        self.draining = True
+        for connection in list(self._connections):
+            if connection.session.request_reconnect(description="the server is shutting down"):
+                connection.write_control()
+
+    def end_all(self, reason: CloseReason) -> None:
+        """The drain is over: every session that is left is told so and closed."""
+        for connection in list(self._connections):
+            connection.session.send_status(
+                0, Level.ERROR, Code.CONNECT_APP_SHUTDOWN, "the server is shutting down; connect again"
+            )
+            connection.end(reason, "the drain timeout is over")
+
+    def close_all(self, reason: CloseReason) -> None:
+        for connection in list(self._connections):
+            connection.close(reason, "")
+
+    # ---- called by connections ---------------------------------------------------------------
+
+    def handle(self, connection: Connection, event: object) -> None:
+        """One event of ``connection``'s session; those without an entry need nothing from us."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(connection, event)
+
+    def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
+        """The connection's one end: its players and publications go, and the reason is counted."""
+        for stream_id in list(connection.publications):
+            self._hub.end_publish(connection, stream_id)
+        for stream_id in list(connection.players):
+            self._hub.end_play(connection, stream_id)
+        closes = self.counters.closes
+        closes[reason] = closes.get(reason, 0) + 1
+        logger.info(
+            "closed: %s%s", reason.value, f" ({detail})" if detail else "",
+            extra={
+                "event": "connection_closed", "reason": reason.value, "peer": connection.peer,
+                "age_s": round(self.now - connection.opened_at, 3),
+                "bytes_received": connection.session.bytes_received,
+            },
+        )  # fmt: skip
+
+    def forget(self, connection: Connection) -> None:
+        """Its socket is closed."""
+        self._connections.discard(connection)
+        self.counters.connections = len(self._connections)
+        if not self._connections:
+            self._empty.set()
+
+    # ---- events ------------------------------------------------------------------------------
+
+    def _connect_requested(self, connection: Connection, event: events.ConnectRequested) -> None:
+        connection.session.accept_connect()
+
+    def _publish_requested(self, connection: Connection, event: events.PublishRequested) -> None:
+        key = self._key(connection, event.name)
+        if key is None:
+            self._refuse_publish(connection, event.stream_id, "the stream name is empty or not allowed")
+        elif self.draining:
+            self._refuse_publish(connection, event.stream_id, "this node is shutting down; connect again")
+        else:
+            self._hub.publish(connection, event.stream_id, key)
+
+    def _refuse_publish(self, connection: Connection, stream_id: int, why: str) -> None:
+        connection.session.reject_publish(stream_id, Code.PUBLISH_DENIED, why)
+        connection.end(CloseReason.PUBLISH_REFUSED, why)
+
+    def _publish_ended(self, connection: Connection, event: events.PublishEnded) -> None:
+        self._hub.end_publish(connection, event.stream_id)
+
+    def _play_requested(self, connection: Connection, event: events.PlayRequested) -> None:
+        key = self._key(connection, event.name)
+        if key is None:
+            connection.session.reject_play(
+                event.stream_id, Code.PLAY_FAILED, "the stream name is empty or not allowed"
+            )
+            connection.end(CloseReason.STREAM_NOT_FOUND, "stream name not allowed")
+            return
+        self._hub.play(connection, event.stream_id, key)
+
+    def _play_ended(self, connection: Connection, event: events.PlayEnded) -> None:
+        self._hub.end_play(connection, event.stream_id)
+
+    def _pause_changed(self, connection: Connection, event: events.PauseChanged) -> None:
+        player = connection.players.get(event.stream_id)
+        if player is not None:
+            if event.paused:
+                player.stream.pause(player)
+            else:
+                player.stream.resume(player)
+
+    def _audio_enabled(self, connection: Connection, event: events.AudioEnabled) -> None:
+        player = connection.players.get(event.stream_id)
+        if player is not None and player.audio != event.on:
+            player.audio = event.on
+            player.stream.resume(player)
+
+    def _video_enabled(self, connection: Connection, event: events.VideoEnabled) -> None:
+        player = connection.players.get(event.stream_id)
+        if player is not None and player.video != event.on:
+            player.video = event.on
+            player.stream.resume(player)
+
+    def _key(self, connection: Connection, name: str) -> str | None:
+        try:
+            return StreamKey.parse(connection.session.app, name)
+        except PeerViolation:
+            return None

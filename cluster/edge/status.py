@@ -1,0 +1,110 @@
+"""The status pipe: what a worker process tells its supervisor, as one JSON object a line.
+
+    {"ready": ["0.0.0.0:1935"]}     it accepts connections on these addresses
+    {"beat": {"connections": 3}}    its event loop turns, and this is what it has counted
+
+Nothing goes the other way: the supervisor speaks in signals, and by closing the worker's stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from cluster.edge.addresses import BindAddress
+
+logger = logging.getLogger(__name__)
+
+_READ_BYTES = 64 * 1024
+
+
+class Ready(NamedTuple):
+    """The worker accepts connections on ``addresses``."""
+
+    addresses: list[str]
+
+
+class Beat(NamedTuple):
+    """The worker's loop turned; ``numbers`` are its counters by name."""
+
+    numbers: dict[str, Any]
+
+
+class StatusPipe:
+    """The worker's end. It never blocks the worker's loop: while the pipe is full, beats are dropped."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._unsent = b""
+        self.is_ready = False
+
+    def ready(self, addresses: Iterable[tuple[str, int]]) -> None:
+        """Say once that connections are accepted on these (host, port) pairs."""
+        self.is_ready = True
+        self._unsent += _line({"ready": [str(BindAddress(*address)) for address in addresses]})
+        self._flush()
+
+    def beat(self, numbers: Mapping[str, Any]) -> None:
+        """Say that the loop turns. ``numbers`` must be JSON: ints, floats, and dicts of them."""
+        self._flush()
+        if not self._unsent:
+            self._unsent = _line({"beat": numbers})
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._fd, self._unsent) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            # The supervisor is gone, and what watches stdin is about to end this process.
+            self._unsent = b""
+
+
+class StatusReader:
+    """The supervisor's end; owns ``fd``."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._partial = b""
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def read(self) -> list[Ready | Beat]:
+        """What the worker has said since the last call, without waiting."""
+        said: list[Ready | Beat] = []
+        while data := self._receive():
+            *lines, self._partial = (self._partial + data).split(b"\n")
+            for line in lines:
+                try:
+                    said.append(_parse(line))
+                except (ValueError, TypeError, KeyError):
+                    logger.error("a worker's status line is neither ready nor a beat: %r", line[:200])
+        return said
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _receive(self) -> bytes:
+        try:
+            return os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return b""
+
+
+def _line(said: Mapping[str, Any]) -> bytes:
+    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(line: bytes) -> Ready | Beat:
+    said = json.loads(line)
+    if "ready" in said:
+        return Ready(list(said["ready"]))
+    return Beat(dict(said["beat"]))

@@ -1,0 +1,348 @@
+"""One live stream in one worker: its log, and its players by how they stand to it.
+
+    in step     has everything up to the last flush; the next flush is one ``send`` of shared bytes
+    private     the same, but needs bytes of its own (another message stream id, audio or video off)
+    behind      its socket is full, or it has just joined; reads the log from its own cursor
+    awaiting    waits for the next keyframe (or for a publisher)
+    paused      in none of these; resuming is joining again
+
+No player has a queue: a slow one costs a cursor and the one message its socket cut in two.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cluster.core.errors import CloseReason
+from cluster.core.media.stream_log import LogEntry, LogLimits, StreamLog
+from cluster.core.message import Buffer, Message
+from cluster.core.rtmp.status import Code, Level
+from cluster.edge.counters import Counters
+from cluster.edge.player import Player, shared_chunks
+
+#: Media handed at once to a socket that catches up: small enough that a slow player pins little of
+#: the log, large enough that a join takes few system calls.
+CATCH_UP_BYTES = 512 * 1024
+
+#: Nobody reads the log: nothing is kept for a cursor.
+_KEEP_NOTHING = sys.maxsize
+
+
+@dataclass(frozen=True, slots=True)
+class SlowPlayerRule:
+    """How far behind a player may fall.
+
+    Beyond ``skip_ms`` of media it is moved to the newest keyframe; after ``close_s`` without having
+    caught up once it is closed.
+    """
+
+    skip_ms: int
+    close_s: float
+
+
+class StreamOwner(Protocol):
+    """What a stream needs from the worker it lives in."""
+
+    now: float
+    counters: Counters
+    dirty_streams: list[Stream]
+
+    def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
+        """Hand the messages from ``first_seq`` on to the other workers that play this stream."""
+
+
+class Stream:
+    """The stream log of one key and everyone who reads it.
+
+    ``epoch`` is that of the publisher the log is fed by, None before the first. ``is_local``: that
+    publisher is on this worker. ``offline_since``: when the publisher left, None while there is one.
+    ``wanted``: another worker plays this stream, so flushes also go to the bus.
+    """
+
+    def __init__(
+        self, key: str, owner: StreamOwner, log_limits: LogLimits, slow_rule: SlowPlayerRule
+    ) -> None:
+        self.key = key
+        self.log = StreamLog(log_limits)
+        self.log.keep_from = _KEEP_NOTHING
+        self.epoch: int | None = None
+        self.is_local = False
+        self.offline_since: float | None = owner.now
+        self.last_media_at = owner.now
+        self.wanted = False
+        self.players: dict[Player, None] = {}
+        self.flushed_seq = 0
+        self._owner = owner
+        self._slow_rule = slow_rule
+        self._has_audience = False
+        self._dirty = False
+        self._seq_at_sweep = 0
+        self._in_step: dict[Player, Callable[[Buffer], int]] = {}
+        self._private: set[Player] = set()
+        self._behind: set[Player] = set()
+        self._awaiting: set[Player] = set()
+
+    # ---- feeding -----------------------------------------------------------------------------
+
+    def begin(self, epoch: int, *, is_local: bool, at_ms: int | None = None) -> None:
+        """A publisher begins: the log is fed by ``epoch`` from here on, and players stay.
+
+        Whoever waits for a publisher reads from its first message. ``at_ms`` is the media time at
+        which a stream published elsewhere is joined.
+        """
+        if self._dirty:
+            self.flush()
+        same_clock = epoch == self.epoch  # a gap that could not be filled, not another publisher
+        self.epoch = epoch
+        self.is_local = is_local
+        self.offline_since = None
+        self.log.restart(None if same_clock else int((self._owner.now - self.last_media_at) * 1000))
+        if at_ms is not None:
+            self.log.timeline.begin(at_ms)
+        self.last_media_at = self._owner.now
+        self.flushed_seq = self.log.next_seq
+        for player in list(self._awaiting):
+            player.needs_headers = False  # they are the first messages of the new publisher
+            self._place(player, self.flushed_seq)
+
+    def append(self, message: Message) -> None:
+        """One message of the publisher; it goes out at the end of this turn."""
+        if self.log.append(message) is not None and self._has_audience and not self._dirty:
+            self._dirty = True
+            self._owner.dirty_streams.append(self)
+
+    def end(self) -> None:
+        """The publisher left; players stay, for as long as the owner's grace lasts."""
+        if self.offline_since is None:
+            self.offline_since = self._owner.now
+        self.is_local = False
+
+    def set_wanted(self, wanted: bool) -> None:
+        self.wanted = wanted
+        self._note_audience()
+
+    # ---- fan-out -----------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Everything appended since the last flush goes out: one write per player in step."""
+        self._dirty = False
+        log = self.log
+        first_seq = max(self.flushed_seq, log.first_seq)
+        entries = log.read(first_seq, log.next_seq)
+        self.flushed_seq = log.next_seq
+        if not entries:
+            return
+        if self.wanted and self.is_local:
+            self._owner.publish_to_bus(self, first_seq, entries)
+        if self._in_step:
+            self._send_to_all(first_seq, entries)
+        for player in list(self._private):
+            self.catch_up(player)
+        if self._awaiting:
+            self._place_awaiting()
+        self._note_kept()
+
+    def _send_to_all(self, first_seq: int, entries: list[LogEntry]) -> None:
+        chunks: list[Buffer] = []
+        for entry in entries:
+            chunks += shared_chunks(entry)
+        batch = b"".join(chunks)
+        size = len(batch)
+        cut: list[tuple[Player, int]] = []
+        broken: list[tuple[Player, OSError]] = []
+        for player, send in self._in_step.items():
+            try:
+                sent = send(batch)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                broken.append((player, error))
+                continue
+            if sent != size:
+                cut.append((player, sent))
+        counters = self._owner.counters
+        counters.writes += len(self._in_step)
+        counters.bytes_sent += size * len(self._in_step)
+        for player, sent in cut:
+            counters.bytes_sent -= size - sent
+            self._cut(player, sent, first_seq, entries)
+        for player, failure in broken:
+            player.connection.close(CloseReason.PEER_RESET, str(failure))
+
+    def _cut(self, player: Player, sent: int, first_seq: int, entries: list[LogEntry]) -> None:
+        """``player``'s socket took only ``sent`` bytes of the flush: it goes on from the log.
+
+        Only the rest of the message that was cut is kept for it, not the rest of the flush.
+        """
+        del self._in_step[player]
+        self._behind.add(player)
+        player.behind_since = self._owner.now
+        for seq, entry in enumerate(entries, first_seq):
+            chunks = shared_chunks(entry)
+            for index, chunk in enumerate(chunks):
+                if sent < len(chunk):
+                    rest = [memoryview(chunk)[sent:], *chunks[index + 1 :]]
+                    self._owner.counters.bytes_sent += sum(map(len, rest))
+                    player.seq = seq + 1
+                    player.connection.wait_to_write(rest)
+                    return
+                sent -= len(chunk)
+
+    # ---- players -----------------------------------------------------------------------------
+
+    def add(self, player: Player) -> None:
+        """A player joins: at the latest keyframe, or at the next message, or when there is any."""
+        self.players[player] = None
+        self._note_audience()
+        self._join(player)
+
+    def remove(self, player: Player) -> None:
+        if player in self.players:
+            del self.players[player]
+            self._take_out(player)
+            self._note_audience()
+
+    def pause(self, player: Player) -> None:
+        """``player`` is sent nothing until it is resumed; what it misses is not counted as a loss."""
+        self._take_out(player)
+        player.behind_since = None
+
+    def resume(self, player: Player) -> None:
+        """``player`` goes on as one that joins now (after a pause, or with other media wanted)."""
+        self._take_out(player)
+        player.needs_headers = True
+        self._join(player)
+
+    def fell_behind(self, player: Player) -> None:
+        """Its connection has bytes pending: it reads from the log until it has caught up."""
+        if player in self._in_step:
+            del self._in_step[player]
+            player.seq = self.flushed_seq
+        elif player in self._private:
+            self._private.discard(player)
+        else:
+            return
+        self._behind.add(player)
+        player.behind_since = self._owner.now
+
+    def catch_up(self, player: Player) -> bool:
+        """Send ``player`` what it lacks; False if its socket is full before it has caught up."""
+        if player in self._private:
+            self._private.discard(player)
+            self._behind.add(player)
+        elif player not in self._behind:
+            return True
+        connection = player.connection
+        log = self.log
+        while not connection.pending:
+            if player.seq < log.first_seq:
+                self._skip(player)
+                if player not in self._behind:
+                    return True
+            entries = log.read(player.seq, self.flushed_seq, CATCH_UP_BYTES)
+            player.seq += len(entries)
+            buffers = player.encode(entries)
+            if player.needs_headers:
+                player.needs_headers = False
+                starts_at = entries[0].timestamp if entries else log.timeline.latest
+                buffers = player.encode_headers(starts_at) + buffers
+            self._owner.counters.bytes_sent += sum(map(len, buffers))
+            if buffers and not connection.write_media(buffers):
+                break
+            if player.seq >= self.flushed_seq:
+                self._caught_up(player)
+                return True
+        if player in self._behind and player.behind_since is None:
+            player.behind_since = self._owner.now
+        return False
+
+    def sweep(self, now: float) -> None:
+        """A few times a second: the slow player rule, and whether the publisher sends."""
+        if self.log.next_seq != self._seq_at_sweep:
+            self._seq_at_sweep = self.log.next_seq
+            self.last_media_at = now
+        for player in [p for p in (*self._behind, *self._awaiting) if p.behind_since is not None]:
+            if now - player.behind_since > self._slow_rule.close_s:  # type: ignore[operator]
+                self._close_slow(player)
+            elif player in self._behind and self.log.lag_ms(player.seq) > self._slow_rule.skip_ms:
+                self._skip(player)
+        self._note_kept()
+
+    def _join(self, player: Player) -> None:
+        start = self.log.start_of_join() if self.offline_since is None else None
+        if start is None or (self.log.has_video and start > self.flushed_seq):
+            # No publisher, no keyframe to start at yet, or one that the coming flush will bring.
+            player.seq = self.flushed_seq
+            self._awaiting.add(player)
+        else:
+            self._place(player, min(start, self.flushed_seq))
+
+    def _place(self, player: Player, seq: int) -> None:
+        player.seq = seq
+        self._awaiting.discard(player)
+        self._behind.add(player)
+        self.catch_up(player)
+
+    def _place_awaiting(self) -> None:
+        start = self.log.start_of_join()
+        for player in list(self._awaiting):
+            if start is not None and start >= player.seq:
+                self._place(player, min(start, self.flushed_seq))
+
+    def _caught_up(self, player: Player) -> None:
+        self._behind.discard(player)
+        player.behind_since = None
+        if player.takes_shared_bytes:
+            self._in_step[player] = player.connection.send
+        else:
+            self._private.add(player)
+        player.connection.defer(True)
+
+    def _skip(self, player: Player) -> None:
+        """Move a player that is too far behind to the newest keyframe, or let it await the next."""
+        start = self.log.start_of_join()
+        if start is not None and start > self.flushed_seq:
+            start = self.flushed_seq
+        if start is None or start <= player.seq:
+            start = self.flushed_seq
+            self._behind.discard(player)
+            self._awaiting.add(player)
+        counters = self._owner.counters
+        counters.player_skips += 1
+        counters.player_messages_dropped += start - player.seq
+        player.seq = start
+        player.needs_headers = True
+
+    def _close_slow(self, player: Player) -> None:
+        connection = player.connection
+        connection.session.send_status(
+            player.stream_id, Level.ERROR, Code.PLAY_INSUFFICIENT_BANDWIDTH,
+            f"closed: {self._slow_rule.close_s:g} s behind the live stream",
+        )  # fmt: skip
+        connection.end(CloseReason.SLOW_PLAYER, f"{self._slow_rule.close_s:g} s behind without catching up")
+
+    def _take_out(self, player: Player) -> None:
+        if player in self._in_step:
+            del self._in_step[player]
+        self._private.discard(player)
+        self._behind.discard(player)
+        self._awaiting.discard(player)
+
+    # ---- what the log must keep --------------------------------------------------------------
+
+    def _note_audience(self) -> None:
+        had, self._has_audience = self._has_audience, bool(self.players) or self.wanted
+        if self._has_audience and not had:
+            self.flushed_seq = self.log.next_seq
+        self._note_kept()
+
+    def _note_kept(self) -> None:
+        if not self._has_audience:
+            self.log.keep_from = _KEEP_NOTHING
+        elif self._behind:
+            self.log.keep_from = min(self.flushed_seq, min(player.seq for player in self._behind))
+        else:
+            self.log.keep_from = self.flushed_seq

@@ -1,0 +1,105 @@
+"""One worker: an event loop that wires listeners, sessions, streams and the link to the routers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from cluster.core.bus.control import WorkerIdentity
+from cluster.core.errors import CloseReason
+from cluster.edge.config import EdgeConfig
+from cluster.edge.counters import Counters
+from cluster.edge.hub import Hub
+from cluster.edge.link import Link
+from cluster.edge.listener import Listener
+from cluster.edge.poller import Poller
+from cluster.edge.sessions import Sessions
+from cluster.edge.status import StatusPipe
+
+logger = logging.getLogger(__name__)
+
+#: How often the worker looks at what happens by time alone: grace periods, slow players, its beat to
+#: the supervisor.
+SWEEP_INTERVAL_S = 0.25
+
+#: After the drain timeout peers get this long to read why they are closed.
+LAST_WORDS_S = 0.5
+
+#: Sessions are looked at (timeouts, pings) every this many sweeps.
+SWEEPS_PER_TICK = 4
+
+
+class Worker:
+    """Runs until it has drained. The supervisor hears from it over ``status``, from its own loop."""
+
+    def __init__(self, config: EdgeConfig, identity: WorkerIdentity, status: StatusPipe) -> None:
+        self._config = config
+        self._identity = identity
+        self._status = status
+        self.counters = Counters()
+        self._listeners: list[Listener] = []
+        self._drain_asked = asyncio.Event()
+        self._sweeps = 0
+
+    async def run(self) -> None:
+        """Serve until a drain is asked for (SIGTERM, SIGINT) and over.
+
+        Raises OSError if an address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        config = self._config
+        self._hub = Hub(config, self.counters, loop)
+        self._link = Link(config.routers, self._identity, self._hub, self.counters)
+        self._hub.link = self._link
+        budget_s = config.latency_budget_ms / 1000
+        poller = Poller(loop, budget_s, self._hub.before_turn, self._hub.after_turn)
+        self._sessions = Sessions(self._hub, poller, config.limits(), config.max_connections, self.counters)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._drain_asked.set)
+        sweeper: asyncio.Task[None] | None = None
+        try:
+            await self._link.start()
+            for host, port in config.binds:
+                self._listeners.append(Listener(host, port, poller, self._sessions.accept, loop.call_later))
+            sweeper = loop.create_task(self._sweep_forever())
+            self._status.ready([listener.address for listener in self._listeners])
+            drained = loop.create_task(self._drain())
+            await asyncio.wait({drained, sweeper}, return_when=asyncio.FIRST_COMPLETED)
+            if sweeper.done():
+                sweeper.result()  # it never ends by itself: raises what ended it
+            await drained
+        finally:
+            if sweeper is not None:
+                sweeper.cancel()
+            self._stop_listening()
+            self._sessions.close_all(CloseReason.DRAINED)
+            poller.close()
+            await self._hub.close()
+            await self._link.close()
+
+    async def _drain(self) -> None:
+        """Once asked: accept nothing, let sessions end up to the drain timeout, then close them."""
+        await self._drain_asked.wait()
+        logger.info("draining: %d connections", len(self._sessions), extra={"event": "draining"})
+        self._stop_listening()
+        self._link.set_draining()
+        self._sessions.ask_to_reconnect()
+        await self._sessions.wait_until_empty(self._config.drain_timeout_s)
+        self._sessions.end_all(CloseReason.DRAINED)
+        await self._sessions.wait_until_empty(LAST_WORDS_S)
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            self._hub.sweep()
+            self._sweeps += 1
+            if self._sweeps % SWEEPS_PER_TICK == 0:
+                self._sessions.tick()
+                self._link.set_load({"connections": len(self._sessions), "streams": len(self._hub.streams)})
+            self._status.beat(self.counters.as_dict())
+            await asyncio.sleep(SWEEP_INTERVAL_S)

@@ -1,0 +1,105 @@
+"""Logging: one line per event on stderr, as text for people or as one JSON object for machines.
+
+A record's structured fields are its ``extra`` fields and, where the message is formatted from a
+mapping, that mapping: ``log.info("worker %(slot)d started", {"slot": 0}, extra={"event": ...})``.
+The text shows the message and those extra fields that are not already in it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+LogFormat = Literal["text", "json"]
+
+LEVELS = ("debug", "info", "warning", "error")
+
+#: What every LogRecord has; anything else on one came in through ``extra``.
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+#: Marks the record of ``announce``, shown without time and level in text.
+_ANNOUNCED = "announced"
+
+#: A peer chooses stream names: none of them may begin a line of its own or steer a terminal.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+#: What stands in for a secret.
+HIDDEN = "***"
+
+_QUERY_VALUE = re.compile(r"(?<==)[^&;]*")
+
+
+def configure(log_format: LogFormat, level: str) -> None:
+    """Send every record of at least ``level`` (one of LEVELS) to stderr; replaces what was set before."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def announce(logger: logging.Logger, event: str, message: str, fields: Mapping[str, Any]) -> None:
+    """Log what must be seen whatever the level is, such as ``ready``.
+
+    ``message`` is formatted with ``fields`` (%-style); in text it is a line without time and level.
+    """
+    extra = {"event": event, _ANNOUNCED: True}
+    logger.handle(
+        logger.makeRecord(logger.name, logging.INFO, "", 0, message, (dict(fields),), None, extra=extra)
+    )
+
+
+def redact_query(name: str) -> str:
+    """``name?token=abc&x=1`` with every value of its query hidden, for logs: queries carry keys."""
+    path, mark, query = name.partition("?")
+    if not mark or not query:
+        return name
+    hidden = _QUERY_VALUE.sub(HIDDEN, query) if "=" in query else HIDDEN
+    return f"{path}?{hidden}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, then the record's fields (``event`` …)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if isinstance(record.args, Mapping):
+            shown.update(record.args)
+        shown.update(_extra(record))
+        if record.exc_info:
+            shown["exception"] = self.formatException(record.exc_info)
+        return json.dumps(shown, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """``TIME LEVEL message key=value …`` on one line; a traceback follows on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage().translate(_CONTROL)
+        if not getattr(record, _ANNOUNCED, False):
+            text = f"{_time(record)} {record.levelname.lower():7} {text}"
+        for key, value in _extra(record).items():
+            if key != "event":
+                text += f" {key}={value}".translate(_CONTROL)
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in _PLAIN and key != _ANNOUNCED}
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,31 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import pytest
+
+_POLL_INTERVAL_S = 0.01
+
+
+class Eventually(Protocol):
+    def __call__(self, probe: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any: ...
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """``eventually(probe, what)``: polls until ``probe()`` is truthy and returns that; the failure says
+    ``what`` was waited for. The only place that waits by time."""
+
+    def wait(probe: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any:
+        deadline = time.monotonic() + timeout_s
+        while not (value := probe()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {timeout_s:g} s in vain: {what}")
+            time.sleep(_POLL_INTERVAL_S)
+        return value
+
+    return wait

@@ -1,0 +1,412 @@
+"""Fan-out of one stream: joins, players in and out of step, slow players, a returning publisher."""
+
+import pytest
+
+from cluster.core.errors import CloseReason
+from cluster.core.limits import Limits
+from cluster.core.media.stream_log import LogLimits
+from cluster.core.message import Message, MessageType
+from cluster.core.rtmp.chunk_reader import ChunkReader
+from cluster.edge.counters import Counters
+from cluster.edge.player import SHARED_CHUNK_SIZE, Player
+from cluster.edge.stream import SlowPlayerRule, Stream
+
+AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f"
+AAC_HEADER = bytes.fromhex("af001190")
+KEY = bytes.fromhex("1701000000")
+INTER = bytes.fromhex("2701000000")
+AUDIO = bytes.fromhex("af01")
+
+
+class FakeOwner:
+    def __init__(self):
+        self.now = 1000.0
+        self.counters = Counters()
+        self.dirty_streams = []
+        self.bus = []
+
+    def publish_to_bus(self, stream, first_seq, entries):
+        self.bus.append((stream.key, first_seq, len(entries)))
+
+    def turn(self):
+        dirty, self.dirty_streams = self.dirty_streams, []
+        for stream in dirty:
+            stream.flush()
+
+
+class FakeSession:
+    def __init__(self):
+        self.statuses = []
+
+    def send_status(self, stream_id, level, code, description):
+        self.statuses.append((stream_id, level, code))
+
+
+class FakeConnection:
+    """A socket that takes ``room`` bytes, and a reader that parses what was taken."""
+
+    def __init__(self):
+        self.room = 1 << 40
+        self.pending = []
+        self.players = {}
+        self.session = FakeSession()
+        self.reader = ChunkReader(Limits())
+        self.reader.chunk_size = SHARED_CHUNK_SIZE
+        self.taken = []
+        self.ended = None
+        self.broken = False
+
+    def send(self, data):
+        if self.broken:
+            raise ConnectionResetError("gone")
+        if not self.room:
+            raise BlockingIOError
+        size = min(self.room, len(data))
+        self.room -= size
+        self.taken += self.reader.feed(bytes(data[:size]))
+        return size
+
+    def write_media(self, buffers):
+        self.pending.extend(buffers)
+        return self.write_pending()
+
+    def wait_to_write(self, rest):
+        self.pending.extend(rest)
+
+    def write_pending(self):
+        while self.pending:
+            try:
+                sent = self.send(self.pending[0])
+            except BlockingIOError:
+                break
+            if sent < len(self.pending[0]):
+                self.pending[0] = memoryview(self.pending[0])[sent:]
+            else:
+                del self.pending[0]
+        if self.pending:
+            for player in self.players.values():
+                player.stream.fell_behind(player)
+        return not self.pending
+
+    def writable(self, room):
+        """The reader read: the socket takes ``room`` bytes more."""
+        self.room += room
+        if self.write_pending():
+            for player in self.players.values():
+                player.stream.catch_up(player)
+
+    def defer(self, deferred):
+        pass
+
+    def end(self, reason, detail):
+        self.ended = reason
+
+    def close(self, reason, detail):
+        self.ended = reason
+        for player in list(self.players.values()):
+            player.stream.remove(player)
+
+    def timestamps(self, type_id=MessageType.VIDEO):
+        return [m.timestamp for m in self.taken if m.type_id == type_id and m.payload[1:2] == b"\x01"]
+
+
+@pytest.fixture
+def owner():
+    return FakeOwner()
+
+
+@pytest.fixture
+def stream(owner):
+    return Stream("live/a", owner, LogLimits(), SlowPlayerRule(skip_ms=5000, close_s=30))
+
+
+def join(stream, stream_id=1):
+    connection = FakeConnection()
+    player = connection.players[stream_id] = Player(connection, stream_id, stream, joined_at=0.0)
+    stream.add(player)
+    return connection, player
+
+
+def video(ms, head=INTER, size=1000):
+    return Message(MessageType.VIDEO, ms, head + bytes(size))
+
+
+def publish(stream, *messages):
+    for message in messages:
+        stream.append(message)
+
+
+def begin(stream, epoch=1):
+    stream.begin(epoch, is_local=True)
+    publish(stream, Message(9, 0, AVC_HEADER), Message(8, 0, AAC_HEADER))
+
+
+def test_a_player_before_the_publisher_gets_everything(stream, owner):
+    connection, _ = join(stream)
+    begin(stream)
+    publish(stream, Message(8, 5, AUDIO + b"x"), video(0, KEY), video(33))
+    owner.turn()
+    assert [m.payload[:5] for m in connection.taken] == [
+        AVC_HEADER[:5], AAC_HEADER, AUDIO + b"x", KEY, INTER,
+    ]  # fmt: skip
+
+
+def test_a_joiner_gets_headers_with_the_keyframes_time_then_the_gop(stream, owner):
+    first, _ = join(stream)
+    begin(stream)
+    publish(stream, video(2000, KEY), video(2033))
+    owner.turn()
+    connection, _ = join(stream)
+    assert [(m.timestamp, m.payload[:2]) for m in connection.taken] == [
+        (2000, AVC_HEADER[:2]), (2000, AAC_HEADER[:2]), (2000, KEY[:2]), (2033, INTER[:2]),
+    ]  # fmt: skip
+    publish(stream, video(2066))
+    owner.turn()
+    assert connection.timestamps() == first.timestamps() == [2000, 2033, 2066]
+
+
+def test_a_joiner_without_other_players_starts_at_the_keyframe(stream, owner):
+    begin(stream)
+    publish(stream, video(0, KEY), video(33))
+    assert owner.dirty_streams == []  # nobody listens: appending is all there is to do
+    connection, _ = join(stream)
+    assert connection.timestamps() == [0, 33]
+
+
+def test_joining_while_a_keyframe_waits_for_the_flush_loses_and_doubles_nothing(stream, owner):
+    join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    publish(stream, video(33), video(66, KEY))
+    connection, _ = join(stream)
+    owner.turn()
+    publish(stream, video(99))
+    owner.turn()
+    assert connection.timestamps() == [66, 99]
+
+
+def test_a_flush_is_one_write_per_player(stream, owner):
+    for _ in range(3):
+        join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    before = owner.counters.writes
+    publish(stream, video(33), video(66), video(99))
+    owner.turn()
+    assert owner.counters.writes - before == 3
+
+
+@pytest.mark.parametrize("room", [0, 1, 11, 12, 13, 500, 1016, 1017, 1018, 2000, 3050])
+def test_a_full_socket_is_cut_at_any_byte_and_goes_on_without_loss(stream, owner, room):
+    connection, player = join(stream)
+    other, _ = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    connection.room = room
+    publish(stream, video(33), video(66), video(99))
+    owner.turn()
+    assert sum(map(len, connection.pending)) <= 1017  # one message, not the flush
+    publish(stream, video(132))
+    owner.turn()
+    assert other.timestamps() == [0, 33, 66, 99, 132]
+    for _ in range(20):
+        connection.writable(300)
+    assert connection.timestamps() == [0, 33, 66, 99, 132]
+    assert player.behind_since is None
+    assert owner.counters.player_messages_dropped == 0
+    publish(stream, video(165))
+    owner.turn()
+    assert connection.timestamps()[-1] == 165
+
+
+def test_bytes_sent_counts_what_was_sent_and_what_is_pending(stream, owner):
+    connection, _ = join(stream)
+    begin(stream)
+    connection.room = 500
+    publish(stream, video(0, KEY), video(33))
+    owner.turn()
+    connection.writable(1 << 20)
+    assert connection.timestamps() == [0, 33]
+    assert owner.counters.bytes_sent == 500 + (1 << 20) - connection.room
+
+
+def test_a_player_that_lags_is_moved_to_the_newest_keyframe(stream, owner):
+    connection, _ = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    connection.room = 0
+    for ms in range(100, 8000, 100):
+        publish(stream, video(ms, KEY if ms % 2000 == 0 else INTER))
+        owner.turn()
+    stream.sweep(owner.now)
+    connection.writable(1 << 20)
+    assert connection.timestamps()[:3] == [0, 100, 6000]
+    assert owner.counters.player_skips == 1
+    assert owner.counters.player_messages_dropped == 58
+    headers = [m.timestamp for m in connection.taken if m.payload[:5] == AVC_HEADER[:5]]
+    assert headers == [0, 6000]
+
+
+def test_at_the_skip_bound_nothing_is_dropped(stream, owner):
+    connection, _ = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    connection.room = 0
+    publish(stream, video(100))
+    owner.turn()
+    publish(stream, video(200, KEY), video(5200))
+    owner.turn()
+    stream.sweep(owner.now)
+    assert owner.counters.player_skips == 0
+    publish(stream, video(5201))
+    owner.turn()
+    stream.sweep(owner.now)
+    assert owner.counters.player_skips == 1
+
+
+def test_with_no_newer_keyframe_a_lagging_player_awaits_the_next(stream, owner):
+    connection, _ = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    connection.room = 0
+    for ms in range(100, 7000, 100):
+        publish(stream, video(ms))
+        owner.turn()
+    stream.sweep(owner.now)
+    connection.writable(1 << 20)
+    assert connection.timestamps() == [0, 100]
+    publish(stream, video(7000), video(7033, KEY), video(7066))
+    owner.turn()
+    assert connection.timestamps() == [0, 100, 7033, 7066]
+
+
+def test_a_player_that_reads_nothing_pins_one_message_and_is_closed(stream, owner):
+    connection, _ = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    connection.room = 0
+    for second in range(61):
+        for ms in range(0, 1000, 100):
+            publish(stream, video(second * 1000 + ms + 100, KEY if ms == 0 else INTER))
+            owner.turn()
+        owner.now += 0.5
+        stream.sweep(owner.now)
+        assert sum(map(len, connection.pending)) <= 1017
+        assert stream.log.bytes_held < 100 * 1005
+    assert connection.ended is CloseReason.SLOW_PLAYER
+    assert connection.session.statuses[0] == (1, "error", "NetStream.Play.InsufficientBW")
+
+
+def test_a_broken_player_is_closed_and_the_others_go_on(stream, owner):
+    broken, _ = join(stream)
+    well, _ = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    broken.broken = True
+    publish(stream, video(33))
+    owner.turn()
+    assert broken.ended is CloseReason.PEER_RESET
+    assert well.timestamps() == [0, 33]
+    assert list(stream.players) == list(well.players.values())
+
+
+def test_another_message_stream_id_is_encoded_for_itself(stream, owner):
+    connection, _ = join(stream, stream_id=7)
+    shared, _ = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY), video(33))
+    owner.turn()
+    assert {m.stream_id for m in connection.taken} == {7}
+    assert {m.stream_id for m in shared.taken} == {1}
+    assert connection.timestamps() == shared.timestamps() == [0, 33]
+
+
+def test_receive_video_off_and_on_again(stream, owner):
+    connection, player = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY), Message(8, 10, AUDIO))
+    owner.turn()
+    player.video = False
+    stream.resume(player)
+    taken = len(connection.taken)
+    publish(stream, video(33), Message(8, 31, AUDIO))
+    owner.turn()
+    assert MessageType.VIDEO not in {m.type_id for m in connection.taken[taken:] if m.payload[1:2] == b"\x01"}
+    player.video = True
+    stream.resume(player)
+    publish(stream, video(66, KEY))
+    owner.turn()
+    assert connection.timestamps()[-1] == 66
+
+
+def test_a_paused_player_gets_nothing_and_goes_on_at_a_keyframe(stream, owner):
+    connection, player = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    stream.pause(player)
+    publish(stream, video(33), video(66, KEY), video(99))
+    owner.turn()
+    assert connection.timestamps() == [0]
+    stream.resume(player)
+    assert connection.timestamps() == [0, 66, 99]
+    assert owner.counters.player_messages_dropped == 0
+
+
+def test_a_returning_publisher_keeps_its_players_and_time_goes_on(stream, owner):
+    connection, _ = join(stream)
+    begin(stream)
+    publish(stream, video(50_000, KEY), video(50_033))
+    owner.turn()
+    stream.sweep(owner.now)
+    stream.end()
+    owner.now += 3.0
+    stream.begin(2, is_local=True)
+    publish(stream, Message(9, 0, AVC_HEADER), video(0), video(33, KEY), video(66))
+    owner.turn()
+    assert connection.timestamps() == [50_000, 50_033, 53_033, 53_066]
+
+
+def test_a_player_that_joins_between_publishers_waits_for_the_next(stream, owner):
+    begin(stream)
+    publish(stream, video(0, KEY), video(33))
+    stream.end()
+    connection, _ = join(stream)
+    assert connection.taken == []
+    begin(stream, epoch=2)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    assert len(connection.timestamps()) == 1
+
+
+def test_the_bus_gets_each_flush_once_and_only_when_wanted(stream, owner):
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    assert owner.bus == []
+    stream.set_wanted(True)
+    join(stream)
+    publish(stream, video(33), video(66))
+    owner.turn()
+    stream.set_wanted(False)
+    publish(stream, video(99))
+    owner.turn()
+    assert owner.bus == [("live/a", 3, 2)]
+
+
+def test_audio_only_joins_at_the_live_end_with_its_header(stream, owner):
+    stream.begin(1, is_local=True)
+    publish(stream, Message(8, 0, AAC_HEADER), Message(8, 21, AUDIO))
+    connection, _ = join(stream)
+    assert [m.payload for m in connection.taken] == [AAC_HEADER]
+    publish(stream, Message(8, 42, AUDIO))
+    owner.turn()
+    assert [m.timestamp for m in connection.taken] == [21, 42]
