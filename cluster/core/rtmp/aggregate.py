@@ -1,0 +1,54 @@
+"""Aggregate messages: several media messages in the body of one (RTMP 1.0, section 7.1.6)."""
+
+from __future__ import annotations
+
+import struct
+
+from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.message import Message, MessageType
+
+#: Sub-messages of one aggregate. A minute of audio and video has about that many, and an aggregate
+#: carries a second or so; without a bound, 10 MiB of empty ones would become 700,000 messages.
+MAX_SUB_MESSAGES = 4096
+
+#: Type and size, timestamp with its high byte last, and three bytes of a stream id that is ignored.
+_HEADER = struct.Struct(">IIxxx")
+_BACK_POINTER_BYTES = 4
+#: Nothing else may hide in an aggregate: no control message, no command, no aggregate.
+_ACCEPTED = frozenset(
+    (MessageType.AUDIO, MessageType.VIDEO, MessageType.DATA_AMF3, MessageType.DATA_AMF0)
+)
+
+
+def split(message: Message) -> list[Message]:
+    """Return the audio, video and data messages in an aggregate, in order.
+
+    Their timestamps are moved so that the first sub-message stands at the aggregate's own, modulo
+    2**32; their stream id is the aggregate's; their payloads are ``bytes``. A sub-message that the
+    body's end cuts is dropped. Raises PeerViolation on more than MAX_SUB_MESSAGES.
+    """
+    body = message.payload
+    messages: list[Message] = []
+    shift: int | None = None
+    pos = 0
+    seen = 0
+    while pos + _HEADER.size <= len(body):
+        seen += 1
+        if seen > MAX_SUB_MESSAGES:
+            raise PeerViolation(
+                CloseReason.MESSAGE_TOO_LARGE, f"an aggregate of more than {MAX_SUB_MESSAGES} messages"
+            )
+        type_and_size, low_and_high = _HEADER.unpack_from(body, pos)
+        start = pos + _HEADER.size
+        end = start + (type_and_size & 0xFFFFFF)
+        if end > len(body):
+            break
+        timestamp = low_and_high >> 8 | (low_and_high & 0xFF) << 24
+        if shift is None:
+            shift = message.timestamp - timestamp
+        type_id = type_and_size >> 24
+        if type_id in _ACCEPTED:
+            moved = (timestamp + shift) & 0xFFFFFFFF
+            messages.append(Message(type_id, moved, bytes(body[start:end]), message.stream_id))
+        pos = end + _BACK_POINTER_BYTES
+    return messages

@@ -1,0 +1,304 @@
+"""RTMP chunks in, whole messages out (RTMP 1.0, sections 5.3 and 5.4).
+
+This is the hot path of ingest: hundreds of publishers share one worker. So a chunk is not an object
+here. A message that lies in one chunk is one slice; a message of many chunks is one strided look at
+all its continuation headers and one strided deletion of them. Only what really is interleaved, and
+chunks with extended timestamps, are walked one by one.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.limits import Limits
+from cluster.core.message import Buffer, Message, MessageType
+
+DEFAULT_CHUNK_SIZE = 128
+#: A message cannot be longer, so a larger chunk size means the same (section 5.4.1).
+MAX_CHUNK_SIZE = 0xFFFFFF
+
+_LAST_OBEYED = int(MessageType.ABORT)
+_U32 = 0xFFFFFFFF
+_EXTENDED = 0xFFFFFF
+#: Basic header 3, message header 11, extended timestamp 4.
+_MAX_HEADER_BYTES = 18
+#: Message header bytes of formats 0, 1 and 2, by the top two bits of the basic header.
+_HEADER_BYTES = (11, 7, 3)
+#: Continuation headers looked at in one go. Unbounded, a peer that interleaves tiny chunks would have
+#: the rest of the buffer scanned again for each of them.
+_MAX_RUN = 256
+
+# Read from one byte before the field on, so that three-byte integers come as part of a four-byte one.
+_unpack_u32 = struct.Struct(">I").unpack_from
+_unpack_two_u32 = struct.Struct(">II").unpack_from
+_unpack_u32_little = struct.Struct("<I").unpack_from
+# What Message(...) does, without the keyword handling of its generated constructor.
+_new_message = tuple.__new__
+
+
+class _ChunkStream:
+    """What the headers of one chunk stream have said so far, and its unfinished message."""
+
+    __slots__ = (
+        "continuation", "delta", "extended", "length", "partial", "stream_id", "timestamp", "type_id",
+    )
+
+    def __init__(self, chunk_stream_id: int) -> None:
+        self.length = 0
+        self.type_id = 0
+        self.stream_id = 0
+        self.timestamp = 0
+        self.delta = 0
+        #: The raw extended timestamp of the latest format 0, 1 or 2 header; None if it had none.
+        self.extended: bytes | None = None
+        #: Payload so far of a message that is not complete; None between messages.
+        self.partial: bytearray | None = None
+        #: The one-byte header of a continuation chunk; empty where the id takes more bytes.
+        self.continuation = bytes((0xC0 | chunk_stream_id,)) if chunk_stream_id < 64 else b""
+
+
+class ChunkReader:
+    """Turns the bytes that follow a handshake into messages; one for each direction of a connection.
+
+    ``chunk_size`` is the peer's present chunk size in bytes, ``partial_bytes`` the payload held of
+    messages that are not complete, ``discarded_partials`` counts messages that the peer began and then
+    left for another on the same chunk stream.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.chunk_size = DEFAULT_CHUNK_SIZE
+        self.partial_bytes = 0
+        self.discarded_partials = 0
+        self._limits = limits
+        self._streams: dict[int, _ChunkStream] = {}
+        #: The beginning of a chunk header whose end has not come.
+        self._pending = b""
+        #: The chunk whose payload the last feed cut: its stream, and its bytes still to come.
+        self._current: _ChunkStream | None = None
+        self._chunk_left = 0
+        self._violated: tuple[CloseReason, str] | None = None
+
+    def feed(self, data: Buffer) -> list[Message]:
+        """Read what arrived; return the messages it completes, in order of their last byte.
+
+        ``data`` may be a view of a buffer that is overwritten after the call: nothing of it is kept
+        but copies. Payloads are ``bytes``, timestamps absolute, 0 <= timestamp < 2**32. Set Chunk Size
+        and Abort have been obeyed when they are returned; aggregates are returned whole.
+
+        Raises PeerViolation on a peer's error, or, if ``data`` completed messages before it, on the
+        next call. A reader that has raised raises for ever.
+        """
+        if self._violated is not None:
+            raise PeerViolation(*self._violated)
+        messages: list[Message] = []
+        try:
+            self._read(memoryview(data) if isinstance(data, bytearray) else data, messages)
+        except PeerViolation as violation:
+            # Not the exception itself: its traceback would keep the receive buffer.
+            self._violated = violation.reason, violation.detail
+            if not messages:
+                raise
+        return messages
+
+    def _read(self, data: Buffer, messages: list[Message]) -> None:
+        pos = 0
+        if self._pending:
+            # Only the cut header is glued to what completes it, so that payload is not copied twice.
+            head = self._pending + bytes(data[:_MAX_HEADER_BYTES])
+            stop = self._parse(head, 0, messages)
+            if len(data) <= _MAX_HEADER_BYTES:
+                self._pending = head[stop:]
+                return
+            pos = stop - len(self._pending)
+        self._pending = bytes(data[self._parse(data, pos, messages) :])
+
+    def _parse(self, data: Buffer, pos: int, messages: list[Message]) -> int:
+        """Read chunks from ``pos`` on; return where an incomplete header begins, or the end."""
+        end = len(data)
+        if self._chunk_left and self._current is not None:
+            pos = self._take(self._current, self._chunk_left, data, pos, messages)
+        streams = self._streams
+        while pos < end:
+            basic = data[pos]
+            chunk_stream_id = basic & 0x3F
+            body = pos + 1
+            if chunk_stream_id < 2:  # two- and three-byte forms, section 5.3.1.1
+                body += 1 + chunk_stream_id
+                if body > end:
+                    break
+                high = data[pos + 2] << 8 if chunk_stream_id else 0
+                chunk_stream_id = 64 + data[pos + 1] + high
+            stream = streams.get(chunk_stream_id)
+
+            if basic >= 0xC0:  # format 3, section 5.3.1.2.4
+                if stream is None:
+                    raise PeerViolation(
+                        CloseReason.BAD_CHUNK, f"format 3 begins chunk stream {chunk_stream_id}"
+                    )
+                if stream.extended is not None:
+                    # Section 5.3.1.3 repeats the extended timestamp here; old senders leave it out. So
+                    # it is taken if it is there; bytes that differ, even the first of them, are payload.
+                    seen = bytes(data[body : body + 4])
+                    if seen == stream.extended:
+                        body += 4
+                    elif stream.extended.startswith(seen):
+                        break
+                if stream.partial is None:
+                    stream.timestamp = (stream.timestamp + stream.delta) & _U32
+            else:
+                header = body
+                body += _HEADER_BYTES[basic >> 6]
+                if body > end:
+                    break
+                if basic < 0x80:  # formats 0 and 1
+                    word, length_and_type = _unpack_two_u32(data, header - 1)
+                else:
+                    word = _unpack_u32(data, header - 1)[0]
+                field = word & 0xFFFFFF
+                extended = None
+                if field == _EXTENDED:
+                    if body + 4 > end:
+                        break
+                    field = _unpack_u32(data, body)[0]
+                    extended = bytes(data[body : body + 4])
+                    body += 4
+                if stream is None:
+                    stream = self._open(chunk_stream_id, basic >> 6)
+                elif stream.partial is not None:
+                    self._discard(stream)
+                stream.extended = extended
+                stream.delta = field
+                if basic < 0x80:
+                    stream.length = length_and_type >> 8
+                    stream.type_id = length_and_type & 0xFF
+                    if stream.length > self._limits.max_message_bytes:
+                        raise PeerViolation(
+                            CloseReason.MESSAGE_TOO_LARGE, f"message of {stream.length} bytes announced"
+                        )
+                if basic < 0x40:
+                    stream.timestamp = field
+                    stream.stream_id = _unpack_u32_little(data, header + 7)[0]
+                else:
+                    stream.timestamp = (stream.timestamp + field) & _U32
+
+            length = stream.length
+            if stream.partial is None:
+                pos = body + length
+                if pos <= end and length <= self.chunk_size:
+                    type_id = stream.type_id
+                    payload = bytes(data[body:pos])
+                    if type_id <= _LAST_OBEYED:
+                        self._obey(type_id, payload)
+                    fields = (type_id, stream.timestamp, payload, stream.stream_id)
+                    messages.append(_new_message(Message, fields))
+                    continue
+                stream.partial = bytearray()
+            left = min(length - len(stream.partial), self.chunk_size)
+            pos = self._take(stream, left, data, body, messages)
+        return pos
+
+    def _take(
+        self, stream: _ChunkStream, left: int, data: Buffer, pos: int, messages: list[Message]
+    ) -> int:
+        """Take payload from ``pos`` on, where a chunk of ``stream`` has ``left`` bytes to come.
+
+        Takes the chunks that follow too, as long as they continue the same message with a one-byte
+        header: their number does not change the number of Python operations. Returns where it stopped.
+        """
+        assert stream.partial is not None
+        held = len(stream.partial)
+        end = len(data)
+        stop = pos + left
+        if stop > end:
+            stream.partial += data[pos:]
+            self._chunk_left = stop - end
+            self._current = stream
+            self._hold(end - pos)
+            return end
+        self._chunk_left = 0
+        rest = stream.length - held - left
+        if not rest or stop == end or stream.extended is not None or not stream.continuation:
+            stream.partial += data[pos:stop]
+        else:
+            stride = self.chunk_size + 1
+            first_header = stop
+            headers_and_rest = rest + -(-rest // self.chunk_size)
+            stop = min(first_header + headers_and_rest, first_header + _MAX_RUN * stride, end)
+            headers = bytes(data[first_header:stop:stride])
+            others = len(headers.lstrip(stream.continuation))
+            if others:
+                stop = first_header + (len(headers) - others) * stride
+            run = bytearray(data[pos:stop])
+            del run[left::stride]
+            if held:
+                stream.partial += run
+            else:
+                stream.partial = run
+            rest = stream.length - held - len(run)
+            into_chunk = (stop - first_header) % stride
+            if rest and into_chunk:
+                self._chunk_left = min(stride - into_chunk, rest)
+                self._current = stream
+        if rest:
+            self._hold(len(stream.partial) - held)
+        else:
+            payload = bytes(stream.partial)
+            stream.partial = None
+            self.partial_bytes -= held
+            self._complete(stream, payload, messages)
+        return stop
+
+    def _complete(self, stream: _ChunkStream, payload: bytes, messages: list[Message]) -> None:
+        type_id = stream.type_id
+        if type_id <= _LAST_OBEYED:
+            self._obey(type_id, payload)
+        messages.append(_new_message(Message, (type_id, stream.timestamp, payload, stream.stream_id)))
+
+    def _obey(self, type_id: int, payload: bytes) -> None:
+        """Set Chunk Size and Abort, from whatever chunk stream they came (sections 5.4.1 and 5.4.2)."""
+        if type_id not in (MessageType.SET_CHUNK_SIZE, MessageType.ABORT):
+            return
+        if len(payload) < 4:
+            raise PeerViolation(
+                CloseReason.BAD_CONTROL, f"control message {type_id} of {len(payload)} bytes, not 4"
+            )
+        value = int.from_bytes(payload[:4], "big")
+        if type_id == MessageType.ABORT:
+            aborted = self._streams.get(value)
+            if aborted is not None and aborted.partial is not None:
+                self._drop(aborted)
+        elif 1 <= value <= 0x7FFFFFFF:
+            self.chunk_size = min(value, MAX_CHUNK_SIZE)
+        else:
+            raise PeerViolation(CloseReason.BAD_CHUNK_SIZE, f"chunk size {value:#x}")
+
+    def _open(self, chunk_stream_id: int, fmt: int) -> _ChunkStream:
+        # librtmp begins chunk stream 2 with format 1: it counts from timestamp 0 on message stream 0.
+        if fmt == 2:
+            raise PeerViolation(CloseReason.BAD_CHUNK, f"format 2 begins chunk stream {chunk_stream_id}")
+        if len(self._streams) >= self._limits.max_chunk_streams:
+            raise PeerViolation(
+                CloseReason.TOO_MANY_CHUNK_STREAMS,
+                f"chunk stream {chunk_stream_id} is one more than {self._limits.max_chunk_streams}",
+            )
+        stream = self._streams[chunk_stream_id] = _ChunkStream(chunk_stream_id)
+        return stream
+
+    def _hold(self, added_bytes: int) -> None:
+        self.partial_bytes += added_bytes
+        if self.partial_bytes > self._limits.max_partial_bytes:
+            raise PeerViolation(
+                CloseReason.PARTIAL_MESSAGES_TOO_LARGE,
+                f"{self.partial_bytes} bytes of messages that do not end",
+            )
+
+    def _discard(self, stream: _ChunkStream) -> None:
+        """A new message begins on a chunk stream before its last one was complete."""
+        self._drop(stream)
+        self.discarded_partials += 1
+
+    def _drop(self, stream: _ChunkStream) -> None:
+        assert stream.partial is not None
+        self.partial_bytes -= len(stream.partial)
+        stream.partial = None
