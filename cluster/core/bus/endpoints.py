@@ -1,0 +1,60 @@
+"""A router's address, and the three endpoints that follow from it.
+
+    tcp://HOST:PORT   workers publish to PORT, subscribe at PORT + 1 and talk control on PORT + 2
+    ipc://PATH        PATH.pub, PATH.sub and PATH.ctl
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cluster.core.errors import EnvironmentFault
+
+#: The longest path a Unix socket can have on Linux (sun_path, 108 bytes with its NUL), less ".pub".
+MAX_IPC_PATH_BYTES = 103
+
+_LAST_BASE_PORT = 65_533
+_TCP = re.compile(r"tcp://(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
+
+
+class EndpointError(EnvironmentFault):
+    """A router address that does not parse; the text says what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """``base`` as the operator gave it, and where workers publish, subscribe and talk control."""
+
+    base: str
+    publish: str
+    subscribe: str
+    control: str
+
+    @property
+    def is_ipv6(self) -> bool:
+        return self.base.startswith("tcp://[")
+
+
+def endpoints(base: str, *, bind: bool = False) -> Endpoints:
+    """The three endpoints of the router at ``base``; EndpointError says what is wrong with it.
+
+    With ``bind`` the host may be ``*`` (every interface) and the port 0 (any free three); the port
+    then stands as 0 in all three endpoints.
+    """
+    if base.startswith("ipc://"):
+        path = base.removeprefix("ipc://")
+        if not path or len(path.encode("utf-8", "surrogateescape")) > MAX_IPC_PATH_BYTES:
+            raise EndpointError(f"{base!r}: an ipc path has 1 to {MAX_IPC_PATH_BYTES} bytes")
+        return Endpoints(base, f"{base}.pub", f"{base}.sub", f"{base}.ctl")
+    match = _TCP.fullmatch(base)
+    if match is None:
+        raise EndpointError(f"{base!r} is not a router address: expected tcp://HOST:PORT or ipc://PATH")
+    host, port = match["host"], int(match["port"])
+    if host == "*" and not bind:
+        raise EndpointError(f"{base!r}: a worker cannot connect to *; name the router's host")
+    if port == 0 and bind:
+        return Endpoints(base, base, base, base)
+    if not 1 <= port <= _LAST_BASE_PORT:
+        raise EndpointError(f"{base!r}: the port must be 1 to {_LAST_BASE_PORT}: the next two are used too")
+    return Endpoints(base, base, f"tcp://{host}:{port + 1}", f"tcp://{host}:{port + 2}")

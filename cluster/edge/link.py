@@ -1,0 +1,238 @@
+"""The link: everything one worker has to do with the routers, behind one small interface.
+
+    LinkOutput      envelopes of this worker's streams, and who wants them     (one XPUB, all routers)
+    RouterPeer      one router: control, subscriptions, liveness               (a DEALER and a SUB each)
+    LinkOrigins     which streams are published here, and by whose grant
+    LinkWatches     which streams published elsewhere are played here, and at which router
+    Snapshot...     late joins, asked for and answered
+
+It lives on the running event loop and uses plain non-blocking sockets. Nothing in it waits for a
+router except ``request_publish``, and that not for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import zmq
+
+from cluster.core.bus import control
+from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S
+from cluster.core.bus.control import ControlMessage, Granted, Refused, WorkerIdentity
+from cluster.core.bus.endpoints import endpoints as parse_endpoints
+from cluster.core.bus.envelope import EnvelopeError, decode
+from cluster.core.bus.packing import MessageLike
+from cluster.edge.link_interfaces import LinkCounters, LinkHandler
+from cluster.edge.link_origins import LinkOrigins
+from cluster.edge.link_output import LinkOutput
+from cluster.edge.link_peer import RouterPeer
+from cluster.edge.link_snapshots import SnapshotAnswers, SnapshotRequests
+from cluster.edge.link_watches import LinkWatches
+
+__all__ = ["Link", "LinkCounters", "LinkHandler", "WorkerIdentity"]
+
+logger = logging.getLogger(__name__)
+
+
+class Link:
+    """One worker's link to the routers at ``endpoints``; EndpointError if one does not parse.
+
+    Every worker of a cluster must be given the same router addresses: placement is by address.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        identity: WorkerIdentity,
+        handler: LinkHandler,
+        counters: LinkCounters,
+    ) -> None:
+        self._routers = [parse_endpoints(endpoint) for endpoint in dict.fromkeys(endpoints)]
+        self._identity = identity
+        self._worker_id = identity.worker_id
+        self._handler = handler
+        self._counters = counters
+        self._load: Mapping[str, float] = {}
+        self._peers: dict[str, RouterPeer] = {}
+        self._origins = LinkOrigins(handler, self._peers, self._origin_changed)
+        self._watches = LinkWatches(handler, self._peers, self._origins.epochs)
+        self._requests = SnapshotRequests(self._watches.home)
+        self._timer: asyncio.TimerHandle | None = None
+        self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
+            control.Welcome: self._welcomed,
+            control.Granted: self._origins.granted,
+            control.Refused: lambda _, message: self._origins.refused(message),
+            control.Contested: lambda _, message: self._origins.contested(message),
+            control.Contest: self._origins.contest,
+            control.Revoked: lambda _, message: self._origins.revoked(message),
+            control.StreamUp: self._stream_up,
+            control.StreamDown: self._stream_down,
+            control.SnapshotRequest: lambda peer, message: self._answers.requested(peer, message),
+            control.Snapshot: lambda _, message: self._snapshot_received(message),
+        }
+
+    async def start(self) -> None:
+        """Connect to every router; returns at once, whether or not any of them is there."""
+        self._loop = asyncio.get_running_loop()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
+        self._output = LinkOutput(
+            self._context, self._loop, self._routers, self._worker_id, self._demand_changed, self._counters
+        )
+        self._answers = SnapshotAnswers(
+            self._loop, self._handler, self._worker_id, self._output.wanted, self._counters
+        )
+        for router in self._routers:
+            self._peers[router.base] = RouterPeer(
+                self._context, self._loop, router, self._worker_id,
+                make_hello=self._make_hello, on_control=self._control_received,
+                on_envelope=self._envelope_received, counters=self._counters,
+            )  # fmt: skip
+        self._watches.place_all(self._loop.time())
+        self._tick()
+
+    async def close(self) -> None:
+        """Say goodbye to every router and close all sockets; without effect on a link not started."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        self._origins.close()
+        self._answers.close()
+        for peer in self._peers.values():
+            peer.close()
+        self._output.close()
+        await self._loop.run_in_executor(None, self._context.term)
+
+    # ---- publishing ------------------------------------------------------------------------------
+
+    async def request_publish(self, key: str, *, replace: bool) -> Granted | Refused:
+        """Ask to become the origin of ``key``.
+
+        A router answers, asking the present origin first if there is one; if none answers within
+        GRANT_TIMEOUT_S the link grants by itself. Refused is for ``busy`` or ``draining``.
+        """
+        return await self._origins.request(key, replace)
+
+    def unpublish(self, key: str, epoch: int) -> None:
+        """The publisher of ``epoch`` is gone; without effect if that is known already."""
+        self._origins.unpublish(key, epoch)
+
+    def wanted(self, key: str) -> bool:
+        """Whether any other worker plays ``key``; false before the link is started."""
+        return self._output.wanted(key)
+
+    def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None:
+        """Send ``messages`` of a stream published here, as one envelope, if any other worker wants them."""
+        self._output.publish(key, epoch, first_seq, messages)
+
+    # ---- playing ---------------------------------------------------------------------------------
+
+    def watch(self, key: str) -> None:
+        """Subscribe to a stream and be told of its origin; while it is published here, neither."""
+        self._watches.add(key, self._loop.time())
+
+    def unwatch(self, key: str) -> None:
+        """The end of a watch."""
+        self._watches.discard(key)
+        self._requests.forget(key)
+
+    def request_snapshot(self, key: str) -> None:
+        """Ask the origin of a watched stream; repeated until it is answered or the stream is down."""
+        if key in self._watches:
+            self._requests.request(key, self._loop.time())
+
+    # ---- the worker ------------------------------------------------------------------------------
+
+    def set_load(self, load: Mapping[str, float]) -> None:
+        """What heartbeats say of this worker's load from now on."""
+        self._load = dict(load)
+
+    def set_draining(self) -> None:
+        """From now on this worker is granted no publish."""
+        self._origins.draining = True
+
+    @property
+    def live_routers(self) -> list[str]:
+        """The addresses of the routers that answer."""
+        return [name for name, peer in self._peers.items() if peer.is_live]
+
+    # ---- time ------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        # First, so that an error below cannot end the heartbeats unseen.
+        self._timer = self._loop.call_at(now + HEARTBEAT_INTERVAL_S, self._tick)
+        self._output.service()
+        died = [peer.name for peer in self._peers.values() if peer.beat(now, self._make_heartbeat)]
+        for name in died:
+            logger.warning("router %s does not answer", name, extra={"event": "router_lost"})
+        if died:
+            self._watches.place_all(now)
+        self._watches.tick(now)
+        self._requests.tick(now)
+
+    def _make_heartbeat(self, messages: int) -> control.Heartbeat:
+        return control.Heartbeat(self._load, self._origins.draining, messages)
+
+    def _make_hello(self, peer: RouterPeer) -> control.Hello:
+        identity = self._identity
+        return control.Hello(
+            identity.node, identity.slot, identity.incarnation, self._origins.draining, self._load,
+            list(self._origins.epochs.items()), self._watches.keys_at(peer),
+        )  # fmt: skip
+
+    # ---- what arrives ----------------------------------------------------------------------------
+
+    def _control_received(self, peer: RouterPeer, message: ControlMessage) -> None:
+        react = self._reactions.get(type(message))
+        if react is not None:
+            react(peer, message)
+
+    def _envelope_received(self, frames: list[bytes]) -> None:
+        counters = self._counters
+        try:
+            envelope = decode(frames)
+        except EnvelopeError as error:
+            counters.bus_malformed += 1
+            logger.warning("an envelope was ignored: %s", error, extra={"event": "envelope_malformed"})
+            return
+        if envelope.sender_id == self._worker_id or envelope.key not in self._watches:
+            return
+        counters.bus_envelopes_received += 1
+        counters.bus_messages_received += len(envelope.messages)
+        counters.bus_bytes_received += len(frames[2])
+        self._handler.envelope_received(envelope)
+
+    def _demand_changed(self, key: str, wanted: bool) -> None:
+        self._handler.demand_changed(key, wanted)
+        if wanted:
+            self._answers.demand_seen(key)
+
+    def _welcomed(self, peer: RouterPeer, _: control.Welcome) -> None:
+        now = self._loop.time()
+        self._watches.place_all(now)
+        self._watches.welcomed(peer, now)
+        self._origins.peers_changed()
+
+    def _stream_up(self, peer: RouterPeer, message: control.StreamUp) -> None:
+        self._origins.source_seen(message.key, message.epoch)
+        if self._watches.is_news(peer, message):
+            self._requests.forget(message.key)  # it went to the origin before
+            self._handler.stream_up(message.key, message.epoch, message.origin)
+
+    def _stream_down(self, peer: RouterPeer, message: control.StreamDown) -> None:
+        if self._watches.stream_down(peer, message):
+            self._requests.forget(message.key)
+
+    def _snapshot_received(self, snapshot: control.Snapshot) -> None:
+        if snapshot.key in self._watches and snapshot.origin != self._worker_id:
+            self._requests.answered(snapshot.key)
+            self._counters.snapshots_received += 1
+            self._handler.snapshot_received(snapshot)
+
+    def _origin_changed(self, key: str) -> None:
+        self._requests.forget(key)
+        self._watches.origin_changed(key, self._loop.time())

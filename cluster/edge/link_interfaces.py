@@ -1,0 +1,57 @@
+"""What the link to the routers asks of the worker it serves."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cluster.core.bus.control import Snapshot
+from cluster.core.bus.envelope import Envelope
+
+
+class LinkHandler(Protocol):
+    """Called from the event loop; none of these may block."""
+
+    def stream_up(self, key: str, epoch: int, origin: str) -> None:
+        """A watched stream has an origin on another worker, or a new one in a higher epoch."""
+
+    def stream_down(self, key: str, epoch: int) -> None:
+        """A watched stream's origin is gone."""
+
+    def envelope_received(self, envelope: Envelope) -> None:
+        """Messages of a watched stream, from another worker."""
+
+    def snapshot_received(self, snapshot: Snapshot) -> None:
+        """The origin's answer to ``request_snapshot`` (at times a second one to the same request)."""
+
+    def snapshot_requested(self, key: str) -> Snapshot | None:
+        """Another worker joins a stream published here; None if there is no such stream.
+
+        ``next_seq`` of the answer is the number that the next message of the stream will get.
+        """
+
+    def contest(self, key: str, replace: bool) -> bool:
+        """Another publisher wants the key of a stream published here: True gives up ours.
+
+        After True the link has already unpublished the stream; the publisher is to be closed.
+        """
+
+    def revoked(self, key: str, epoch: int) -> None:
+        """Another origin has a higher epoch: the publisher of ``epoch`` is to be closed."""
+
+    def demand_changed(self, key: str, wanted: bool) -> None:
+        """Another worker has begun to play the stream, or the last one has ceased to."""
+
+
+class LinkCounters(Protocol):
+    """What crossed the bus, counted where an operator sees it."""
+
+    bus_envelopes_sent: int
+    bus_messages_sent: int
+    bus_bytes_sent: int
+    bus_envelopes_dropped: int
+    bus_envelopes_received: int
+    bus_messages_received: int
+    bus_bytes_received: int
+    bus_malformed: int
+    snapshots_sent: int
+    snapshots_received: int

@@ -1,0 +1,136 @@
+"""One router as a worker sees it: the control channel, the subscriptions there, and whether it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import zmq
+
+from cluster.core.bus import bounds, control
+from cluster.core.bus.control import ControlError, ControlMessage
+from cluster.core.bus.endpoints import Endpoints
+from cluster.edge.link_interfaces import LinkCounters
+from cluster.edge.link_output import open_socket
+from cluster.edge.zmq_reader import ZmqReader
+
+logger = logging.getLogger(__name__)
+
+#: On close, the goodbye gets this long to leave.
+_LINGER_MS = 100
+
+
+class RouterPeer:
+    """A router, by its address ``name``. It is live from its Welcome until a heartbeat stays unanswered.
+
+    Each router has a SUB socket of its own: one that is connected to two subscribes at both, and every
+    envelope comes twice.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        loop: asyncio.AbstractEventLoop,
+        router: Endpoints,
+        worker_id: str,
+        *,
+        make_hello: Callable[[RouterPeer], control.Hello],
+        on_control: Callable[[RouterPeer, ControlMessage], None],
+        on_envelope: Callable[[list[bytes]], None],
+        counters: LinkCounters,
+    ) -> None:
+        self.name = router.base
+        self.is_live = False
+        self._make_hello = make_hello
+        self._on_control = on_control
+        self._counters = counters
+        self._hello_answered = False
+        self._waiting_since: float | None = None
+        self._sent = 0
+        self._received = 0
+        self._dealer = open_socket(context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK)
+        self._dealer.linger = _LINGER_MS
+        self._dealer.routing_id = worker_id.encode("utf-8", "surrogateescape")
+        self._sub = open_socket(context, zmq.SUB, bounds.DATA_HIGH_WATER_MARK)
+        for socket, endpoint in ((self._dealer, router.control), (self._sub, router.subscribe)):
+            socket.ipv6 = router.is_ipv6
+            socket.connect(endpoint)
+        self._control_reader = ZmqReader(loop, self._dealer, self._control_received)
+        self._media_reader = ZmqReader(loop, self._sub, on_envelope)
+
+    def send(self, message: ControlMessage) -> bool:
+        """Send ``message``; if that cannot be done now, the next Hello says what it would have said."""
+        try:
+            self._dealer.send_multipart(control.encode(message), zmq.DONTWAIT)
+        except zmq.Again:
+            self._hello_answered = False
+            return False
+        self._sent += 1
+        self._control_reader.service_soon()
+        return True
+
+    def subscribe(self, topic: bytes) -> None:
+        self._sub.subscribe(topic)
+        self._media_reader.service_soon()
+
+    def unsubscribe(self, topic: bytes) -> None:
+        self._sub.unsubscribe(topic)
+        self._media_reader.service_soon()
+
+    def beat(self, now: float, heartbeat: Callable[[int], control.Heartbeat]) -> bool:
+        """Every HEARTBEAT_INTERVAL_S. True if the router has just been found dead."""
+        # What has arrived counts first: a worker whose loop was held up must not blame the router.
+        self._control_reader.service()
+        self._media_reader.service()
+        died = False
+        if self._waiting_since is None:
+            self._waiting_since = now
+        elif now - self._waiting_since > bounds.ROUTER_TIMEOUT_S:
+            died, self.is_live = self.is_live, False
+            self._hello_answered = False
+        if self._hello_answered:
+            self.send(heartbeat(self._sent))
+        else:
+            self._say_hello()
+        return died
+
+    def close(self) -> None:
+        """Say goodbye and close the sockets."""
+        self.is_live = False
+        self.send(control.Goodbye())
+        self._control_reader.close()
+        self._media_reader.close()
+
+    def _say_hello(self) -> None:
+        if self._dealer.poll(0, zmq.POLLOUT) and self.send(self._make_hello(self)):
+            self._sent = 0
+
+    def _control_received(self, frames: list[bytes]) -> None:
+        try:
+            message = control.decode(frames)
+        except ControlError as error:
+            self._counters.bus_malformed += 1
+            logger.warning("%s: %s", self.name, error, extra={"event": "control_malformed"})
+            return
+        self._waiting_since = None
+        if isinstance(message, control.Heartbeat):
+            if message.messages != self._received:
+                self._hello_wanted()
+        elif isinstance(message, control.HelloWanted):
+            self._hello_wanted()
+        elif isinstance(message, control.Welcome):
+            self._received = 0
+            self._hello_answered = True
+            self.is_live = True
+            self._on_control(self, message)
+            return
+        else:
+            self._on_control(self, message)
+        self._received += 1
+
+    def _hello_wanted(self) -> None:
+        """The router has missed something, or we have; more of these arrive until it has our Hello."""
+        if self._hello_answered:
+            self._hello_answered = False
+            self._say_hello()

@@ -1,0 +1,70 @@
+"""Reads a ZeroMQ socket from the event loop.
+
+A ZeroMQ file descriptor is edge-triggered and stands for everything that happens to a socket, not only
+for messages: reconnects and repeated subscriptions are carried out in the application's thread when the
+socket is serviced. So it is read until it is empty at every wake-up, once more after anything was sent
+on it (a send may swallow the wake-up), and from a timer of its owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+#: Messages read before the loop gets to do something else.
+MAX_MESSAGES_PER_TURN = 64
+
+#: A plain int: an enum member costs a call each time it is used.
+_DONTWAIT = int(zmq.DONTWAIT)
+
+
+class ZmqReader:
+    """Calls ``on_message`` with the frames of each message that arrives on ``socket``."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        socket: zmq.Socket[bytes],
+        on_message: Callable[[list[bytes]], None],
+    ) -> None:
+        self._loop = loop
+        self._socket = socket
+        self._on_message = on_message
+        self._fd = int(socket.getsockopt(zmq.FD))
+        self._scheduled = False
+        self._closed = False
+        loop.add_reader(self._fd, self.service)
+        self.service_soon()
+
+    def service_soon(self) -> None:
+        """To be called after a send: look at the socket once more in the next turn of the loop."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.service)
+
+    def service(self) -> None:
+        """Read what there is; the rest of a long queue in the next turn."""
+        self._scheduled = False
+        receive = self._socket.recv_multipart
+        for _ in range(MAX_MESSAGES_PER_TURN):
+            if self._closed:
+                return
+            try:
+                frames = receive(_DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                self._on_message(frames)
+            except BaseException:
+                # The wake-up is used up: what is still queued must not wait for another message.
+                self.service_soon()
+                raise
+        self.service_soon()
+
+    def close(self) -> None:
+        """Stop reading and close the socket."""
+        self._closed = True
+        self._loop.remove_reader(self._fd)
+        self._socket.close()

@@ -1,0 +1,174 @@
+"""A router: libzmq's proxy moves the media, one thread keeps the registry.
+
+    workers' XPUB ──► XSUB ═ proxy ═ XPUB ──► workers' SUB        (no Python per message)
+    workers' DEALER ◄──► ROUTER ── registry                       (control messages)
+
+Two threads and a context of its own, so that an edge can run a router beside anything else. Ending the
+context is what ends the proxy. If the registry's thread fails the workers miss its heartbeats and move
+on to another router; ``is_alive`` tells whoever runs this one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from types import TracebackType
+
+import zmq
+
+from cluster.core.bus import control
+from cluster.core.bus.control import ControlError
+from cluster.core.errors import MisuseError
+from cluster.router.registry import Delivery, MemoryRegistry, Registry
+from cluster.router.sockets import RouterSockets, bind_sockets
+
+logger = logging.getLogger(__name__)
+
+#: How often the registry looks at the time when nothing arrives.
+TICK_S = 0.1
+
+#: Control messages handled before the registry looks at the time again.
+_MESSAGES_PER_TURN = 1_000
+
+
+class Router:
+    """The router at one address; also a context manager that starts and closes it.
+
+    ``endpoint`` is the address workers are to be given (its port is the real one if 0 was asked for).
+    """
+
+    def __init__(self, bind: str, *, registry: Registry | None = None) -> None:
+        self._bind = bind
+        self._registry = registry or MemoryRegistry()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+        self._failed = False
+        self.endpoint = bind
+        self.counters = {
+            "control_received": 0,
+            "control_sent": 0,
+            "control_malformed": 0,
+            "control_unreachable": 0,
+            "control_overflowed": 0,
+        }
+
+    def start(self) -> None:
+        """Bind and run; EndpointError or EnvironmentFault if that cannot be done."""
+        if self._context is not None:
+            raise MisuseError("a router is started once")
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
+        try:
+            sockets = bind_sockets(context, self._bind)
+        except BaseException:
+            context.term()
+            raise
+        self._context = context
+        self.endpoint = sockets.endpoints.base
+        for run, name in ((self._run_proxy, "proxy"), (self._run_registry, "registry")):
+            thread = threading.Thread(target=run, args=(sockets,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """End both threads and free the ports; may be called again."""
+        self._stopping.set()
+        if self._context is None or not self._threads:
+            return
+        self._threads[1].join()
+        self._context.term()
+        self._threads[0].join()
+        self._threads = []
+
+    def __enter__(self) -> Router:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether both of its threads run."""
+        if self._failed or not self._threads:
+            return False
+        return all(thread.is_alive() for thread in self._threads)
+
+    def sizes(self) -> dict[str, int]:
+        """How many workers, streams and watched keys the registry knows."""
+        return self._registry.sizes()
+
+    # ---- the threads -----------------------------------------------------------------------------
+
+    def _run_proxy(self, sockets: RouterSockets) -> None:
+        try:
+            zmq.proxy(sockets.publish, sockets.subscribe)
+        except zmq.ContextTerminated:
+            pass
+        except Exception:
+            self._failed = True
+            logger.exception("the proxy failed", extra={"event": "router_failed"})
+        finally:
+            sockets.publish.close()
+            sockets.subscribe.close()
+
+    def _run_registry(self, sockets: RouterSockets) -> None:
+        socket = sockets.control
+        try:
+            next_tick = time.monotonic() + TICK_S
+            while not self._stopping.is_set():
+                socket.poll(max(0, int((next_tick - time.monotonic()) * 1000)))
+                # What has arrived first, then the time: a router that was stopped for a while must not
+                # drop workers whose heartbeats lie in its queue.
+                if self._receive_all(socket) and time.monotonic() >= next_tick:
+                    next_tick = time.monotonic() + TICK_S
+                    self._deliver(socket, self._registry.tick(time.monotonic(), _wall_ms()))
+        except Exception:
+            self._failed = True
+            logger.exception("the registry failed", extra={"event": "router_failed"})
+        finally:
+            socket.close()
+
+    def _receive_all(self, socket: zmq.Socket[bytes]) -> bool:
+        """Handle what has arrived; False if there is more than one turn's worth."""
+        for _ in range(_MESSAGES_PER_TURN):
+            try:
+                routing_id, *frames = socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return True
+            self.counters["control_received"] += 1
+            try:
+                message = control.decode(frames)
+            except ControlError as error:
+                self.counters["control_malformed"] += 1
+                logger.warning("control message ignored: %s", error, extra={"event": "control_malformed"})
+                continue
+            worker_id = routing_id.decode("utf-8", "surrogateescape")
+            self._deliver(socket, self._registry.receive(worker_id, message, time.monotonic(), _wall_ms()))
+        return False
+
+    def _deliver(self, socket: zmq.Socket[bytes], deliveries: list[Delivery]) -> None:
+        queue = deque(deliveries)
+        while queue:
+            worker_id, message = queue.popleft()
+            routing_id = worker_id.encode("utf-8", "surrogateescape")
+            try:
+                socket.send_multipart([routing_id, *control.encode(message)], zmq.DONTWAIT)
+                self.counters["control_sent"] += 1
+            except zmq.ZMQError as error:
+                if error.errno == zmq.EHOSTUNREACH:
+                    self.counters["control_unreachable"] += 1
+                elif error.errno == zmq.EAGAIN:
+                    self.counters["control_overflowed"] += 1
+                else:
+                    raise
+                # It is gone, or must be told everything anew: it will be asked for a hello if it lives.
+                queue.extend(self._registry.drop_worker(worker_id, time.monotonic(), _wall_ms()))
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,103 @@
+"""A router's three sockets: bound at the endpoints that follow from one address, every queue bounded."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import zmq
+
+from cluster.core.bus import bounds
+from cluster.core.bus.endpoints import Endpoints, endpoints
+from cluster.core.errors import EnvironmentFault
+
+#: Tries to find three free ports in a row for port 0 before giving up.
+_FREE_PORT_TRIES = 50
+
+#: On close, control messages (a last answer) get this long to leave.
+_LINGER_MS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSockets:
+    """``publish`` (XSUB) and ``subscribe`` (XPUB) make up the proxy, ``control`` (ROUTER) the registry."""
+
+    publish: zmq.Socket[bytes]
+    subscribe: zmq.Socket[bytes]
+    control: zmq.Socket[bytes]
+    endpoints: Endpoints
+
+
+def bind_sockets(context: zmq.Context[zmq.Socket[bytes]], base: str) -> RouterSockets:
+    """Bind a router at ``base``; EndpointError if it does not parse, EnvironmentFault if it is taken.
+
+    Port 0 takes any three free ports in a row; ``endpoints`` of the result tells which.
+    """
+    wanted = endpoints(base, bind=True)
+    sockets = [
+        _socket(context, zmq.XSUB, bounds.DATA_HIGH_WATER_MARK, wanted),
+        _socket(context, zmq.XPUB, bounds.DATA_HIGH_WATER_MARK, wanted),
+        _control_socket(context, wanted),
+    ]
+    try:
+        bound = _bind_free(sockets, base) if base.endswith(":0") else _bind(sockets, wanted)
+    except BaseException:
+        for socket in sockets:
+            socket.close(0)
+        raise
+    return RouterSockets(sockets[0], sockets[1], sockets[2], bound)
+
+
+def _socket(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, high_water_mark: int, wanted: Endpoints
+) -> zmq.Socket[bytes]:
+    socket = context.socket(kind)
+    socket.set_hwm(high_water_mark)
+    socket.linger = 0
+    socket.ipv6 = wanted.is_ipv6
+    socket.maxmsgsize = bounds.MAX_FRAME_BYTES
+    socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
+    socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
+    return socket
+
+
+def _control_socket(context: zmq.Context[zmq.Socket[bytes]], wanted: Endpoints) -> zmq.Socket[bytes]:
+    socket = _socket(context, zmq.ROUTER, bounds.CONTROL_HIGH_WATER_MARK, wanted)
+    # A worker that is gone shows as an error when something is sent to it, not as silence.
+    socket.router_mandatory = True
+    # A worker that comes back over a new connection before the old one is known to be dead takes over.
+    socket.router_handover = True
+    socket.linger = _LINGER_MS
+    return socket
+
+
+def _bind(sockets: list[zmq.Socket[bytes]], wanted: Endpoints) -> Endpoints:
+    for socket, endpoint in zip(sockets, (wanted.publish, wanted.subscribe, wanted.control), strict=True):
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise EnvironmentFault(f"cannot bind {endpoint}: {error.strerror}") from None
+    return wanted
+
+
+def _bind_free(sockets: list[zmq.Socket[bytes]], base: str) -> Endpoints:
+    """Bind three ports in a row; the system chooses the first, the next two must happen to be free."""
+    host = base.removesuffix(":0")
+    for _ in range(_FREE_PORT_TRIES):
+        try:
+            sockets[0].bind(f"{host}:*")
+        except zmq.ZMQError as error:
+            raise EnvironmentFault(f"cannot bind {base}: {error.strerror}") from None
+        bound_to = [sockets[0].getsockopt_string(zmq.LAST_ENDPOINT)]
+        port = int(bound_to[0].rpartition(":")[2])
+        try:
+            found = endpoints(f"{host}:{port}", bind=True)
+            for socket, endpoint in zip(sockets[1:], (found.subscribe, found.control), strict=True):
+                socket.bind(endpoint)
+                bound_to.append(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+            return found
+        except (zmq.ZMQError, EnvironmentFault):
+            for socket, endpoint in zip(sockets, bound_to, strict=False):
+                with suppress(zmq.ZMQError):
+                    socket.unbind(endpoint)
+    raise EnvironmentFault(f"cannot bind {base}: no three free ports in a row")

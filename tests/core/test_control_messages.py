@@ -1,0 +1,179 @@
+"""The control messages: each one round trip, and nothing but ControlError from anything else."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.core.bus import control
+from cluster.core.bus.bounds import MAX_KEY_BYTES
+from cluster.core.bus.control import MAX_NODE_BYTES, ControlError, ControlMessage, WorkerIdentity
+from cluster.core.errors import MisuseError
+from cluster.core.message import Message
+
+HEADERS = [Message(18, 0, b"metadata"), Message(9, 0, b"sequence header")]
+LOG = [Message(9, 2**33, b"keyframe"), Message(8, 2**33 + 5, b"")]
+
+EXAMPLES: list[ControlMessage] = [
+    control.Hello("node", 3, 9, True, {"players": 4, "cpu": 0.5}, [("live/a", 7), ("live/b", 8)], ["c"]),
+    control.Hello("node", 0, 0, False, {}, [], []),
+    control.Heartbeat({"players": 4}, True, 12),
+    control.Goodbye(),
+    control.Publish("live/a", True, 5),
+    control.Announce("live/a", 2**50),
+    control.Unpublish("live/a", 7),
+    control.Watch("live/\udc80"),
+    control.Unwatch(""),
+    control.ContestReply("live/a", 5, False),
+    control.Welcome(),
+    control.HelloWanted(),
+    control.Granted("live/a", 7, 5),
+    control.Refused("live/a", control.BUSY, 5),
+    control.Contested("live/a", 5),
+    control.StreamUp("live/a", 7, "node/3/9"),
+    control.StreamDown("live/a", 7),
+    control.Contest("live/a", False, 5),
+    control.Revoked("live/a", 7),
+    control.SnapshotRequest("live/a", 5, "node/3/9"),
+    control.NoStream("live/a", 5, "node/3/9"),
+    control.Snapshot("live/a", 7, 100, HEADERS, LOG, "node/3/9", 5, "node/4/9"),
+    control.Snapshot("live/a", 7, 0, HEADERS, []),
+    control.Snapshot("live/a", 7, 0, [], []),
+    control.Snapshot("live/a", 7, 1, [], LOG[:1]),
+]
+
+
+#: Of a kind that no field is.
+WRONG = (None, -1, 2**63, 1.5, b"bytes", {"a": []}, {1: 2}, [1], [[1, 2]], [["k", "e"]], [["k", 1, 2]])
+
+
+def frames_of(message: ControlMessage) -> list[bytes]:
+    return [bytes(frame) for frame in control.encode(message)]
+
+
+def test_every_message_has_an_example() -> None:
+    assert {type(example) for example in EXAMPLES} == set(get_args(ControlMessage))
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_round_trip(message: ControlMessage) -> None:
+    assert control.decode(frames_of(message)) == message
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_every_cut_and_every_addition_is_refused(message: ControlMessage) -> None:
+    whole = frames_of(message)
+    for index, frame in enumerate(whole):
+        for end in range(len(frame)):
+            with pytest.raises(ControlError):
+                control.decode([*whole[:index], frame[:end], *whole[index + 1 :]])
+        with pytest.raises(ControlError):
+            control.decode([*whole[:index], frame + b"\0", *whole[index + 1 :]])
+    for frames in ([], whole[:-1], [*whole, b""]):
+        with pytest.raises(ControlError):
+            control.decode(frames)
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_a_field_of_another_kind_is_refused(message: ControlMessage) -> None:
+    head, *body = frames_of(message)
+    fields = msgpack.unpackb(head, unicode_errors="surrogateescape")
+    for index in range(2, len(fields)):
+        for wrong in WRONG:
+            changed: list[Any] = [*fields]
+            changed[index] = wrong
+            with pytest.raises(ControlError):
+                control.decode([msgpack.packb(changed, unicode_errors="surrogateescape"), *body])
+    with pytest.raises(ControlError):
+        control.decode([msgpack.packb([*fields, 1], unicode_errors="surrogateescape"), *body])
+
+
+@pytest.mark.parametrize("header", [[], [1], [1, None], [1, "4"], [1, 0], [1, 99], [2, 3], [1, True], 3])
+def test_headers_that_are_none(header: object) -> None:
+    with pytest.raises(ControlError):
+        control.decode([msgpack.packb(header)])
+
+
+def test_a_key_holds_no_nul_and_is_bounded() -> None:
+    longest = "é" * (MAX_KEY_BYTES // 2)
+    assert control.decode(frames_of(control.Watch(longest))) == control.Watch(longest)
+    for key in (longest + "x", "live/\0a"):
+        with pytest.raises(ControlError):
+            control.decode(frames_of(control.Watch(key)))
+
+
+def test_a_snapshot_has_as_many_numbers_as_messages() -> None:
+    with pytest.raises(ControlError):
+        control.decode(frames_of(control.Snapshot("k", 7, 1, HEADERS, LOG)))
+    assert control.Snapshot("k", 7, 2, HEADERS, LOG).first_seq == 0
+
+
+def test_a_snapshot_of_fewer_messages_than_headers_is_refused() -> None:
+    head, body = frames_of(control.Snapshot("k", 7, 100, HEADERS, []))
+    fields = msgpack.unpackb(head)
+    assert fields[8] == 2
+    fields[8] = 3
+    with pytest.raises(ControlError):
+        control.decode([msgpack.packb(fields), body])
+
+
+def test_an_identity() -> None:
+    assert WorkerIdentity("edge-1", 2, 17).worker_id == "edge-1/2/17"
+    longest = WorkerIdentity("n" * MAX_NODE_BYTES, 2**16, 2**63 - 1)
+    assert len(longest.worker_id) <= 255  # what a routing id may have
+    for node in ("", "n" * (MAX_NODE_BYTES + 1), "a\0"):
+        with pytest.raises(MisuseError):
+            WorkerIdentity(node, 0, 0)
+        with pytest.raises(ControlError):
+            control.decode(frames_of(control.Hello(node, 0, 0, False, {}, [], [])))
+
+
+def test_what_msgpack_does_not_know_is_our_mistake() -> None:
+    with pytest.raises(MisuseError):
+        control.encode(control.Watch(object()))  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.binary(max_size=60), max_size=3))
+def test_garbage_raises_nothing_else(frames: list[bytes]) -> None:
+    with pytest.raises(ControlError):
+        control.decode(frames)
+
+
+msgpack_values = st.recursive(
+    st.sampled_from([None, True, False])
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(max_size=3), values, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(0, 22), st.lists(msgpack_values, max_size=8), st.lists(st.binary(), max_size=1))
+def test_any_fields_raise_nothing_else(tag: int, values: list[Any], body: list[bytes]) -> None:
+    try:
+        head = msgpack.packb([1, tag, *values])
+    except (UnicodeEncodeError, OverflowError):
+        return
+    try:
+        control.decode([head, *body])
+    except ControlError:
+        pass
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(EXAMPLES), st.integers(0, 60), st.integers(0, 255))
+def test_a_changed_byte_raises_nothing_else(message: ControlMessage, offset: int, value: int) -> None:
+    head, *body = frames_of(message)
+    data = bytearray(head)
+    data[offset % len(data)] = value
+    try:
+        control.decode([bytes(data), *body])
+    except ControlError:
+        pass

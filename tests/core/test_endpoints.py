@@ -1,0 +1,61 @@
+"""A router's address and what follows from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.core.bus.endpoints import MAX_IPC_PATH_BYTES, EndpointError, endpoints
+
+
+@pytest.mark.parametrize(
+    ("base", "publish", "subscribe", "control"),
+    [
+        ("tcp://r1:1936", "tcp://r1:1936", "tcp://r1:1937", "tcp://r1:1938"),
+        ("tcp://10.0.0.5:1", "tcp://10.0.0.5:1", "tcp://10.0.0.5:2", "tcp://10.0.0.5:3"),
+        ("tcp://[::1]:65533", "tcp://[::1]:65533", "tcp://[::1]:65534", "tcp://[::1]:65535"),
+        ("tcp://[fe80::1%eth0]:5", "tcp://[fe80::1%eth0]:5", "tcp://[fe80::1%eth0]:6", "tcp://[fe80::1%eth0]:7"),
+        ("ipc:///run/x/r", "ipc:///run/x/r.pub", "ipc:///run/x/r.sub", "ipc:///run/x/r.ctl"),
+        ("ipc://@r", "ipc://@r.pub", "ipc://@r.sub", "ipc://@r.ctl"),
+    ],
+)
+def test_what_follows_from_an_address(base: str, publish: str, subscribe: str, control: str) -> None:
+    found = endpoints(base)
+    assert found.base == base
+    assert (found.publish, found.subscribe, found.control) == (publish, subscribe, control)
+    assert found.is_ipv6 == ("[" in base)
+    assert endpoints(base, bind=True) == found
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "", "r1", "r1:1936", "tcp://", "tcp://r1", "tcp://r1:", "tcp://:1936", "tcp://r1:x", "tcp://r1:-1",
+        "tcp://r1:1936/", "tcp://r1:1936 ", " tcp://r1:1936", "tcp://r1:1936\n", "tcp://::1:1936", "tcp://[::1:1936",
+        "tcp://r 1:1936", "udp://r1:1936", "TCP://r1:1936", "http://r1:1936", "ipc:", "ipc://", "tcp://r1:123456",
+    ],
+)  # fmt: skip
+def test_an_address_that_does_not_parse_is_named(base: str) -> None:
+    for bind in (False, True):
+        with pytest.raises(EndpointError) as caught:
+            endpoints(base, bind=bind)
+        assert repr(base) in str(caught.value)
+
+
+@pytest.mark.parametrize("port", [0, 65_534, 65_535, 65_536, 99_999])
+def test_three_ports_must_fit(port: int) -> None:
+    with pytest.raises(EndpointError, match="1 to 65533"):
+        endpoints(f"tcp://r1:{port}")
+
+
+def test_only_a_router_binds_to_any_port_and_every_interface() -> None:
+    assert endpoints("tcp://*:0", bind=True).control == "tcp://*:0"
+    assert endpoints("tcp://*:1936", bind=True).subscribe == "tcp://*:1937"
+    with pytest.raises(EndpointError, match="cannot connect"):
+        endpoints("tcp://*:1936")
+
+
+def test_an_ipc_path_fits_a_socket_address() -> None:
+    longest = "/" + "x" * (MAX_IPC_PATH_BYTES - 1)
+    assert endpoints(f"ipc://{longest}").control == f"ipc://{longest}.ctl"
+    with pytest.raises(EndpointError, match="bytes"):
+        endpoints(f"ipc://{longest}x")

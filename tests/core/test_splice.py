@@ -1,0 +1,240 @@
+"""The splice: every state with every input, then any order of what a bus can do."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.core.bus.control import Snapshot
+from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.splice import Splice, SpliceOutput, SpliceState
+from cluster.core.message import Message
+
+LOW, OUR, HIGH = (6, "z"), (7, "m"), (7, "n")
+HEADER = Message(9, 0, b"header")
+
+
+def media(first: int, end: int) -> list[Message]:
+    return [Message(9, seq, b"%d" % seq) for seq in range(first, end)]
+
+
+def numbers(messages: list[Message]) -> list[int]:
+    return [message.timestamp for message in messages]
+
+
+def envelope(first: int, end: int, source: tuple[int, str] = OUR) -> Envelope:
+    return Envelope("k", source[0], first, source[1], media(first, end))
+
+
+def snapshot(first: int, end: int, source: tuple[int, str] = OUR) -> Snapshot:
+    return Snapshot("k", source[0], end, [HEADER], media(first, end), source[1])
+
+
+def live(end: int = 10) -> Splice:
+    splice = Splice()
+    splice.snapshot(snapshot(0, end))
+    assert splice.state is SpliceState.LIVE
+    return splice
+
+
+def awaiting() -> Splice:
+    splice = Splice()
+    splice.stream_up(*OUR)
+    assert splice.state is SpliceState.AWAITING
+    return splice
+
+
+def after_gap() -> Splice:
+    """10 to 11 are missing; 12 to 13 are held back."""
+    splice = live()
+    assert splice.envelope(envelope(12, 14)).lost_messages == 2
+    assert splice.state is SpliceState.AWAITING
+    return splice
+
+
+NOTHING = SpliceOutput()
+NEEDED = SpliceOutput(snapshot_needed=True)
+
+
+# ---- the table -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [Splice, awaiting, live, after_gap])
+def test_a_higher_source_begins_anew(make: type[Splice]) -> None:
+    splice = make()
+    assert splice.stream_up(*HIGH) == NEEDED
+    assert (splice.state, splice.epoch, splice.origin) == (SpliceState.AWAITING, *HIGH)
+    splice = make()
+    assert splice.envelope(envelope(50, 52, HIGH)) == NEEDED
+    output = splice.snapshot(snapshot(45, 51, HIGH))
+    assert output.restarted
+    assert numbers(output.messages) == list(range(45, 52))
+    splice = make()
+    output = splice.snapshot(snapshot(45, 51, HIGH))
+    assert (output.restarted, output.headers, output.snapshot_needed) == (True, [HEADER], False)
+    assert splice.state is SpliceState.LIVE
+
+
+@pytest.mark.parametrize("make", [awaiting, live, after_gap])
+def test_a_lower_source_is_ignored(make: type[Splice]) -> None:
+    splice = make()
+    state = splice.state
+    assert splice.stream_up(*LOW) == NOTHING
+    assert splice.envelope(envelope(10, 12, LOW)) == NOTHING
+    # An answer of the source before: the question has not been answered.
+    assert splice.snapshot(snapshot(0, 12, LOW)) == (NOTHING if state is SpliceState.LIVE else NEEDED)
+    assert (splice.state, splice.epoch, splice.origin) == (state, *OUR)
+
+
+def test_the_first_source_may_be_any() -> None:
+    splice = Splice()
+    assert splice.stream_up(0, "") == NEEDED
+    splice = Splice()
+    assert splice.envelope(envelope(0, 1, (0, ""))) == NEEDED
+    assert Splice().snapshot(snapshot(0, 1, (0, ""))).restarted
+
+
+def test_stream_up_of_the_source_that_is_known() -> None:
+    assert awaiting().stream_up(*OUR) == NEEDED
+    assert after_gap().stream_up(*OUR) == NEEDED
+    assert live().stream_up(*OUR) == NOTHING
+
+
+def test_awaiting_holds_envelopes_back_until_the_snapshot() -> None:
+    splice = awaiting()
+    assert splice.envelope(envelope(3, 5)) == NOTHING
+    assert splice.envelope(envelope(5, 8)) == NOTHING
+    assert splice.held_bytes == 5
+    output = splice.snapshot(snapshot(0, 4))
+    assert output == SpliceOutput(media(0, 8), [HEADER], restarted=True)
+    assert (splice.state, splice.next_seq, splice.held_bytes) == (SpliceState.LIVE, 8, 0)
+    assert splice.duplicate_messages == 1
+
+
+def test_awaiting_a_snapshot_that_leaves_a_gap_needs_another() -> None:
+    splice = awaiting()
+    splice.envelope(envelope(6, 8))
+    splice.envelope(envelope(8, 9))
+    output = splice.snapshot(snapshot(0, 4))
+    assert numbers(output.messages) == [0, 1, 2, 3]
+    assert (output.snapshot_needed, output.lost_messages) == (True, 2)
+    assert splice.state is SpliceState.AWAITING
+    output = splice.snapshot(snapshot(2, 7))
+    assert output == SpliceOutput(media(4, 9))
+
+
+def test_live_passes_on_what_is_in_order() -> None:
+    splice = live()
+    assert splice.envelope(envelope(10, 13)) == SpliceOutput(media(10, 13))
+    assert splice.envelope(envelope(13, 13)) == NOTHING
+    assert splice.envelope(envelope(13, 14)) == SpliceOutput(media(13, 14))
+
+
+def test_live_drops_what_is_known() -> None:
+    splice = live()
+    assert splice.envelope(envelope(4, 10)) == NOTHING
+    assert splice.envelope(envelope(0, 2)) == NOTHING
+    assert splice.duplicate_messages == 8
+    assert splice.envelope(envelope(8, 12)) == SpliceOutput(media(10, 12))
+    assert splice.duplicate_messages == 10
+
+
+def test_live_ignores_a_snapshot_nobody_needs() -> None:
+    splice = live()
+    assert splice.snapshot(snapshot(20, 30)) == NOTHING
+    assert splice.next_seq == 10
+
+
+def test_a_gap_is_told_once_and_needs_a_snapshot() -> None:
+    splice = live()
+    assert splice.envelope(envelope(12, 14)) == SpliceOutput(snapshot_needed=True, lost_messages=2)
+    assert splice.envelope(envelope(20, 21)) == NOTHING
+
+
+def test_a_gap_is_filled_from_a_snapshot_that_reaches_back() -> None:
+    output = after_gap().snapshot(snapshot(5, 13))
+    assert output == SpliceOutput(media(10, 14))
+    output = after_gap().snapshot(snapshot(10, 12))
+    assert output == SpliceOutput(media(10, 14))
+
+
+def test_a_gap_too_wide_for_the_snapshot_restarts() -> None:
+    output = after_gap().snapshot(snapshot(11, 13))
+    assert output == SpliceOutput(media(11, 14), [HEADER], restarted=True)
+
+
+def test_a_snapshot_from_before_the_gap_is_of_no_use() -> None:
+    splice = after_gap()
+    assert splice.snapshot(snapshot(0, 9)) == NEEDED
+    assert splice.state is SpliceState.AWAITING
+    # One that knows as much as we do leaves the gap as it was.
+    assert splice.snapshot(snapshot(0, 10)) == SpliceOutput(snapshot_needed=True, lost_messages=2)
+
+
+# ---- the bound -------------------------------------------------------------------------------
+
+
+def test_what_is_held_back_is_bounded() -> None:
+    splice = Splice(max_held_bytes=10)
+    splice.stream_up(*OUR)
+    for seq in range(10):
+        splice.envelope(envelope(seq, seq + 1))
+    assert (splice.held_bytes, splice.overflowed_envelopes) == (10, 0)  # at the limit
+    splice.envelope(envelope(10, 11))  # two bytes: beyond it
+    assert (splice.held_bytes, splice.overflowed_envelopes) == (10, 2)
+    output = splice.snapshot(snapshot(0, 1))
+    assert (output.lost_messages, output.snapshot_needed) == (1, True)
+
+
+def test_one_envelope_larger_than_the_bound() -> None:
+    splice = Splice(max_held_bytes=1)
+    splice.stream_up(*OUR)
+    splice.envelope(envelope(10, 11))
+    assert (splice.held_bytes, splice.overflowed_envelopes) == (0, 1)
+
+
+# ---- any order -------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_whatever_is_lost_or_repeated_what_comes_out_is_in_order(data: st.DataObject) -> None:
+    """Envelopes are lost, repeated and reordered; snapshots come late. Nothing comes out twice or
+    backwards, nothing is skipped without a restart, and a last snapshot makes it whole."""
+    splice = Splice()
+    produced = 0
+    out: list[int] = []
+    pending = splice.stream_up(*OUR).snapshot_needed
+
+    def take(output: SpliceOutput) -> None:
+        nonlocal pending
+        got = numbers(output.messages)
+        if got and out and not output.restarted:
+            assert got[0] == out[-1] + 1
+        assert got == list(range(got[0], got[0] + len(got))) if got else True
+        if got and out:
+            assert got[0] > out[-1]
+        out.extend(got)
+        pending = pending or output.snapshot_needed
+
+    sent: list[Envelope] = []
+    for _ in range(data.draw(st.integers(1, 25))):
+        step = data.draw(st.sampled_from(["send", "send", "send", "lose", "repeat", "answer"]))
+        if step in ("send", "lose"):
+            count = data.draw(st.integers(1, 3))
+            sent.append(envelope(produced, produced + count))
+            produced += count
+            if step == "send":
+                take(splice.envelope(sent[-1]))
+        elif step == "repeat" and sent:
+            take(splice.envelope(data.draw(st.sampled_from(sent))))
+        elif step == "answer" and pending:
+            pending = False
+            end = data.draw(st.integers(max(0, produced - 3), produced))
+            take(splice.snapshot(snapshot(data.draw(st.integers(0, end)), end)))
+    take(splice.envelope(envelope(produced, produced + 1)))
+    if pending:
+        take(splice.snapshot(snapshot(0, produced + 1)))
+    assert splice.state is SpliceState.LIVE
+    assert out[-1] == produced

@@ -1,0 +1,397 @@
+"""The registry without sockets: grants, contests, watches, membership, in the time it is handed."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.core.bus import control
+from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, MAX_WAITING_PUBLISHERS, WORKER_TIMEOUT_S
+from cluster.core.bus.control import (
+    BUSY,
+    DRAINING,
+    Announce,
+    Contest,
+    Contested,
+    ContestReply,
+    ControlMessage,
+    Goodbye,
+    Granted,
+    Heartbeat,
+    Hello,
+    HelloWanted,
+    NoStream,
+    Publish,
+    Refused,
+    Revoked,
+    Snapshot,
+    SnapshotRequest,
+    StreamDown,
+    StreamUp,
+    Unpublish,
+    Unwatch,
+    Watch,
+    Welcome,
+)
+from cluster.router.registry import Delivery, MemoryRegistry
+
+A, B, C = "node/0/1", "node/1/1", "node/2/1"
+KEY = "live/a"
+
+
+class Harness:
+    """A registry at a time of our choosing, with the workers A, B and C known to it."""
+
+    def __init__(self) -> None:
+        self.registry = MemoryRegistry()
+        self.now = 100.0
+        self.wall_ms = 1_000
+        for worker_id in (A, B, C):
+            self.hello(worker_id)
+
+    def hello(
+        self,
+        worker_id: str,
+        *,
+        origins: list[tuple[str, int]] | None = None,
+        watches: list[str] | None = None,
+        draining: bool = False,
+    ) -> list[Delivery]:
+        node, slot, incarnation = worker_id.split("/")
+        return self.says(
+            worker_id, Hello(node, int(slot), int(incarnation), draining, {}, origins or [], watches or [])
+        )
+
+    def says(self, worker_id: str, message: ControlMessage) -> list[Delivery]:
+        return self.registry.receive(worker_id, message, self.now, self.wall_ms)
+
+    def tick(self, after_s: float) -> list[Delivery]:
+        self.now += after_s
+        return self.registry.tick(self.now, self.wall_ms)
+
+    def beat(self, *worker_ids: str) -> None:
+        for worker_id in worker_ids:
+            self.says(worker_id, Heartbeat())
+
+    def publish(
+        self, worker_id: str, key: str = KEY, request_id: int = 1, replace: bool = False
+    ) -> list[Delivery]:
+        return self.says(worker_id, Publish(key, replace, request_id))
+
+    def grant(self, worker_id: str, key: str = KEY) -> int:
+        """Publish a free key; the epoch."""
+        answer = self.publish(worker_id, key)[-1][1]
+        assert isinstance(answer, Granted)
+        return answer.epoch
+
+    def contest(self, worker_id: str, request_id: int = 1, replace: bool = False) -> int:
+        """Publish a key that has an origin; the contest's id."""
+        answer, question = self.publish(worker_id, request_id=request_id, replace=replace)
+        assert answer == (worker_id, Contested(KEY, request_id))
+        assert isinstance(question[1], Contest)
+        assert question[1].replace == replace
+        return question[1].request_id
+
+
+@pytest.fixture
+def harness() -> Harness:
+    return Harness()
+
+
+# ---- grants ----------------------------------------------------------------------------------
+
+
+def test_a_free_key_is_granted_with_the_wall_clock_as_epoch(harness: Harness) -> None:
+    assert harness.publish(A) == [(A, Granted(KEY, 1_000, 1))]
+
+
+def test_epochs_rise_even_if_the_wall_clock_is_set_back(harness: Harness) -> None:
+    first = harness.grant(A)
+    harness.says(A, Unpublish(KEY, first))
+    harness.wall_ms = 10
+    assert harness.grant(B) == first + 1
+
+
+def test_an_unpublish_of_another_epoch_or_worker_is_ignored(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    harness.says(B, Watch(KEY))
+    assert harness.says(A, Unpublish(KEY, epoch - 1)) == []
+    assert harness.says(B, Unpublish(KEY, epoch)) == []
+    assert harness.says(A, Unpublish("live/other", epoch)) == []
+    assert harness.says(A, Unpublish(KEY, epoch)) == [(B, StreamDown(KEY, epoch))]
+
+
+def test_a_draining_worker_is_granted_nothing(harness: Harness) -> None:
+    harness.says(A, Heartbeat(draining=True))
+    assert harness.publish(A) == [(A, Refused(KEY, DRAINING, 1))]
+    harness.hello(B, draining=True)
+    assert harness.publish(B) == [(B, Refused(KEY, DRAINING, 1))]
+    harness.says(A, Heartbeat(draining=False))
+    harness.grant(A)
+
+
+# ---- contests --------------------------------------------------------------------------------
+
+
+def test_an_origin_that_keeps(harness: Harness) -> None:
+    harness.grant(A)
+    contest = harness.contest(B)
+    assert harness.says(A, ContestReply(KEY, contest, False)) == [(B, Refused(KEY, BUSY, 1))]
+    assert harness.registry.sizes()["streams"] == 1
+
+
+def test_an_origin_that_yields(harness: Harness) -> None:
+    harness.says(C, Watch(KEY))
+    epoch = harness.grant(A)
+    contest = harness.contest(B, replace=True)
+    assert harness.says(A, ContestReply(KEY, contest, True)) == [
+        (A, Revoked(KEY, epoch)),
+        (C, StreamUp(KEY, epoch + 1, B)),
+        (B, Granted(KEY, epoch + 1, 1)),
+    ]
+    # What the loser says of its stream afterwards is of no consequence.
+    assert harness.says(A, Unpublish(KEY, epoch)) == []
+
+
+def test_the_same_worker_asks_itself(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    contest = harness.contest(A, request_id=2)
+    assert harness.says(A, ContestReply(KEY, contest, True)) == [(A, Granted(KEY, epoch + 1, 2))]
+
+
+def test_silence_for_the_contest_timeout_yields(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    contest = harness.contest(B)
+    assert harness.tick(CONTEST_TIMEOUT_S - 0.001) == []
+    assert harness.tick(0.001) == [(A, Revoked(KEY, epoch)), (B, Granted(KEY, epoch + 1, 1))]
+    assert harness.says(A, ContestReply(KEY, contest, False)) == []  # too late
+
+
+@pytest.mark.parametrize("goes", ["unpublish", "goodbye", "dropped", "hello"])
+def test_an_origin_that_goes_during_a_contest_yields(harness: Harness, goes: str) -> None:
+    epoch = harness.grant(A)
+    harness.contest(B)
+    if goes == "unpublish":
+        out = harness.says(A, Unpublish(KEY, epoch))
+    elif goes == "goodbye":
+        out = harness.says(A, Goodbye())
+    elif goes == "dropped":
+        out = harness.registry.drop_worker(A, harness.now, harness.wall_ms)
+    else:
+        out = harness.hello("node/0/2")
+    assert (B, Granted(KEY, epoch + 1, 1)) in out
+    assert not any(isinstance(message, Revoked) for _, message in out)
+
+
+def test_an_answer_to_another_contest_is_ignored(harness: Harness) -> None:
+    harness.grant(A)
+    contest = harness.contest(B)
+    assert harness.says(A, ContestReply(KEY, contest + 1, True)) == []
+    assert harness.says(C, ContestReply(KEY, contest, True)) == []
+    assert harness.says(A, ContestReply("live/other", contest, True)) == []
+
+
+def test_who_asks_during_a_contest_waits_for_its_end(harness: Harness) -> None:
+    harness.grant(A)
+    contest = harness.contest(B)
+    assert harness.publish(C, request_id=9) == [(C, Contested(KEY, 9))]
+    out = harness.says(A, ContestReply(KEY, contest, True))
+    assert out[-2:] == [(C, Contested(KEY, 9)), (B, Contest(KEY, False, contest + 1))]
+    assert harness.says(B, ContestReply(KEY, contest + 1, False)) == [(C, Refused(KEY, BUSY, 9))]
+
+
+def test_only_so_many_wait(harness: Harness) -> None:
+    harness.grant(A)
+    harness.contest(B)
+    for number in range(MAX_WAITING_PUBLISHERS):
+        assert harness.publish(C, request_id=number) == [(C, Contested(KEY, number))]
+    assert harness.publish(C, request_id=99) == [(C, Refused(KEY, BUSY, 99))]
+
+
+def test_a_requester_that_left_or_drains_is_granted_nothing(harness: Harness) -> None:
+    harness.grant(A)
+    contest = harness.contest(B)
+    harness.says(B, Goodbye())
+    assert harness.says(A, ContestReply(KEY, contest, True)) == []
+    contest = harness.contest(C)
+    harness.says(C, Heartbeat(draining=True))
+    assert harness.says(A, ContestReply(KEY, contest, True)) == [(C, Refused(KEY, DRAINING, 1))]
+
+
+def test_an_announcement_during_a_contest_moves_the_question(harness: Harness) -> None:
+    """A partition heals: the one who was asked has just lost the key to a higher epoch."""
+    epoch = harness.grant(A)
+    contest = harness.contest(B)
+    out = harness.says(C, Announce(KEY, epoch + 50))
+    assert out == [(A, Revoked(KEY, epoch)), (B, Contested(KEY, 1)), (C, Contest(KEY, False, contest + 1))]
+
+
+# ---- announcements ---------------------------------------------------------------------------
+
+
+def test_the_higher_epoch_wins_whichever_comes_first(harness: Harness) -> None:
+    harness.says(C, Watch(KEY))
+    assert harness.says(A, Announce(KEY, 50)) == [(C, StreamUp(KEY, 50, A))]
+    assert harness.says(A, Announce(KEY, 50)) == []
+    assert harness.says(B, Announce(KEY, 49)) == [(B, Revoked(KEY, 49))]
+    assert harness.says(B, Announce(KEY, 51)) == [(A, Revoked(KEY, 50)), (C, StreamUp(KEY, 51, B))]
+
+
+def test_equal_epochs_are_decided_by_the_workers_names(harness: Harness) -> None:
+    for first, second in ((A, B), (B, A)):
+        key = f"live/{first}"
+        harness.says(first, Announce(key, 50))
+        loser = min(A, B)
+        assert harness.says(second, Announce(key, 50)) == [(loser, Revoked(key, 50))]
+
+
+def test_a_grant_is_higher_than_what_was_announced(harness: Harness) -> None:
+    harness.says(A, Announce(KEY, 5_000))
+    harness.says(A, Unpublish(KEY, 5_000))
+    assert harness.grant(B) == 5_001
+
+
+# ---- watches ---------------------------------------------------------------------------------
+
+
+def test_a_watcher_hears_of_the_stream_as_it_is_and_as_it_changes(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    assert harness.says(B, Watch(KEY)) == [(B, StreamUp(KEY, epoch, A))]
+    assert harness.says(C, Watch("live/other")) == []
+    assert harness.says(A, Unpublish(KEY, epoch)) == [(B, StreamDown(KEY, epoch))]
+    assert harness.publish(A)[0] == (B, StreamUp(KEY, epoch + 1, A))
+    harness.says(B, Unwatch(KEY))
+    assert harness.says(A, Unpublish(KEY, epoch + 1)) == []
+    assert harness.registry.sizes()["watched_keys"] == 1
+    harness.says(C, Unwatch("live/other"))
+    assert harness.registry.sizes()["watched_keys"] == 0
+    assert harness.says(C, Unwatch("live/other")) == []
+
+
+def test_an_origin_is_not_told_of_itself(harness: Harness) -> None:
+    harness.says(A, Watch(KEY))
+    epoch = harness.grant(A)
+    assert harness.says(A, Watch(KEY)) == []
+    assert harness.says(A, Unpublish(KEY, epoch)) == []
+
+
+# ---- membership ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "message", [Heartbeat(), Publish(KEY, False, 1), Watch(KEY), SnapshotRequest(KEY, 1), Announce(KEY, 1)]
+)
+def test_a_stranger_is_asked_for_its_hello(message: ControlMessage) -> None:
+    registry = MemoryRegistry()
+    assert registry.receive(A, message, 0.0, 0) == [(A, HelloWanted())]
+    assert registry.sizes() == {"workers": 0, "streams": 0, "watched_keys": 0}
+    assert registry.receive(A, Goodbye(), 0.0, 0) == []
+
+
+def test_a_hello_is_welcomed_and_says_everything(harness: Harness) -> None:
+    harness.says(B, Watch("live/x"))
+    assert harness.hello(A, origins=[("live/x", 5), ("live/y", 6)], watches=["live/z"]) == [
+        (A, Welcome()),
+        (B, StreamUp("live/x", 5, A)),
+    ]
+    assert harness.registry.sizes() == {"workers": 3, "streams": 2, "watched_keys": 2}
+    assert harness.hello(A, origins=[("live/y", 6)], watches=[]) == [
+        (A, Welcome()),
+        (B, StreamDown("live/x", 5)),
+    ]
+    assert harness.registry.sizes() == {"workers": 3, "streams": 1, "watched_keys": 1}
+
+
+def test_a_hello_is_told_of_what_it_watches(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    assert harness.hello(B, watches=[KEY]) == [(B, Welcome()), (B, StreamUp(KEY, epoch, A))]
+
+
+def test_a_hello_in_another_workers_name_is_ignored(harness: Harness) -> None:
+    assert harness.says(A, Hello("node", 1, 1, False, {}, [], [])) == []
+
+
+def test_a_heartbeat_is_answered_and_keeps_the_worker(harness: Harness) -> None:
+    assert harness.says(A, Heartbeat({"players": 3})) == [(A, Heartbeat())]
+    assert harness.registry.loads()[A] == {"players": 3}
+    harness.tick(WORKER_TIMEOUT_S)
+    harness.beat(A)
+    harness.tick(0.001)
+    assert list(harness.registry.loads()) == [A]
+
+
+def test_a_silent_worker_is_dropped_after_the_timeout(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    harness.says(B, Watch(KEY))
+    assert harness.tick(WORKER_TIMEOUT_S) == []
+    harness.beat(B, C)
+    assert harness.tick(0.001) == [(B, StreamDown(KEY, epoch))]
+    assert harness.says(A, Heartbeat()) == [(A, HelloWanted())]
+
+
+@pytest.mark.parametrize("incarnation", [0, 2])
+def test_another_process_in_the_slot_replaces_the_one_before(harness: Harness, incarnation: int) -> None:
+    epoch = harness.grant(A)
+    harness.says(B, Watch(KEY))
+    successor = f"node/0/{incarnation}"
+    assert harness.hello(successor) == [(B, StreamDown(KEY, epoch)), (successor, Welcome())]
+    assert A not in harness.registry.loads()
+
+
+def test_the_same_slot_of_another_node_is_another_worker(harness: Harness) -> None:
+    harness.grant(A)
+    assert harness.hello("other/0/9") == [("other/0/9", Welcome())]
+
+
+def test_a_goodbye_ends_streams_and_watches(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    harness.says(A, Watch("live/b"))
+    harness.says(B, Watch(KEY))
+    assert harness.says(A, Goodbye()) == [(B, StreamDown(KEY, epoch))]
+    assert harness.registry.sizes() == {"workers": 2, "streams": 0, "watched_keys": 1}
+
+
+def test_differing_counts_ask_for_a_hello(harness: Harness) -> None:
+    assert harness.says(A, Heartbeat(messages=0)) == [(A, Heartbeat(messages=0))]
+    harness.says(A, Watch(KEY))
+    assert harness.says(A, Heartbeat(messages=2)) == [(A, Heartbeat(messages=1))]
+    # One was lost on its way: this is the fourth message, it says the fifth.
+    assert harness.says(A, Heartbeat(messages=4)) == [(A, HelloWanted()), (A, Heartbeat(messages=3))]
+    harness.hello(A)
+    assert harness.says(A, Heartbeat(messages=0)) == [(A, Heartbeat(messages=0))]
+
+
+def test_messages_that_only_a_router_sends_are_ignored(harness: Harness) -> None:
+    for message in (Welcome(), HelloWanted(), Granted(KEY, 1, 1), StreamUp(KEY, 1, B), Revoked(KEY, 1)):
+        assert harness.says(A, message) == []
+
+
+# ---- snapshots -------------------------------------------------------------------------------
+
+
+def test_a_snapshot_goes_through_to_the_origin_and_back(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    assert harness.says(B, SnapshotRequest(KEY, 4)) == [(A, SnapshotRequest(KEY, 4, B))]
+    snapshot = Snapshot(KEY, epoch, 0, [], [], A, 4, B)
+    assert harness.says(A, snapshot) == [(B, snapshot)]
+    assert harness.says(A, NoStream(KEY, 4, B)) == [(B, NoStream(KEY, 4, B))]
+    harness.says(B, Goodbye())
+    assert harness.says(A, snapshot) == []
+
+
+def test_no_stream_no_snapshot(harness: Harness) -> None:
+    assert harness.says(B, SnapshotRequest(KEY, 4)) == [(B, NoStream(KEY, 4, B))]
+    harness.grant(B)
+    assert harness.says(B, SnapshotRequest(KEY, 4)) == [(B, NoStream(KEY, 4, B))]
+
+
+def test_an_asker_cannot_name_another_requester(harness: Harness) -> None:
+    harness.grant(A)
+    assert harness.says(B, SnapshotRequest(KEY, 4, C)) == [(A, SnapshotRequest(KEY, 4, B))]
+
+
+def test_every_message_a_worker_sends_is_known_to_the_registry() -> None:
+    handled = set(MemoryRegistry()._handlers) | {control.Hello}
+    sent_by_routers_only = {
+        Welcome, HelloWanted, Granted, Refused, Contested, StreamUp, StreamDown, Contest, Revoked
+    }  # fmt: skip
+    assert handled | sent_by_routers_only == set(control.ControlMessage.__args__)
