@@ -1,0 +1,59 @@
+"""Command arguments as real peers write them: wrong types, missing tails, two units for one field."""
+
+from __future__ import annotations
+
+import math
+
+from cluster.core.amf.values import AmfValue
+
+LIVE_ELSE_RECORDED = -2.0
+LIVE_ONLY = -1.0
+TO_THE_END = -1.0
+
+#: Longer names, apps and versions are no peer's honest ones, and would be kept for its lifetime.
+MAX_NAME_CHARACTERS = 4096
+
+#: -1 in milliseconds: the argument is in seconds by RTMP 1.0, section 7.2.2.1, yet librtmp and FFmpeg
+#: send milliseconds.
+_LIVE_ONLY_MS = -1000.0
+
+
+def stream_name(value: AmfValue) -> tuple[str, str]:
+    """A stream name without its query, and the query; both empty if it is not a usable string."""
+    if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS:
+        return "", ""
+    name, _, query = value.partition("?")
+    return name, query
+
+
+def number(value: AmfValue, default: float) -> float:
+    """A finite number, or ``default``."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return default
+    return float(value)
+
+
+def stream_id(value: AmfValue) -> int:
+    """A message stream id; 0, which is never a stream's, for what is none."""
+    return max(int(number(value, 0.0)), 0)
+
+
+def play_start_s(value: AmfValue) -> float:
+    """``LIVE_ONLY``, ``LIVE_ELSE_RECORDED`` (any other negative, or none) or a position in seconds."""
+    start = number(value, LIVE_ELSE_RECORDED)
+    if start >= 0:
+        return start
+    return LIVE_ONLY if start in (LIVE_ONLY, _LIVE_ONLY_MS) else LIVE_ELSE_RECORDED
+
+
+def play_duration_s(value: AmfValue) -> float:
+    """``TO_THE_END`` for any negative, or none; 0 is one frame."""
+    duration = number(value, TO_THE_END)
+    return duration if duration >= 0 else TO_THE_END
+
+
+def play_reset(value: AmfValue) -> bool:
+    """A boolean, or the number of a playlist mode; true if it is absent."""
+    if isinstance(value, bool):
+        return value
+    return number(value, 1.0) != 0

@@ -1,0 +1,348 @@
+"""What both roles of an RTMP session share: bytes in, events and messages out, bytes to send kept ready.
+
+A session owns no socket and no clock. Its shell hands it what arrived and the time (seconds, monotonic),
+and writes what ``outgoing`` returns after every call. Message types decide what a message is, never the
+chunk stream it came on (RTMP 1.0, section 5.3).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeAlias
+
+from cluster.core.amf.values import AmfValue
+from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.limits import Limits
+from cluster.core.message import Buffer, Message, MessageType
+from cluster.core.rtmp import command, control
+from cluster.core.rtmp.acknowledgement import Acknowledger
+from cluster.core.rtmp.calls import Answered, Calls
+from cluster.core.rtmp.chunk_reader import ChunkReader
+from cluster.core.rtmp.chunk_writer import ChunkStreamId, ChunkWriter
+from cluster.core.rtmp.command import Command
+from cluster.core.rtmp.control import UserControl, UserControlEvent
+from cluster.core.rtmp.events import Event, HandshakeCompleted, PongReceived, Received
+from cluster.core.rtmp.handshake import ClientHandshake, ServerHandshake
+from cluster.core.rtmp.liveness import Liveness
+from cluster.core.rtmp.message_stream import HeldMessages, MessageStream
+from cluster.core.rtmp.states import SessionInput, SessionState, SessionTable, Verdict
+
+DEFAULT_CHUNK_SIZE = 65536
+DEFAULT_WINDOW_ACK_SIZE = 2_500_000
+
+_Handshake: TypeAlias = ServerHandshake | ClientHandshake
+_AUDIO_VIDEO = (int(MessageType.AUDIO), int(MessageType.VIDEO))
+_COMMANDS = frozenset((MessageType.COMMAND_AMF0, MessageType.COMMAND_AMF3))
+_INPUTS: dict[int, SessionInput] = {
+    **dict.fromkeys(range(1, 7), SessionInput.CONTROL),
+    MessageType.AUDIO: SessionInput.MEDIA,
+    MessageType.VIDEO: SessionInput.MEDIA,
+    MessageType.DATA_AMF0: SessionInput.MEDIA,
+    MessageType.DATA_AMF3: SessionInput.MEDIA,
+    MessageType.AGGREGATE: SessionInput.MEDIA,
+}
+
+
+class Session:
+    """The part of a session that does not depend on its role.
+
+    ``ignored_messages`` counts what was legal and useless, ``dropped_messages`` what was legal and came
+    while the bound on held messages was reached.
+    """
+
+    __slots__ = (
+        "_acks",
+        "_calls",
+        "_handshake",
+        "_held",
+        "_last_received",
+        "_limits",
+        "_liveness",
+        "_media_streams",
+        "_outgoing",
+        "_quiet_since",
+        "_reader",
+        "_violation",
+        "_writer",
+        "bytes_received",
+        "dropped_messages",
+        "ignored_messages",
+        "state",
+        "streams",
+    )
+
+    _TABLE: ClassVar[SessionTable]
+
+    def __init__(self, *, limits: Limits, now: float, handshake: _Handshake) -> None:
+        self.state = SessionState.HANDSHAKE
+        self.streams: dict[int, MessageStream] = {}
+        self.bytes_received = 0
+        self.ignored_messages = 0
+        self.dropped_messages = 0
+        self._limits = limits
+        #: None once it is over: an idle session must not keep its 3 KiB of entropy.
+        self._handshake: _Handshake | None = handshake
+        self._reader = ChunkReader(limits)
+        self._writer = ChunkWriter()
+        self._acks = Acknowledger()
+        self._liveness = Liveness(now)
+        self._outgoing: list[Buffer] = []
+        self._calls = Calls()
+        #: Ids of the message streams whose audio and video pass; a tuple, being nearly always of one.
+        self._media_streams: tuple[int, ...] = ()
+        #: Messages that wait for a decision of ours.
+        self._held: HeldMessages | None = None
+        self._last_received = now
+        self._quiet_since = now
+        self._violation: PeerViolation | None = None
+
+    # What the shell calls.
+
+    def receive(self, data: Buffer, now: float) -> Received:
+        """Take what arrived; return the events and media it makes, in order.
+
+        Audio and video are the reader's own ``Message`` objects; data is AMF0 (type 18) without
+        ``@setDataFrame``, or as it came if it is AMF3 throughout. ``b""`` is legal: it brings out what
+        a decision of the shell released. Raises PeerViolation on a peer's error; if there are results
+        that precede the error, they are returned and the next ``receive`` or ``tick`` raises.
+        """
+        if self.state is SessionState.CLOSED:
+            if self._violation is not None:
+                raise self._violation
+            return []
+        received: Received = []
+        if len(data):
+            self.bytes_received += len(data)
+            self._last_received = now
+        try:
+            self._read(data, received)
+        except PeerViolation as violation:
+            self._fail(violation)
+            if not received:
+                raise
+        if self.bytes_received >= self._acks.due_at:
+            self._send_control(control.acknowledgement(self._acks.acknowledge(self.bytes_received)))
+        return received
+
+    def outgoing(self) -> bytes:
+        """Everything to send since the last call."""
+        if not self._outgoing:
+            return b""
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def tick(self, now: float) -> None:
+        """To be called about once a second. Raises PeerViolation when the peer's time is up."""
+        if self._violation is not None:
+            raise self._violation
+        if self.state is SessionState.CLOSED:
+            return
+        try:
+            if self._handshake is None:
+                self._reader.feed(b"")  # raises a violation that stood behind complete messages
+                self._keep_alive(now)
+            elif now - self._quiet_since >= self._limits.handshake_timeout_s:
+                # As a whole: a bound on each read would let a peer drip bytes.
+                raise PeerViolation(CloseReason.HANDSHAKE_TIMEOUT, "the handshake is not over")
+        except PeerViolation as violation:
+            self._fail(violation)
+            raise
+
+    def call(self, name: str, *args: AmfValue, command_object: AmfValue = None) -> float:
+        """Call the peer; returns the transaction id of the CallSucceeded or CallFailed to come."""
+        return self._ask(name, command_object, args, 0, None)
+
+    def send_command(
+        self,
+        name: str,
+        *args: AmfValue,
+        command_object: AmfValue = None,
+        transaction_id: float = 0.0,
+        stream_id: int = 0,
+    ) -> None:
+        """Send a command that expects no answer, or is one."""
+        self._send(Command(name, transaction_id, command_object, args, stream_id))
+
+    def ping(self, now: float) -> None:
+        """Ask for a pong, which gives the round-trip time."""
+        self._send_control(control.ping_request(self._liveness.pinged(now)))
+
+    def close(self) -> list[Event]:
+        """The connection is gone. Returns what ended with it: nothing but in the server role."""
+        self.state = SessionState.CLOSED
+        self._held = None
+        return []
+
+    @property
+    def rtt_ms(self) -> float | None:
+        """The last round-trip time; None until a ping was answered."""
+        return self._liveness.rtt_ms
+
+    @property
+    def peer_acknowledged_bytes(self) -> int | None:
+        """Bytes the peer has acknowledged, unwrapped; None if it never acknowledged any."""
+        return self._acks.peer_acknowledged
+
+    # What the roles add.
+
+    def _handshake_over(self) -> None:
+        """The handshake is over; the client role connects."""
+
+    def _keep_alive(self, now: float) -> None:
+        """Timeouts and pings after the handshake."""
+
+    def _command(self, received_command: Command, message: Message, received: Received) -> None:
+        raise NotImplementedError
+
+    def _media(self, message: Message, received: Received) -> None:
+        raise NotImplementedError
+
+    def _stream_event(self, event: UserControl, received: Received) -> None:
+        raise NotImplementedError
+
+    def _hold(self, message: Message) -> None:
+        raise NotImplementedError
+
+    # Reading.
+
+    def _read(self, data: Buffer, received: Received) -> None:
+        if self._handshake is not None:
+            data = self._shake(self._handshake, data, received)
+            if self._handshake is not None:
+                return
+        messages = self._reader.feed(data)
+        if self._held is not None and self._held.released:
+            held, self._held = self._held, None
+            messages = held.take() + messages
+        passed, media_streams = _AUDIO_VIDEO, self._media_streams
+        append = received.append
+        for message in messages:
+            if message[0] in passed and message[3] in media_streams:
+                append(message)
+            else:
+                self._dispatch(message, received)
+                media_streams = self._media_streams
+
+    def _shake(self, handshake: _Handshake, data: Buffer, received: Received) -> bytes:
+        """Go on with the handshake; returns the bytes behind it once it is over."""
+        reply = handshake.receive(data)
+        if reply:
+            self._outgoing.append(reply)
+        if not handshake.done:
+            return b""
+        self._handshake = None
+        self._quiet_since = self._last_received
+        self._judge(SessionInput.HANDSHAKE_DONE)
+        received.append(HandshakeCompleted(str(handshake.kind), handshake.peer_version))
+        self._handshake_over()
+        return handshake.leftover
+
+    def _dispatch(self, message: Message, received: Received) -> None:
+        if message.type_id in _COMMANDS:
+            self._decode_command(message, received)
+            return
+        what = _INPUTS.get(message.type_id, SessionInput.OTHER)
+        verdict = self._judge(what)
+        if verdict is Verdict.HOLD:
+            self._hold(message)
+        elif verdict is Verdict.ACT:
+            if what is SessionInput.CONTROL:
+                self._control(message, received)
+            else:
+                self._media(message, received)
+
+    def _judge(self, what: SessionInput) -> Verdict:
+        """Look up the session table and move; a peer's input without an entry is a violation."""
+        step = self._TABLE.get((self.state, what))
+        if step is None:
+            raise PeerViolation(CloseReason.ILLEGAL_STATE, f"{what.value} in state {self.state.value}")
+        if step.verdict is Verdict.ACT:
+            self.state = step.next
+        elif step.verdict is Verdict.IGNORE:
+            self.ignored_messages += 1
+        return step.verdict
+
+    def _decode_command(self, message: Message, received: Received) -> None:
+        if self.state is SessionState.CLOSING:
+            self._judge(SessionInput.CALL)
+            return
+        try:
+            received_command = command.decode(message, self._limits)
+        except PeerViolation:
+            # Harmless between peers that have connected; before that, it is not an RTMP peer.
+            if self.state is not SessionState.CONNECTED:
+                raise
+            self.ignored_messages += 1
+            return
+        self._command(received_command, message, received)
+
+    # Protocol control.
+
+    def _control(self, message: Message, received: Received) -> None:
+        """Types 3 to 6; Set Chunk Size and Abort have been obeyed by the chunk reader."""
+        type_id = message.type_id
+        if type_id == MessageType.USER_CONTROL:
+            self._user_control(control.read_user_control(message), received)
+        elif type_id == MessageType.ACKNOWLEDGEMENT:
+            self._acks.peer_acknowledgement(control.read_u32(message))
+        elif type_id == MessageType.WINDOW_ACK_SIZE:
+            self._acks.set_window(control.read_u32(message))
+        elif type_id == MessageType.SET_PEER_BANDWIDTH:
+            window_bytes = self._acks.peer_bandwidth(control.read_set_peer_bandwidth(message))
+            if window_bytes is not None:
+                self._announce_window(window_bytes)
+
+    def _user_control(self, event: UserControl, received: Received) -> None:
+        if not event.values:
+            self.ignored_messages += 1  # no event without data means anything to us
+        elif event.event == UserControlEvent.PING_REQUEST:
+            self._send_control(control.ping_response(event.values[0]))
+        elif event.event == UserControlEvent.PING_RESPONSE:
+            self._pong(event.values[0], received)
+        else:
+            self._stream_event(event, received)
+
+    def _pong(self, clock_ms: int, received: Received) -> None:
+        if not self._liveness.ponged(clock_ms, self._last_received):
+            self.ignored_messages += 1
+        elif self._liveness.rtt_ms is not None:
+            received.append(PongReceived(self._liveness.rtt_ms))
+
+    def _announce_window(self, window_bytes: int) -> None:
+        self._acks.sent_window = window_bytes
+        self._send_control(control.window_ack_size(window_bytes))
+
+    # Calls and their answers.
+
+    def _ask(
+        self,
+        name: str,
+        command_object: AmfValue,
+        args: tuple[AmfValue, ...],
+        stream_id: int,
+        answered: Answered | None,
+    ) -> float:
+        transaction_id = self._calls.begin(answered)
+        self._send(Command(name, transaction_id, command_object, args, stream_id))
+        return transaction_id
+
+    def _answer(self, answer: Command, received: Received) -> None:
+        """A ``_result`` or ``_error``; those that nothing waits for are ignored."""
+        if not self._calls.finish(answer, received):
+            self.ignored_messages += 1
+
+    # Sending.
+
+    def _send(self, outgoing_command: Command) -> None:
+        chunk_stream_id = ChunkStreamId.STATUS if outgoing_command.stream_id else ChunkStreamId.COMMAND
+        self._outgoing.append(self._writer.encode(command.encode(outgoing_command), chunk_stream_id))
+
+    def _send_control(self, message: Message) -> None:
+        self._outgoing.append(self._writer.encode(message, ChunkStreamId.CONTROL))
+
+    # Ending.
+
+    def _fail(self, violation: PeerViolation) -> None:
+        """The session is over. Without the traceback, whose frames would keep the receive buffer."""
+        self._violation = violation.with_traceback(None)
+        self.state = SessionState.CLOSED

@@ -1,0 +1,229 @@
+"""The state tables of both roles: what is legal when, and what comes of it.
+
+A table maps (state, input) to a ``Step``. A pair without an entry is illegal: what the peer sent ends
+the connection with ILLEGAL_STATE; a decision of ours has come too late, and does nothing. Real peers
+pipeline and repeat commands, so those are entries here and not conditions in the handlers.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
+
+
+class SessionState(enum.Enum):
+    HANDSHAKE = "handshake"
+    CONNECTING = "connecting"  # handshake done; server role: no connect yet
+    CONNECT_PENDING = "connect_pending"  # connect sent or received, not answered
+    CONNECTED = "connected"
+    CLOSING = "closing"  # refused or told to leave: what the peer still sends means nothing
+    CLOSED = "closed"
+
+
+class StreamState(enum.Enum):
+    ABSENT = "absent"  # never created, or deleted
+    IDLE = "idle"
+    PUBLISH_PENDING = "publish_pending"
+    PUBLISHING = "publishing"
+    PLAY_PENDING = "play_pending"
+    PLAYING = "playing"
+
+
+class SessionInput(enum.Enum):
+    """What can happen to a session. From the peer, but for the last four."""
+
+    CONTROL = "control"  # message types 1 to 6
+    CONNECT = "connect"
+    STREAM_CONTROL = "stream_control"  # createStream, deleteStream and the commands of message streams
+    CALL = "call"  # every other command
+    RESULT = "result"  # _result and _error
+    MEDIA = "media"  # audio, video, data, aggregates
+    OTHER = "other"  # shared objects and message types that do not exist
+
+    HANDSHAKE_DONE = "handshake_done"
+    ACCEPT = "accept"
+    REJECT = "reject"
+    CLOSE = "close"
+
+
+class StreamInput(enum.Enum):
+    """What can happen to a message stream. From the peer, but for the last six (server role)."""
+
+    PUBLISH = "publish"
+    PLAY = "play"
+    UNPUBLISH = "unpublish"  # FCUnpublish, publish(false)
+    STOP = "stop"  # closeStream, play(false)
+    DELETE = "delete"
+    PAUSE = "pause"
+    SEEK = "seek"
+    RECEIVE = "receive"  # receiveAudio, receiveVideo
+    BUFFER_LENGTH = "buffer_length"
+    MEDIA = "media"
+
+    ACCEPT_PUBLISH = "accept_publish"
+    REJECT_PUBLISH = "reject_publish"
+    ACCEPT_PLAY = "accept_play"
+    REJECT_PLAY = "reject_play"
+    END_PUBLISH = "end_publish"
+    END_PLAY = "end_play"
+
+
+class RemoteInput(enum.Enum):
+    """What can happen to a message stream of the client role: what we ask, then what the server says."""
+
+    ASK_PUBLISH = "ask_publish"
+    ASK_PLAY = "ask_play"
+    CLOSE = "close"
+    DELETE = "delete"
+
+    PUBLISH_STARTED = "publish_started"
+    PLAY_STARTED = "play_started"
+    ENDED = "ended"  # Play.Stop, Play.Complete, Unpublish.Success
+    FAILED = "failed"  # any status of level "error"
+    NOTICE = "notice"  # any other status
+    MEDIA = "media"
+
+
+class Verdict(enum.Enum):
+    ACT = "act"
+    HOLD = "hold"  # keep it until the pending decision is made
+    REFUSE = "refuse"  # answer with an error, and go on
+    IGNORE = "ignore"  # harmless and useless; counted
+
+
+_State = TypeVar("_State", SessionState, StreamState)
+
+
+class Step(NamedTuple, Generic[_State]):
+    """``next`` is the state afterwards; only ``Verdict.ACT`` changes it."""
+
+    verdict: Verdict
+    next: _State
+
+
+SessionTable: TypeAlias = Mapping[tuple[SessionState, SessionInput], Step[SessionState]]
+StreamTable: TypeAlias = Mapping[tuple[StreamState, StreamInput], Step[StreamState]]
+RemoteTable: TypeAlias = Mapping[tuple[StreamState, RemoteInput], Step[StreamState]]
+
+_S = SessionState
+_I = SessionInput
+_T = StreamState
+_ACT, _HOLD, _REFUSE, _IGNORE = Verdict.ACT, Verdict.HOLD, Verdict.REFUSE, Verdict.IGNORE
+
+_Input = TypeVar("_Input", StreamInput, RemoteInput)
+
+_FROM_PEER = (_I.CONTROL, _I.CONNECT, _I.STREAM_CONTROL, _I.CALL, _I.RESULT, _I.MEDIA, _I.OTHER)
+
+_BOTH_ROLES: dict[tuple[SessionState, SessionInput], Step[SessionState]] = {
+    (_S.HANDSHAKE, _I.HANDSHAKE_DONE): Step(_ACT, _S.CONNECTING),
+    (_S.CONNECTING, _I.CONTROL): Step(_ACT, _S.CONNECTING),
+    (_S.CONNECTING, _I.OTHER): Step(_IGNORE, _S.CONNECTING),
+    (_S.CONNECT_PENDING, _I.CONTROL): Step(_ACT, _S.CONNECT_PENDING),
+    (_S.CONNECT_PENDING, _I.OTHER): Step(_IGNORE, _S.CONNECT_PENDING),
+    (_S.CONNECT_PENDING, _I.ACCEPT): Step(_ACT, _S.CONNECTED),
+    (_S.CONNECT_PENDING, _I.REJECT): Step(_ACT, _S.CLOSING),
+    (_S.CONNECTED, _I.CONTROL): Step(_ACT, _S.CONNECTED),
+    (_S.CONNECTED, _I.CALL): Step(_ACT, _S.CONNECTED),
+    (_S.CONNECTED, _I.RESULT): Step(_ACT, _S.CONNECTED),
+    (_S.CONNECTED, _I.MEDIA): Step(_ACT, _S.CONNECTED),
+    (_S.CONNECTED, _I.OTHER): Step(_IGNORE, _S.CONNECTED),
+    **{(_S.CLOSING, what): Step(_IGNORE, _S.CLOSING) for what in _FROM_PEER},
+    **{(_S.CLOSED, what): Step(_IGNORE, _S.CLOSED) for what in _FROM_PEER},
+    **{(state, _I.CLOSE): Step(_ACT, _S.CLOSED) for state in _S if state is not _S.CLOSED},
+}
+
+SERVER_SESSION: SessionTable = {
+    **_BOTH_ROLES,
+    (_S.CONNECTING, _I.CONNECT): Step(_ACT, _S.CONNECT_PENDING),
+    # A peer that does not wait for the answer to its connect.
+    (_S.CONNECT_PENDING, _I.CONNECT): Step(_REFUSE, _S.CONNECT_PENDING),
+    (_S.CONNECT_PENDING, _I.STREAM_CONTROL): Step(_HOLD, _S.CONNECT_PENDING),
+    (_S.CONNECT_PENDING, _I.CALL): Step(_HOLD, _S.CONNECT_PENDING),
+    (_S.CONNECT_PENDING, _I.RESULT): Step(_IGNORE, _S.CONNECT_PENDING),
+    (_S.CONNECT_PENDING, _I.MEDIA): Step(_HOLD, _S.CONNECT_PENDING),
+    (_S.CONNECTED, _I.CONNECT): Step(_REFUSE, _S.CONNECTED),
+    (_S.CONNECTED, _I.STREAM_CONTROL): Step(_ACT, _S.CONNECTED),
+}
+
+CLIENT_SESSION: SessionTable = {
+    **_BOTH_ROLES,
+    # Our own connect: sent as soon as the handshake is over.
+    (_S.CONNECTING, _I.CONNECT): Step(_ACT, _S.CONNECT_PENDING),
+    # onBWDone and onStatus come before the answer to connect from some servers.
+    (_S.CONNECT_PENDING, _I.CALL): Step(_ACT, _S.CONNECT_PENDING),
+    (_S.CONNECT_PENDING, _I.RESULT): Step(_ACT, _S.CONNECT_PENDING),
+}
+
+
+def _to(
+    states: tuple[StreamState, ...], what: _Input, next_state: StreamState
+) -> dict[tuple[StreamState, _Input], Step[StreamState]]:
+    return {(state, what): Step(_ACT, next_state) for state in states}
+
+
+def _stay(
+    states: tuple[StreamState, ...], what: _Input, verdict: Verdict = _ACT
+) -> dict[tuple[StreamState, _Input], Step[StreamState]]:
+    return {(state, what): Step(verdict, state) for state in states}
+
+
+_ALIVE = (_T.IDLE, _T.PUBLISH_PENDING, _T.PUBLISHING, _T.PLAY_PENDING, _T.PLAYING)
+_PUBLISHER = (_T.PUBLISH_PENDING, _T.PUBLISHING)
+_PLAYER = (_T.PLAY_PENDING, _T.PLAYING)
+_NOT_PUBLISHER = (_T.ABSENT, _T.IDLE, *_PLAYER)
+_NOT_PLAYER = (_T.ABSENT, _T.IDLE, *_PUBLISHER)
+
+#: Server role. publish and play on a stream that does not exist have no entry: no real peer does it.
+SERVER_STREAM: StreamTable = {
+    **_to((_T.IDLE,), StreamInput.PUBLISH, _T.PUBLISH_PENDING),
+    **_stay((*_PUBLISHER, *_PLAYER), StreamInput.PUBLISH, _REFUSE),
+    # A second play on a stream is a playlist step of Flash players: it replaces the first.
+    **_to((_T.IDLE, *_PLAYER), StreamInput.PLAY, _T.PLAY_PENDING),
+    **_stay(_PUBLISHER, StreamInput.PLAY, _REFUSE),
+    **_to(_PUBLISHER, StreamInput.UNPUBLISH, _T.IDLE),
+    **_stay(_NOT_PUBLISHER, StreamInput.UNPUBLISH, _IGNORE),
+    **_to((*_PUBLISHER, *_PLAYER), StreamInput.STOP, _T.IDLE),
+    **_stay((_T.ABSENT, _T.IDLE), StreamInput.STOP, _IGNORE),
+    **_to(_ALIVE, StreamInput.DELETE, _T.ABSENT),
+    **_stay((_T.ABSENT,), StreamInput.DELETE, _IGNORE),
+    **_stay(_PLAYER, StreamInput.PAUSE),
+    **_stay(_NOT_PLAYER, StreamInput.PAUSE, _IGNORE),
+    **_stay(_PLAYER, StreamInput.SEEK),
+    **_stay(_NOT_PLAYER, StreamInput.SEEK, _IGNORE),
+    # Flash players choose the tracks and the buffer before they play.
+    **_stay(_ALIVE, StreamInput.RECEIVE),
+    **_stay((_T.ABSENT,), StreamInput.RECEIVE, _IGNORE),
+    **_stay(_ALIVE, StreamInput.BUFFER_LENGTH),
+    **_stay((_T.ABSENT,), StreamInput.BUFFER_LENGTH, _IGNORE),
+    **_stay((_T.PUBLISHING,), StreamInput.MEDIA),
+    # Encoders that do not wait for NetStream.Publish.Start.
+    **_stay((_T.PUBLISH_PENDING,), StreamInput.MEDIA, _HOLD),
+    **_stay(_NOT_PUBLISHER, StreamInput.MEDIA, _IGNORE),
+    **_to((_T.PUBLISH_PENDING,), StreamInput.ACCEPT_PUBLISH, _T.PUBLISHING),
+    **_to((_T.PUBLISH_PENDING,), StreamInput.REJECT_PUBLISH, _T.IDLE),
+    **_to((_T.PLAY_PENDING,), StreamInput.ACCEPT_PLAY, _T.PLAYING),
+    **_to((_T.PLAY_PENDING,), StreamInput.REJECT_PLAY, _T.IDLE),
+    **_to(_PUBLISHER, StreamInput.END_PUBLISH, _T.IDLE),
+    **_to(_PLAYER, StreamInput.END_PLAY, _T.IDLE),
+}
+
+#: Client role. Servers send statuses and media late and early, so none of theirs is illegal.
+CLIENT_STREAM: RemoteTable = {
+    **_to((_T.IDLE,), RemoteInput.ASK_PUBLISH, _T.PUBLISH_PENDING),
+    **_to((_T.IDLE, *_PLAYER), RemoteInput.ASK_PLAY, _T.PLAY_PENDING),
+    **_to(_ALIVE, RemoteInput.CLOSE, _T.IDLE),
+    **_to(_ALIVE, RemoteInput.DELETE, _T.ABSENT),
+    **_stay(tuple(_T), RemoteInput.NOTICE),
+    **_stay(tuple(_T), RemoteInput.PUBLISH_STARTED),
+    **_to((_T.PUBLISH_PENDING,), RemoteInput.PUBLISH_STARTED, _T.PUBLISHING),
+    **_stay(tuple(_T), RemoteInput.PLAY_STARTED),
+    **_to((_T.PLAY_PENDING,), RemoteInput.PLAY_STARTED, _T.PLAYING),
+    **_stay((_T.ABSENT,), RemoteInput.ENDED),
+    **_to(_ALIVE, RemoteInput.ENDED, _T.IDLE),
+    **_stay((_T.ABSENT,), RemoteInput.FAILED),
+    **_to(_ALIVE, RemoteInput.FAILED, _T.IDLE),
+    # |RtmpSampleAccess and metadata may come before NetStream.Play.Start.
+    **_stay(_PLAYER, RemoteInput.MEDIA),
+    **_stay(_NOT_PLAYER, RemoteInput.MEDIA, _IGNORE),
+}
