@@ -221,9 +221,12 @@ class Connection:
     # ---- ending ------------------------------------------------------------------------------
 
     def defer(self, deferred: bool) -> None:
-        """Only media moves here now: its socket may be looked at once per latency budget."""
+        """Only media moves here now: its socket may be looked at once per latency budget.
+
+        Not while bytes are pending: a deferred socket is not asked whether it takes more.
+        """
         if self._socket.fileno() >= 0:
-            self._owner.poller.defer(self._socket.fileno(), deferred)
+            self._owner.poller.defer(self._socket.fileno(), deferred and not self.pending)
 
     def end(self, reason: CloseReason, detail: str) -> None:
         """Say what the session still has to say, then close once the peer has read it or 2 s on."""

@@ -227,7 +227,7 @@ class Hub:
     def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
         """A flush of a stream that other workers play: one envelope, whatever the number of players."""
         assert stream.epoch is not None
-        self.link.publish(stream.key, stream.epoch, first_seq, [entry.message() for entry in entries])
+        self.link.publish(stream.key, stream.epoch, first_seq, entries)
 
     # ---- called by the link ------------------------------------------------------------------
 

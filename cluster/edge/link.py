@@ -20,7 +20,7 @@ from typing import Any
 import zmq
 
 from cluster.core.bus import control
-from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S
+from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.control import ControlMessage, Granted, Refused, WorkerIdentity
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
 from cluster.core.bus.envelope import EnvelopeError, decode
@@ -60,6 +60,8 @@ class Link:
         self._origins = LinkOrigins(handler, self._peers, self._origin_changed)
         self._watches = LinkWatches(handler, self._peers, self._origins.epochs)
         self._requests = SnapshotRequests(self._watches.home)
+        all_local = all(router.is_local for router in self._routers)
+        self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
         self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
             control.Welcome: self._welcomed,
@@ -142,7 +144,11 @@ class Link:
     def request_snapshot(self, key: str) -> None:
         """Ask the origin of a watched stream; repeated until it is answered or the stream is down."""
         if key in self._watches:
-            self._requests.request(key, self._loop.time())
+            now = self._loop.time()
+            self._requests.request(key, now)
+            if self._timer is not None and self._timer.when() > now + HEARTBEAT_INTERVAL_S:
+                self._timer.cancel()
+                self._timer = self._loop.call_at(now + HEARTBEAT_INTERVAL_S, self._tick)
 
     # ---- the worker ------------------------------------------------------------------------------
 
@@ -164,7 +170,8 @@ class Link:
     def _tick(self) -> None:
         now = self._loop.time()
         # First, so that an error below cannot end the heartbeats unseen.
-        self._timer = self._loop.call_at(now + HEARTBEAT_INTERVAL_S, self._tick)
+        interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
+        self._timer = self._loop.call_at(now + interval_s, self._tick)
         self._output.service()
         died = [peer.name for peer in self._peers.values() if peer.beat(now, self._make_heartbeat)]
         for name in died:

@@ -7,7 +7,7 @@ stream nobody subscribes to is not even packed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
 
@@ -25,7 +25,7 @@ _LAST = int(zmq.DONTWAIT)
 
 
 def open_socket(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, high_water_mark: int
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, high_water_mark: int, *, is_local: bool
 ) -> zmq.Socket[bytes]:
     """A socket of ``kind`` with every queue bounded, and a dead peer noticed; still to be connected."""
     socket = context.socket(kind)
@@ -35,8 +35,9 @@ def open_socket(
     # Queue nothing for a router that is not there. Without this a connecting XPUB also keeps the
     # subscriptions of a router that died, and goes on packing for nobody.
     socket.immediate = True
-    socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
-    socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
+    if not is_local:  # over ipc the kernel notices
+        socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
+        socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
     socket.reconnect_ivl = bounds.ZMQ_RECONNECT_MS
     socket.connect_timeout = bounds.ZMQ_CONNECT_TIMEOUT_MS
     return socket
@@ -49,7 +50,7 @@ class LinkOutput:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         loop: asyncio.AbstractEventLoop,
-        routers: Iterable[Endpoints],
+        routers: Sequence[Endpoints],
         sender_id: str,
         on_demand: Callable[[str, bool], None],
         counters: LinkCounters,
@@ -58,7 +59,8 @@ class LinkOutput:
         self._on_demand = on_demand
         self._counters = counters
         self._topics: dict[str, bytes] = {}
-        self._socket = open_socket(context, zmq.XPUB, bounds.DATA_HIGH_WATER_MARK)
+        all_local = all(router.is_local for router in routers)
+        self._socket = open_socket(context, zmq.XPUB, bounds.DATA_HIGH_WATER_MARK, is_local=all_local)
         # A full queue is then seen here, and counted, instead of losing envelopes unseen.
         self._socket.xpub_nodrop = True
         for router in routers:

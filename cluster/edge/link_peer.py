@@ -49,10 +49,11 @@ class RouterPeer:
         self._waiting_since: float | None = None
         self._sent = 0
         self._received = 0
-        self._dealer = open_socket(context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK)
+        is_local = router.is_local
+        self._dealer = open_socket(context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, is_local=is_local)
         self._dealer.linger = _LINGER_MS
         self._dealer.routing_id = worker_id.encode("utf-8", "surrogateescape")
-        self._sub = open_socket(context, zmq.SUB, bounds.DATA_HIGH_WATER_MARK)
+        self._sub = open_socket(context, zmq.SUB, bounds.DATA_HIGH_WATER_MARK, is_local=is_local)
         for socket, endpoint in ((self._dealer, router.control), (self._sub, router.subscribe)):
             socket.ipv6 = router.is_ipv6
             socket.connect(endpoint)
@@ -79,7 +80,7 @@ class RouterPeer:
         self._media_reader.service_soon()
 
     def beat(self, now: float, heartbeat: Callable[[int], control.Heartbeat]) -> bool:
-        """Every HEARTBEAT_INTERVAL_S. True if the router has just been found dead."""
+        """At each heartbeat. True if the router has just been found dead."""
         # What has arrived counts first: a worker whose loop was held up must not blame the router.
         self._control_reader.service()
         self._media_reader.service()

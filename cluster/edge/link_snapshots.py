@@ -21,6 +21,10 @@ class SnapshotRequests:
         self._asked_at: dict[str, float] = {}
         self._last_request_id = 0
 
+    def __bool__(self) -> bool:
+        """Whether any request is open."""
+        return bool(self._due)
+
     def request(self, key: str, now: float) -> None:
         if key in self._due:
             return

@@ -146,6 +146,7 @@ class Sessions:
 
     def _connect_requested(self, connection: Connection, event: events.ConnectRequested) -> None:
         connection.session.accept_connect()
+        connection.receive(b"")  # what it has sent behind connect, without waiting for the answer
 
     def _publish_requested(self, connection: Connection, event: events.PublishRequested) -> None:
         key = self._key(connection, event.name)

@@ -56,8 +56,9 @@ def _socket(
     socket.linger = 0
     socket.ipv6 = wanted.is_ipv6
     socket.maxmsgsize = bounds.MAX_FRAME_BYTES
-    socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
-    socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
+    if not wanted.is_local:  # over ipc the kernel notices
+        socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
+        socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
     return socket
 
 

@@ -8,6 +8,9 @@ from cluster.core.limits import MIB
 
 #: A worker tells every router that it lives, and with what load; the router answers each time.
 HEARTBEAT_INTERVAL_S = 0.1
+#: The same to a router on this host (ipc): the kernel says at once when it dies, and there is no other
+#: to move to, so wake-ups would be all that a faster beat buys.
+LOCAL_HEARTBEAT_INTERVAL_S = 0.5
 #: A router that leaves a heartbeat unanswered for this long is dead to the worker.
 ROUTER_TIMEOUT_S = 0.5
 #: A worker not heard of for this long is dead to the router: long enough for a stalled event loop.

@@ -32,6 +32,11 @@ class Endpoints:
     control: str
 
     @property
+    def is_local(self) -> bool:
+        """On this host, over ipc."""
+        return self.base.startswith("ipc://")
+
+    @property
     def is_ipv6(self) -> bool:
         return self.base.startswith("tcp://[")
 
