@@ -35,7 +35,8 @@ def test_reordering_at_the_limit_is_kept_and_one_past_it_is_a_restart():
     kept, restarted = Timeline(), Timeline()
     assert place_all(kept, [5000, 5000 - MAX_REORDER_MS])[-1] == 5000 - MAX_REORDER_MS
     assert kept.restarts == 0
-    assert place_all(restarted, [5000, 5000 - MAX_REORDER_MS - 1, 5000 - MAX_REORDER_MS + 32]) == [5000, 5001, 5034]
+    stamps = [5000, 5000 - MAX_REORDER_MS - 1, 5000 - MAX_REORDER_MS + 32]
+    assert place_all(restarted, stamps) == [5000, 5001, 5034]
     assert restarted.restarts == 1
 
 
