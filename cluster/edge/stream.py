@@ -116,6 +116,8 @@ class Stream:
 
     def end(self) -> None:
         """The publisher left; players stay, for as long as the owner's grace lasts."""
+        if self._dirty:
+            self.flush()  # its last messages, while it still counts as ours: the bus wants them too
         if self.offline_since is None:
             self.offline_since = self._owner.now
         self.is_local = False

@@ -1,0 +1,105 @@
+"""The edge and the router as child processes, clips made by FFmpeg, and peers that end with the test."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from cluster_process import ClusterProcess, Edge, StartEdge, StartRouter
+from ffmpeg_tools import Ffmpegs, Packets, hashes_of_file, make_clip
+from rtmp_peer import Peers
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 s of H.264 (high profile, B-frames) and AAC as an FLV file."""
+    assert shutil.which("ffmpeg"), "these tests need FFmpeg (Debian: apt-get install ffmpeg)"
+    path = tmp_path_factory.mktemp("clip") / "clip.flv"
+    make_clip(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def source(clip: Path) -> Packets:
+    """The packets of the clip."""
+    return hashes_of_file(clip, clip.with_name("source"))
+
+
+@pytest.fixture
+def start_edge(tmp_path: Path) -> Iterator[StartEdge]:
+    """Starts edges (arguments as on the command line); each must end with exit code 0 on SIGTERM."""
+    started: list[Edge] = []
+
+    def start(*arguments: str) -> Edge:
+        edge = Edge(list(arguments), tmp_path / f"edge-{len(started)}.log")
+        started.append(edge)
+        edge.wait_ready()
+        return edge
+
+    try:
+        yield start
+        for edge in started:
+            assert edge.stop() == 0, f"exit code of the edge; its log:\n{edge.log_text()}"
+            assert "Traceback" not in edge.log_text(), f"a traceback in the log:\n{edge.log_text()}"
+    finally:
+        for edge in started:
+            edge.kill()
+
+
+@pytest.fixture
+def start_router(tmp_path: Path) -> Iterator[StartRouter]:
+    """Starts routers, each as a command of its own on free ports; gives the address for ``--router``."""
+    started: list[ClusterProcess] = []
+
+    def start() -> str:
+        address = f"tcp://127.0.0.1:{_free_ports_from()}"
+        router = ClusterProcess(["router", "--bind", address], tmp_path / f"router-{len(started)}.log")
+        started.append(router)
+        router.wait_ready()
+        return address
+
+    try:
+        yield start
+        for router in started:
+            assert router.stop() == 0, f"exit code of the router; its log:\n{router.log_text()}"
+    finally:
+        for router in started:
+            router.kill()
+
+
+def _free_ports_from(count: int = 3) -> int:
+    """A port that is free together with those right after it: a router uses several, from the one given."""
+    for _ in range(100):
+        with ExitStack() as stack:
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            try:
+                for port in range(first + 1, first + count):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            except (OSError, OverflowError):
+                continue
+            return int(first)
+    raise AssertionError("no free ports in a row")
+
+
+@pytest.fixture
+def ffmpegs(tmp_path: Path) -> Iterator[Ffmpegs]:
+    """FFmpeg children; all are ended with the test."""
+    ffmpegs = Ffmpegs(tmp_path)
+    try:
+        yield ffmpegs
+    finally:
+        ffmpegs.end()
+
+
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    """Light publishers and players; all are closed with the test."""
+    peers = Peers()
+    try:
+        yield peers
+    finally:
+        peers.close()

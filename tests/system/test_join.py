@@ -1,0 +1,78 @@
+"""A player that joins in the middle of a group of pictures gets its first keyframe at once."""
+
+from __future__ import annotations
+
+import statistics
+
+from cluster_process import Edge, StartEdge
+from polling import wait_until
+from rtmp_peer import GOP_FRAMES, LivePublisher, Peers
+
+JOINS = 12
+P50_LIMIT_S = 0.100
+
+
+def test_the_first_keyframe_comes_at_once_whichever_worker_the_player_is_on(
+    start_edge: StartEdge, peers: Peers
+) -> None:
+    edge = start_edge("--workers", "2")
+    publisher = peers.publish(edge, "join")
+    publisher.wait_sent(GOP_FRAMES // 2)
+    home = publisher.worker
+    away = next(pid for pid in edge.workers().values() if pid != home)
+
+    # In turns, so that both meet the same load and the same places in the group of pictures.
+    waits = [(_join(edge, peers, home), _join(edge, peers, away)) for _ in range(JOINS)]
+
+    same_worker, other_worker = (statistics.median(column) for column in zip(*waits, strict=True))
+    assert same_worker < P50_LIMIT_S, f"on the publisher's worker: {same_worker * 1000:.0f} ms"
+    assert other_worker < P50_LIMIT_S, f"on the other worker: {other_worker * 1000:.0f} ms"
+
+
+def test_a_join_sends_the_whole_group_of_pictures_so_far(start_edge: StartEdge, peers: Peers) -> None:
+    edge = start_edge("--workers", "2")
+    publisher = peers.publish(edge, "gop")
+    publisher.wait_sent(GOP_FRAMES)
+    for worker in edge.workers().values():
+        sent = _sent_early_in_a_group(publisher)
+        player = peers.play(edge, "gop", worker=worker)
+        frames = player.wait_for_frames(GOP_FRAMES)
+        assert frames[0].keyframe
+        assert frames[0].sequence == sent // GOP_FRAMES * GOP_FRAMES, "the newest keyframe"
+        assert player.gaps() == []
+
+
+def _sent_early_in_a_group(publisher: LivePublisher) -> int:
+    """Frames sent, at a moment that leaves a second to join before the next keyframe."""
+
+    def early() -> int:
+        sent = publisher.sent
+        return sent if GOP_FRAMES // 5 <= sent % GOP_FRAMES <= GOP_FRAMES // 2 else 0
+
+    return wait_until(early, "a place early in a group of pictures")
+
+
+def _join(edge: Edge, peers: Peers, worker: int) -> float:
+    """Seconds from connecting to the first frame, which must be a keyframe."""
+    player = peers.play(edge, "join", worker=worker)
+    first = player.wait_for_frames(1)[0]
+    player.close()
+    assert first.keyframe
+    return first.at - player.started_at
+
+
+def test_two_publishers_on_two_workers_do_not_mix(start_edge: StartEdge, peers: Peers) -> None:
+    """Stream keys of which one begins with the other: bus topics match by prefix."""
+    edge = start_edge("--workers", "2")
+    one, two = edge.workers().values()
+    _publish_far_apart(edge, peers, {"a": one, "ab": two})
+    for name, worker, base in (("a", two, 0), ("ab", one, 1_000_000)):
+        frames = peers.play(edge, name, worker=worker).wait_for_frames(GOP_FRAMES)
+        assert all(base <= frame.sequence < base + 1_000_000 for frame in frames), name
+
+
+def _publish_far_apart(edge: Edge, peers: Peers, workers: dict[str, int]) -> list[LivePublisher]:
+    return [
+        peers.publish(edge, name, worker=worker, first_sequence=n * 1_000_000)
+        for n, (name, worker) in enumerate(workers.items())
+    ]

@@ -1,0 +1,81 @@
+"""``kill -9`` of a worker: only its own connections close, and it is back in under a second."""
+
+from __future__ import annotations
+
+import time
+
+from cluster_process import StartEdge, kill_worker
+from polling import wait_until
+from rtmp_peer import GOP_FRAMES, LivePlayer, Peers
+
+BACK_WITHIN_S = 1.0
+#: The first sequence number of a publisher that returns.
+RETURNED = 100 * GOP_FRAMES
+
+
+def test_a_killed_worker_takes_only_its_own_connections_and_its_publisher_finds_its_players(
+    start_edge: StartEdge, peers: Peers
+) -> None:
+    edge = start_edge("--workers", "2")
+    doomed, survivor = edge.workers().values()
+    slot = edge.slot_of_pid(doomed)
+    publisher = peers.publish(edge, "returning", worker=doomed)
+    player = peers.play(edge, "returning", worker=survivor)
+    other_publisher = peers.publish(edge, "untouched", worker=survivor)
+    other_player = peers.play(edge, "untouched", worker=survivor)
+    player.wait_for_frames(GOP_FRAMES)
+    other_player.wait_for_frames(GOP_FRAMES)
+
+    killed_at = time.monotonic()
+    kill_worker(doomed)
+
+    wait_until(lambda: edge.workers()[slot] != doomed, "a new worker in the slot", 5)
+    back_after_s = time.monotonic() - killed_at
+    wait_until(lambda: publisher.closed, "the killed worker's publisher to see its connection close")
+    assert back_after_s < BACK_WITHIN_S
+
+    # On the new worker: the way there has changed, the player has not.
+    new_worker = edge.workers()[slot]
+    peers.publish(edge, "returning", worker=new_worker, first_sequence=RETURNED)
+    wait_until(lambda: _has_passed(player, RETURNED + GOP_FRAMES), "the returned publisher's frames")
+    assert not player.closed
+    _assert_clock_never_jumps_back(player)
+    assert len(player.gaps()) == 1, "one gap, between the two publishers"
+    assert player.gaps()[0][1] == RETURNED, "nothing of the returned publisher is missing"
+
+    sent = other_publisher.sent
+    wait_until(lambda: _has_passed(other_player, sent), "the other stream to go on")
+    assert not other_publisher.closed
+    assert not other_player.closed
+    assert other_player.gaps() == []
+    assert other_player.longest_pause_s() < 0.5, "the other worker's player noticed"
+
+
+def test_a_publisher_that_returns_to_another_worker_finds_its_players(
+    start_edge: StartEdge, peers: Peers
+) -> None:
+    edge = start_edge("--workers", "2")
+    one, two = edge.workers().values()
+    publisher = peers.publish(edge, "moving", worker=one)
+    players = [peers.play(edge, "moving", worker=worker) for worker in (one, two)]
+    for player in players:
+        player.wait_for_frames(GOP_FRAMES)
+
+    publisher.close()
+    peers.publish(edge, "moving", worker=two, first_sequence=RETURNED)
+
+    for player in players:
+        wait_until(lambda p=player: _has_passed(p, RETURNED + GOP_FRAMES), "frames after the return")
+        assert not player.closed
+        _assert_clock_never_jumps_back(player)
+        assert len(player.gaps()) == 1
+        assert player.gaps()[0][1] == RETURNED
+
+
+def _has_passed(player: LivePlayer, sequence: int) -> bool:
+    return bool(player.frames) and player.frames[-1].sequence >= sequence
+
+
+def _assert_clock_never_jumps_back(player: LivePlayer) -> None:
+    stamps = [frame.timestamp for frame in player.frames]
+    assert stamps == sorted(stamps)
