@@ -60,15 +60,24 @@ class ConnectionOwner(Protocol):
 
 
 class Connection:
-    """An accepted socket and its session; ``players`` and ``publications`` by message stream id."""
+    """An accepted socket and its session; ``players`` and ``publications`` by message stream id.
+
+    ``number`` counts the worker's connections.
+    """
 
     __slots__ = (
         "_linger_until", "_owner", "_pending_control_bytes", "_recv_into", "_socket",
-        "close_reason", "opened_at", "peer", "pending", "players", "publications", "send", "session",
+        "close_reason", "number", "opened_at", "peer", "pending", "players", "publications", "send",
+        "session",
     )  # fmt: skip
 
     def __init__(
-        self, owner: ConnectionOwner, accepted: socket.socket, peer: str, session: ServerSession
+        self,
+        owner: ConnectionOwner,
+        accepted: socket.socket,
+        peer: str,
+        session: ServerSession,
+        number: int = 0,
     ) -> None:
         self._owner = owner
         self._socket = accepted
@@ -76,6 +85,7 @@ class Connection:
         self.send = accepted.send
         self.session = session
         self.peer = peer
+        self.number = number
         self.opened_at = owner.now
         self.pending: list[Buffer] = []
         self._pending_control_bytes = 0
@@ -133,7 +143,8 @@ class Connection:
             logger.exception("session failed", extra={"peer": self.peer})
             self.close(CloseReason.INTERNAL_ERROR, "see the exception above")
         else:
-            self.write_control()
+            if self.session.unsent:
+                self.write_control()
         owner.counters.messages_received += media_messages
 
     # ---- writing -----------------------------------------------------------------------------
@@ -251,8 +262,13 @@ class Connection:
         self.pending.clear()
         self._owner.forget(self)
 
+    @property
+    def is_busy(self) -> bool:
+        """It publishes or plays."""
+        return bool(self.players or self.publications)
+
     def tick(self, now: float) -> None:
-        """Once a second: the session's timeouts and pings, and the end of lingering."""
+        """Every second or few: the session's timeouts and pings, and the end of lingering."""
         if self.close_reason is not None:
             if now >= self._linger_until:
                 self.close(self.close_reason, "")

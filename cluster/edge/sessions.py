@@ -25,6 +25,9 @@ from cluster.edge.poller import Poller
 
 logger = logging.getLogger(__name__)
 
+#: Busy sessions (those that publish or play) are ticked once in so many ticks.
+TICKS_PER_BUSY_SESSION = 5
+
 #: The most that one read takes, so that one fast publisher cannot hold up a turn.
 RECEIVE_BUFFER_BYTES = 256 * 1024
 
@@ -44,6 +47,7 @@ class Sessions:
         self._max_connections = max_connections
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
+        self._ticks = 0
         self._handlers: dict[type, Callable[[Connection, Any], None]] = {
             events.ConnectRequested: self._connect_requested,
             events.PublishRequested: self._publish_requested,
@@ -83,13 +87,21 @@ class Sessions:
             chunk_size=SHARED_CHUNK_SIZE,
         )  # fmt: skip
         host = f"[{peer[0]}]" if ":" in peer[0] else peer[0]
-        self._connections.add(Connection(self, accepted, f"{host}:{peer[1]}", session))
+        number = self.counters.connections_accepted
+        self._connections.add(Connection(self, accepted, f"{host}:{peer[1]}", session, number))
         self.counters.connections = len(self._connections)
 
     def tick(self) -> None:
-        """Once a second: timeouts and pings of every session."""
+        """Once a second: timeouts and pings.
+
+        Sessions that publish or play have only their pings, many seconds apart: a fifth of them is
+        looked at each time.
+        """
+        self._ticks += 1
+        turn = self._ticks % TICKS_PER_BUSY_SESSION
         for connection in list(self._connections):
-            connection.tick(self.now)
+            if connection.number % TICKS_PER_BUSY_SESSION == turn or not connection.is_busy:
+                connection.tick(self.now)
 
     def ask_to_reconnect(self) -> None:
         """A drain begins: peers that understand it are asked to move elsewhere by themselves."""

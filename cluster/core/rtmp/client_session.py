@@ -132,7 +132,7 @@ class ClientSession(Session):
             **capabilities.declare(declared),
         }
         self._connect = ({name: value for name, value in fields.items() if value is not None}, args)
-        self._outgoing.append(self._handshake.start())
+        self.unsent.append(self._handshake.start())
 
     def create_stream(self) -> float:
         """Make a message stream; StreamReady or CallFailed carries the returned transaction id."""
@@ -206,7 +206,7 @@ class ClientSession(Session):
 
     def send(self, message: Message) -> None:
         """Publish audio, video or data; the message carries its message stream and timestamp."""
-        self._outgoing.append(self._writer.encode(message, media_chunk_stream(message.type_id)))
+        self.unsent.append(self._writer.encode(message, media_chunk_stream(message.type_id)))
 
     def send_metadata(self, stream_id: int, metadata: dict[str, AmfValue], timestamp: int = 0) -> None:
         """Publish onMetaData. FFmpeg's player heeds it only as an ECMA array."""

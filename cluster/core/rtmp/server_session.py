@@ -158,7 +158,7 @@ class ServerSession(ServerStreams):
             self.send_status(stream_id, Level.STATUS, Code.PLAY_RESET, description)
         self.send_status(stream_id, Level.STATUS, Code.PLAY_START, f"Started playing {stream.name}.")
         access = Message(MessageType.DATA_AMF0, 0, _SAMPLE_ACCESS, stream_id)
-        self._outgoing.append(self._writer.encode(access, ChunkStreamId.STATUS))
+        self.unsent.append(self._writer.encode(access, ChunkStreamId.STATUS))
         return True
 
     def reject_play(self, stream_id: int, code: str, description: str) -> bool:
@@ -178,7 +178,7 @@ class ServerSession(ServerStreams):
     def send(self, message: Message) -> None:
         """Send media to a player, its stream id as given; without header compression (see above)."""
         chunk_stream_id = media_chunk_stream(message.type_id)
-        self._outgoing += encode_shared(message, chunk_stream_id, self._writer.chunk_size)
+        self.unsent += encode_shared(message, chunk_stream_id, self._writer.chunk_size)
 
     def request_reconnect(self, tc_url: str | None = None, description: str = "") -> bool:
         """Ask the peer to go to ``tc_url`` (None: the same); False if it does not understand that."""

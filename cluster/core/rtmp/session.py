@@ -46,7 +46,7 @@ class Session:
     """The part of a session that does not depend on its role.
 
     ``ignored_messages`` counts what was legal and useless, ``dropped_messages`` what was legal and came
-    while the bound on held messages was reached.
+    while the bound on held messages was reached. ``unsent`` is empty when ``outgoing`` has nothing.
     """
 
     __slots__ = (
@@ -58,7 +58,6 @@ class Session:
         "_limits",
         "_liveness",
         "_media_streams",
-        "_outgoing",
         "_quiet_since",
         "_reader",
         "_violation",
@@ -68,6 +67,7 @@ class Session:
         "ignored_messages",
         "state",
         "streams",
+        "unsent",
     )
 
     _TABLE: ClassVar[SessionTable]
@@ -85,7 +85,7 @@ class Session:
         self._writer = ChunkWriter()
         self._acks = Acknowledger()
         self._liveness = Liveness(now)
-        self._outgoing: list[Buffer] = []
+        self.unsent: list[Buffer] = []
         self._calls = Calls()
         #: Ids of the message streams whose audio and video pass; a tuple, being nearly always of one.
         self._media_streams: tuple[int, ...] = ()
@@ -125,10 +125,10 @@ class Session:
 
     def outgoing(self) -> bytes:
         """Everything to send since the last call."""
-        if not self._outgoing:
+        if not self.unsent:
             return b""
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
+        data = b"".join(self.unsent)
+        self.unsent.clear()
         return data
 
     def tick(self, now: float) -> None:
@@ -211,6 +211,7 @@ class Session:
             if self._handshake is not None:
                 return
         messages = self._reader.feed(data)
+        # The hot path of ingest from here on: a publisher's audio and video pass with two look-ups each.
         if self._held is not None and self._held.released:
             held, self._held = self._held, None
             messages = held.take() + messages
@@ -227,7 +228,7 @@ class Session:
         """Go on with the handshake; returns the bytes behind it once it is over."""
         reply = handshake.receive(data)
         if reply:
-            self._outgoing.append(reply)
+            self.unsent.append(reply)
         if not handshake.done:
             return b""
         self._handshake = None
@@ -335,10 +336,10 @@ class Session:
 
     def _send(self, outgoing_command: Command) -> None:
         chunk_stream_id = ChunkStreamId.STATUS if outgoing_command.stream_id else ChunkStreamId.COMMAND
-        self._outgoing.append(self._writer.encode(command.encode(outgoing_command), chunk_stream_id))
+        self.unsent.append(self._writer.encode(command.encode(outgoing_command), chunk_stream_id))
 
     def _send_control(self, message: Message) -> None:
-        self._outgoing.append(self._writer.encode(message, ChunkStreamId.CONTROL))
+        self.unsent.append(self._writer.encode(message, ChunkStreamId.CONTROL))
 
     # Ending.
 
