@@ -7,7 +7,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test check demo bench clean
+.PHONY: run test check soak-slow-player demo bench clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
@@ -24,6 +24,9 @@ check: $(VENV)/.for-check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	@$(MAKE) test
+
+soak-slow-player: $(VENV)/.for-test
+	SLOW_PLAYER_SECONDS=60 $(PY) -m pytest -rP tests/system/test_slow_player.py
 
 demo: $(VENV)/.for-run
 	@exec $(PY) tools/demo.py

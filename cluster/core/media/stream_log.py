@@ -77,7 +77,8 @@ class StreamLog:
 
     __slots__ = (
         "_awaiting_keyframe", "_bytes", "_entries", "_headers", "_limits", "_next_trim",
-        "dropped_before_keyframe", "first_seq", "has_video", "join_seq", "keep_from", "next_seq", "timeline",
+        "dropped_before_keyframe", "first_seq", "has_video", "join_seq", "keep_from", "next_seq",
+        "timeline",
     )  # fmt: skip
 
     def __init__(self, limits: LogLimits | None = None) -> None:

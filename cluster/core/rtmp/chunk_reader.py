@@ -204,7 +204,8 @@ class ChunkReader:
                     headers = bytes(data[body + size : pos : size + 1])
                     if pos <= end and not headers.strip(stream.continuation):
                         chunks = data[body:pos]
-                        payload = b"".join([chunks[at : at + size] for at in range(0, pos - body, size + 1)])
+                        starts = range(0, pos - body, size + 1)
+                        payload = b"".join([chunks[start : start + size] for start in starts])
                 if payload is not None:
                     type_id = stream.type_id
                     if type_id <= _LAST_OBEYED:
