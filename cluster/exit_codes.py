@@ -18,3 +18,7 @@ class ExitCode(enum.IntEnum):
     WORKER_BOOT = 4
     #: Of a worker process only: its supervisor is gone.
     ORPHANED = 5
+    #: Of the commands in the client role: no connection to the server, or no answer from it in time.
+    UNREACHABLE = 6
+    #: Of the commands in the client role: the server said no, or ended it before the command was done.
+    REFUSED = 7

@@ -21,6 +21,8 @@ class CloseReason(enum.StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
     PING_TIMEOUT = "ping_timeout"
     # The peer broke the protocol.
+    NOT_TLS = "not_tls"
+    TLS_FAILED = "tls_failed"
     NOT_RTMP = "not_rtmp"
     UNSUPPORTED_HANDSHAKE = "unsupported_handshake"
     BAD_CHUNK = "bad_chunk"
@@ -37,6 +39,7 @@ class CloseReason(enum.StrEnum):
     CONNECT_REJECTED = "connect_rejected"
     PUBLISH_REFUSED = "publish_refused"
     PUBLISHER_REPLACED = "publisher_replaced"
+    PLAY_REFUSED = "play_refused"
     STREAM_NOT_FOUND = "stream_not_found"
     SLOW_PLAYER = "slow_player"
     SLOW_PEER = "slow_peer"

@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from cluster.core.bus.endpoints import EndpointError, endpoints
@@ -104,6 +105,12 @@ def _node_name(text: str) -> str:
     return text
 
 
+def _file(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError(f"{text!r} is not the name of a file")
+    return Path(text)
+
+
 def available_cpus() -> int:
     """The CPUs this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -142,6 +149,19 @@ class EdgeConfig:
         "Where to accept RTMP: :PORT, HOST:PORT or [IPV6]:PORT; port 0 picks a free one. Repeatable.",
         (BindAddress("", 1935),), default_text=":1935", repeatable=True,
     )  # fmt: skip
+    tls_binds: tuple[BindAddress, ...] = _option(
+        "--bind-tls", parse_bind, "ADDRESS",
+        "Where to accept RTMPS (RTMP over TLS); the same forms. Repeatable.",
+        (), default_text="nowhere", repeatable=True,
+    )  # fmt: skip
+    tls_cert: Path | None = _option(
+        "--tls-cert", _file, "FILE",
+        "The certificate for --bind-tls and those that lead to its root, PEM; read again when it changes.",
+        None, default_text="none",
+    )  # fmt: skip
+    tls_key: Path | None = _option(
+        "--tls-key", _file, "FILE", "Its private key, PEM, without a passphrase.", None, default_text="none"
+    )
     workers: int = _option(
         "--workers", _whole(1, 1024), "N", "Worker processes.",
         available_cpus, default_text="the CPUs this process may use",
@@ -228,6 +248,21 @@ class EdgeConfig:
             raise ConfigError("--slow-skip must not exceed --log-seconds: the log keeps no more than that")
         if self.max_message_bytes > self.log_bytes:
             raise ConfigError("--log-bytes must be at least --max-message-bytes: it holds whole messages")
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        given = {"--bind-tls": self.tls_binds, "--tls-cert": self.tls_cert, "--tls-key": self.tls_key}
+        missing = [flag for flag, value in given.items() if not value]
+        if missing and len(missing) < len(given):
+            raise ConfigError(f"{' and '.join(missing)} missing: RTMPS needs {', '.join(given)} together")
+        for address in self.tls_binds:
+            if address.port and address in self.binds:
+                raise ConfigError(f"--bind-tls {address} is an address of --bind: it needs one of its own")
+
+    @property
+    def tls_files(self) -> tuple[Path, Path] | None:
+        """Certificate and key, if RTMPS is served."""
+        return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
 
     def limits(self) -> Limits:
         """The bounds on one RTMP connection that follow from the options."""

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
@@ -59,6 +60,17 @@ class ConnectionOwner(Protocol):
         """Its socket is closed."""
 
 
+class StreamSocket(Protocol):
+    """The non-blocking socket of a connection: TCP, or TLS over it. Errors are OSErrors."""
+
+    def fileno(self) -> int: ...
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+    def send(self, data: Buffer, /) -> int: ...
+    def sendmsg(self, buffers: Sequence[Buffer], /) -> int: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def close(self) -> None: ...
+
+
 class Connection:
     """An accepted socket and its session; ``players`` and ``publications`` by message stream id.
 
@@ -74,7 +86,7 @@ class Connection:
     def __init__(
         self,
         owner: ConnectionOwner,
-        accepted: socket.socket,
+        accepted: StreamSocket,
         peer: str,
         session: ServerSession,
         number: int = 0,
@@ -200,12 +212,13 @@ class Connection:
 
     def _send_buffers(self, buffers: list[Buffer]) -> list[Buffer]:
         """Send as much of ``buffers`` as the socket takes; what is left of them."""
-        while buffers:
-            batch = buffers[:MAX_BUFFERS_PER_SEND]
+        done = 0
+        while done < len(buffers):
+            batch = buffers[done : done + MAX_BUFFERS_PER_SEND]
             try:
                 sent = self._socket.sendmsg(batch)
             except BlockingIOError:
-                return buffers
+                break
             except OSError as error:
                 self.close(CloseReason.PEER_RESET, str(error))
                 return []
@@ -214,11 +227,11 @@ class Connection:
             while whole < len(batch) and sent >= len(batch[whole]):
                 sent -= len(batch[whole])
                 whole += 1
-            buffers = buffers[whole:]
+            done += whole
             if whole < len(batch):
-                buffers[0] = memoryview(buffers[0])[sent:]
-                return buffers
-        return buffers
+                buffers[done] = memoryview(buffers[done])[sent:]
+                break
+        return buffers[done:]
 
     def _try_send(self, data: Buffer) -> int:
         try:
@@ -228,6 +241,11 @@ class Connection:
         except OSError as error:
             self.close(CloseReason.PEER_RESET, str(error))
             return len(data)
+
+    def call(self, name: str, *args: AmfValue) -> None:
+        """Send the peer a command that expects no answer."""
+        self.session.send_command(name, *args)
+        self.write_control()
 
     # ---- ending ------------------------------------------------------------------------------
 

@@ -7,19 +7,22 @@ of this worker or, spliced from the bus, by the worker that is its origin; playe
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from dataclasses import dataclass
 
-from cluster.core.bus.control import BUSY, DRAINING, Granted, Refused, Snapshot
+from cluster.core.bus.control import DRAINING, Granted, Refused, Snapshot
 from cluster.core.bus.envelope import Envelope
-from cluster.core.bus.splice import Splice, SpliceOutput
+from cluster.core.bus.splice import Splice, SpliceOutput, SpliceState
 from cluster.core.errors import CloseReason
 from cluster.core.media.stream_log import LogEntry
 from cluster.core.rtmp.status import Code, Level
 from cluster.edge.config import EdgeConfig
 from cluster.edge.connection import Connection
 from cluster.edge.counters import Counters
+from cluster.edge.decisions import Decisions
 from cluster.edge.link import Link
+from cluster.edge.local_link import LocalLink
 from cluster.edge.player import Player
 from cluster.edge.stream import SlowPlayerRule, Stream
 
@@ -39,7 +42,8 @@ class Hub:
     """All streams of one worker by stream key. ``now`` is the loop's time, refreshed at each wake-up."""
 
     def __init__(self, config: EdgeConfig, counters: Counters, loop: asyncio.AbstractEventLoop) -> None:
-        self.link: Link  # set by the worker: the two need each other
+        self.link: Link | LocalLink  # set by the worker: the two need each other
+        self.decisions: Decisions | None = None  # of an embedding program
         self.counters = counters
         self.streams: dict[str, Stream] = {}
         self.dirty_streams: list[Stream] = []
@@ -49,7 +53,7 @@ class Hub:
         self._slow_rule = SlowPlayerRule(round(config.slow_skip_s * 1000), config.slow_close_s)
         self._publishers: dict[str, Publisher] = {}
         self._splices: dict[str, Splice] = {}
-        self._requests: set[asyncio.Task[None]] = set()
+        self._requests: dict[tuple[Connection, int], asyncio.Task[None]] = {}
         self._flush_scheduled = False
 
     # ---- turns -------------------------------------------------------------------------------
@@ -102,6 +106,7 @@ class Hub:
         self.end_play(connection, player.stream_id)
         connection.session.end_play(player.stream_id)
         connection.write_control()
+        connection.defer(connection.is_busy)  # what it asks for next is answered at once
 
     def _not_found(self, player: Player) -> None:
         why = f"nobody has published {player.stream.key} within {self._config.play_wait_s:g} s"
@@ -112,19 +117,21 @@ class Hub:
 
     async def close(self) -> None:
         """Cancel what still waits for a router."""
-        for request in list(self._requests):
+        requests = list(self._requests.values())
+        for request in requests:
             request.cancel()
-        await asyncio.gather(*self._requests, return_exceptions=True)
+        await asyncio.gather(*requests, return_exceptions=True)
 
     # ---- playing -----------------------------------------------------------------------------
 
     def play(self, connection: Connection, stream_id: int, key: str) -> None:
         """``connection`` plays ``key`` on ``stream_id``: from the log, or once there is a publisher."""
-        stream = self._stream(key)
-        connection.session.accept_play(stream_id)
+        if not connection.session.accept_play(stream_id):
+            return  # it closed the stream while a decision was pending
         connection.write_control()
         if connection.close_reason is not None:
             return
+        stream = self._stream(key)
         player = Player(connection, stream_id, stream, self.now)
         connection.players[stream_id] = player
         self.counters.players += 1
@@ -133,6 +140,8 @@ class Hub:
             self._splices[key] = Splice()
             self.link.watch(key)
         logger.info("play %s", key, extra={"event": "play", "stream": key, "peer": connection.peer})
+        if self.decisions is not None:
+            self.decisions.playing(connection, key, True)
 
     def end_play(self, connection: Connection, stream_id: int) -> None:
         """The player leaves; its stream goes with the next sweep if nobody needs it."""
@@ -140,6 +149,8 @@ class Hub:
         if player is not None:
             player.stream.remove(player)
             self.counters.players -= 1
+            if self.decisions is not None:
+                self.decisions.playing(connection, player.stream.key, False)
 
     def _stream(self, key: str) -> Stream:
         stream = self.streams.get(key)
@@ -159,9 +170,19 @@ class Hub:
 
     def publish(self, connection: Connection, stream_id: int, key: str) -> None:
         """``connection`` wants to publish ``key``: the registry decides, the session waits."""
-        request = self._loop.create_task(self._publish(connection, stream_id, key))
-        self._requests.add(request)
-        request.add_done_callback(self._requests.discard)
+        place = connection, stream_id
+        request = self._requests[place] = self._loop.create_task(self._publish(connection, stream_id, key))
+        request.add_done_callback(lambda _: self._answered(place, request))
+
+    def _answered(self, place: tuple[Connection, int], request: asyncio.Task[None]) -> None:
+        if self._requests.get(place) is request:
+            del self._requests[place]
+
+    def _take_back(self, connection: Connection, stream_id: int) -> None:
+        """The peer does not want to publish any more: the answer must not go to what it does next."""
+        request = self._requests.pop((connection, stream_id), None)
+        if request is not None:
+            request.cancel()
 
     async def _publish(self, connection: Connection, stream_id: int, key: str) -> None:
         replace = self._config.on_duplicate == "replace"
@@ -171,10 +192,11 @@ class Hub:
             if connection.close_reason is None:
                 self._refuse(connection, stream_id, key, answer)
             return
-        if key in self._publishers and not self.contest(key, replace):
-            # Only without a router: the grant is our own, and so is the publisher that has the key.
-            self._refuse(connection, stream_id, key, Refused(key, BUSY, 0))
-        elif connection.close_reason is not None or not self._start(connection, stream_id, key, answer):
+        publisher = self._publishers.get(key)
+        if publisher is not None:
+            # Asked for at the same time, and granted before the link's decision for this one.
+            self._replace(publisher, key, "another publisher took over")
+        if connection.close_reason is not None or not self._start(connection, stream_id, key, answer):
             self.link.unpublish(key, answer.epoch)
 
     def _refuse(self, connection: Connection, stream_id: int, key: str, refused: Refused) -> None:
@@ -200,6 +222,9 @@ class Hub:
             "publish %s", key,
             extra={"event": "publish", "stream": key, "epoch": epoch, "peer": connection.peer},
         )  # fmt: skip
+        if self.decisions is not None:
+            stream.tap = functools.partial(self.decisions.message, key)
+            self.decisions.publishing(connection, key, True)
         connection.defer(True)
         connection.receive(b"")  # what it has sent already, while the registry was asked
         self.after_turn()
@@ -209,6 +234,7 @@ class Hub:
         """The publisher leaves; its players wait for it to return, here or elsewhere."""
         stream = connection.publications.pop(stream_id, None)
         if stream is None:
+            self._take_back(connection, stream_id)
             return
         publisher = self._publishers.pop(stream.key)
         self.counters.publishers -= 1
@@ -219,6 +245,9 @@ class Hub:
             self._splices[stream.key] = Splice()
             self.link.watch(stream.key)
         logger.info("unpublish %s", stream.key, extra={"event": "unpublish", "stream": stream.key})
+        if self.decisions is not None:
+            stream.tap = None
+            self.decisions.publishing(connection, stream.key, False)
 
     def _replace(self, publisher: Publisher, key: str, why: str) -> None:
         publisher.connection.session.end_publish(publisher.stream_id, Code.PUBLISH_BAD_NAME, why)
@@ -236,7 +265,8 @@ class Hub:
         publisher = self._publishers.get(key)
         if publisher is None:
             return True
-        silent_s = self._loop.time() - self.streams[key].last_media_at
+        self.before_turn()
+        silent_s = self.now - self.streams[key].last_media_at
         if not replace and silent_s < self._config.publisher_timeout_s:
             return False
         self._replace(publisher, key, "another publisher took over")
@@ -246,6 +276,7 @@ class Hub:
         """Another worker publishes ``key`` with a higher epoch: ours was the loser of a partition."""
         publisher = self._publishers.get(key)
         if publisher is not None and publisher.epoch == epoch:
+            self.before_turn()
             self._replace(publisher, key, "another publisher has the stream")
 
     def demand_changed(self, key: str, wanted: bool) -> None:
@@ -273,13 +304,15 @@ class Hub:
         """The registry says who publishes a stream that is played here."""
         splice = self._splices.get(key)
         if splice is not None:
-            self.streams[key].offline_since = None
             self._apply(key, splice, splice.stream_up(epoch, origin))
+            if splice.state is SpliceState.LIVE:
+                self.streams[key].offline_since = None  # it was thought gone, and never was
 
     def stream_down(self, key: str, epoch: int) -> None:
         """The publisher elsewhere is gone."""
         splice = self._splices.get(key)
         if splice is not None and epoch >= splice.epoch:
+            self.before_turn()
             self.streams[key].end()
 
     def envelope_received(self, envelope: Envelope) -> None:
@@ -295,7 +328,7 @@ class Hub:
             self._apply(snapshot.key, splice, splice.snapshot(snapshot))
 
     def _apply(self, key: str, splice: Splice, output: SpliceOutput) -> None:
-        self.now = self._loop.time()
+        self.before_turn()
         stream = self.streams[key]
         if output.lost_messages:
             self.counters.bus_gaps += 1

@@ -1,6 +1,7 @@
 """The link: everything one worker has to do with the routers, behind one small interface.
 
-    LinkOutput      envelopes of this worker's streams, and who wants them     (one XPUB, all routers)
+    RouterNames     which routers there are, where names stand for them
+    LinkOutput      envelopes of this worker's streams, and who wants them     (an XPUB for each router)
     RouterPeer      one router: control, subscriptions, liveness               (a DEALER and a SUB each)
     LinkOrigins     which streams are published here, and by whose grant
     LinkWatches     which streams published elsewhere are played here, and at which router
@@ -22,10 +23,12 @@ import zmq
 from cluster.core.bus import control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.control import ControlMessage, Granted, Refused, WorkerIdentity
+from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
 from cluster.core.bus.envelope import EnvelopeError, decode
 from cluster.core.bus.packing import MessageLike
 from cluster.edge.link_interfaces import LinkCounters, LinkHandler
+from cluster.edge.link_names import RouterNames
 from cluster.edge.link_origins import LinkOrigins
 from cluster.edge.link_output import LinkOutput
 from cluster.edge.link_peer import RouterPeer
@@ -40,7 +43,8 @@ logger = logging.getLogger(__name__)
 class Link:
     """One worker's link to the routers at ``endpoints``; EndpointError if one does not parse.
 
-    Every worker of a cluster must be given the same router addresses: placement is by address.
+    Every worker of a cluster should be given the same routers: placement is by address. A host name
+    stands for a router at each of its addresses.
     """
 
     def __init__(
@@ -50,7 +54,11 @@ class Link:
         handler: LinkHandler,
         counters: LinkCounters,
     ) -> None:
-        self._routers = [parse_endpoints(endpoint) for endpoint in dict.fromkeys(endpoints)]
+        routers = [parse_endpoints(endpoint) for endpoint in dict.fromkeys(endpoints)]
+        self._fixed = [router for router in routers if not router.is_name]
+        self._names = RouterNames([router for router in routers if router.is_name], self._names_resolved)
+        self._has_names = len(self._fixed) < len(routers)
+        self._resolver: asyncio.Task[None] | None = None
         self._identity = identity
         self._worker_id = identity.worker_id
         self._handler = handler
@@ -60,7 +68,7 @@ class Link:
         self._origins = LinkOrigins(handler, self._peers, self._origin_changed)
         self._watches = LinkWatches(handler, self._peers, self._origins.epochs)
         self._requests = SnapshotRequests(self._watches.home)
-        all_local = all(router.is_local for router in self._routers)
+        all_local = all(router.is_local for router in routers)
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
         self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
@@ -77,21 +85,20 @@ class Link:
         }
 
     async def start(self) -> None:
-        """Connect to every router; returns at once, whether or not any of them is there."""
+        """Connect to every router, whether or not it is there; only a name is waited for, and not long."""
         self._loop = asyncio.get_running_loop()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
         self._output = LinkOutput(
-            self._context, self._loop, self._routers, self._worker_id, self._demand_changed, self._counters
+            self._context, self._loop, self._worker_id, self._demand_changed, self._counters
         )
         self._answers = SnapshotAnswers(
             self._loop, self._handler, self._worker_id, self._output.wanted, self._counters
         )
-        for router in self._routers:
-            self._peers[router.base] = RouterPeer(
-                self._context, self._loop, router, self._worker_id,
-                make_hello=self._make_hello, on_control=self._control_received,
-                on_envelope=self._envelope_received, counters=self._counters,
-            )  # fmt: skip
+        for router in self._fixed:
+            self._add_router(router)
+        if self._has_names:
+            await self._names.resolve()
+            self._resolver = self._loop.create_task(self._names.run())
         self._watches.place_all(self._loop.time())
         self._tick()
 
@@ -101,6 +108,9 @@ class Link:
             return
         self._timer.cancel()
         self._timer = None
+        if self._resolver is not None:
+            self._resolver.cancel()
+            await asyncio.gather(self._resolver, return_exceptions=True)
         self._origins.close()
         self._answers.close()
         for peer in self._peers.values():
@@ -173,11 +183,8 @@ class Link:
         interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
         self._timer = self._loop.call_at(now + interval_s, self._tick)
         self._output.service()
-        died = [peer.name for peer in self._peers.values() if peer.beat(now, self._make_heartbeat)]
-        for name in died:
-            logger.warning("router %s does not answer", name, extra={"event": "router_lost"})
-        if died:
-            self._watches.place_all(now)
+        for peer in list(self._peers.values()):
+            peer.beat(now, self._make_heartbeat)
         self._watches.tick(now)
         self._requests.tick(now)
 
@@ -190,6 +197,40 @@ class Link:
             identity.node, identity.slot, identity.incarnation, self._origins.draining, self._load,
             list(self._origins.epochs.items()), self._watches.keys_at(peer),
         )  # fmt: skip
+
+    # ---- routers come and go ---------------------------------------------------------------------
+
+    def _add_router(self, router: Endpoints) -> None:
+        self._output.add_router(router)
+        self._peers[router.base] = RouterPeer(
+            self._context, self._loop, router, self._worker_id,
+            make_hello=self._make_hello, on_control=self._control_received,
+            on_envelope=self._envelope_received, on_lost=self._router_lost, counters=self._counters,
+        )  # fmt: skip
+
+    def _names_resolved(self, found: set[str]) -> None:
+        """The routers there are by name; one that is gone from there is kept for as long as it answers."""
+        now = self._loop.time()
+        for name in sorted(found - self._peers.keys()):
+            self._add_router(parse_endpoints(name))
+        fixed = {router.base for router in self._fixed}
+        for name in self._peers.keys() - found - fixed:
+            if not self._peers[name].is_live:
+                self._remove_router(name, now)
+        self._watches.place_all(now)
+
+    def _remove_router(self, name: str, now: float) -> None:
+        peer = self._peers.pop(name)
+        self._watches.removed(peer, now)
+        peer.close()
+        self._output.remove_router(name)
+
+    def _router_lost(self, peer: RouterPeer, why: str) -> None:
+        logger.warning(
+            "router %(router)s %(why)s", {"router": peer.name, "why": why}, extra={"event": "router_lost"}
+        )
+        self._counters.routers_live = len(self.live_routers)
+        self._watches.place_all(self._loop.time())
 
     # ---- what arrives ----------------------------------------------------------------------------
 
@@ -220,6 +261,7 @@ class Link:
 
     def _welcomed(self, peer: RouterPeer, _: control.Welcome) -> None:
         now = self._loop.time()
+        self._counters.routers_live = len(self.live_routers)
         self._watches.place_all(now)
         self._watches.welcomed(peer, now)
         self._origins.peers_changed()

@@ -45,6 +45,7 @@ class LinkHandler(Protocol):
 class LinkCounters(Protocol):
     """What crossed the bus, counted where an operator sees it."""
 
+    routers_live: int
     bus_envelopes_sent: int
     bus_messages_sent: int
     bus_bytes_sent: int

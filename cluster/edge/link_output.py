@@ -1,19 +1,22 @@
 """What a worker gives to the bus: envelopes of its own streams, for as long as somebody wants them.
 
-One XPUB socket is connected to every router and hears which topics are subscribed to anywhere. A
-stream nobody subscribes to is not even packed.
+An XPUB socket for each router hears which topics are subscribed to there. A stream nobody subscribes
+to is not even packed. One socket for all routers would do the same with less, but with NODROP one
+router that hangs would then stop the media through all the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import zmq
 
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.envelope import encode_frames, key_of
+from cluster.core.bus.high_water import HighWater
 from cluster.core.bus.packing import MessageLike
 from cluster.edge.link_interfaces import LinkCounters
 from cluster.edge.zmq_reader import ZmqReader
@@ -40,7 +43,49 @@ def open_socket(
         socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
     socket.reconnect_ivl = bounds.ZMQ_RECONNECT_MS
     socket.connect_timeout = bounds.ZMQ_CONNECT_TIMEOUT_MS
+    socket.handshake_ivl = bounds.ZMQ_HANDSHAKE_TIMEOUT_MS
     return socket
+
+
+class _Outlet:
+    """The way to one router. A queue that is full, or a router that hangs, is this outlet's alone."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        loop: asyncio.AbstractEventLoop,
+        router: Endpoints,
+        on_demand: Callable[[_Outlet, bytes], None],
+    ) -> None:
+        self._high_water = HighWater()
+        self._socket = open_socket(context, zmq.XPUB, self._high_water.mark, is_local=router.is_local)
+        # A full queue is then seen here, and counted, instead of losing envelopes unseen.
+        self._socket.xpub_nodrop = True
+        self._socket.ipv6 = router.is_ipv6
+        self._socket.connect(router.publish)
+        self.reader = ZmqReader(loop, self._socket, lambda frames: on_demand(self, frames[0]))
+
+    def send(self, topic: bytes, header: bytes | memoryview, body: bytes | memoryview) -> bool:
+        """Send one envelope; False if the queue is full."""
+        send = self._socket.send
+        try:
+            send(topic, _MORE)
+        except zmq.Again:
+            return False
+        send(header, _MORE)
+        send(body, _LAST)
+        if self._high_water.note(len(body)):
+            self._socket.sndhwm = self._high_water.mark
+        self.reader.service_soon()
+        return True
+
+
+@dataclass(slots=True)
+class _Demand:
+    """A wanted key: its topic, and the routers at which anybody wants it."""
+
+    topic: bytes
+    outlets: list[_Outlet]
 
 
 class LinkOutput:
@@ -50,61 +95,73 @@ class LinkOutput:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         loop: asyncio.AbstractEventLoop,
-        routers: Sequence[Endpoints],
         sender_id: str,
         on_demand: Callable[[str, bool], None],
         counters: LinkCounters,
     ) -> None:
+        self._context = context
+        self._loop = loop
         self._sender_id = sender_id
         self._on_demand = on_demand
         self._counters = counters
-        self._topics: dict[str, bytes] = {}
-        all_local = all(router.is_local for router in routers)
-        self._socket = open_socket(context, zmq.XPUB, bounds.DATA_HIGH_WATER_MARK, is_local=all_local)
-        # A full queue is then seen here, and counted, instead of losing envelopes unseen.
-        self._socket.xpub_nodrop = True
-        for router in routers:
-            self._socket.ipv6 = router.is_ipv6
-            self._socket.connect(router.publish)
-        self._reader = ZmqReader(loop, self._socket, self._demand_received)
+        self._demands: dict[str, _Demand] = {}
+        self._outlets: dict[str, _Outlet] = {}
+
+    def add_router(self, router: Endpoints) -> None:
+        self._outlets[router.base] = _Outlet(self._context, self._loop, router, self._demand_received)
+
+    def remove_router(self, name: str) -> None:
+        outlet = self._outlets.pop(name)
+        outlet.reader.close()
+        for key in [key for key, demand in self._demands.items() if outlet in demand.outlets]:
+            self._demand_ended(key, outlet)
 
     def wanted(self, key: str) -> bool:
         """Whether another worker subscribes to ``key``."""
-        return key in self._topics
+        return key in self._demands
 
     def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None:
-        """Send one envelope, if it is wanted; it is dropped and counted if a router's queue is full."""
-        topic_frame = self._topics.get(key)
-        if topic_frame is None:
+        """Send one envelope to each router at which it is wanted, packed once; what a full queue does
+        not take is dropped there, and counted."""
+        demand = self._demands.get(key)
+        if demand is None:
             return
-        topic, header, body = encode_frames(topic_frame, epoch, first_seq, self._sender_id, messages)
+        _, header, body = encode_frames(demand.topic, epoch, first_seq, self._sender_id, messages)
         counters = self._counters
-        send = self._socket.send
-        try:
-            send(topic, _MORE)
-        except zmq.Again:
-            counters.bus_envelopes_dropped += 1
-        else:
-            send(header, _MORE)
-            send(body, _LAST)
-            counters.bus_envelopes_sent += 1
-            counters.bus_messages_sent += len(messages)
-            counters.bus_bytes_sent += len(body)
-        self._reader.service_soon()
+        for outlet in demand.outlets:
+            if outlet.send(demand.topic, header, body):
+                counters.bus_envelopes_sent += 1
+                counters.bus_messages_sent += len(messages)
+                counters.bus_bytes_sent += len(body)
+            else:
+                counters.bus_envelopes_dropped += 1
 
     def service(self) -> None:
-        self._reader.service()
+        for outlet in self._outlets.values():
+            outlet.reader.service()
 
     def close(self) -> None:
-        self._reader.close()
+        for outlet in self._outlets.values():
+            outlet.reader.close()
 
-    def _demand_received(self, frames: list[bytes]) -> None:
-        event = frames[0]
+    def _demand_received(self, outlet: _Outlet, event: bytes) -> None:
         key = key_of(event[1:])
         if key is None:
             return  # a subscription to something else than one stream: not a worker's
-        if event[0] == _SUBSCRIBED:
-            self._topics[key] = event[1:]
+        demand = self._demands.get(key)
+        if event[0] != _SUBSCRIBED:
+            self._demand_ended(key, outlet)
+        elif demand is None:
+            self._demands[key] = _Demand(event[1:], [outlet])
             self._on_demand(key, True)
-        elif self._topics.pop(key, None) is not None:
+        elif outlet not in demand.outlets:
+            demand.outlets.append(outlet)
+
+    def _demand_ended(self, key: str, outlet: _Outlet) -> None:
+        demand = self._demands.get(key)
+        if demand is None or outlet not in demand.outlets:
+            return
+        demand.outlets.remove(outlet)
+        if not demand.outlets:
+            del self._demands[key]
             self._on_demand(key, False)

@@ -11,6 +11,7 @@ import zmq
 from cluster.core.bus import bounds, control
 from cluster.core.bus.control import ControlError, ControlMessage
 from cluster.core.bus.endpoints import Endpoints
+from cluster.core.bus.high_water import HighWater
 from cluster.edge.link_interfaces import LinkCounters
 from cluster.edge.link_output import open_socket
 from cluster.edge.zmq_reader import ZmqReader
@@ -38,27 +39,34 @@ class RouterPeer:
         make_hello: Callable[[RouterPeer], control.Hello],
         on_control: Callable[[RouterPeer, ControlMessage], None],
         on_envelope: Callable[[list[bytes]], None],
+        on_lost: Callable[[RouterPeer, str], None],
         counters: LinkCounters,
     ) -> None:
         self.name = router.base
         self.is_live = False
         self._make_hello = make_hello
         self._on_control = on_control
+        self._on_envelope = on_envelope
+        self._on_lost = on_lost
         self._counters = counters
         self._hello_answered = False
         self._waiting_since: float | None = None
         self._sent = 0
         self._received = 0
         is_local = router.is_local
+        self._timeout_s = bounds.LOCAL_ROUTER_TIMEOUT_S if is_local else bounds.ROUTER_TIMEOUT_S
+        self._high_water = HighWater()
         self._dealer = open_socket(context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, is_local=is_local)
         self._dealer.linger = _LINGER_MS
         self._dealer.routing_id = worker_id.encode("utf-8", "surrogateescape")
-        self._sub = open_socket(context, zmq.SUB, bounds.DATA_HIGH_WATER_MARK, is_local=is_local)
+        self._sub = open_socket(context, zmq.SUB, self._high_water.mark, is_local=is_local)
+        monitor = self._dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         for socket, endpoint in ((self._dealer, router.control), (self._sub, router.subscribe)):
             socket.ipv6 = router.is_ipv6
             socket.connect(endpoint)
         self._control_reader = ZmqReader(loop, self._dealer, self._control_received)
-        self._media_reader = ZmqReader(loop, self._sub, on_envelope)
+        self._media_reader = ZmqReader(loop, self._sub, self._envelope_received)
+        self._monitor_reader = ZmqReader(loop, monitor, self._connection_event)
 
     def send(self, message: ControlMessage) -> bool:
         """Send ``message``; if that cannot be done now, the next Hello says what it would have said."""
@@ -79,29 +87,44 @@ class RouterPeer:
         self._sub.unsubscribe(topic)
         self._media_reader.service_soon()
 
-    def beat(self, now: float, heartbeat: Callable[[int], control.Heartbeat]) -> bool:
-        """At each heartbeat. True if the router has just been found dead."""
+    def beat(self, now: float, heartbeat: Callable[[int], control.Heartbeat]) -> None:
+        """At each heartbeat; ``on_lost`` is called if the router is found dead."""
         # What has arrived counts first: a worker whose loop was held up must not blame the router.
         self._control_reader.service()
         self._media_reader.service()
-        died = False
         if self._waiting_since is None:
             self._waiting_since = now
-        elif now - self._waiting_since > bounds.ROUTER_TIMEOUT_S:
-            died, self.is_live = self.is_live, False
-            self._hello_answered = False
+        elif now - self._waiting_since > self._timeout_s:
+            self._lose("does not answer")
         if self._hello_answered:
             self.send(heartbeat(self._sent))
         else:
             self._say_hello()
-        return died
 
     def close(self) -> None:
         """Say goodbye and close the sockets."""
         self.is_live = False
         self.send(control.Goodbye())
+        self._dealer.disable_monitor()
+        self._monitor_reader.close()
         self._control_reader.close()
         self._media_reader.close()
+
+    def _lose(self, why: str) -> None:
+        """No more answers are to be expected; a Hello begins anew."""
+        self._hello_answered = False
+        if self.is_live:
+            self.is_live = False
+            self._on_lost(self, why)
+
+    def _connection_event(self, _: list[bytes]) -> None:
+        """The control connection has ended: the router's process did, or libzmq's heartbeats were missed."""
+        self._lose("has closed the connection")
+
+    def _envelope_received(self, frames: list[bytes]) -> None:
+        if self._high_water.note(len(frames[-1])):
+            self._sub.rcvhwm = self._high_water.mark
+        self._on_envelope(frames)
 
     def _say_hello(self) -> None:
         if self._dealer.poll(0, zmq.POLLOUT) and self.send(self._make_hello(self)):

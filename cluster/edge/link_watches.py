@@ -85,6 +85,15 @@ class LinkWatches:
         for key in self._watches:
             self._place(key, now)
 
+    def removed(self, peer: RouterPeer, now: float) -> None:
+        """``peer`` is no longer one of the routers."""
+        for key, watch in self._watches.items():
+            if watch.leaving is peer:
+                watch.leaving = None
+            if watch.home is peer:
+                watch.home = None
+                self._place(key, now)
+
     def welcomed(self, peer: RouterPeer, now: float) -> None:
         """``peer`` was told everything (again): what it does not confirm in time has ended."""
         for watch in self._watches.values():

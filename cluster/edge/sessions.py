@@ -17,11 +17,16 @@ from cluster.core.rtmp import events
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.status import Code, Level
-from cluster.edge.connection import Connection
+from cluster.edge.addresses import BindAddress
+from cluster.edge.connection import Connection, StreamSocket
 from cluster.edge.counters import Counters
+from cluster.edge.decisions import Decisions
 from cluster.edge.hub import Hub
 from cluster.edge.player import SHARED_CHUNK_SIZE
 from cluster.edge.poller import Poller
+from cluster.edge.tls import TlsSocket
+from cluster.edge.tls_certificate import Certificate
+from cluster.edge.tls_handshakes import TlsHandshakes
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +41,13 @@ class Sessions:
     """Accepts connections, answers their sessions' events, and ends them; see ``Connection``."""
 
     def __init__(
-        self, hub: Hub, poller: Poller, limits: Limits, max_connections: int, counters: Counters
+        self,
+        hub: Hub,
+        poller: Poller,
+        limits: Limits,
+        max_connections: int,
+        counters: Counters,
+        decisions: Decisions | None = None,
     ) -> None:
         self.counters = counters
         self.poller = poller
@@ -46,8 +57,11 @@ class Sessions:
         self._limits = limits
         self._max_connections = max_connections
         self._connections: set[Connection] = set()
+        self._handshakes = TlsHandshakes(self, limits.handshake_timeout_s)
+        self._numbered = 0
         self._empty = asyncio.Event()
         self._ticks = 0
+        self._decisions = decisions
         self._handlers: dict[type, Callable[[Connection, Any], None]] = {
             events.ConnectRequested: self._connect_requested,
             events.PublishRequested: self._publish_requested,
@@ -65,31 +79,42 @@ class Sessions:
 
     async def wait_until_empty(self, timeout_s: float) -> None:
         """Return once no connection is open, or after the timeout."""
-        if self._connections:
+        if len(self):
             self._empty.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), timeout_s)
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self._connections) + len(self._handshakes)
 
     def accept(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Take over a connection that a listener accepted."""
+        if self._has_room_for(accepted, peer):
+            self._open(accepted, _spelled(peer), self.now)
+
+    def accept_tls(self, certificate: Certificate, accepted: socket.socket, peer: tuple[str, int]) -> None:
+        """The same of one that has to speak TLS first."""
+        if self._has_room_for(accepted, peer):
+            self._handshakes.begin(accepted, certificate.context, _spelled(peer))
+            self.counters.connections = len(self)
+
+    def _has_room_for(self, accepted: socket.socket, peer: tuple[str, int]) -> bool:
         self.counters.connections_accepted += 1
-        if len(self._connections) >= self._max_connections:
-            accepted.close()
-            reason = CloseReason.TOO_MANY_CONNECTIONS
-            self.counters.closes[reason] = self.counters.closes.get(reason, 0) + 1
-            logger.warning("refused: %d connections are open", len(self), extra={"peer": peer[0]})
-            return
+        if len(self) < self._max_connections:
+            return True
+        accepted.close()
+        self._count_close(CloseReason.TOO_MANY_CONNECTIONS)
+        logger.warning("refused: %d connections are open", len(self), extra={"peer": peer[0]})
+        return False
+
+    def _open(self, accepted: StreamSocket, peer: str, began_at: float) -> None:
         session = ServerSession(
-            limits=self._limits, entropy=os.urandom(ENTROPY_BYTES), now=self.now,
+            limits=self._limits, entropy=os.urandom(ENTROPY_BYTES), now=began_at,
             chunk_size=SHARED_CHUNK_SIZE,
         )  # fmt: skip
-        host = f"[{peer[0]}]" if ":" in peer[0] else peer[0]
-        number = self.counters.connections_accepted
-        self._connections.add(Connection(self, accepted, f"{host}:{peer[1]}", session, number))
-        self.counters.connections = len(self._connections)
+        self._numbered += 1
+        self._connections.add(Connection(self, accepted, peer, session, self._numbered))
+        self.counters.connections = len(self)
 
     def tick(self) -> None:
         """Once a second: timeouts and pings.
@@ -99,6 +124,7 @@ class Sessions:
         """
         self._ticks += 1
         turn = self._ticks % TICKS_PER_BUSY_SESSION
+        self._handshakes.tick(self.now)
         for connection in list(self._connections):
             if connection.number % TICKS_PER_BUSY_SESSION == turn or not connection.is_busy:
                 connection.tick(self.now)
@@ -112,6 +138,7 @@ class Sessions:
 
     def end_all(self, reason: CloseReason) -> None:
         """The drain is over: every session that is left is told so and closed."""
+        self._handshakes.close_all(reason)
         for connection in list(self._connections):
             connection.session.send_status(
                 0, Level.ERROR, Code.CONNECT_APP_SHUTDOWN, "the server is shutting down; connect again"
@@ -119,6 +146,7 @@ class Sessions:
             connection.end(reason, "the drain timeout is over")
 
     def close_all(self, reason: CloseReason) -> None:
+        self._handshakes.close_all(reason)
         for connection in list(self._connections):
             connection.close(reason, "")
 
@@ -129,6 +157,8 @@ class Sessions:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(connection, event)
+        if self._decisions is not None:
+            self._decisions.heard(connection, event)
 
     def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
         """The connection's one end: its players and publications go, and the reason is counted."""
@@ -136,27 +166,60 @@ class Sessions:
             self._hub.end_publish(connection, stream_id)
         for stream_id in list(connection.players):
             self._hub.end_play(connection, stream_id)
-        closes = self.counters.closes
-        closes[reason] = closes.get(reason, 0) + 1
-        logger.info(
-            "closed: %s%s", reason.value, f" ({detail})" if detail else "",
-            extra={
-                "event": "connection_closed", "reason": reason.value, "peer": connection.peer,
-                "age_s": round(self.now - connection.opened_at, 3),
-                "bytes_received": connection.session.bytes_received,
-            },
-        )  # fmt: skip
+        self.counters.messages_ignored += connection.session.ignored_messages
+        self.counters.publisher_messages_dropped += connection.session.dropped_messages
+        if self._decisions is not None:
+            self._decisions.ended(connection, reason)
+        self._log_close(
+            connection.peer, connection.opened_at, reason, detail, connection.session.bytes_received
+        )
 
     def forget(self, connection: Connection) -> None:
         """Its socket is closed."""
         self._connections.discard(connection)
-        self.counters.connections = len(self._connections)
-        if not self._connections:
+        self._note_count()
+
+    # ---- called by TLS handshakes ------------------------------------------------------------
+
+    def shook_hands(self, ready: TlsSocket, peer: str, began_at: float) -> None:
+        """It speaks RTMP from here on; its RTMP handshake has what is left of the same timeout."""
+        self._open(ready, peer, began_at)
+
+    def handshake_failed(self, peer: str, began_at: float, reason: CloseReason, detail: str) -> None:
+        """A connection that has ended before it spoke RTMP."""
+        self._log_close(peer, began_at, reason, detail, 0)
+        self._note_count()
+
+    def _log_close(
+        self, peer: str, began_at: float, reason: CloseReason, detail: str, bytes_received: int
+    ) -> None:
+        self._count_close(reason)
+        logger.info(
+            "closed: %s%s", reason.value, f" ({detail})" if detail else "",
+            extra={
+                "event": "connection_closed", "reason": reason.value, "peer": peer,
+                "age_s": round(self.now - began_at, 3), "bytes_received": bytes_received,
+            },
+        )  # fmt: skip
+
+    def _count_close(self, reason: CloseReason) -> None:
+        closes = self.counters.closes
+        closes[reason] = closes.get(reason, 0) + 1
+
+    def _note_count(self) -> None:
+        self.counters.connections = len(self)
+        if not len(self):
             self._empty.set()
 
     # ---- events ------------------------------------------------------------------------------
 
     def _connect_requested(self, connection: Connection, event: events.ConnectRequested) -> None:
+        if self._decisions is None:
+            self._accept_connect(connection)
+        else:
+            self._decisions.connect(connection, event, lambda: self._accept_connect(connection))
+
+    def _accept_connect(self, connection: Connection) -> None:
         connection.session.accept_connect()
         connection.receive(b"")  # what it has sent behind connect, without waiting for the answer
 
@@ -166,8 +229,12 @@ class Sessions:
             self._refuse_publish(connection, event.stream_id, "the stream name is empty or not allowed")
         elif self.draining:
             self._refuse_publish(connection, event.stream_id, "this node is shutting down; connect again")
-        else:
+        elif self._decisions is None:
             self._hub.publish(connection, event.stream_id, key)
+        else:
+            self._decisions.publish(
+                connection, key, event, lambda: self._hub.publish(connection, event.stream_id, key)
+            )
 
     def _refuse_publish(self, connection: Connection, stream_id: int, why: str) -> None:
         connection.session.reject_publish(stream_id, Code.PUBLISH_DENIED, why)
@@ -183,8 +250,12 @@ class Sessions:
                 event.stream_id, Code.PLAY_FAILED, "the stream name is empty or not allowed"
             )
             connection.end(CloseReason.STREAM_NOT_FOUND, "stream name not allowed")
-            return
-        self._hub.play(connection, event.stream_id, key)
+        elif self._decisions is None:
+            self._hub.play(connection, event.stream_id, key)
+        else:
+            self._decisions.play(
+                connection, key, event, lambda: self._hub.play(connection, event.stream_id, key)
+            )
 
     def _play_ended(self, connection: Connection, event: events.PlayEnded) -> None:
         self._hub.end_play(connection, event.stream_id)
@@ -214,3 +285,8 @@ class Sessions:
             return StreamKey.parse(connection.session.app, name)
         except PeerViolation:
             return None
+
+
+def _spelled(peer: tuple[str, int]) -> str:
+    """``HOST:PORT``, an IPv6 host in brackets."""
+    return str(BindAddress(*peer))

@@ -59,7 +59,8 @@ class Stream:
 
     ``epoch`` is that of the publisher the log is fed by, None before the first. ``is_local``: that
     publisher is on this worker. ``offline_since``: when the publisher left, None while there is one.
-    ``wanted``: another worker plays this stream, so flushes also go to the bus.
+    ``wanted``: another worker plays this stream, so flushes also go to the bus. ``tap`` is given each
+    message of the publisher as well.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Stream:
         self.offline_since: float | None = owner.now
         self.last_media_at = owner.now
         self.wanted = False
+        self.tap: Callable[[Message], None] | None = None
         self.players: dict[Player, None] = {}
         self.flushed_seq = 0
         self._owner = owner
@@ -110,7 +112,11 @@ class Stream:
 
     def append(self, message: Message) -> None:
         """One message of the publisher; it goes out at the end of this turn."""
-        if self.log.append(message) is not None and self._has_audience and not self._dirty:
+        if self.tap is not None:
+            self.tap(message)
+        if self.log.append(message) is None:
+            self._owner.counters.publisher_messages_dropped += 1
+        elif self._has_audience and not self._dirty:
             self._dirty = True
             self._owner.dirty_streams.append(self)
 

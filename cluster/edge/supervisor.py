@@ -27,6 +27,7 @@ from cluster.edge.worker_process import WORKER_CLASS
 from cluster.edge.worker_slot import SlotState, Timing, WorkerSlot
 from cluster.exit_codes import ExitCode
 from cluster.logs import announce
+from cluster.notify import Notifier
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class Supervisor:
-    """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.binds``."""
+    """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.binds``
+    or ``config.tls_binds``."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Supervisor:
         self._readers: dict[int, StatusReader] = {}
         self._metrics_address: BindAddress | None = None
         self._announced = False
+        self._notifier = Notifier.taken_from(os.environ)
         self._drain_deadline = math.inf
         self._exit_code = ExitCode.OK
 
@@ -149,10 +152,14 @@ class Supervisor:
         addresses = [str(address) for address in self._config.binds]
         fields = {"addresses": addresses, "workers": len(self._slots), "pid": os.getpid()}
         where = ", ".join(addresses)
+        if self._config.tls_binds:
+            fields["tls_addresses"] = tls_addresses = [str(address) for address in self._config.tls_binds]
+            where += f", with TLS on {', '.join(tls_addresses)}"
         if self._metrics_address is not None:
             fields["metrics"] = str(self._metrics_address)
             where += f", metrics on http://{self._metrics_address}/metrics"
         announce(logger, "ready", f"ready on {where}; workers: %(workers)d, pid %(pid)d", fields)
+        self._notifier.ready(f"ready on {where}")
 
     # ---- the end -----------------------------------------------------------------------------
 
@@ -175,6 +182,9 @@ class Supervisor:
             extra={"event": "draining"},
         )
         self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
+        # Twice the margin: the second is for those that have to be killed.
+        within_s = timeout_s + 2 * self._timing.drain_margin_s
+        self._notifier.stopping("draining", within_s=within_s)
         for slot in self._slots:
             slot.cancel_restart()
         self._signal_all(signal.SIGTERM)

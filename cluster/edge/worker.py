@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import signal
@@ -17,6 +18,7 @@ from cluster.edge.listener import Listener
 from cluster.edge.poller import Poller
 from cluster.edge.sessions import Sessions
 from cluster.edge.status import StatusPipe
+from cluster.edge.tls_certificate import Certificate
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +58,14 @@ class Worker:
         self._status = status
         self.counters = Counters()
         self._listeners: list[Listener] = []
+        self._certificate: Certificate | None = None
         self._drain_asked = asyncio.Event()
         self._sweeps = 0
 
     async def run(self) -> None:
         """Serve until a drain is asked for (SIGTERM, SIGINT) and over.
 
-        Raises OSError if an address cannot be bound.
+        Raises OSError if an address cannot be bound, EnvironmentFault if the certificate cannot be used.
         """
         _tune_garbage_collection()
         loop = asyncio.get_running_loop()
@@ -80,6 +83,11 @@ class Worker:
             await self._link.start()
             for host, port in config.binds:
                 self._listeners.append(Listener(host, port, poller, self._sessions.accept, loop.call_later))
+            if config.tls_files is not None:
+                self._certificate = Certificate(*config.tls_files)
+                accept_tls = functools.partial(self._sessions.accept_tls, self._certificate)
+                for host, port in config.tls_binds:
+                    self._listeners.append(Listener(host, port, poller, accept_tls, loop.call_later))
             sweeper = loop.create_task(self._sweep_forever())
             self._status.ready([listener.address for listener in self._listeners])
             drained = loop.create_task(self._drain())
@@ -118,6 +126,8 @@ class Worker:
             self._sweeps += 1
             if self._sweeps % SWEEPS_PER_TICK == 0:
                 self._sessions.tick()
+                if self._certificate is not None:
+                    self._certificate.refresh()
                 self._link.set_load({"connections": len(self._sessions), "streams": len(self._hub.streams)})
             self._status.beat(self.counters.as_dict())
             await asyncio.sleep(SWEEP_INTERVAL_S)

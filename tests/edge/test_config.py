@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -85,8 +86,14 @@ _WORDS = {
     "log_format": ("json", "xml", "'xml' is not one of text, json"),
     "log_level": ("debug", "trace", "'trace' is not one of debug, info, warning, error"),
     "binds": ("[::1]:1935", "1935", "has no port"),
+    "tls_binds": (":1936", "1936", "has no port"),
+    "tls_cert": ("/etc/edge.crt", "", "is not the name of a file"),
+    "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
     "metrics": ("127.0.0.1:9100", "9100", "has no port"),
 }
+
+
+CERT, KEY = Path("edge.crt"), Path("edge.key")
 
 
 def test_every_option_is_in_one_of_the_tables() -> None:
@@ -142,6 +149,12 @@ def test_values_given_in_code_are_checked_like_text() -> None:
         ({"log_bytes": 1 << 20}, "--log-bytes must be at least --max-message-bytes"),
         ({"binds": (BindAddress("", 1935),) * 2}, "--bind :1935 is given twice"),
         ({"routers": ("tcp://r:1936",) * 2}, "--router tcp://r:1936 is given twice"),
+        ({"tls_cert": CERT}, "^--bind-tls and --tls-key missing: RTMPS needs"),
+        ({"tls_binds": (BindAddress("", 1936),), "tls_key": KEY}, "^--tls-cert missing: RTMPS needs"),
+        (
+            {"tls_binds": (BindAddress("", 1935),), "tls_cert": CERT, "tls_key": KEY},
+            "--bind-tls :1935 is an address of --bind",
+        ),
     ],
 )
 def test_options_that_contradict_each_other(values: dict[str, object], message: str) -> None:
@@ -152,6 +165,8 @@ def test_options_that_contradict_each_other(values: dict[str, object], message: 
 def test_options_at_the_edge_of_contradiction() -> None:
     EdgeConfig(slow_skip_s=30.0, log_bytes=10 << 20)
     EdgeConfig(binds=(BindAddress("", 0),) * 2)
+    zero = (BindAddress("", 0),)
+    EdgeConfig(binds=zero, tls_binds=zero, tls_cert=CERT, tls_key=KEY)
 
 
 def test_texts_carry_every_option_to_a_worker_and_back() -> None:
@@ -159,6 +174,7 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
         binds=(BindAddress("::1", 0), BindAddress("", 1935)), workers=3,
         routers=("tcp://a:1936", "ipc:///tmp/b"), node_name="n", latency_budget_ms=0.1,
         metrics=BindAddress("127.0.0.1", 9100), log_format="json", on_duplicate="replace",
+        tls_binds=(BindAddress("", 1936),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()

@@ -175,7 +175,7 @@ def test_a_snapshot_is_not_held_back_for_ever() -> None:
                 await origin.publish(KEY)
                 player.link.watch(KEY)
                 await until(lambda: origin.link.wanted(KEY), "demand at the origin")
-                origin.link._output._topics.clear()  # as if the subscription were still on its way
+                origin.link._output._demands.clear()  # as if the subscription were still on its way
                 player.link.request_snapshot(KEY)
                 loop = asyncio.get_running_loop()
                 asked_at = loop.time()

@@ -339,7 +339,8 @@ def test_receive_video_off_and_on_again(stream, owner):
     taken = len(connection.taken)
     publish(stream, video(33), Message(8, 31, AUDIO))
     owner.turn()
-    assert MessageType.VIDEO not in {m.type_id for m in connection.taken[taken:] if m.payload[1:2] == b"\x01"}
+    frames = [m for m in connection.taken[taken:] if m.payload[1:2] == b"\x01"]
+    assert MessageType.VIDEO not in {m.type_id for m in frames}
     player.video = True
     stream.resume(player)
     publish(stream, video(66, KEY))

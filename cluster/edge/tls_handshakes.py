@@ -1,0 +1,118 @@
+"""Connections that are still in their TLS handshake: driven by readiness, bounded in time."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Protocol
+
+from cluster.core.errors import CloseReason, PeerViolation
+from cluster.edge.poller import Poller
+from cluster.edge.tls import TlsSocket
+
+#: The first byte of an RTMP handshake (RTMP 1.0, section 5.2.2) and of a TLS one (RFC 8446, section 5.1).
+_RTMP_VERSION = 0x03
+_TLS_HANDSHAKE = 0x16
+
+
+class HandshakeOwner(Protocol):
+    """What handshakes need from the worker they are in."""
+
+    poller: Poller
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, in seconds, monotonic."""
+
+    def shook_hands(self, ready: TlsSocket, peer: str, began_at: float) -> None:
+        """Take over a connection that speaks RTMP from here on."""
+
+    def handshake_failed(self, peer: str, began_at: float, reason: CloseReason, detail: str) -> None:
+        """It has ended before that."""
+
+
+class TlsHandshakes:
+    """Those of one worker that are going on now."""
+
+    def __init__(self, owner: HandshakeOwner, timeout_s: float) -> None:
+        self._owner = owner
+        self._timeout_s = timeout_s
+        self._going_on: set[TlsHandshake] = set()
+
+    def __len__(self) -> int:
+        return len(self._going_on)
+
+    def begin(self, accepted: socket.socket, context: ssl.SSLContext, peer: str) -> None:
+        """Take over an accepted socket; the owner hears how it went."""
+        try:
+            tls_socket = TlsSocket(accepted, context)
+        except OSError as error:
+            self._owner.handshake_failed(peer, self._owner.now, CloseReason.PEER_RESET, str(error))
+            return
+        self._going_on.add(TlsHandshake(self._owner, self._going_on, tls_socket, peer))
+
+    def tick(self, now: float) -> None:
+        """Every second or so: end those that take too long."""
+        for handshake in list(self._going_on):
+            if now - handshake.began_at >= self._timeout_s:
+                handshake.end(CloseReason.HANDSHAKE_TIMEOUT, f"no TLS handshake in {self._timeout_s:g} s")
+
+    def close_all(self, reason: CloseReason) -> None:
+        for handshake in list(self._going_on):
+            handshake.end(reason, "during the TLS handshake")
+
+
+class TlsHandshake:
+    """One of them."""
+
+    def __init__(
+        self, owner: HandshakeOwner, going_on: set[TlsHandshake], tls_socket: TlsSocket, peer: str
+    ) -> None:
+        self.began_at = owner.now
+        self._owner = owner
+        self._going_on = going_on
+        self._socket = tls_socket
+        self._peer = peer
+        self._first_byte_seen = False
+        owner.poller.register(tls_socket.fileno(), self._on_ready)
+
+    def end(self, reason: CloseReason, detail: str) -> None:
+        """Close it; the only way a handshake fails."""
+        self._leave()
+        self._socket.close()
+        self._owner.handshake_failed(self._peer, self.began_at, reason, detail)
+
+    def _leave(self) -> None:
+        self._going_on.discard(self)
+        self._owner.poller.unregister(self._socket.fileno())
+
+    def _on_ready(self, mask: int) -> None:
+        try:
+            if not self._first_byte_seen:
+                self._judge(self._socket.peek())
+            self._socket.do_handshake()
+        except PeerViolation as violation:
+            self.end(violation.reason, violation.detail)
+        except ssl.SSLWantReadError:
+            self._owner.poller.want_write(self._socket.fileno(), False)
+        except ssl.SSLWantWriteError:
+            self._owner.poller.want_write(self._socket.fileno(), True)
+        except ssl.SSLEOFError:
+            self.end(CloseReason.PEER_CLOSED, "during the TLS handshake")
+        except ssl.SSLError as error:
+            self.end(CloseReason.TLS_FAILED, error.reason or str(error))
+        except OSError as error:
+            self.end(CloseReason.PEER_RESET, str(error))
+        else:
+            self._leave()
+            self._owner.shook_hands(self._socket, self._peer, self.began_at)
+
+    def _judge(self, first: bytes) -> None:
+        """By its first byte, of which OpenSSL would only say "wrong version number"."""
+        self._first_byte_seen = True
+        if not first:
+            raise PeerViolation(CloseReason.PEER_CLOSED, "before the TLS handshake")
+        if first[0] == _RTMP_VERSION:
+            raise PeerViolation(CloseReason.NOT_TLS, "plain RTMP on an address for TLS: use rtmps://")
+        if first[0] != _TLS_HANDSHAKE:
+            raise PeerViolation(CloseReason.NOT_TLS, f"first byte {first[0]:#04x}: not a TLS handshake")

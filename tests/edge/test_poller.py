@@ -1,0 +1,320 @@
+"""The poller, over socket pairs: turns, deferral by the latency budget, interest in writing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvloop
+from edge_support import SteppedLoop, run_until, stepped_loop
+
+from cluster.edge import poller as poller_module
+from cluster.edge.poller import READABLE, WRITABLE, Poller
+
+BUDGET_S = 0.05
+
+
+class Scene:
+    """A poller whose handlers read what is there and note their name."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, budget_s: float) -> None:
+        self.loop = loop
+        self.log: list[str] = []
+        self.masks: list[int] = []
+        self.poller = Poller(loop, budget_s, lambda: self.log.append("["), lambda: self.log.append("]"))
+        self._sockets: list[socket.socket] = []
+
+    def pair(self, name: str, handler: Callable[[int], None] | None = None) -> tuple[int, socket.socket]:
+        """A watched descriptor, and the socket that makes it readable."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        self._sockets += (ours, theirs)
+
+        def read(mask: int) -> None:
+            self.masks.append(mask)
+            self.log.append(name)
+            if mask & READABLE:
+                ours.recv(1024)
+
+        self.poller.register(ours.fileno(), handler or read)
+        return ours.fileno(), theirs
+
+    def turns(self) -> list[str]:
+        """What each turn that served anything did: the names in it."""
+        text = " ".join(self.log)
+        return [each.strip() for each in text.replace("]", "").split("[") if each.strip()]
+
+    def until(self, probe: Callable[[], object], what: str) -> None:
+        run_until(self.loop, probe, what)
+
+    def close(self) -> None:
+        self.poller.close()
+        for each in self._sockets:
+            each.close()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
+    made = uvloop.new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scene(loop: asyncio.AbstractEventLoop) -> Iterator[Scene]:
+    made = Scene(loop, 0.0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def real(loop: asyncio.AbstractEventLoop) -> Iterator[Scene]:
+    """A poller with a budget on a loop whose clock nobody moves."""
+    made = Scene(loop, BUDGET_S)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clock() -> Iterator[SteppedLoop]:
+    with stepped_loop() as made:
+        yield made
+
+
+@pytest.fixture
+def budgeted(clock: SteppedLoop) -> Iterator[Scene]:
+    """A poller with a budget, on a clock that tests move."""
+    made = Scene(clock, BUDGET_S)
+    yield made
+    made.close()
+
+
+# ---- turns -----------------------------------------------------------------------------------
+
+
+def test_sockets_that_are_ready_together_are_served_in_one_turn(scene: Scene) -> None:
+    _, a = scene.pair("a")
+    _, b = scene.pair("b")
+    a.send(b"x")
+    b.send(b"x")
+    scene.until(lambda: len(scene.log) >= 4, "a turn")
+    assert scene.log[0] == "["
+    assert sorted(scene.log[1:3]) == ["a", "b"]
+    assert scene.log[3] == "]"
+    assert scene.masks == [READABLE, READABLE]
+
+
+def test_a_socket_with_nothing_to_read_is_not_served(scene: Scene) -> None:
+    scene.pair("silent")
+    _, b = scene.pair("b")
+    for _ in range(3):
+        before = scene.log.count("b")
+        b.send(b"x")
+        scene.until(lambda before=before: scene.log.count("b") > before, "a turn")
+    assert "silent" not in scene.log
+
+
+def test_one_turn_is_bounded_and_the_rest_is_served_in_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller_module, "MAX_EVENTS_PER_TURN", 2)
+    names = [f"s{number}" for number in range(5)]
+    for name in names:
+        scene.pair(name)[1].send(b"x")
+    scene.until(lambda: set(names) <= set(scene.log), "all five served")
+    assert [len(turn.split()) for turn in scene.turns()] == [2, 2, 1]
+
+
+def test_a_handler_may_close_another_ready_socket_of_the_same_turn(scene: Scene) -> None:
+    closed: list[str] = []
+    ends: dict[str, int] = {}
+
+    def closing(mine: str, other: str) -> Callable[[int], None]:
+        def handle(mask: int) -> None:
+            closed.append(other)
+            scene.poller.unregister(ends[other])
+            scene.poller.unregister(ends[mine])
+
+        return handle
+
+    ends["a"], a = scene.pair("a", closing("a", "b"))
+    ends["b"], b = scene.pair("b", closing("b", "a"))
+    a.send(b"x")
+    b.send(b"x")
+    scene.until(lambda: "]" in scene.log, "a turn")
+    assert len(closed) == 1  # whichever came first; the other was not called any more
+
+
+def test_the_other_end_leaving_makes_a_socket_ready(scene: Scene) -> None:
+    _, a = scene.pair("a")
+    a.close()
+    scene.until(lambda: scene.masks, "a turn")
+    assert scene.masks[0] & READABLE
+
+
+def test_no_handler_is_called_after_close(loop: asyncio.AbstractEventLoop) -> None:
+    scene = Scene(loop, BUDGET_S)
+    fd, a = scene.pair("a")
+    scene.poller.defer(fd, True)
+    _, b = scene.pair("b")
+    a.send(b"x")
+    b.send(b"x")
+    scene.close()
+    passed: list[bool] = []
+    loop.call_later(2 * BUDGET_S, passed.append, True)
+    run_until(loop, lambda: passed, "two budgets")
+    assert scene.log == []
+
+
+# ---- interest in writing ---------------------------------------------------------------------
+
+
+def test_want_write_serves_a_socket_once_it_takes_bytes(scene: Scene) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    masks: list[int] = []
+    with ours, theirs:
+        scene.poller.register(ours.fileno(), masks.append)
+        sent = _fill(ours)
+        scene.poller.want_write(ours.fileno(), True)
+        _, other = scene.pair("other")
+        other.send(b"x")
+        scene.until(lambda: "other" in scene.log, "a turn while it is full")
+        assert masks == []
+        while sent:
+            sent -= len(theirs.recv(1 << 20))
+        scene.until(lambda: masks, "the turn in which it takes bytes")
+        assert masks[0] == WRITABLE
+        scene.poller.want_write(ours.fileno(), False)
+        masks.clear()
+        other.send(b"x")
+        scene.until(lambda: scene.log.count("other") == 2, "a turn after that")
+        assert masks == []
+        scene.poller.unregister(ours.fileno())
+
+
+def _fill(full: socket.socket) -> int:
+    sent = 0
+    while True:
+        try:
+            sent += full.send(bytes(65536))
+        except BlockingIOError:
+            return sent
+
+
+# ---- the latency budget ----------------------------------------------------------------------
+
+
+def test_a_deferred_socket_is_looked_at_once_per_budget(budgeted: Scene, clock: SteppedLoop) -> None:
+    fd, a = budgeted.pair("a")
+    budgeted.poller.defer(fd, True)
+    for expected in (["a"], ["a", "a"], ["a", "a", "a"]):
+        for _ in range(4):
+            a.send(b"x")
+            clock.advance(BUDGET_S / 5)
+        assert budgeted.turns() == expected[:-1]
+        clock.advance(BUDGET_S / 5 + 1e-6)
+        assert budgeted.turns() == expected
+
+
+def test_prompt_sockets_are_served_at_once_while_others_are_deferred(
+    budgeted: Scene, clock: SteppedLoop
+) -> None:
+    deferred_fd, deferred = budgeted.pair("deferred")
+    _, prompt = budgeted.pair("prompt")
+    budgeted.poller.defer(deferred_fd, True)
+    deferred.send(b"x")
+    prompt.send(b"x")
+    clock.turn()
+    assert budgeted.turns() == ["prompt"]
+    clock.advance(BUDGET_S + 1e-6)
+    assert budgeted.turns() == ["prompt", "deferred"]
+
+
+def test_deferred_sockets_share_one_turn(budgeted: Scene, clock: SteppedLoop) -> None:
+    for name in ("a", "b"):
+        fd, end = budgeted.pair(name)
+        budgeted.poller.defer(fd, True)
+        end.send(b"x")
+    clock.advance(BUDGET_S + 1e-6)
+    assert [sorted(turn.split()) for turn in budgeted.turns()] == [["a", "b"]]
+
+
+def test_deferring_twice_is_deferring_once(budgeted: Scene, clock: SteppedLoop) -> None:
+    fd, a = budgeted.pair("a")
+    budgeted.poller.defer(fd, True)
+    budgeted.poller.defer(fd, True)
+    budgeted.poller.defer(fd, False)
+    budgeted.poller.defer(fd, False)
+    a.send(b"x")
+    clock.turn()
+    assert budgeted.turns() == ["a"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_asking_about_writing_ends_deferral(budgeted: Scene, clock: SteppedLoop, wanted: bool) -> None:
+    fd, a = budgeted.pair("a")
+    budgeted.poller.defer(fd, True)
+    budgeted.poller.want_write(fd, wanted)
+    a.send(b"x")
+    clock.turn()
+    assert budgeted.masks[0] == (READABLE | WRITABLE if wanted else READABLE)
+
+
+def test_a_deferred_socket_can_be_forgotten_and_its_number_used_again(
+    budgeted: Scene, clock: SteppedLoop
+) -> None:
+    fd, a = budgeted.pair("a")
+    budgeted.poller.defer(fd, True)
+    a.send(b"x")
+    budgeted.poller.unregister(fd)
+    clock.advance(BUDGET_S + 1e-6)
+    assert budgeted.turns() == []
+    masks: list[int] = []
+    budgeted.poller.register(fd, masks.append)
+    clock.turn()
+    assert set(masks) == {READABLE}
+
+
+def test_the_loop_is_left_alone_while_nothing_is_deferred(budgeted: Scene, clock: SteppedLoop) -> None:
+    fd, a = budgeted.pair("a")
+    budgeted.poller.defer(fd, True)
+    budgeted.poller.defer(fd, False)
+    clock.advance(BUDGET_S + 1e-6)  # the timer that was under way
+    budgeted.log.clear()
+    for _ in range(5):
+        clock.advance(BUDGET_S + 1e-6)
+    assert budgeted.log == []
+    budgeted.poller.defer(fd, True)
+    a.send(b"x")
+    clock.advance(BUDGET_S + 1e-6)
+    assert budgeted.turns() == ["a"]
+
+
+def test_a_budget_of_zero_defers_nothing(scene: Scene) -> None:
+    fd, a = scene.pair("a")
+    scene.poller.defer(fd, True)
+    a.send(b"x")
+    scene.until(lambda: "a" in scene.log, "a turn")
+    scene.poller.defer(fd, False)
+    scene.poller.unregister(fd)
+
+
+def test_the_budget_holds_on_a_real_clock(real: Scene) -> None:
+    fd, a = real.pair("a")
+    started = time.monotonic()
+    real.poller.defer(fd, True)
+
+    def send_and_count() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            a.send(b"x")
+        return real.log.count("a") >= 4
+
+    real.until(send_and_count, "four looks at a socket that is always readable")
+    assert time.monotonic() - started >= 4 * BUDGET_S * 0.9  # timers are early by a clock's resolution
