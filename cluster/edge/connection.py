@@ -18,7 +18,7 @@ from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.edge.counters import Counters
-from cluster.edge.poller import WRITABLE, Poller
+from cluster.edge.poller import READABLE, WRITABLE, Poller
 
 if TYPE_CHECKING:
     from cluster.edge.player import Player
@@ -111,12 +111,11 @@ class Connection:
 
     def on_ready(self, mask: int) -> None:
         """The poller's call: the socket is readable, takes bytes again, or has failed."""
-        if mask & WRITABLE:
-            self._on_writable()
-        if mask & ~WRITABLE and self._socket.fileno() >= 0:
-            self._on_readable()
-
-    def _on_readable(self) -> None:
+        if mask != READABLE:
+            if mask & WRITABLE:
+                self._on_writable()
+            if not mask & ~WRITABLE or self._socket.fileno() < 0:
+                return
         owner = self._owner
         received = owner.receive_buffer
         try:
