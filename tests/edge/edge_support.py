@@ -11,9 +11,11 @@ import contextlib
 import dataclasses
 import itertools
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -26,6 +28,7 @@ from cluster.core.rtmp import capabilities, events
 from cluster.core.rtmp.capabilities import Capabilities
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.url import RtmpUrl
+from cluster.edge import poller
 from cluster.edge.config import EdgeConfig
 from cluster.edge.counters import Counters
 from cluster.edge.hub import Hub
@@ -316,8 +319,10 @@ class House:
 
 @contextlib.contextmanager
 def stepped_loop() -> Iterator[SteppedLoop]:
+    """A loop whose clock stands still; turns follow each other at once, so no poller on it may rest."""
     loop = SteppedLoop()
     try:
-        yield loop
+        with mock.patch.object(poller, "HASTY_TURNS", sys.maxsize):
+            yield loop
     finally:
         loop.close()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import zmq
 
+from cluster.cluster_key import ClusterKey
 from cluster.core.bus import control
 from cluster.core.bus.control import ControlMessage, Granted, Snapshot, WorkerIdentity
 from cluster.core.bus.endpoints import endpoints
@@ -27,11 +28,13 @@ def media(seq: int) -> Message:
 class LinkedWorker:
     """Implements LinkHandler. ``played`` holds the payloads of each stream as a player would see them."""
 
-    def __init__(self, routers: Sequence[str], slot: int, *, incarnation: int = 1) -> None:
+    def __init__(
+        self, routers: Sequence[str], slot: int, *, incarnation: int = 1, key: ClusterKey | None = None
+    ) -> None:
         identity = WorkerIdentity("test-node", slot, incarnation)
         self.worker_id = identity.worker_id
         self.counters = Counters()
-        self.link = Link(routers, identity, self, self.counters)
+        self.link = Link(routers, identity, self, self.counters, key=key)
         self.events: list[tuple[object, ...]] = []
         self.envelopes: list[Envelope] = []
         self.splices: dict[str, Splice] = {}

@@ -87,6 +87,7 @@ _WORDS = {
     "log_level": ("debug", "trace", "'trace' is not one of debug, info, warning, error"),
     "binds": ("[::1]:1935", "1935", "has no port"),
     "tls_binds": (":1936", "1936", "has no port"),
+    "cluster_key": ("/etc/cluster.key", "", "is not the name of a file"),
     "tls_cert": ("/etc/edge.crt", "", "is not the name of a file"),
     "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
     "metrics": ("127.0.0.1:9100", "9100", "has no port"),
@@ -175,6 +176,7 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
         routers=("tcp://a:1936", "ipc:///tmp/b"), node_name="n", latency_budget_ms=0.1,
         metrics=BindAddress("127.0.0.1", 9100), log_format="json", on_duplicate="replace",
         tls_binds=(BindAddress("", 1936),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
+            cluster_key=Path("/etc/cluster.key"),
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()
@@ -191,6 +193,7 @@ def test_an_unknown_option_is_refused_by_name() -> None:
 def test_flags_and_environment_variables() -> None:
     assert {option.flag for option in OPTIONS.values()} >= {"--bind", "--router", "--latency-budget"}
     assert OPTIONS["latency_budget_ms"].env == "RTMP_CLUSTER_LATENCY_BUDGET"
+    assert OPTIONS["cluster_key"].env == "RTMP_CLUSTER_KEY"
 
 
 # ---- reserving -------------------------------------------------------------------------------

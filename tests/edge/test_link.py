@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from link_support import LinkedWorker, RunningPublisher, ScriptedRouter, media
 from zmq_support import on_asyncio, on_uvloop, until
 
+from cluster.cluster_key import ClusterKey
 from cluster.core.bus import bounds, placement
 from cluster.core.bus.control import (
     BUSY,
@@ -25,6 +27,7 @@ from cluster.core.bus.control import (
     Unpublish,
 )
 from cluster.core.bus.endpoints import EndpointError
+from cluster.edge import link_names
 from cluster.router.router import Router
 
 KEY = "live/a"
@@ -569,6 +572,200 @@ def test_a_message_lost_with_a_connection_is_said_again() -> None:
                 await until(lambda: player.saw("down", KEY, granted.epoch), "the counts differ: a hello")
 
     on_uvloop(main())
+
+
+def test_a_router_that_takes_nothing_does_not_stop_the_media_through_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "DATA_HIGH_WATER_MARK", 10)
+
+    async def main() -> None:
+        with contextlib.ExitStack() as stack:
+            names = [stack.enter_context(Router(ANY_PORT)).endpoint for _ in range(2)]
+            stuck, well = names
+            some = [f"live/{number}" for number in range(99)]
+            at = {placement.first(key, names): key for key in some}
+            keys = {name: at[name] for name in names}
+            async with linked(names) as (origin, player):
+                for key in keys.values():
+                    await _live_pair(origin, player, key)
+                outlet = origin.link._output._outlets[stuck]
+                monkeypatch.setattr(outlet, "send", lambda topic, header, body: False)
+                origin.append(keys[stuck], 20)
+                origin.append(keys[well], 5)
+                await until(lambda: len(player.played[keys[well]]) == 5, "the other stream")
+                assert origin.counters.bus_envelopes_dropped == 20
+                assert player.played[keys[stuck]] == []
+
+    on_uvloop(main())
+
+
+def test_the_queue_to_a_router_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "FIRST_HIGH_WATER_MARK", 20)  # 8 MB of these
+
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            async with linked([router.endpoint]) as (origin, player):
+                await _live_pair(origin, player)
+                payload = media(0)._replace(payload=bytes(400_000))
+                for seq in range(2_000):  # the loop does not turn: nobody reads
+                    origin.link.publish(KEY, origin.epochs[KEY], seq, [payload])
+                outlet = origin.link._output._outlets[router.endpoint]
+                assert outlet._socket.sndhwm == 20
+                assert origin.counters.bus_envelopes_dropped > 1_800
+                small = media(0)
+
+                def room() -> bool:
+                    for seq in range(2_000, 2_064):
+                        origin.link.publish(KEY, origin.epochs[KEY], seq, [small])
+                    return outlet._socket.sndhwm == bounds.DATA_HIGH_WATER_MARK
+
+                await until(room, "room for more of the small ones")
+
+    on_uvloop(main())
+
+
+# ---- routers by name -------------------------------------------------------------------------
+
+
+def test_a_name_stands_for_a_router_at_each_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "RESOLVE_INTERVAL_S", 0.05)
+    known: list[str] = ["127.0.0.1"]
+
+    async def addresses_of(host: str) -> list[str]:
+        assert host == "routers.test"
+        if not known:
+            raise OSError("not found")
+        return known
+
+    monkeypatch.setattr(link_names, "addresses_of", addresses_of)
+
+    async def main() -> None:
+        with contextlib.ExitStack() as stack:
+            one = stack.enter_context(Router("tcp://127.0.0.1:0"))
+            port = one.endpoint.rpartition(":")[2]
+            two = Router(f"tcp://127.0.0.2:{port}")
+            stack.callback(two.close)
+            two.start()
+            async with linked([f"tcp://routers.test:{port}"]) as (origin, player):
+                await _live_pair(origin, player)
+                publisher = RunningPublisher(origin, KEY)
+                known.append("127.0.0.2")
+                both = [one.endpoint, two.endpoint]
+                await until(lambda: sorted(player.link.live_routers) == sorted(both), "the second address")
+                await until(lambda: sorted(origin.link.live_routers) == sorted(both), "at the origin too")
+                known.clear()  # the name server is away: nothing changes
+                played = len(player.played[KEY])
+                await until(lambda: len(player.played[KEY]) > played + 50, "playing goes on")
+                assert len(player.link.live_routers) == 2
+                known.append("127.0.0.1")
+                await until(lambda: len(player.played[KEY]) > played + 150, "gone from the name, but alive")
+                assert len(player.link.live_routers) == 2
+                two.close()
+                await until(lambda: list(player.link._peers) == [one.endpoint], "gone, and dead")
+                await until(lambda: list(origin.link._output._outlets) == [one.endpoint], "no way to it")
+                played = len(player.played[KEY])
+                await until(lambda: len(player.played[KEY]) > played + 50, "playing by the one left")
+                await publisher.stop()
+                sequence = [int(payload.split()[1]) for payload in player.played[KEY]]
+                assert sequence == sorted(set(sequence))
+
+    on_uvloop(main())
+
+
+def test_a_name_that_nobody_knows_yet(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bounds, "RESOLVE_INTERVAL_S", 0.05)
+    known: list[str] = []
+    asked = 0
+
+    async def addresses_of(host: str) -> list[str]:
+        nonlocal asked
+        asked += 1
+        if not known:
+            raise OSError("not found")
+        return known
+
+    monkeypatch.setattr(link_names, "addresses_of", addresses_of)
+
+    async def main() -> None:
+        with Router("tcp://127.0.0.1:0") as router:
+            worker = LinkedWorker([f"tcp://routers.test:{router.endpoint.rpartition(':')[2]}"], 0)
+            await worker.link.start()
+            try:
+                await worker.publish(KEY)  # by its own grant
+                worker.play("live/other")
+                await until(lambda: asked >= 3, "more than one look-up")
+                known.append("127.0.0.1")
+                await until(lambda: router.sizes()["streams"] == 1, "everything is told")
+                assert router.sizes()["watched_keys"] == 1
+            finally:
+                await worker.link.close()
+
+    on_uvloop(main())
+    assert sum("cannot be looked up" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_ipv4_addresses_come_first() -> None:
+    assert asyncio.run(link_names.addresses_of("127.0.0.1")) == ["127.0.0.1"]
+    assert asyncio.run(link_names.addresses_of("::1")) == ["::1"]
+    assert asyncio.run(link_names.addresses_of("localhost")) == ["127.0.0.1"]
+    with pytest.raises(OSError, match=r"\w"):
+        asyncio.run(link_names.addresses_of("name.invalid"))
+
+
+# ---- encrypted -------------------------------------------------------------------------------
+
+
+def test_everything_works_with_a_key(bind: str) -> None:
+    key = ClusterKey(bytes(32))
+
+    async def main() -> None:
+        with Router(bind, key=key) as router:
+            workers = [LinkedWorker([router.endpoint], slot, key=key) for slot in range(2)]
+            for worker in workers:
+                await worker.link.start()
+            try:
+                await until(lambda: router.sizes()["workers"] == 2, "both are let in")
+                await _live_pair(*workers)
+                workers[0].append(KEY, 5)
+                await until(lambda: len(workers[1].played[KEY]) == 5, "its messages")
+            finally:
+                for worker in workers:
+                    await worker.link.close()
+
+    on_uvloop(main())
+
+
+@pytest.mark.parametrize(
+    ("router_key", "worker_key", "why"),
+    [
+        (b"1", None, "this node has none"),
+        (b"1", b"2", "its cluster key is another"),
+        (None, b"1", "or it has none|it has no cluster key"),
+    ],
+)
+def test_a_worker_that_is_not_let_in_says_so_once(
+    router_key: bytes | None, worker_key: bytes | None, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = [None if secret is None else ClusterKey(secret * 32) for secret in (router_key, worker_key)]
+
+    async def main() -> None:
+        with Router(ANY_PORT, key=keys[0]) as router:
+            worker = LinkedWorker([router.endpoint], 0, key=keys[1])
+            await worker.link.start()
+            try:
+                await until(lambda: router._gate.refused >= 6, "attempts at all three sockets, again")
+                assert worker.link.live_routers == []
+                assert isinstance(await worker.publish(KEY), Granted)  # its own
+            finally:
+                await worker.link.close()
+
+    on_uvloop(main())
+    lines = [record.getMessage() for record in caplog.records if "no link to router" in record.getMessage()]
+    assert len(lines) == 1
+    assert re.search(why, lines[0])
 
 
 # ---- the interface ---------------------------------------------------------------------------

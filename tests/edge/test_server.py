@@ -269,35 +269,34 @@ def test_closing_the_server_tells_its_peers_and_frees_the_port() -> None:
     on_asyncio(close())
 
 
-def test_the_example_runs_as_written() -> None:
-    example = subprocess.Popen(
-        [sys.executable, "examples/embedded_server.py", "127.0.0.1:0"],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+def test_the_example_runs_as_written(tmp_path, eventually) -> None:
+    output = tmp_path / "output"
+    with output.open("w") as writing:
+        example = subprocess.Popen(
+            [sys.executable, "examples/embedded_server.py", "127.0.0.1:0"],
+            cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdout=writing, stderr=writing,
+        )  # fmt: skip
+
+    async def publish(port: int) -> None:
+        refused = TcpPeer(*await asyncio.open_connection("127.0.0.1", port))
+        await refused.until_connected()
+        refused.session.publish("cam?key=wrong")
+        refused.flush()
+        await refused.until_closed()
+        assert Code.PUBLISH_DENIED in refused.codes
+        welcome = TcpPeer(*await asyncio.open_connection("127.0.0.1", port))
+        await welcome.until_connected()
+        await welcome.publish("cam?key=secret")
+        welcome.send(*HEADERS)
+        await welcome.close()
+        await refused.close()
+
     try:
-        assert example.stdout is not None
-        line = example.stdout.readline()
-        assert line.startswith("ready on 127.0.0.1:"), line
-        port = int(line.rpartition(":")[2])
-
-        async def publish() -> None:
-            refused = TcpPeer(*await asyncio.open_connection("127.0.0.1", port))
-            await refused.until_connected()
-            refused.session.publish("cam?key=wrong")
-            refused.flush()
-            await refused.until_closed()
-            assert Code.PUBLISH_DENIED in refused.codes
-            welcome = TcpPeer(*await asyncio.open_connection("127.0.0.1", port))
-            await welcome.until_connected()
-            await welcome.publish("cam?key=secret")
-            welcome.send(*HEADERS)
-            await welcome.close()
-            await refused.close()
-
-        on_asyncio(publish())
+        eventually(lambda: "ready on 127.0.0.1:" in output.read_text(), "the example to be ready")
+        on_asyncio(publish(int(output.read_text().split()[2].rpartition(":")[2])))
+        eventually(lambda: "live/cam: 2 messages" in output.read_text(), "the publisher to be heard")
+        assert "left: publish_refused" in output.read_text()
     finally:
         example.send_signal(signal.SIGINT)
-        said, _ = example.communicate(timeout=10)
-    assert "left: publish_refused" in said
-    assert "live/cam: 2 messages" in said
+        example.wait(timeout=10)
     assert example.returncode == 0

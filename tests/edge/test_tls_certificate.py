@@ -62,7 +62,10 @@ def test_a_good_certificate_is_served_from_tls_1_2_on(
             "--tls-cert {cert}: Is a directory",
         ),
     ],
-    ids=["no cert", "no key", "cert not PEM", "key not PEM", "cert cut", "other key", "passphrase", "directory"],
+    ids=[
+        "no cert", "no key", "cert not PEM", "key not PEM", "cert cut", "other key", "passphrase",
+        "directory",
+    ],
 )  # fmt: skip
 def test_one_that_cannot_be_used_is_an_environment_fault_that_says_why(
     files: CertificateFiles, break_it: object, message: str

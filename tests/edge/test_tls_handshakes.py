@@ -138,9 +138,9 @@ def test_a_peer_that_does_not_trust_us_ends_as_tls_failed(scene: Scene) -> None:
 def test_tls_1_1_is_not_spoken(scene: Scene, files: CertificateFiles) -> None:
     context = files.client_context()
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(ssl.SSLError, match="(?i)protocol version"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol version"):
         scene.shake_hands(context)
     assert scene.until_closed() == {"tls_failed": 1}
 

@@ -93,8 +93,15 @@ class Edge(ClusterProcess):
     def port(self) -> int:
         return int(self.ready["addresses"][0].rpartition(":")[2])
 
+    @property
+    def tls_port(self) -> int:
+        return int(self.ready["tls_addresses"][0].rpartition(":")[2])
+
     def url(self, name: str) -> str:
         return f"rtmp://127.0.0.1:{self.port}/live/{name}"
+
+    def tls_url(self, name: str) -> str:
+        return f"rtmps://127.0.0.1:{self.tls_port}/live/{name}"
 
     def workers(self) -> dict[int, int]:
         """The process id of the worker in each slot, by the newest ``worker_started`` event."""

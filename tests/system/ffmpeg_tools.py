@@ -47,11 +47,11 @@ def make_clip(path: Path, *, seconds: int = CLIP_S, profile: str = "high") -> No
 
 def hashes_of_file(clip: Path, output: Path) -> Packets:
     """The packets of a file; ``output`` is where FFmpeg may write."""
-    subprocess.run([*_QUIET, "-i", str(clip), *_hash_outputs(output)], check=True, timeout=60)
+    subprocess.run([*_QUIET, "-i", str(clip), *hash_outputs(output)], check=True, timeout=60)
     return read_hashes(output)
 
 
-def _hash_outputs(output: Path) -> list[str]:
+def hash_outputs(output: Path) -> list[str]:
     """Write a hash for each packet at once. A file per stream: in one, FFmpeg would hold packets back
     to interleave them."""
     return [
@@ -123,7 +123,7 @@ class Player(FfmpegProcess):
 
     def __init__(self, url: str, output: Path, log: Path) -> None:
         self._output = output
-        super().__init__(["-i", url, *_hash_outputs(output)], log)
+        super().__init__(["-i", url, *hash_outputs(output)], log)
 
     def packets(self) -> Packets:
         return read_hashes(self._output)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cluster_process import Edge
 from polling import wait_until
@@ -54,13 +55,15 @@ class RtmpPeer:
     """One connection in the client role. Subclasses say what follows the answer to connect.
 
     ``worker``: accept no other worker (process id) than this; connect again until it is that one.
+    ``tls``: over TLS with this context.
     """
 
     publishes = False
 
     def __init__(
-        self, edge: Edge, name: str, *, worker: int | None = None, receive_buffer_bytes: int | None = None
-    ) -> None:
+        self, edge: Edge, name: str, *, worker: int | None = None, receive_buffer_bytes: int | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self.codes: list[str] = []
         self.closed = False
@@ -68,24 +71,26 @@ class RtmpPeer:
         self._stopping = False
         self._stream_id = 0
         self.started_at = time.monotonic()
-        self._connect(worker, receive_buffer_bytes)
+        self._connect(worker, receive_buffer_bytes, edge.port if tls is None else edge.tls_port)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
         self._thread = threading.Thread(target=self._run, name=f"{type(self).__name__} {name}", daemon=True)
 
-    def _connect(self, worker: int | None, receive_buffer_bytes: int | None) -> None:
+    def _connect(self, worker: int | None, receive_buffer_bytes: int | None, port: int) -> None:
         for _ in range(_TRIES):
             self.started_at = time.monotonic()
-            self._socket = socket.socket()
+            self._socket: socket.socket = socket.socket()
             if receive_buffer_bytes is not None:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-            self._socket.connect(("127.0.0.1", self._edge.port))
+            self._socket.connect(("127.0.0.1", port))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._session = ClientSession(
                 limits=Limits(), entropy=os.urandom(ENTROPY_BYTES), now=time.monotonic()
             )
             if worker is None:
                 return
-            port = self._socket.getsockname()[1]
-            if wait_until(lambda port=port: self._edge.owner_of(port), "a worker to accept") == worker:
+            ours = self._socket.getsockname()[1]
+            if wait_until(lambda ours=ours: self._edge.owner_of(ours), "a worker to accept") == worker:
                 return
             self._socket.close()
         raise PeerError(f"{_TRIES} connections, none of them to worker {worker}")
@@ -157,9 +162,10 @@ class LivePlayer(RtmpPeer):
     """Plays from the moment it is made; keeps what it got in ``frames``."""
 
     def __init__(
-        self, edge: Edge, name: str, *, worker: int | None = None, receive_buffer_bytes: int | None = None
-    ) -> None:
-        super().__init__(edge, name, worker=worker, receive_buffer_bytes=receive_buffer_bytes)
+        self, edge: Edge, name: str, *, worker: int | None = None, receive_buffer_bytes: int | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(edge, name, worker=worker, receive_buffer_bytes=receive_buffer_bytes, tls=tls)
         self.frames: list[Frame] = []
         self._reading = threading.Event()
         self._reading.set()
@@ -212,9 +218,9 @@ class LivePublisher(RtmpPeer):
 
     def __init__(
         self, edge: Edge, name: str, *, worker: int | None = None, bits_per_second: int = 400_000,
-        first_sequence: int = 0,
+        first_sequence: int = 0, tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(edge, name, worker=worker)
+        super().__init__(edge, name, worker=worker, tls=tls)
         self.sent = 0
         self.first_sequence = first_sequence
         self._filler = bytes(bits_per_second // 8 // FRAMES_PER_SECOND)
@@ -280,20 +286,20 @@ class Peers:
     def __init__(self) -> None:
         self._started: list[RtmpPeer] = []
 
-    def publish(self, edge: Edge, name: str, **options: int | None) -> LivePublisher:
+    def publish(self, edge: Edge, name: str, **options: Any) -> LivePublisher:
         """A publisher whose publishing was granted."""
         publisher = self._keep(LivePublisher, edge, name, **options)
         publisher.wait_granted()
         return publisher
 
-    def play(self, edge: Edge, name: str, **options: int | None) -> LivePlayer:
+    def play(self, edge: Edge, name: str, **options: Any) -> LivePlayer:
         return self._keep(LivePlayer, edge, name, **options)
 
     def close(self) -> None:
         for peer in self._started:
             peer.close()
 
-    def _keep(self, make: Callable[..., RtmpPeer], *arguments: object, **options: int | None) -> RtmpPeer:
+    def _keep(self, make: Callable[..., RtmpPeer], *arguments: object, **options: Any) -> RtmpPeer:
         peer = make(*arguments, **options)
         self._started.append(peer)
         return peer

@@ -1,0 +1,92 @@
+"""Two nodes of one worker each at one router, so that it is known which worker a peer is connected to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "system"))  # its tools serve here as well
+
+from cluster_process import ClusterProcess, Edge
+from interop_cluster import Clips, Cluster
+from table import Table
+from tls_support import make_certificate
+from workbench import Workbench, free_ports_from
+
+#: Where ``make interop-table`` wants the table.
+TABLE_FILE = os.environ.get("INTEROP_TABLE", "")
+#: Players are told of the end this long after the publisher, so that they end by themselves.
+GRACE_S = 0.5
+
+_TABLE = Table()
+
+
+@pytest.fixture(scope="session")
+def table() -> Table:
+    """Gathers what each cell showed; printed at the end of the run."""
+    return _TABLE
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _TABLE.rows:
+        return
+    terminalreporter.write_sep("=", "interop table")
+    terminalreporter.write_line(_TABLE.as_text())
+    if TABLE_FILE:
+        Path(TABLE_FILE).write_text(_TABLE.as_document())
+        terminalreporter.write_line(f"written to {TABLE_FILE}")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    directory = tmp_path_factory.mktemp("cluster")
+    files = make_certificate(directory)
+    address = f"tcp://127.0.0.1:{free_ports_from()}"
+    router = ClusterProcess(["router", "--bind", address], directory / "router.log")
+    started = [router]
+    try:
+        router.wait_ready()
+        edges = [
+            Edge(
+                ["--workers", "1", "--router", address, "--node-name", name, "--bind-tls", "127.0.0.1:0",
+                 *files.options, "--publish-grace", str(GRACE_S)],
+                directory / f"{name}.log",
+            )
+            for name in ("same", "other")
+        ]  # fmt: skip
+        started += edges
+        for edge in edges:
+            edge.wait_ready()
+        yield Cluster(*edges)
+        for process in reversed(started):
+            assert process.stop() == 0, process.log_text()
+        for edge in edges:
+            assert "Traceback" not in edge.log_text(), edge.log_text()
+    finally:
+        for process in started:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+    return Clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Iterator[type[Workbench] | object]:
+    """Makes workbenches, whose processes end with the test."""
+    made: list[Workbench] = []
+
+    def make(name: str, clip: Path) -> Workbench:
+        directory = tmp_path / name
+        directory.mkdir()
+        made.append(Workbench(directory, clip))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.end()

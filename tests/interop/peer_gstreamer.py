@@ -1,0 +1,62 @@
+"""GStreamer: its own elements (rtmp2) and the older ones over librtmp."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from workbench import Job, Workbench, first_line
+
+_REMUX = [
+    "flvdemux", "name=d", "d.video", "!", "queue", "!", "m.video", "d.audio", "!", "queue", "!", "m.audio",
+    "flvmux", "name=m", "streamable=true",
+]  # fmt: skip
+
+
+def rtmp2_version() -> str | None:
+    return _version("rtmp2sink")
+
+
+def librtmp_version() -> str | None:
+    return _version("rtmpsink")
+
+
+def rtmp2_publish(bench: Workbench, url: str) -> Job:
+    return _publish(bench, ["rtmp2sink", f"location={url}", *_TRUSTING, "sync=true"])
+
+
+def rtmp2_play(bench: Workbench, url: str) -> Path:
+    return _play(bench, ["rtmp2src", f"location={url}", *_TRUSTING])
+
+
+def librtmp_publish(bench: Workbench, url: str) -> Job:
+    return _publish(bench, ["rtmpsink", f"location={url} live=1", "sync=true"])
+
+
+def librtmp_play(bench: Workbench, url: str) -> Path:
+    return _play(bench, ["rtmpsrc", f"location={url} live=1"])
+
+
+#: The test's certificate is its own authority.
+_TRUSTING = ["tls-validation-flags=0"]
+
+
+def _version(element: str) -> str | None:
+    """gst-inspect fails on an element whose plugin is not installed, or that cannot be loaded."""
+    if shutil.which("gst-launch-1.0") is None or not (
+        first_line(["gst-inspect-1.0", element]) or ""
+    ).startswith("Factory Details"):
+        return None
+    return first_line(["gst-launch-1.0", "--version"])
+
+
+def _publish(bench: Workbench, sink: list[str]) -> Job:
+    source = ["filesrc", f"location={bench.clip}", "!", *_REMUX, "!", *sink]
+    return bench.spawn("gst-publish", ["gst-launch-1.0", "-e", *source])
+
+
+def _play(bench: Workbench, source: list[str]) -> Path:
+    output = bench.path("gst.flv")
+    sink = ["filesink", f"location={output}", "buffer-mode=unbuffered"]
+    bench.spawn("gst-play", ["gst-launch-1.0", "-e", *source, "!", *sink])
+    return output

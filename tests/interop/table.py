@@ -1,0 +1,126 @@
+"""The table that the tests fill: a cell for each peer, direction, scheme and worker."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+
+from ffmpeg_tools import GOP_FRAMES
+from matrix import COLUMNS, Direction, Row, Scheme, Worker
+from workbench import Hashes
+
+_HEADINGS = {"publish": "publishes", "play": "plays", "same": "same worker", "other": "other worker"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """``mark`` is what stands in the table: "yes", "no", "–" or "late"; ``note`` says more."""
+
+    mark: str
+    note: str = ""
+
+
+def compare(source: Hashes, got: Hashes, may_begin_late: str | None) -> Cell:
+    """The cell that shows how ``got`` stands to ``source``.
+
+    ``may_begin_late``: why the peer may miss the beginning; it must still begin on a keyframe.
+    """
+    if got == source:
+        return Cell("yes")
+    counts = ", ".join(f"{name}: {len(got.get(name, []))} of {len(sent)}" for name, sent in source.items())
+    for name, sent in source.items():
+        have = got.get(name, [])
+        if may_begin_late is None or not have or have != sent[-len(have) :]:
+            return Cell("no", f"differs from the source ({counts})")
+    missing = len(source["video0"]) - len(got["video0"])
+    if missing % GOP_FRAMES or got.keys() != source.keys():
+        return Cell("no", f"does not begin on a keyframe, or has more than the source ({counts})")
+    return Cell("late", may_begin_late)
+
+
+@dataclass(slots=True)
+class TableRow:
+    row: Row
+    version: str
+    cells: dict[tuple[Direction, Scheme, Worker], Cell] = field(default_factory=dict)
+
+
+class Table:
+    """Rows in the order in which their tests ran."""
+
+    def __init__(self) -> None:
+        self.rows: list[TableRow] = []
+
+    def add(self, row: Row, version: str) -> TableRow:
+        self.rows.append(TableRow(row, version))
+        return self.rows[-1]
+
+    def as_text(self) -> str:
+        """For a terminal: the columns aligned."""
+        lines = [["peer", "media", *("/".join(column) for column in COLUMNS)], *self._lines()]
+        widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
+        text = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        ]
+        return "\n".join([*text, "", *self._numbered_notes()])
+
+    def as_document(self) -> str:
+        """``docs/interop.md``."""
+        lines = [_header(), ["---"] * len(_header()), *self._lines()]
+        versions = sorted({(each.row.peer, each.version) for each in self.rows})
+        return "\n".join([
+            "# Interop",
+            "",
+            "What other programs publish to and play from this server, compared packet by packet: the hash",
+            "of every elementary stream packet at the end of the way is that of the source, in the same",
+            "order, none missing. Written by `make interop-table` from what the tests saw; `make interop`",
+            "repeats them.",
+            "",
+            "*yes*: every packet of the source. *late*: every packet from a keyframe on, for the reason in",
+            "the note. *–*: the peer cannot, for the reason in the note. *Same worker* and *other worker*",
+            "say where the player is: with the publisher, or on another node at the same router.",
+            "",
+            *("| " + " | ".join(line) + " |" for line in lines),
+            "",
+            "Notes:",
+            "",
+            *self._numbered_notes(),
+            "",
+            "## Versions",
+            "",
+            "| peer | version |",
+            "| --- | --- |",
+            *(f"| {peer} | {version} |" for peer, version in versions),
+            "",
+            f"On {platform.system()} {platform.machine()}, Python {platform.python_version()}.",
+            "",
+        ])  # fmt: skip
+
+    def _lines(self) -> list[list[str]]:
+        notes = self._notes()
+        lines = []
+        for each in self.rows:
+            cells = [each.cells.get(column, Cell("?")) for column in COLUMNS]
+            marks = [
+                f"{cell.mark} ({notes.index(cell.note) + 1})" if cell.note else cell.mark for cell in cells
+            ]
+            lines.append([each.row.peer, each.row.media.name, *marks])
+        return lines
+
+    def _numbered_notes(self) -> list[str]:
+        return [f"{number}. {note}" for number, note in enumerate(self._notes(), 1)]
+
+    def _notes(self) -> list[str]:
+        """Each note once, in the order of the table."""
+        return list(dict.fromkeys(
+            each.cells[column].note
+            for each in self.rows for column in COLUMNS if column in each.cells and each.cells[column].note
+        ))  # fmt: skip
+
+
+def _header() -> list[str]:
+    return ["peer", "media", *(
+        f"{_HEADINGS[direction]}, {scheme.upper()}, {_HEADINGS[worker]}"
+        for direction, scheme, worker in COLUMNS
+    )]  # fmt: skip

@@ -1,0 +1,68 @@
+"""What counts as the same packets, and how the table shows it."""
+
+from __future__ import annotations
+
+import pytest
+from ffmpeg_tools import GOP_FRAMES
+from matrix import COLUMNS, ROWS
+from table import Cell, Table, compare
+
+VIDEO = [f"v{n}" for n in range(2 * GOP_FRAMES)]
+AUDIO = [f"a{n}" for n in range(90)]
+SOURCE = {"video0": VIDEO, "audio0": AUDIO}
+
+
+def test_the_same_packets_are_the_same() -> None:
+    assert compare(SOURCE, {"audio0": list(AUDIO), "video0": list(VIDEO)}, None) == Cell("yes")
+
+
+@pytest.mark.parametrize("late", [None, "for a reason"])
+@pytest.mark.parametrize(
+    "got",
+    [
+        {},
+        {"video0": [], "audio0": []},
+        {"video0": VIDEO},
+        {"video0": VIDEO, "audio0": []},
+        {"video0": VIDEO[:-1], "audio0": AUDIO},
+        {"video0": VIDEO, "audio0": AUDIO[:-1]},
+        {"video0": [VIDEO[1], VIDEO[0], *VIDEO[2:]], "audio0": AUDIO},
+        {"video0": [*VIDEO[:9], "other", *VIDEO[10:]], "audio0": AUDIO},
+        {"video0": [VIDEO[0], *VIDEO], "audio0": AUDIO},
+        {"video0": VIDEO[1:], "audio0": AUDIO},
+        {"video0": VIDEO[:-GOP_FRAMES], "audio0": AUDIO},
+        {"video0": VIDEO, "audio0": AUDIO, "video1": VIDEO},
+    ],
+    ids=[
+        "nothing", "empty", "no audio stream", "no audio", "last frame", "last sound", "order", "changed",
+        "twice", "not from a keyframe", "the end", "a stream too many",
+    ],
+)  # fmt: skip
+def test_anything_else_is_not(got: dict[str, list[str]], late: str | None) -> None:
+    assert compare(SOURCE, got, late).mark == "no"
+
+
+def test_a_late_beginning_needs_a_reason_and_a_keyframe() -> None:
+    got = {"video0": VIDEO[GOP_FRAMES:], "audio0": AUDIO[40:]}
+    assert compare(SOURCE, got, None).mark == "no"
+    assert compare(SOURCE, got, "it keeps nothing") == Cell("late", "it keeps nothing")
+
+
+def test_every_cell_of_every_row_is_tested_or_has_a_reason() -> None:
+    for row in ROWS:
+        for direction, scheme, _worker in COLUMNS:
+            can = (row.publish if direction == "publish" else row.play) is not None
+            assert can or row.reason_against(direction, scheme), f"{row.peer}: {direction}, {scheme}"
+
+
+def test_the_document_has_every_cell_and_each_note_once() -> None:
+    table = Table()
+    shown = table.add(ROWS[0], "ffmpeg version 5.1")
+    for column in COLUMNS:
+        shown.cells[column] = Cell("yes") if column[1] == "rtmp" else Cell("–", "no TLS")
+    document = table.as_document()
+    cells = " | ".join(("yes", "yes", "– (1)", "– (1)") * 2)
+    assert f"| {ROWS[0].peer} | {ROWS[0].media.name} | {cells} |" in document
+    assert document.count("no TLS") == 1
+    assert f"| {ROWS[0].peer} | ffmpeg version 5.1 |" in document
+    assert "1. no TLS" in table.as_text()
