@@ -1,0 +1,56 @@
+"""One connection after another to the same server, or to where it sends us."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+from cluster.client.backoff import Attempts, Backoff
+from cluster.client.connecting import Connecting, ConnectOptions
+from cluster.client.connection import Connection
+from cluster.client.errors import RtmpError
+from cluster.core.rtmp.url import RtmpUrl
+
+
+class Redial:
+    """Connects, and after a loss waits and connects again. ``connections`` counts those that came about."""
+
+    def __init__(self, url: RtmpUrl, backoff: Backoff, options: ConnectOptions) -> None:
+        self.connections = 0
+        self._url = url
+        self._options = dataclasses.replace(options, reconnect=True)
+        self._attempts = Attempts(backoff)
+        self._target = url
+        self._since: float | None = None
+
+    @property
+    def timeout_s(self) -> float:
+        """How long an answer may take."""
+        return self._options.timeout_s
+
+    async def connect(self) -> Connection:
+        """One attempt, at the present target; the next is at the first address if it fails."""
+        target, self._target = self._target, self._url
+        connection = await Connecting(target, self._options)
+        self._target = target
+        self.connected()
+        return connection
+
+    def go_to(self, url: RtmpUrl) -> None:
+        """Connect there next."""
+        self._target = url
+
+    def connected(self) -> None:
+        """A connection holds from now on."""
+        self.connections += 1
+        self._since = asyncio.get_running_loop().time()
+
+    async def pause(self, lost: RtmpError) -> None:
+        """Wait until another attempt is due; raises ``lost`` if there shall be none."""
+        now = asyncio.get_running_loop().time()
+        held_s = 0.0 if self._since is None else now - self._since
+        self._since = None
+        pause_s = self._attempts.pause_s(held_s)
+        if pause_s is None:
+            raise lost.with_traceback(None)
+        await asyncio.sleep(pause_s)

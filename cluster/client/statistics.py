@@ -1,0 +1,82 @@
+"""What a stream looks like as it passes: bit rate, frames, and how evenly it arrives."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from cluster.client.media_clock import MediaClock, is_coded
+from cluster.core.media.classify import MediaFlags, flags_of
+from cluster.core.message import Message, MessageType
+
+#: Rates are means over this long.
+WINDOW_S = 5.0
+#: Messages remembered for the rates: more than WINDOW_S has in any real stream.
+_MAX_WINDOW = 4096
+
+#: As in RFC 3550, section 6.4.1: one sixteenth of each new difference.
+_JITTER_GAIN = 1 / 16
+
+
+class StreamStatistics:
+    """Fed with each message and the time it passed (seconds, monotonic).
+
+    ``delay_ms`` is how much later than the quickest message of the stream the latest one came, and
+    ``jitter_ms`` how unevenly they come: what a player has to buffer. No clock is shared with the
+    publisher, so the delay all messages have in common cannot be seen.
+    """
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.bytes = 0
+        self.video = 0
+        self.audio = 0
+        self.keyframes = 0
+        self.delay_ms = 0.0
+        self.jitter_ms = 0.0
+        self.first_at: float | None = None
+        self._last_at = 0.0
+        self._clock = MediaClock(from_zero=True)
+        self._transit_ms: float | None = None
+        self._least_ms = 0.0
+        self._window: deque[tuple[float, int, bool]] = deque(maxlen=_MAX_WINDOW)
+
+    def add(self, message: Message, now: float) -> None:
+        """The message passed at ``now``."""
+        type_id, _, payload, _ = message
+        if self.first_at is None:
+            self.first_at = now
+        self._last_at = now
+        self.messages += 1
+        self.bytes += len(payload)
+        coded = is_coded(message)
+        is_video = coded and type_id == MessageType.VIDEO
+        self.video += is_video
+        self.audio += coded and not is_video
+        self.keyframes += bool(flags_of(type_id, payload) & MediaFlags.KEYFRAME)
+        self._window.append((now, len(payload), is_video))
+        if coded:
+            self._measure(now * 1000 - self._clock.place(message))
+
+    @property
+    def elapsed_s(self) -> float:
+        """From the first message to the latest."""
+        return 0.0 if self.first_at is None else self._last_at - self.first_at
+
+    def rates(self, now: float) -> tuple[float, float]:
+        """Kilobits and video frames per second, of late."""
+        while self._window and self._window[0][0] < now - WINDOW_S:
+            self._window.popleft()
+        if self.first_at is None:
+            return 0.0, 0.0
+        span_s = max(min(WINDOW_S, now - self.first_at), 0.001)
+        kilobits = sum(size for _, size, _ in self._window) * 8 / 1000
+        return kilobits / span_s, sum(is_video for _, _, is_video in self._window) / span_s
+
+    def _measure(self, transit_ms: float) -> None:
+        if self._transit_ms is None:
+            self._least_ms = transit_ms
+        else:
+            self.jitter_ms += (abs(transit_ms - self._transit_ms) - self.jitter_ms) * _JITTER_GAIN
+        self._transit_ms = transit_ms
+        self._least_ms = min(self._least_ms, transit_ms)
+        self.delay_ms = transit_ms - self._least_ms
