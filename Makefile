@@ -1,13 +1,19 @@
 # make run     start the server on :1935              make test    run the tests
 # make demo    see a stream flow without an encoder   make check   the tests, and every house rule
 # make bench   measure beside nginx-rtmp              make clean   remove what these made
+# make interop   strangers' software against the server; make interop-table also writes docs/interop.md
+# make wheelhouse   what a host needs to be installed without a network (deploy/README.md)
+# make coverage     cluster/core by its own tests: fails below every branch
+# make fuzz         every decoder and the session, FUZZ_SECONDS long (600)
+# make deploy-test  install, upgrade and remove clusters as deploy/ does: minutes, and as root
 #
 # Each sets up what it needs in .venv first; PYTHON=… names the interpreter to make it with.
 
 VENV := .venv
 PY := $(VENV)/bin/python
+INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv node-media-server
 
-.PHONY: run test check soak-slow-player demo bench clean
+.PHONY: run test check interop interop-table coverage fuzz soak-slow-player demo bench wheelhouse deploy-test clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
@@ -16,7 +22,7 @@ run: $(VENV)/.for-run
 	@exec $(VENV)/bin/rtmp-cluster edge --bind :1935
 
 test: $(VENV)/.for-test
-	@sh tools/peers.sh ffmpeg
+	@sh tools/peers.sh ffmpeg ip
 	$(PY) -m pytest
 
 check: $(VENV)/.for-check
@@ -24,6 +30,26 @@ check: $(VENV)/.for-check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	@$(MAKE) test
+
+coverage: $(VENV)/.for-test
+	$(PY) -m pytest tests/core -q --cov=cluster/core --cov-branch --cov-fail-under=100
+
+FUZZ_SECONDS ?= 600
+
+fuzz: $(VENV)/.for-test
+	$(PY) tests/fuzz --seconds $(FUZZ_SECONDS)
+
+interop: $(VENV)/.for-test
+	@sh tools/peers.sh $(INTEROP_PEERS)
+	$(PY) -m pytest tests/interop -m interop
+
+interop-table: $(VENV)/.for-test
+	@sh tools/peers.sh $(INTEROP_PEERS)
+	INTEROP_TABLE=docs/interop.md $(PY) -m pytest tests/interop -m interop
+
+long-outage: $(VENV)/.for-test
+	@sh tools/peers.sh ip
+	RTMP_CLUSTER_LONG_TESTS=1 $(PY) -m pytest tests/hosts -k link
 
 soak-slow-player: $(VENV)/.for-test
 	SLOW_PLAYER_SECONDS=60 $(PY) -m pytest -rP tests/system/test_slow_player.py
@@ -34,6 +60,14 @@ demo: $(VENV)/.for-run
 bench: $(VENV)/.for-run
 	@sh tools/peers.sh nginx
 	$(PY) -m benchmarks.compare
+
+wheelhouse: $(VENV)/.for-run
+	rm -rf build dist/wheelhouse
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --wheel-dir dist/wheelhouse .
+
+deploy-test: $(VENV)/.for-deploy
+	@sh tools/peers.sh ffmpeg units compose ssh-hosts machine
+	$(PY) -m pytest tests/deploy -m 'deploy or not deploy'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -50,4 +84,8 @@ $(VENV)/.for-test: pyproject.toml tools/venv.sh
 
 $(VENV)/.for-check: pyproject.toml tools/venv.sh
 	@sh tools/venv.sh $(VENV) test,check
+	@touch $@ $(VENV)/.for-test $(VENV)/.for-run
+
+$(VENV)/.for-deploy: pyproject.toml tools/venv.sh
+	@sh tools/venv.sh $(VENV) test,deploy
 	@touch $@ $(VENV)/.for-test $(VENV)/.for-run

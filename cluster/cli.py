@@ -20,15 +20,19 @@ from typing import Any
 
 import click
 
-from cluster import __version__, signals
+from cluster import __version__, client_commands, cluster_key, signals
 from cluster.core.bus.endpoints import endpoints
 from cluster.core.errors import EnvironmentFault
 from cluster.edge.addresses import reserved
 from cluster.edge.config import OPTIONS, ConfigError, EdgeConfig, Option
 from cluster.edge.supervisor import Supervisor
+from cluster.edge.tls_certificate import Certificate
 from cluster.exit_codes import ExitCode
 from cluster.logs import LogFormat, announce, configure
+from cluster.notify import Notifier
 from cluster.router.router import Router
+from cluster.status_command import WATCH_EVERY_S
+from cluster.status_command import status as show_status
 
 PROGRAM = "rtmp-cluster"
 
@@ -111,16 +115,25 @@ def cli() -> None:
     """An RTMP server that uses every core and any number of hosts as one system."""
 
 
+client_commands.add_to(cli)
+
+
 @cli.command()
 @_declared(*OPTIONS)
 def edge(**values: Any) -> int:
     """Accept publishers and players, with one worker process per core."""
     config = EdgeConfig(**_given(values))
     configure(config.log_format, config.log_level)
+    if config.cluster_key is not None:
+        cluster_key.load(config.cluster_key)  # here, so that a bad one ends nothing but this command
     with contextlib.ExitStack() as stack:
+        if config.tls_files is not None:
+            Certificate(*config.tls_files).warn()  # here, so that a bad one ends nothing but this command
         binds = stack.enter_context(reserved(config.binds))
+        tls_binds = stack.enter_context(reserved(config.tls_binds))
         routers = config.routers or (stack.enter_context(_embedded_router()),)
-        return Supervisor(dataclasses.replace(config, binds=binds, routers=routers)).run()
+        config = dataclasses.replace(config, binds=binds, tls_binds=tls_binds, routers=routers)
+        return Supervisor(config).run()
 
 
 @contextlib.contextmanager
@@ -141,24 +154,56 @@ def _router_bind(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 @cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--watch", is_flag=True, help=f"Again every {WATCH_EVERY_S:g} s, until interrupted.")
+@_declared("routers", "cluster_key")
+def status(as_json: bool, watch: bool, **values: Any) -> int:
+    """Show the routers, nodes and streams of a cluster."""
+    config = EdgeConfig(**_given(values))
+    routers = config.routers or (DEFAULT_ROUTER_BIND,)
+    return show_status(routers, config.cluster_key, as_json, watch)
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def keygen(directory: Path) -> None:
+    """Make a cluster key, DIRECTORY/cluster.key, to be copied to every host of the cluster."""
+    click.echo(f"{cluster_key.generate(directory)}: give it to every router and edge as --cluster-key")
+
+
+@cli.command()
 @click.option(
     "--bind", metavar="ADDRESS", default=DEFAULT_ROUTER_BIND, show_default=True,
     envvar="RTMP_CLUSTER_ROUTER_BIND", show_envvar=True, callback=_router_bind,
     help="Where workers reach this router: tcp://HOST:PORT (the two ports after it are used too) or ipc://PATH.",
 )  # fmt: skip
-@_declared("log_format", "log_level")
-def router(bind: str, **values: Any) -> int:
+@click.option(
+    "--insecure", is_flag=True, envvar="RTMP_CLUSTER_ROUTER_INSECURE", show_envvar=True,
+    help="Do not warn that whoever reaches this address without a --cluster-key is part of the cluster.",
+)  # fmt: skip
+@_declared("cluster_key", "log_format", "log_level")
+def router(bind: str, insecure: bool, **values: Any) -> int:
     """Carry media between workers and hosts, and know who publishes what."""
     config = EdgeConfig(**_given(values))
     log_format: LogFormat = config.log_format
     configure(log_format, config.log_level)
-    with signals.queued(signal.SIGTERM, signal.SIGINT) as queue, Router(bind) as running:
+    key = None if config.cluster_key is None else cluster_key.load(config.cluster_key)
+    if key is None and not insecure and not endpoints(bind, bind=True).is_loopback:
+        logger.warning(
+            "no --cluster-key: whoever reaches %(bind)s can read, replace and end every stream "
+            "(rtmp-cluster keygen makes a key; --insecure if the network is guarded)",
+            {"bind": bind}, extra={"event": "router_open"},
+        )  # fmt: skip
+    with signals.queued(signal.SIGTERM, signal.SIGINT) as queue, Router(bind, key=key) as running:
         fields = {"endpoint": running.endpoint, "pid": os.getpid()}
         announce(logger, "ready", "ready on %(endpoint)s; pid %(pid)d", fields)
+        notifier = Notifier.taken_from(os.environ)
+        notifier.ready(f"ready on {running.endpoint}")
         while running.is_alive:
             select.select([queue], [], [], ROUTER_CHECK_S)
             if number := next(iter(signals.read(queue)), None):
                 logger.info("%s: ending", signal.Signals(number).name, extra={"event": "ending"})
+                notifier.stopping("ending")
                 return ExitCode.OK
     logger.error("the router has failed: ending", extra={"event": "failed"})
     return 1

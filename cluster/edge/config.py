@@ -54,7 +54,9 @@ class Option:
 
     @property
     def env(self) -> str:
-        return "RTMP_CLUSTER_" + self.flag.removeprefix("--").replace("-", "_").upper()
+        # What --cluster-key is for is said by the prefix already: RTMP_CLUSTER_KEY.
+        words = self.flag.removeprefix("--").removeprefix("cluster-")
+        return "RTMP_CLUSTER_" + words.replace("-", "_").upper()
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
@@ -168,8 +170,14 @@ class EdgeConfig:
     )  # fmt: skip
     routers: tuple[str, ...] = _option(
         "--router", _router, "ADDRESS",
-        "A router of the cluster: tcp://HOST:PORT or ipc://PATH. Repeatable.",
+        "A router of the cluster: tcp://HOST:PORT or ipc://PATH; a host name stands for a router at each "
+        "of its addresses. Repeatable.",
         (), default_text="a router of its own", repeatable=True,
+    )  # fmt: skip
+    cluster_key: Path | None = _option(
+        "--cluster-key", _file, "FILE",
+        "The key that routers and nodes share, made by keygen: it encrypts their links over tcp.",
+        None, default_text="none",
     )  # fmt: skip
     node_name: str = _option(
         "--node-name", _node_name, "NAME", "This node's name in logs and at the routers.",

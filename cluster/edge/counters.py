@@ -45,6 +45,7 @@ class Counters:
     bytes_sent: int = _counter("Bytes written to RTMP connections.")
     messages_received: int = _counter("Media messages received from publishers.")
     messages_ignored: int = _counter("RTMP messages received that this server has no use for.")
+    aggregates_truncated: int = _counter("Aggregate messages received whose end was missing.")
     publisher_messages_dropped: int = _counter(
         "Messages of publishers not passed on: video before a keyframe, or too many before a grant."
     )

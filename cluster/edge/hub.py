@@ -16,6 +16,7 @@ from cluster.core.bus.envelope import Envelope
 from cluster.core.bus.splice import Splice, SpliceOutput, SpliceState
 from cluster.core.errors import CloseReason
 from cluster.core.media.stream_log import LogEntry
+from cluster.core.rtmp.arguments import TO_THE_END
 from cluster.core.rtmp.status import Code, Level
 from cluster.edge.config import EdgeConfig
 from cluster.edge.connection import Connection
@@ -27,6 +28,9 @@ from cluster.edge.player import Player
 from cluster.edge.stream import SlowPlayerRule, Stream
 
 logger = logging.getLogger(__name__)
+
+#: A play of more than a year asks for no less than a play without an end.
+_LONGEST_PLAY_S = 366 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +101,18 @@ class Hub:
         for player in list(stream.players):
             if player.joined_at < stream.offline_since:
                 if self.now >= stream.offline_since + self._config.publish_grace_s:
-                    self._end_of_stream(player)
+                    self._end_of_play(player, completed=False)
             elif self.now >= player.joined_at + self._config.play_wait_s:
                 self._not_found(player)
 
-    def _end_of_stream(self, player: Player) -> None:
+    def _end_of_play(self, player: Player, *, completed: bool) -> None:
+        """The stream has ended, or as much of it as was asked for; a playlist goes on."""
         connection = player.connection
+        if connection.players.get(player.stream_id) is not player:
+            return  # it has stopped by itself meanwhile
         self.end_play(connection, player.stream_id)
-        connection.session.end_play(player.stream_id)
-        connection.write_control()
+        connection.session.end_play(player.stream_id, completed=completed)
+        connection.receive(b"")  # the next of its playlist
         connection.defer(connection.is_busy)  # what it asks for next is answered at once
 
     def _not_found(self, player: Player) -> None:
@@ -124,15 +131,29 @@ class Hub:
 
     # ---- playing -----------------------------------------------------------------------------
 
-    def play(self, connection: Connection, stream_id: int, key: str) -> None:
-        """``connection`` plays ``key`` on ``stream_id``: from the log, or once there is a publisher."""
+    def play_over(self, player: Player) -> None:
+        """``player`` has been sent as much as it asked for."""
+        self._loop.call_soon(self._complete, player)
+
+    def _complete(self, player: Player) -> None:
+        self.before_turn()
+        self._end_of_play(player, completed=True)
+
+    def play(
+        self, connection: Connection, stream_id: int, key: str, duration_s: float = TO_THE_END
+    ) -> None:
+        """``connection`` plays ``key`` on ``stream_id``: from the log, or once there is a publisher.
+
+        ``duration_s`` of media at most, counted from the first frame; 0 is one frame.
+        """
         if not connection.session.accept_play(stream_id):
             return  # it closed the stream while a decision was pending
         connection.write_control()
         if connection.close_reason is not None:
             return
         stream = self._stream(key)
-        player = Player(connection, stream_id, stream, self.now)
+        limit_ms = None if duration_s == TO_THE_END else round(min(duration_s, _LONGEST_PLAY_S) * 1000)
+        player = Player(connection, stream_id, stream, self.now, limit_ms)
         connection.players[stream_id] = player
         self.counters.players += 1
         stream.add(player)

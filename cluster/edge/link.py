@@ -20,8 +20,10 @@ from typing import Any
 
 import zmq
 
-from cluster.core.bus import control
+from cluster.cluster_key import ClusterKey
+from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
+from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.bus.control import ControlMessage, Granted, Refused, WorkerIdentity
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
@@ -39,6 +41,9 @@ __all__ = ["Link", "LinkCounters", "LinkHandler", "WorkerIdentity"]
 
 logger = logging.getLogger(__name__)
 
+#: One line in this time about a router that does not let us in.
+REFUSALS_EVERY_S = 30.0
+
 
 class Link:
     """One worker's link to the routers at ``endpoints``; EndpointError if one does not parse.
@@ -53,17 +58,21 @@ class Link:
         identity: WorkerIdentity,
         handler: LinkHandler,
         counters: LinkCounters,
+        *,
+        key: ClusterKey | None = None,
     ) -> None:
         routers = [parse_endpoints(endpoint) for endpoint in dict.fromkeys(endpoints)]
         self._fixed = [router for router in routers if not router.is_name]
         self._names = RouterNames([router for router in routers if router.is_name], self._names_resolved)
         self._has_names = len(self._fixed) < len(routers)
         self._resolver: asyncio.Task[None] | None = None
+        self._key = key
         self._identity = identity
         self._worker_id = identity.worker_id
         self._handler = handler
         self._counters = counters
         self._load: Mapping[str, float] = {}
+        self._has_reported = False
         self._peers: dict[str, RouterPeer] = {}
         self._origins = LinkOrigins(handler, self._peers, self._origin_changed)
         self._watches = LinkWatches(handler, self._peers, self._origins.epochs)
@@ -71,6 +80,8 @@ class Link:
         all_local = all(router.is_local for router in routers)
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
+        self._refusal_told_at: dict[str, float] = {}
+        self._retries: dict[str, asyncio.TimerHandle] = {}
         self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
             control.Welcome: self._welcomed,
             control.Granted: self._origins.granted,
@@ -89,7 +100,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
         self._output = LinkOutput(
-            self._context, self._loop, self._worker_id, self._demand_changed, self._counters
+            self._context, self._loop, self._worker_id, self._demand_changed, self._counters, self._key
         )
         self._answers = SnapshotAnswers(
             self._loop, self._handler, self._worker_id, self._output.wanted, self._counters
@@ -108,6 +119,8 @@ class Link:
             return
         self._timer.cancel()
         self._timer = None
+        for retry in self._retries.values():
+            retry.cancel()
         if self._resolver is not None:
             self._resolver.cancel()
             await asyncio.gather(self._resolver, return_exceptions=True)
@@ -166,6 +179,14 @@ class Link:
         """What heartbeats say of this worker's load from now on."""
         self._load = dict(load)
 
+    def report(self, streams: list[StreamFacts]) -> None:
+        """What there is to say of this worker's streams, for the cluster's status; now and then."""
+        if streams or self._has_reported:
+            self._has_reported = bool(streams)
+            for peer in self._peers.values():
+                if peer.is_live:
+                    peer.send(control.Report(streams))
+
     def set_draining(self) -> None:
         """From now on this worker is granted no publish."""
         self._origins.draining = True
@@ -205,19 +226,22 @@ class Link:
         self._peers[router.base] = RouterPeer(
             self._context, self._loop, router, self._worker_id,
             make_hello=self._make_hello, on_control=self._control_received,
-            on_envelope=self._envelope_received, on_lost=self._router_lost, counters=self._counters,
+            on_envelope=self._envelope_received, on_lost=self._router_lost,
+            on_refused=self._router_refused, counters=self._counters, key=self._key,
         )  # fmt: skip
 
     def _names_resolved(self, found: set[str]) -> None:
         """The routers there are by name; one that is gone from there is kept for as long as it answers."""
         now = self._loop.time()
-        for name in sorted(found - self._peers.keys()):
+        added = sorted(found - self._peers.keys())
+        for name in added:
             self._add_router(parse_endpoints(name))
+        if added:
+            self._watches.place_all(now)
         fixed = {router.base for router in self._fixed}
         for name in self._peers.keys() - found - fixed:
             if not self._peers[name].is_live:
                 self._remove_router(name, now)
-        self._watches.place_all(now)
 
     def _remove_router(self, name: str, now: float) -> None:
         peer = self._peers.pop(name)
@@ -231,6 +255,25 @@ class Link:
         )
         self._counters.routers_live = len(self.live_routers)
         self._watches.place_all(self._loop.time())
+
+    def _router_refused(self, peer: RouterPeer, why: str) -> None:
+        """Said once in a while. libzmq gives up a connection that is refused for good, and a router may
+        be given another key: it is tried again."""
+        now = self._loop.time()
+        if now - self._refusal_told_at.get(peer.name, -REFUSALS_EVERY_S) >= REFUSALS_EVERY_S:
+            self._refusal_told_at[peer.name] = now
+            fields = {"router": peer.name, "why": why}
+            logger.warning("no link to router %(router)s: %(why)s", fields, extra={"event": "link_refused"})
+        if peer.name not in self._retries:
+            retry = self._loop.call_later(bounds.REFUSED_RETRY_S, self._try_again, peer)
+            self._retries[peer.name] = retry
+
+    def _try_again(self, peer: RouterPeer) -> None:
+        del self._retries[peer.name]
+        if self._peers.get(peer.name) is peer and not peer.is_live:
+            self._remove_router(peer.name, self._loop.time())
+            self._add_router(parse_endpoints(peer.name))
+            self._watches.place_all(self._loop.time())
 
     # ---- what arrives ----------------------------------------------------------------------------
 

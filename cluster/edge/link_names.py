@@ -26,7 +26,7 @@ async def addresses_of(host: str) -> list[str]:
 
 class RouterNames:
     """Looks ``names`` up again and again; ``on_resolved`` gets the addresses of all the routers they
-    stand for, whenever that has changed. A name that cannot be looked up keeps what it had."""
+    stand for each time. A name that cannot be looked up keeps what it had."""
 
     def __init__(self, names: Sequence[Endpoints], on_resolved: Callable[[set[str]], None]) -> None:
         self._names = names
@@ -59,7 +59,7 @@ class RouterNames:
                 "routers by name: %(routers)s", {"routers": ", ".join(sorted(known))},
                 extra={"event": "routers_resolved"},
             )  # fmt: skip
-            self._on_resolved(known)
+        self._on_resolved(known)
 
     def _note_failure(self, name: Endpoints, error: Exception) -> None:
         """Once, not at every attempt."""

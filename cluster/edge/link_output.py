@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import zmq
 
+from cluster.cluster_key import ClusterKey
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.envelope import encode_frames, key_of
@@ -28,9 +29,14 @@ _LAST = int(zmq.DONTWAIT)
 
 
 def open_socket(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, high_water_mark: int, *, is_local: bool
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    high_water_mark: int,
+    router: Endpoints,
+    key: ClusterKey | None,
 ) -> zmq.Socket[bytes]:
-    """A socket of ``kind`` with every queue bounded, and a dead peer noticed; still to be connected."""
+    """A socket of ``kind`` for ``router`` with every queue bounded, and a dead peer noticed; still to be
+    connected. ``key`` is for tcp: over ipc the file system decides who may connect."""
     socket = context.socket(kind)
     socket.set_hwm(high_water_mark)
     socket.linger = 0
@@ -38,7 +44,10 @@ def open_socket(
     # Queue nothing for a router that is not there. Without this a connecting XPUB also keeps the
     # subscriptions of a router that died, and goes on packing for nobody.
     socket.immediate = True
-    if not is_local:  # over ipc the kernel notices
+    socket.ipv6 = router.is_ipv6
+    if key is not None and not router.is_local:
+        key.secure_worker(socket)
+    if not router.is_local:  # over ipc the kernel notices
         socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
         socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
     socket.reconnect_ivl = bounds.ZMQ_RECONNECT_MS
@@ -55,13 +64,13 @@ class _Outlet:
         context: zmq.Context[zmq.Socket[bytes]],
         loop: asyncio.AbstractEventLoop,
         router: Endpoints,
+        key: ClusterKey | None,
         on_demand: Callable[[_Outlet, bytes], None],
     ) -> None:
         self._high_water = HighWater()
-        self._socket = open_socket(context, zmq.XPUB, self._high_water.mark, is_local=router.is_local)
+        self._socket = open_socket(context, zmq.XPUB, self._high_water.mark, router, key)
         # A full queue is then seen here, and counted, instead of losing envelopes unseen.
         self._socket.xpub_nodrop = True
-        self._socket.ipv6 = router.is_ipv6
         self._socket.connect(router.publish)
         self.reader = ZmqReader(loop, self._socket, lambda frames: on_demand(self, frames[0]))
 
@@ -98,8 +107,10 @@ class LinkOutput:
         sender_id: str,
         on_demand: Callable[[str, bool], None],
         counters: LinkCounters,
+        key: ClusterKey | None,
     ) -> None:
         self._context = context
+        self._key = key
         self._loop = loop
         self._sender_id = sender_id
         self._on_demand = on_demand
@@ -108,7 +119,9 @@ class LinkOutput:
         self._outlets: dict[str, _Outlet] = {}
 
     def add_router(self, router: Endpoints) -> None:
-        self._outlets[router.base] = _Outlet(self._context, self._loop, router, self._demand_received)
+        self._outlets[router.base] = _Outlet(
+            self._context, self._loop, router, self._key, self._demand_received
+        )
 
     def remove_router(self, name: str) -> None:
         outlet = self._outlets.pop(name)

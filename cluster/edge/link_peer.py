@@ -7,7 +7,9 @@ import logging
 from collections.abc import Callable
 
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
+from cluster.cluster_key import ClusterKey
 from cluster.core.bus import bounds, control
 from cluster.core.bus.control import ControlError, ControlMessage
 from cluster.core.bus.endpoints import Endpoints
@@ -20,6 +22,12 @@ logger = logging.getLogger(__name__)
 
 #: On close, the goodbye gets this long to leave.
 _LINGER_MS = 100
+
+_REFUSALS = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)  # fmt: skip
+_MECHANISM_MISMATCH = 0x1100_0002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 
 
 class RouterPeer:
@@ -40,7 +48,9 @@ class RouterPeer:
         on_control: Callable[[RouterPeer, ControlMessage], None],
         on_envelope: Callable[[list[bytes]], None],
         on_lost: Callable[[RouterPeer, str], None],
+        on_refused: Callable[[RouterPeer, str], None],
         counters: LinkCounters,
+        key: ClusterKey | None,
     ) -> None:
         self.name = router.base
         self.is_live = False
@@ -48,21 +58,21 @@ class RouterPeer:
         self._on_control = on_control
         self._on_envelope = on_envelope
         self._on_lost = on_lost
+        self._on_refused = on_refused
         self._counters = counters
         self._hello_answered = False
         self._waiting_since: float | None = None
         self._sent = 0
         self._received = 0
-        is_local = router.is_local
-        self._timeout_s = bounds.LOCAL_ROUTER_TIMEOUT_S if is_local else bounds.ROUTER_TIMEOUT_S
+        self._has_key = key is not None
+        self._timeout_s = bounds.LOCAL_ROUTER_TIMEOUT_S if router.is_local else bounds.ROUTER_TIMEOUT_S
         self._high_water = HighWater()
-        self._dealer = open_socket(context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, is_local=is_local)
+        self._dealer = open_socket(context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, router, key)
         self._dealer.linger = _LINGER_MS
         self._dealer.routing_id = worker_id.encode("utf-8", "surrogateescape")
-        self._sub = open_socket(context, zmq.SUB, self._high_water.mark, is_local=is_local)
-        monitor = self._dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._sub = open_socket(context, zmq.SUB, self._high_water.mark, router, key)
+        monitor = self._dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED | _REFUSALS)
         for socket, endpoint in ((self._dealer, router.control), (self._sub, router.subscribe)):
-            socket.ipv6 = router.is_ipv6
             socket.connect(endpoint)
         self._control_reader = ZmqReader(loop, self._dealer, self._control_received)
         self._media_reader = ZmqReader(loop, self._sub, self._envelope_received)
@@ -117,9 +127,14 @@ class RouterPeer:
             self.is_live = False
             self._on_lost(self, why)
 
-    def _connection_event(self, _: list[bytes]) -> None:
-        """The control connection has ended: the router's process did, or libzmq's heartbeats were missed."""
-        self._lose("has closed the connection")
+    def _connection_event(self, frames: list[bytes]) -> None:
+        """The control connection has ended: the router's process did, or libzmq's heartbeats were missed;
+        or it never came about."""
+        event = parse_monitor_message(frames)
+        if event["event"] == zmq.EVENT_DISCONNECTED:
+            self._lose("has closed the connection")
+        else:
+            self._on_refused(self, _why(self._has_key, event["event"], event["value"]))
 
     def _envelope_received(self, frames: list[bytes]) -> None:
         if self._high_water.note(len(frames[-1])):
@@ -158,3 +173,14 @@ class RouterPeer:
         if self._hello_answered:
             self._hello_answered = False
             self._say_hello()
+
+
+def _why(has_key: bool, event: int, value: int) -> str:
+    """What a failed handshake means; the end that did not give it up learns no more than that."""
+    if not has_key:
+        return "it has a cluster key and this node has none (--cluster-key), or it is no router"
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return "its cluster key is another"
+    if value == _MECHANISM_MISMATCH:
+        return "it has no cluster key, and this node has one"
+    return "its cluster key is another, or it has none"

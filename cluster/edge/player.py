@@ -26,6 +26,7 @@ _CHUNK_STREAM_OF_TYPE = {int(MessageType.AUDIO): _AUDIO_CHUNKS, int(MessageType.
 _TIMESTAMP_MASK = 0xFFFFFFFF
 _VIDEO = int(MediaFlags.VIDEO)
 _AUDIO = int(MediaFlags.AUDIO)
+_HEADER = int(MediaFlags.SEQUENCE_HEADER | MediaFlags.METADATA | MediaFlags.CONFIG)
 
 
 def encode_entry(
@@ -51,17 +52,26 @@ class Player:
     ``seq`` is the number of the next message to send; it is kept up to date only while the player is
     not in step with the stream (see ``Stream``). ``needs_headers``: the stream's headers must go out
     before its next message. ``behind_since``: since when it has not caught up, None while it has.
-    ``joined_at``: when it asked to play, on the worker's clock.
+    ``joined_at``: when it asked to play, on the worker's clock. ``duration_ms``: as much media time as it
+    asked for (0: one frame), None for all there is; ``is_over``: it has had it.
     """
 
     __slots__ = (
-        "audio", "behind_since", "connection", "joined_at", "needs_headers", "seq", "stream", "stream_id",
-        "video",
+        "_ends_at_ms", "audio", "behind_since", "connection", "duration_ms", "is_over", "joined_at",
+        "needs_headers", "seq", "stream", "stream_id", "video",
     )  # fmt: skip
 
     def __init__(
-        self, connection: Connection, stream_id: int, stream: Stream, joined_at: float
+        self,
+        connection: Connection,
+        stream_id: int,
+        stream: Stream,
+        joined_at: float,
+        duration_ms: int | None = None,
     ) -> None:
+        self.duration_ms = duration_ms
+        self.is_over = False
+        self._ends_at_ms: int | None = None
         self.joined_at = joined_at
         self.connection = connection
         self.stream_id = stream_id
@@ -75,7 +85,8 @@ class Player:
     @property
     def takes_shared_bytes(self) -> bool:
         """True if the bytes that are the same for all players are right for this one."""
-        return self.stream_id == SHARED_STREAM_ID and self.audio and self.video
+        everything = self.audio and self.video and self.duration_ms is None
+        return everything and self.stream_id == SHARED_STREAM_ID
 
     def encode(self, entries: list[LogEntry]) -> list[Buffer]:
         """The chunks of ``entries`` for this player, in order."""
@@ -86,9 +97,19 @@ class Player:
             return buffers
         unwanted = (0 if self.audio else _AUDIO) | (0 if self.video else _VIDEO)
         for entry in entries:
+            if self.duration_ms is not None and self._ends_before(entry, self.duration_ms):
+                break
             if not entry.flags & unwanted:
                 buffers += encode_entry(entry, self.stream_id)
         return buffers
+
+    def _ends_before(self, entry: LogEntry, duration_ms: int) -> bool:
+        """Whether the media time asked for, counted from the first frame, is over at ``entry``."""
+        if self._ends_at_ms is not None:
+            self.is_over = self.is_over or entry.timestamp >= self._ends_at_ms
+        elif not entry.flags & _HEADER:
+            self._ends_at_ms = entry.timestamp + duration_ms
+        return self.is_over
 
     def encode_headers(self, timestamp: int) -> list[Buffer]:
         """The stream's headers as this player's first messages.

@@ -16,6 +16,7 @@ from cluster.core.limits import Limits
 from cluster.core.rtmp import events
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.server_session import ServerSession
+from cluster.core.rtmp.shared_registry import SharedObjects
 from cluster.core.rtmp.status import Code, Level
 from cluster.edge.addresses import BindAddress
 from cluster.edge.connection import Connection, StreamSocket
@@ -62,6 +63,7 @@ class Sessions:
         self._empty = asyncio.Event()
         self._ticks = 0
         self._decisions = decisions
+        self._shared_objects: SharedObjects[Connection] = SharedObjects()
         self._handlers: dict[type, Callable[[Connection, Any], None]] = {
             events.ConnectRequested: self._connect_requested,
             events.PublishRequested: self._publish_requested,
@@ -71,6 +73,8 @@ class Sessions:
             events.PauseChanged: self._pause_changed,
             events.AudioEnabled: self._audio_enabled,
             events.VideoEnabled: self._video_enabled,
+            events.SharedObjectReceived: self._shared_object_received,
+            events.CloseRequested: self._close_requested,
         }
 
     @property
@@ -166,6 +170,8 @@ class Sessions:
             self._hub.end_publish(connection, stream_id)
         for stream_id in list(connection.players):
             self._hub.end_play(connection, stream_id)
+        self._shared_objects.leave(connection)
+        self.counters.aggregates_truncated += connection.session.truncated_aggregates
         self.counters.messages_ignored += connection.session.ignored_messages
         self.counters.publisher_messages_dropped += connection.session.dropped_messages
         if self._decisions is not None:
@@ -251,11 +257,12 @@ class Sessions:
             )
             connection.end(CloseReason.STREAM_NOT_FOUND, "stream name not allowed")
         elif self._decisions is None:
-            self._hub.play(connection, event.stream_id, key)
+            self._hub.play(connection, event.stream_id, key, event.duration)
         else:
             self._decisions.play(
-                connection, key, event, lambda: self._hub.play(connection, event.stream_id, key)
-            )
+                connection, key, event,
+                lambda: self._hub.play(connection, event.stream_id, key, event.duration),
+            )  # fmt: skip
 
     def _play_ended(self, connection: Connection, event: events.PlayEnded) -> None:
         self._hub.end_play(connection, event.stream_id)
@@ -279,6 +286,20 @@ class Sessions:
         if player is not None and player.video != event.on:
             player.video = event.on
             player.stream.resume(player)
+
+    def _shared_object_received(
+        self, connection: Connection, event: events.SharedObjectReceived
+    ) -> None:
+        """Shared objects live in this worker, for the peers of one app that are connected to it."""
+        app = connection.session.app
+        replies = self._shared_objects.receive(connection, app, event.shared)
+        connection.session.in_use = self._shared_objects.uses(connection)
+        for user, message in replies:
+            user.session.send_shared_object(message)
+            user.write_control()  # each for itself: who does not read is closed before the next is encoded
+
+    def _close_requested(self, connection: Connection, event: events.CloseRequested) -> None:
+        connection.end(CloseReason.PEER_CLOSED, "by its close command")
 
     def _key(self, connection: Connection, name: str) -> str | None:
         try:

@@ -53,6 +53,9 @@ class StreamOwner(Protocol):
     def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
         """Hand the messages from ``first_seq`` on to the other workers that play this stream."""
 
+    def play_over(self, player: Player) -> None:
+        """``player`` has been sent as much as it asked for: end its play after this turn."""
+
 
 class Stream:
     """The stream log of one key and everyone who reads it.
@@ -253,6 +256,8 @@ class Stream:
             entries = log.read(player.seq, self.flushed_seq, CATCH_UP_BYTES)
             player.seq += len(entries)
             buffers = player.encode(entries)
+            if player.is_over:
+                self._owner.play_over(player)
             if player.needs_headers:
                 player.needs_headers = False
                 starts_at = entries[0].timestamp if entries else log.timeline.latest

@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 
+from cluster import cluster_key
 from cluster.core.bus.control import WorkerIdentity
 from cluster.core.errors import CloseReason
 from cluster.edge.config import EdgeConfig
@@ -18,6 +19,7 @@ from cluster.edge.listener import Listener
 from cluster.edge.poller import Poller
 from cluster.edge.sessions import Sessions
 from cluster.edge.status import StatusPipe
+from cluster.edge.stream_facts import FactsReporter
 from cluster.edge.tls_certificate import Certificate
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ GC_THRESHOLD = 50_000
 
 #: Sessions are looked at (timeouts, pings) every this many sweeps.
 SWEEPS_PER_TICK = 4
+#: The routers are told about the streams here every this many sweeps.
+SWEEPS_PER_REPORT = 8
 
 
 def _tune_garbage_collection() -> None:
@@ -61,6 +65,7 @@ class Worker:
         self._certificate: Certificate | None = None
         self._drain_asked = asyncio.Event()
         self._sweeps = 0
+        self._facts = FactsReporter()
 
     async def run(self) -> None:
         """Serve until a drain is asked for (SIGTERM, SIGINT) and over.
@@ -71,7 +76,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         config = self._config
         self._hub = Hub(config, self.counters, loop)
-        self._link = Link(config.routers, self._identity, self._hub, self.counters)
+        key = None if config.cluster_key is None else cluster_key.load(config.cluster_key)
+        self._link = Link(config.routers, self._identity, self._hub, self.counters, key=key)
         self._hub.link = self._link
         budget_s = config.latency_budget_ms / 1000
         poller = Poller(loop, budget_s, self._hub.before_turn, self._hub.after_turn)
@@ -129,5 +135,7 @@ class Worker:
                 if self._certificate is not None:
                     self._certificate.refresh()
                 self._link.set_load({"connections": len(self._sessions), "streams": len(self._hub.streams)})
+            if self._sweeps % SWEEPS_PER_REPORT == 0:
+                self._link.report(self._facts.report(self._hub.streams.values(), self._hub.now))
             self._status.beat(self.counters.as_dict())
             await asyncio.sleep(SWEEP_INTERVAL_S)

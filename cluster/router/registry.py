@@ -14,8 +14,10 @@ from typing import Any, Protocol, TypeAlias
 
 from cluster.core.bus import control
 from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, MAX_WAITING_PUBLISHERS, WORKER_TIMEOUT_S
+from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
 from cluster.core.bus.control import BUSY, DRAINING, ControlMessage
 from cluster.core.bus.epochs import EpochBook
+from cluster.router.facts import FactsBook
 
 #: A control message and the id of the worker it goes to.
 Delivery: TypeAlias = tuple[str, ControlMessage]
@@ -80,6 +82,7 @@ class MemoryRegistry:
         self._streams: dict[str, _Stream] = {}
         self._watchers: dict[str, dict[str, None]] = {}
         self._contests: dict[str, _Contest] = {}
+        self._facts = FactsBook()
         self._epochs = EpochBook()
         self._last_contest_id = 0
         self._now = 0.0
@@ -96,6 +99,7 @@ class MemoryRegistry:
             control.ContestReply: self._contest_reply,
             control.SnapshotRequest: self._snapshot_request,
             control.Snapshot: self._pass_to_requester,
+            control.Report: self._report,
             control.NoStream: self._pass_to_requester,
         }
 
@@ -109,6 +113,8 @@ class MemoryRegistry:
         self._now, self._wall_ms = now, wall_ms
         if isinstance(message, control.Hello):
             self._hello(worker_id, message)
+        elif isinstance(message, control.StatusRequest):
+            self._out.append((worker_id, self._status()))
         elif worker_id not in self._workers:
             if not isinstance(message, control.Goodbye):
                 self._send(worker_id, control.HelloWanted())
@@ -198,6 +204,7 @@ class MemoryRegistry:
         worker = self._workers.pop(worker_id, None)
         if worker is None:
             return
+        self._facts.forget(worker_id)
         for key in worker.watches:
             self._forget_watcher(key, worker_id)
         for key in list(worker.origins):
@@ -322,6 +329,26 @@ class MemoryRegistry:
         if stream is not None and stream.origin != worker_id:
             self._send(worker_id, control.StreamUp(key, stream.epoch, stream.origin))
 
+    # ---- status ----------------------------------------------------------------------------------
+
+    def _report(self, worker_id: str, report: control.Report) -> None:
+        self._facts.report(worker_id, report.streams)
+
+    def _status(self) -> control.ClusterStatus:
+        players = self._facts.players()
+        workers = [
+            WorkerStatus(worker_id, worker.draining, _ms(self._now - worker.heard_at), worker.load)
+            for worker_id, worker in self._workers.items()
+        ]
+        streams = []
+        for key, stream in self._streams.items():
+            facts = self._facts.of(key, stream.origin)
+            # Epochs are the wall clock of the grant: see EpochBook.
+            age_ms = max(0, self._wall_ms - stream.epoch)
+            row = (key, stream.epoch, stream.origin, age_ms, facts.codecs, facts.bits_per_second)
+            streams.append(StreamStatus(*row, players.get(key, {})))
+        return control.ClusterStatus(workers, streams)
+
     # ---- snapshots -------------------------------------------------------------------------------
 
     def _snapshot_request(self, worker_id: str, request: control.SnapshotRequest) -> None:
@@ -335,3 +362,7 @@ class MemoryRegistry:
     def _pass_to_requester(self, _: str, reply: control.Snapshot | control.NoStream) -> None:
         if reply.requester in self._workers:
             self._send(reply.requester, reply)
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))

@@ -1,6 +1,6 @@
 """A router: libzmq's proxy moves the media, one thread keeps the registry.
 
-    workers' XPUB ──► XSUB ═ proxy ═ XPUB ──► workers' SUB        (no Python per message)
+    workers' XPUBs ─► XSUB ═ proxy ═ XPUB ──► workers' SUB        (no Python per message)
     workers' DEALER ◄──► ROUTER ── registry                       (control messages)
 
 Two threads and a context of its own, so that an edge can run a router beside anything else. Ending the
@@ -18,11 +18,14 @@ from types import TracebackType
 
 import zmq
 
+from cluster.cluster_key import ClusterKey
 from cluster.core.bus import control
 from cluster.core.bus.control import ControlError
 from cluster.core.errors import MisuseError
+from cluster.router.gate import Gate
 from cluster.router.registry import Delivery, MemoryRegistry, Registry
 from cluster.router.sockets import RouterSockets, bind_sockets
+from cluster.router.steering import Steering
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +42,18 @@ class Router:
     ``endpoint`` is the address workers are to be given (its port is the real one if 0 was asked for).
     """
 
-    def __init__(self, bind: str, *, registry: Registry | None = None) -> None:
+    def __init__(
+        self, bind: str, *, key: ClusterKey | None = None, registry: Registry | None = None
+    ) -> None:
         self._bind = bind
+        self._key = key
         self._registry = registry or MemoryRegistry()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._failed = False
+        self._gate: Gate
+        self._steering: Steering
         self.endpoint = bind
         self.counters = {
             "control_received": 0,
@@ -61,12 +69,13 @@ class Router:
             raise MisuseError("a router is started once")
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
         try:
-            sockets = bind_sockets(context, self._bind)
+            sockets = bind_sockets(context, self._bind, self._key)
         except BaseException:
             context.term()
             raise
         self._context = context
         self.endpoint = sockets.endpoints.base
+        self._gate, self._steering = sockets.gate, Steering(context)
         for run, name in ((self._run_proxy, "proxy"), (self._run_registry, "registry")):
             thread = threading.Thread(target=run, args=(sockets,), name=name, daemon=True)
             self._threads.append(thread)
@@ -106,33 +115,43 @@ class Router:
 
     def _run_proxy(self, sockets: RouterSockets) -> None:
         try:
-            zmq.proxy(sockets.publish, sockets.subscribe)
+            self._steering.run(sockets.publish, sockets.subscribe)
         except zmq.ContextTerminated:
             pass
         except Exception:
             self._failed = True
             logger.exception("the proxy failed", extra={"event": "router_failed"})
         finally:
+            self._steering.leave()
             sockets.publish.close()
             sockets.subscribe.close()
 
     def _run_registry(self, sockets: RouterSockets) -> None:
         socket = sockets.control
+        poller = zmq.Poller()
+        for each in (socket, *self._gate.sockets):
+            poller.register(each, zmq.POLLIN)
         try:
             next_tick = time.monotonic() + TICK_S
             while not self._stopping.is_set():
                 # Heartbeats arrive all the time: a tick that is due goes with the next of them, and has
                 # a wake-up of its own only if none comes.
-                socket.poll(max(0, int((next_tick + TICK_S - time.monotonic()) * 1000)))
+                ready = poller.poll(max(0, int((next_tick + TICK_S - time.monotonic()) * 1000)))
+                if any(each is not socket for each, _ in ready):
+                    self._gate.serve()
                 # What has arrived first, then the time: a router that was stopped for a while must not
                 # drop workers whose heartbeats lie in its queue.
                 if self._receive_all(socket) and time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + TICK_S
+                    self._steering.tick(time.monotonic())
                     self._deliver(socket, self._registry.tick(time.monotonic(), _wall_ms()))
         except Exception:
             self._failed = True
             logger.exception("the registry failed", extra={"event": "router_failed"})
         finally:
+            self._steering.close()
+            socket.disable_monitor()
+            self._gate.close()
             socket.close()
 
     def _receive_all(self, socket: zmq.Socket[bytes]) -> bool:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import zmq
 
+from cluster.cluster_key import ClusterKey
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints, endpoints
+from cluster.core.bus.high_water import HighWater
 from cluster.core.errors import EnvironmentFault
+from cluster.router.gate import Gate
 
 #: Tries to find three free ports in a row for port 0 before giving up.
 _FREE_PORT_TRIES = 50
@@ -20,32 +23,40 @@ _LINGER_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class RouterSockets:
-    """``publish`` (XSUB) and ``subscribe`` (XPUB) make up the proxy, ``control`` (ROUTER) the registry."""
+    """``publish`` (XSUB) and ``subscribe`` (XPUB) make up the proxy, ``control`` (ROUTER) the registry.
+    ``gate`` says who is admitted to them."""
 
     publish: zmq.Socket[bytes]
     subscribe: zmq.Socket[bytes]
     control: zmq.Socket[bytes]
+    gate: Gate
     endpoints: Endpoints
 
 
-def bind_sockets(context: zmq.Context[zmq.Socket[bytes]], base: str) -> RouterSockets:
+def bind_sockets(
+    context: zmq.Context[zmq.Socket[bytes]], base: str, key: ClusterKey | None = None
+) -> RouterSockets:
     """Bind a router at ``base``; EndpointError if it does not parse, EnvironmentFault if it is taken.
 
-    Port 0 takes any three free ports in a row; ``endpoints`` of the result tells which.
+    Port 0 takes any three free ports in a row; ``endpoints`` of the result tells which. With ``key`` tcp
+    connections are encrypted and authenticated; over ipc the file system decides who may connect.
     """
     wanted = endpoints(base, bind=True)
     sockets = [
-        _socket(context, zmq.XSUB, bounds.DATA_HIGH_WATER_MARK, wanted),
-        _socket(context, zmq.XPUB, bounds.DATA_HIGH_WATER_MARK, wanted),
+        _socket(context, zmq.XSUB, HighWater().mark, wanted),
+        _socket(context, zmq.XPUB, HighWater().mark, wanted),
         _control_socket(context, wanted),
     ]
+    gate = Gate(context, sockets, None if wanted.is_local else key)
     try:
         bound = _bind_free(sockets, base) if base.endswith(":0") else _bind(sockets, wanted)
     except BaseException:
         for socket in sockets:
+            socket.disable_monitor()
             socket.close(0)
+        gate.close()
         raise
-    return RouterSockets(sockets[0], sockets[1], sockets[2], bound)
+    return RouterSockets(sockets[0], sockets[1], sockets[2], gate, bound)
 
 
 def _socket(
@@ -56,6 +67,7 @@ def _socket(
     socket.linger = 0
     socket.ipv6 = wanted.is_ipv6
     socket.maxmsgsize = bounds.MAX_FRAME_BYTES
+    socket.handshake_ivl = bounds.ZMQ_HANDSHAKE_TIMEOUT_MS
     if not wanted.is_local:  # over ipc the kernel notices
         socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
         socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS

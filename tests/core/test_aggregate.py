@@ -1,12 +1,19 @@
 """Aggregate messages taken apart."""
 
+from typing import ClassVar
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.errors import CloseReason, MisuseError, PeerViolation
 from cluster.core.message import Message
-from cluster.core.rtmp.aggregate import MAX_SUB_MESSAGES, split
+from cluster.core.rtmp import aggregate as module
+from cluster.core.rtmp.aggregate import MAX_SUB_MESSAGES, join
+
+
+def split(message: Message) -> list[Message]:
+    return module.split(message).messages
 
 
 def sub(type_id: int, timestamp: int, payload: bytes, msid: int = 0) -> bytes:
@@ -52,8 +59,11 @@ def test_cut_at_every_offset_keeps_the_whole_sub_messages_before() -> None:
     whole = split(aggregate(body))
     assert len(whole) == 3
     needed = [len(parts[0]) - 4, len(parts[0] + parts[1]) - 4, len(body) - 4]
+    wholes = {0, *(end + pointer for end in needed for pointer in range(5))}
     for cut in range(len(body) + 1):
-        assert split(aggregate(body[:cut])) == whole[: sum(cut >= end for end in needed)]
+        messages, truncated = module.split(aggregate(body[:cut]))
+        assert messages == whole[: sum(cut >= end for end in needed)]
+        assert truncated is (cut not in wholes)
 
 
 def test_a_declared_size_past_the_end_is_dropped() -> None:
@@ -82,3 +92,40 @@ def test_limit_max_sub_messages() -> None:
 @given(st.binary(max_size=300))
 def test_noise_gives_no_more_than_it_holds(noise: bytes) -> None:
     assert sum(len(message.payload) for message in split(aggregate(noise))) <= len(noise)
+
+
+class TestJoin:
+    MESSAGES: ClassVar = [
+        Message(8, 0xFFFFFFF0, b"audio", 3), Message(9, 0x05, b"", 3), Message(18, 0x01000010, b"data", 3),
+    ]  # fmt: skip
+
+    def test_it_comes_apart_again(self) -> None:
+        joined = join(self.MESSAGES)
+        assert (joined.type_id, joined.timestamp, joined.stream_id) == (22, 0xFFFFFFF0, 3)
+        assert module.split(joined) == (self.MESSAGES, False)
+
+    def test_the_bytes(self) -> None:
+        joined = join([Message(8, 1000, b"\xaf\x01", 1), Message(9, 1023, b"\x27", 1)])
+        assert joined.payload == bytes.fromhex(
+            "08 000002 0003E8 00 000000 AF01 0000000D 09 000001 0003FF 00 000000 27 0000000C"
+        )
+
+    @pytest.mark.parametrize(
+        "messages",
+        [
+            [],
+            [Message(20, 0, b"command", 1)],
+            [Message(22, 0, b"aggregate", 1)],
+            [Message(8, 0, b"", 1), Message(8, 0, b"", 2)],
+            [Message(8, 0, b"", 1)] * (MAX_SUB_MESSAGES + 1),
+            [Message(9, 0, bytes(0xFFFFFF - 15), 1), Message(9, 0, b"", 1)],
+        ],
+        ids=["none", "a command", "an aggregate", "two streams", "too many", "too long"],
+    )
+    def test_what_does_not_fit_is_misuse(self, messages: list[Message]) -> None:
+        with pytest.raises(MisuseError):
+            join(messages)
+
+    def test_as_many_and_as_long_as_fit(self) -> None:
+        assert len(split(join([Message(8, 0, b"", 1)] * MAX_SUB_MESSAGES))) == MAX_SUB_MESSAGES
+        assert len(join([Message(9, 0, bytes(0xFFFFFF - 15), 1)]).payload) == 0xFFFFFF

@@ -65,6 +65,14 @@ def test_a_wrap_of_the_clock_is_time_going_on() -> None:
     assert writer.encode(Message(9, 0x10, b"ab", 1), 6) == chunk(2, 6, b"ab", field=0x20)
 
 
+def test_fault_17_the_highest_timestamp_is_one_like_any_other() -> None:
+    """0xFFFFFFFF stands for no marker, and what follows it is the wrap."""
+    writer = ChunkWriter()
+    messages = [Message(8, 0xFFFFFFFE, b"a", 1), Message(8, 0xFFFFFFFF, b"b", 1), Message(8, 4, b"c", 1)]
+    assert read_all(b"".join(writer.encode(message, 4) for message in messages)) == messages
+    assert read_all(joined(encode_shared(messages[1], 4, 128))) == [messages[1]]
+
+
 @pytest.mark.parametrize(("delta", "fmt"), [(0x7FFFFFFF, 2), (0x80000000, 0)])
 def test_half_the_circle_divides_forward_from_back(delta: int, fmt: int) -> None:
     writer = ChunkWriter()

@@ -11,6 +11,7 @@ from cluster.core.media.classify import (
     HeaderKey,
     MediaFlags,
     data_handler_name,
+    enhanced_header,
     flags_of,
     header_key,
     header_order,
@@ -287,3 +288,11 @@ def test_the_short_way_for_one_track_agrees_with_the_parser(type_id, first, layo
     has_track_0 = any(track.track_id == 0 for track in parsed.tracks)
     key = type_id == VIDEO and has_track_0 and first >> 4 & 7 in (1, 4) and parsed.packet_type in (1, 3)
     assert bool(flags & MediaFlags.KEYFRAME) == key
+
+
+def test_only_enhanced_audio_and_video_have_an_enhanced_header():
+    assert enhanced_header(VIDEO, header("A2 68766331")) is not None
+    assert enhanced_header(AUDIO, header("92 4F707573")) is not None
+    others = ((VIDEO, ""), (AUDIO, ""), (VIDEO, "17 02"), (AUDIO, "AF 00"), (18, "90 68766331"))
+    for type_id, text in others:
+        assert enhanced_header(type_id, header(text)) is None

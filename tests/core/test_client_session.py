@@ -160,6 +160,20 @@ class TestConnect:
         assert event == HandshakeCompleted("digest-first", bytes((4, 5, 0, 1)))
 
 
+    def test_a_version_of_ones_own(self) -> None:
+        _, peer = client_peer(flash_ver="ours/1.0")
+        connect = next(decoded(each) for each in peer.first if each.type_id == MessageType.COMMAND_AMF0)
+        assert isinstance(connect.command_object, dict)
+        assert connect.command_object["flashVer"] == "ours/1.0"
+
+    def test_receive_before_start_is_misuse(self) -> None:
+        client = fresh_client()
+        handshake = ServerHandshake(entropy=ENTROPY, uptime_ms=0)
+        reply = handshake.receive(b"\x03" + bytes(1536))
+        with pytest.raises(MisuseError):
+            client.receive(reply, 0.0)
+
+
 class TestPublish:
     def test_the_flow(self) -> None:
         client, peer = connected_client(publisher=True)
@@ -378,6 +392,52 @@ class TestServerCalls:
             peer.send(control.acknowledgement(5), csid=2)
         assert sent == [control.acknowledgement(client.bytes_received)]
         assert 2048 <= client.bytes_received - acknowledged < 4096
+
+
+class TestMethods:
+    """Calls that the shell answers itself, both ways."""
+
+    def test_a_servers_call_is_answered_by_the_shell(self) -> None:
+        client, peer = connected_client()
+        client.methods = frozenset(("sum",))
+        (event,) = peer.command("sum", 7.0, None, 1.0, 2.0)
+        assert isinstance(event, CommandReceived)
+        assert peer.replies() == []
+        client.reply(event.command, 3.0)
+        client.reply_error(event.command, "Sum.Failed", "no")
+        result, error = peer.replies()
+        assert (result.name, result.transaction_id, result.args) == ("_result", 7.0, (3.0,))
+        assert (error.name, error.transaction_id) == ("_error", 7.0)
+        assert error.args == ({"level": "error", "code": "Sum.Failed", "description": "no"},)
+
+    def test_who_asks_for_no_answer_gets_none(self) -> None:
+        client, peer = connected_client()
+        client.methods = frozenset(("sum",))
+        (event,) = peer.command("sum", 0.0)
+        assert isinstance(event, CommandReceived)
+        client.reply(event.command, 3.0)
+        client.reply_error(event.command, "Sum.Failed", "no")
+        assert peer.output() == []
+
+    def test_a_call_on_a_message_stream(self) -> None:
+        client, peer = client_with_stream()
+        transaction_id = client.call("ask", 1.0, stream_id=1)
+        (asked,) = peer.replies()
+        assert (asked.name, asked.transaction_id, asked.stream_id) == ("ask", transaction_id, 1)
+
+
+def test_a_request_behind_a_violation_is_the_servers_fault() -> None:
+    """Found by fuzzing: what the server broke stood in the same bytes as its answer to connect."""
+    client, _ = client_peer()
+    writer = ChunkWriter()
+    info = {"level": "status", "code": "NetConnection.Connect.Success"}
+    answer = writer.encode(commands.encode(Command("_result", 1.0, {}, (info,))), 3)
+    received = client.receive(answer + writer.encode(Message(MessageType.WINDOW_ACK_SIZE, 0, b"x"), 2), 0.0)
+    assert [type(event) for event in received] == [ConnectSucceeded]
+    for ask in (client.publish, client.play):
+        with pytest.raises(PeerViolation) as caught:
+            ask("cam")
+        assert caught.value.reason is CloseReason.BAD_CONTROL
 
 
 class TestTime:

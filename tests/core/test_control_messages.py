@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cluster.core.bus import control
 from cluster.core.bus.bounds import MAX_KEY_BYTES
+from cluster.core.bus.cluster_status import StreamFacts, StreamStatus, WorkerStatus
 from cluster.core.bus.control import MAX_NODE_BYTES, ControlError, ControlMessage, WorkerIdentity
 from cluster.core.errors import MisuseError
 from cluster.core.message import Message
@@ -44,6 +45,13 @@ EXAMPLES: list[ControlMessage] = [
     control.Snapshot("live/a", 7, 0, HEADERS, []),
     control.Snapshot("live/a", 7, 0, [], []),
     control.Snapshot("live/a", 7, 1, [], LOG[:1]),
+    control.Report([StreamFacts("live/a", 3, "avc1 mp4a", 2_500_000), StreamFacts("live/b", 0, "", 0)]),
+    control.StatusRequest(),
+    control.ClusterStatus(
+        [WorkerStatus("node/3/9", True, 12, {"connections": 4})],
+        [StreamStatus("live/a", 7, "node/3/9", 1_000, "avc1", 2_500_000, {"node": 3, "other": 1})],
+    ),
+    control.ClusterStatus([], []),
 ]
 
 

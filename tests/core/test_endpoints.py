@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.core.bus.endpoints import MAX_IPC_PATH_BYTES, EndpointError, endpoints
+from cluster.core.bus.endpoints import MAX_IPC_PATH_BYTES, EndpointError, at_address, endpoints
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,33 @@ def test_an_ipc_path_fits_a_socket_address() -> None:
     assert endpoints(f"ipc://{longest}").control == f"ipc://{longest}.ctl"
     with pytest.raises(EndpointError, match="bytes"):
         endpoints(f"ipc://{longest}x")
+
+
+@pytest.mark.parametrize(
+    ("base", "host", "is_name", "is_loopback"),
+    [
+        ("tcp://r1:1936", "r1", True, False),
+        ("tcp://r1.example.org:1936", "r1.example.org", True, False),
+        ("tcp://localhost:1936", "localhost", True, True),
+        ("tcp://10.0.0.5:1936", "10.0.0.5", False, False),
+        ("tcp://0.0.0.0:1936", "0.0.0.0", False, False),
+        ("tcp://127.0.0.2:1936", "127.0.0.2", False, True),
+        ("tcp://[::1]:1936", "::1", False, True),
+        ("tcp://[fe80::1%eth0]:1936", "fe80::1%eth0", False, False),
+        ("ipc:///run/r", "", False, True),
+    ],
+)
+def test_the_host_of_an_address(base: str, host: str, is_name: bool, is_loopback: bool) -> None:
+    found = endpoints(base)
+    assert (found.host, found.is_name, found.is_loopback) == (host, is_name, is_loopback)
+
+
+def test_every_interface_is_no_name_and_no_loopback() -> None:
+    found = endpoints("tcp://*:1936", bind=True)
+    assert (found.is_name, found.is_loopback) == (False, False)
+
+
+def test_a_name_at_an_address() -> None:
+    name = endpoints("tcp://routers:1936")
+    assert at_address(name, "10.0.0.5") == "tcp://10.0.0.5:1936"
+    assert at_address(name, "fd00::5") == "tcp://[fd00::5]:1936"

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import pathlib
 
 import pytest
 from hypothesis import given, settings
@@ -69,6 +70,61 @@ def server(seed: int = 0) -> ServerHandshake:
 
 def client(mode: str = "auto", seed: int = 7) -> ClientHandshake:
     return ClientHandshake(entropy=entropy(seed), uptime_ms=0x0A0B0C0D, mode=mode)  # type: ignore[arg-type]
+
+
+# --- whole handshakes in files: made with openssl's HMAC and not by this project's code, their digests at
+# positions where Flash players and VLC have been seen to put them
+
+FILES = pathlib.Path(__file__).parent / "handshakes"
+FILED = {"digest_first_494": ("digest-first", 494), "key_first_1325": ("key-first", 1325)}
+
+
+def filed(name: str, packet: str) -> bytes:
+    return (FILES / f"{name}.{packet}").read_bytes()
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_filed_handshake_has_its_digests_where_it_says(name: str) -> None:
+    layout, at = FILED[name]
+    for packet, key in (("c1", FP30), ("s1", FMS36)):
+        assert position(filed(name, packet), layout) == at
+        assert digest_of(filed(name, packet), layout, key) is not None
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_filed_handshake_in_the_server_role(name: str) -> None:
+    s2 = filed(name, "s2")
+    answering = ServerHandshake(entropy=entropy()[:PACKET] + s2[:1504], uptime_ms=0)
+    reply = answering.receive(b"\x03" + filed(name, "c1"))
+    assert answering.kind == FILED[name][0]
+    assert answering.peer_version == bytes((10, 0, 45, 2))
+    assert reply[1 + PACKET :] == s2
+    assert digest_of(reply[1 : 1 + PACKET], FILED[name][0], FMS36) is not None
+    assert answering.receive(filed(name, "c2") + FIRST_CHUNKS) == b""
+    assert (answering.done, answering.leftover) == (True, FIRST_CHUNKS)
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_filed_handshake_in_the_client_role(name: str) -> None:
+    c2 = filed(name, "c2")
+    connecting = ClientHandshake(entropy=entropy()[:PACKET] + c2[:1504], uptime_ms=0)
+    connecting.start()
+    assert connecting.receive(b"\x03" + filed(name, "s1")) == c2
+    assert connecting.kind == FILED[name][0]
+    assert connecting.peer_version == bytes((4, 5, 0, 1))
+    assert connecting.receive(filed(name, "s2")) == b""
+    assert connecting.done
+    assert connecting.swf_key == filed(name, "s1")[-32:]
+
+
+@pytest.mark.parametrize("name", FILED)
+@pytest.mark.parametrize("changed", [8, 500, 776, 1330, 1535])
+def test_a_filed_packet_with_one_bit_changed_is_not_signed(name: str, changed: int) -> None:
+    packet = bytearray(filed(name, "c1"))
+    packet[changed] ^= 1
+    answering = server()
+    answering.receive(b"\x03" + bytes(packet))
+    assert answering.kind == "simple"
 
 
 # --- the server

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,3 +60,31 @@ def test_key_and_router_are_kept_apart() -> None:
     joined = [first(f"1{key}", ["r", "s"]) for key in keys]
     split = [first(key, ["r1", "s1"]) for key in keys]
     assert joined != [router[0] for router in split if router]
+
+
+@pytest.mark.parametrize("count", [3, 5, 9])
+def test_ten_thousand_streams_over_many_routers(count: int, record_property: Callable[..., None]) -> None:
+    """Balance, and what moves when a router is lost or added: its own share and nothing else."""
+    routers = [f"tcp://10.0.0.{number}:1936" for number in range(1, count + 1)]
+    keys = [f"live/stream-{number}" for number in range(10_000)]
+    placed = {key: first(key, routers) for key in keys}
+    shares = Counter(placed.values())
+    fair = len(keys) / count
+    deviations = [abs(share - fair) / fair for share in shares.values()]
+    assert len(shares) == count
+    assert max(deviations) < 0.1
+
+    for lost in routers:
+        rest = [router for router in routers if router != lost]
+        moved = {key: first(key, rest) for key in keys if first(key, rest) != placed[key]}
+        assert len(moved) == shares[lost]
+        taken_over = Counter(moved.values())
+        assert set(taken_over) == set(rest), "every other router takes a part"
+        assert max(taken_over.values()) < 1.25 * len(moved) / len(rest)
+
+    added = "tcp://10.0.0.99:1936"
+    now = {key: first(key, [*routers, added]) for key in keys}
+    moved_to = [now[key] for key in keys if now[key] != placed[key]]
+    assert set(moved_to) == {added}
+    assert abs(len(moved_to) - len(keys) / (count + 1)) < 0.1 * len(keys) / (count + 1)
+    record_property("largest_deviation", max(deviations))

@@ -29,10 +29,11 @@ from cluster.core.rtmp import control
 from cluster.core.rtmp.arguments import MAX_NAME_CHARACTERS
 from cluster.core.rtmp.chunk_writer import ChunkWriter
 from cluster.core.rtmp.command import Command
-from cluster.core.rtmp.control import PeerBandwidthLimit
+from cluster.core.rtmp.control import PeerBandwidthLimit, UserControlEvent
 from cluster.core.rtmp.events import (
     CallFailed,
     CallSucceeded,
+    CloseRequested,
     CommandReceived,
     ConnectRequested,
     HandshakeCompleted,
@@ -271,6 +272,40 @@ class TestCommands:
         assert peer.command("_result", first, None, 7.0) == []
         assert server.ignored_messages == 1
 
+    def test_fault_21_a_call_of_the_shells_own_is_left_to_it(self) -> None:
+        server, peer = connected()
+        server.methods = frozenset(("mixTracks",))
+        (event,) = peer.command("mixTracks", 3.0, None, 1.0)
+        assert isinstance(event, CommandReceived)
+        assert peer.output() == []
+        server.reply(event.command, 2.0, command_object={"mixed": True})
+        server.reply_error(event.command, "Mix.Failed", "no")
+        assert [(reply.name, reply.command_object, reply.arg(0)) for reply in peer.replies()] == [
+            ("_result", {"mixed": True}, 2.0),
+            ("_error", None, {"level": "error", "code": "Mix.Failed", "description": "no"}),
+        ]
+
+    def test_the_close_command(self) -> None:
+        _, peer = connected()
+        assert peer.command("close") == [CloseRequested()]
+
+    def test_control_of_our_own(self) -> None:
+        server, peer = connected()
+        server.set_chunk_size(4096)
+        server.announce_window(5000)
+        server.limit_peer_bandwidth(6000, PeerBandwidthLimit.SOFT)
+        server.send_user_control(UserControlEvent.BUFFER_EMPTY, 1)
+        server.send_user_control(UserControlEvent.SET_BUFFER_LENGTH, 1, 300)
+        assert peer.output() == [
+            control.set_chunk_size(4096),
+            control.window_ack_size(5000),
+            control.set_peer_bandwidth(6000, PeerBandwidthLimit.SOFT),
+            control.buffer_empty(1),
+            control.set_buffer_length(1, 300),
+        ]
+        peer.send(control.set_peer_bandwidth(5000, PeerBandwidthLimit.HARD))
+        assert peer.output() == []  # it is the window that we have announced
+
     def test_a_malformed_command_of_a_connected_peer_is_ignored(self) -> None:
         server, peer = connected()
         assert peer.send(Message(MessageType.COMMAND_AMF0, 0, b"\xff\xff")) == []
@@ -384,6 +419,12 @@ class TestTime:
         peer.now = LIMITS.ping_interval_s + 0.25
         assert peer.send(control.ping_response(20_000), csid=2) == [PongReceived(250.0)]
         assert server.rtt_ms == 250.0
+
+    @pytest.mark.parametrize("body", [b"\x00\x06", b"\x00\x06\x00\x00\x00", b"\x00\x1f"])
+    def test_events_without_their_data_are_ignored(self, body: bytes) -> None:
+        server, peer = connected()
+        assert peer.send(Message(MessageType.USER_CONTROL, 0, body)) == []
+        assert (server.ignored_messages, peer.output()) == (1, [])
 
     def test_a_pong_to_no_ping_is_ignored(self) -> None:
         server, peer = playing()

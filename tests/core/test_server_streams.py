@@ -75,6 +75,18 @@ class TestPipelining:
         assert server.receive(b"", 0.0) == []
         assert server.ignored_messages == 2
 
+    def test_held_media_of_another_stream_outlives_a_refusal(self) -> None:
+        server, peer = with_stream()
+        peer.command("createStream", 3.0)
+        for stream_id in (1, 2):
+            peer.command("publish", 4.0, None, f"cam{stream_id}", "live", stream_id=stream_id)
+        second = AUDIO._replace(stream_id=2)
+        peer.send(VIDEO, second)
+        server.reject_publish(1, "NetStream.Publish.Denied", "no")
+        assert server.ignored_messages == 1
+        server.accept_publish(2)
+        assert server.receive(b"", 0.0) == [second]
+
     def test_held_media_of_another_stream_goes_on_waiting(self) -> None:
         server, peer = with_stream()
         peer.command("createStream", 3.0)
@@ -282,6 +294,28 @@ class TestMedia:
         assert peer.send(VIDEO, AUDIO._replace(stream_id=5)) == []
         assert server.ignored_messages == 2
 
+    def test_media_on_message_stream_0_is_the_one_publisher_s(self) -> None:
+        """node-media-server's relay creates a message stream, publishes on it, and sends all media on 0."""
+        server, peer = with_stream()
+        peer.command("publish", 3.0, None, "cam", "live", stream_id=1)
+        assert peer.send(VIDEO._replace(stream_id=0)) == []
+        server.accept_publish(1)
+        assert peer.send(AUDIO._replace(stream_id=0)) == [VIDEO, AUDIO]
+        metadata = amf0.encode("onMetaData", EcmaArray({"width": 1920.0}))
+        sent = Message(MessageType.DATA_AMF0, 0, amf0.encode("@setDataFrame") + metadata, 0)
+        assert peer.send(sent) == [Message(MessageType.DATA_AMF0, 0, metadata, 1)]
+        assert server.ignored_messages == 0
+
+    def test_media_on_message_stream_0_is_nobody_s_if_none_or_several_publish(self) -> None:
+        server, peer = with_stream()
+        assert peer.send(VIDEO._replace(stream_id=0)) == []
+        peer.command("createStream", 3.0)
+        for stream_id in (1, 2):
+            peer.command("publish", 4.0, None, f"cam{stream_id}", "live", stream_id=stream_id)
+            server.accept_publish(stream_id)
+        assert peer.send(VIDEO._replace(stream_id=0)) == []
+        assert server.ignored_messages == 2
+
     def test_media_before_connect_is_illegal(self) -> None:
         peer = handshaken()
         with pytest.raises(PeerViolation) as caught:
@@ -321,6 +355,13 @@ class TestMedia:
         _, peer = publishing()
         sent = Message(MessageType.DATA_AMF3, 0, b"\x06\x03x", 1)
         assert peer.send(sent) == [sent]
+
+    def test_a_truncated_aggregate_is_counted(self) -> None:
+        server, peer = publishing()
+        body = bytes.fromhex("08 000002 0003E8 00 000000 AF01 0000000D 09 000009")
+        received = peer.send(Message(MessageType.AGGREGATE, 5000, body, 1))
+        assert received == [Message(MessageType.AUDIO, 5000, b"\xaf\x01", 1)]
+        assert server.truncated_aggregates == 1
 
     def test_an_aggregate_is_split(self) -> None:
         _, peer = publishing()
@@ -419,6 +460,8 @@ class TestPlay:
         assert peer.command("pauseRaw", 0.0, None, False, stream_id=1) == [PauseChanged(1, False, 0.0)]
         assert summary(peer.output()) == [
             ("onStatus", "NetStream.Pause.Notify", 1),
+            (4, "000100000001", 0),
+            (4, "000000000001", 0),
             ("onStatus", "NetStream.Unpause.Notify", 1),
         ]
 
@@ -434,6 +477,14 @@ class TestPlay:
         _, peer = playing()
         assert peer.command("receiveAudio", 0.0, None, False, stream_id=1) == [AudioEnabled(1, False)]
         assert peer.command("receiveVideo", 0.0, None, True, stream_id=1) == [VideoEnabled(1, True)]
+
+    @pytest.mark.parametrize(
+        "event", [control.stream_begin(1), control.buffer_empty(1), control.user_control(3, 1)]
+    )
+    def test_events_that_are_a_servers_to_send_are_ignored(self, event: Message) -> None:
+        server, peer = playing()
+        assert peer.send(event) == []
+        assert (server.ignored_messages, server.streams[1].buffer_ms) == (1, None)
 
     def test_buffer_length_is_stored_per_stream(self) -> None:
         server, peer = playing()

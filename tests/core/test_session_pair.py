@@ -218,3 +218,29 @@ def test_a_publisher_that_is_gone_before_the_decision_leaves_nothing() -> None:
     assert kinds.count(PublishRequested) == kinds.count(PublishEnded) == 1
     assert Message not in kinds
     assert server.streams == {}
+
+
+@pytest.mark.parametrize("stream_count", [1, 2, 8])
+def test_fault_18_every_message_stream_carries_media_both_ways(stream_count: int) -> None:
+    """Published on as many streams as there are, and played on the others, by type and not by stream."""
+    server, client = fresh_server(), fresh_client()
+    client.start(URL)
+    upward: list[Event | Message] = []
+    downward: list[Event | Message] = []
+    for side, item in converse(server, client):
+        if has_connected(item):
+            for number in range(stream_count):
+                client.publish(f"mine{number}")
+                client.play(f"yours{number}")
+        elif isinstance(item, StatusReceived) and item.code == "NetStream.Publish.Start":
+            for message in MEDIA:
+                client.send(message._replace(stream_id=item.stream_id))
+        elif isinstance(item, PlayRequested):
+            for message in MEDIA:
+                server.send(message._replace(stream_id=item.stream_id))
+        elif isinstance(item, Message) and item.type_id in (MessageType.AUDIO, MessageType.VIDEO):
+            (upward if side == "server" else downward).append(item)
+    for number in range(1, 2 * stream_count + 1):
+        sent = [message._replace(stream_id=number) for message in MEDIA]
+        both = [[item for item in items if item.stream_id == number] for items in (upward, downward)]
+        assert sorted(both) == [[], sent], f"message stream {number}"

@@ -90,7 +90,8 @@ FROM_PEER: dict[SessionInput, Message] = {
     SessionInput.CALL: command("nobodyKnowsIt"),
     SessionInput.RESULT: command("_result", None),
     SessionInput.MEDIA: Message(MessageType.AUDIO, 0, AAC, 1),
-    SessionInput.OTHER: Message(MessageType.SHARED_OBJECT_AMF0, 0, b"x"),
+    SessionInput.SHARED_OBJECT: Message(MessageType.SHARED_OBJECT_AMF0, 0, b"\0\1x" + bytes(12)),
+    SessionInput.OTHER: Message(7, 0, b"x"),
 }
 
 
@@ -161,6 +162,7 @@ def test_what_is_illegal_for_a_session() -> None:
         (SessionState.CONNECTING, SessionInput.CALL),
         (SessionState.CONNECTING, SessionInput.RESULT),
         (SessionState.CONNECTING, SessionInput.MEDIA),
+        (SessionState.CONNECTING, SessionInput.SHARED_OBJECT),
     }
 
 
@@ -193,6 +195,7 @@ STREAM_MESSAGES: dict[StreamInput, list[Message]] = {
         command("play", "cam", stream_id=1),
         command("play2", {"streamName": "cam"}, stream_id=1),
     ],
+    StreamInput.QUEUE: [command("play", "cam", -2.0, -1.0, False, stream_id=1)],
     StreamInput.UNPUBLISH: [command("publish", False, stream_id=1)],
     StreamInput.STOP: [command("closeStream", stream_id=1), command("play", False, stream_id=1)],
     StreamInput.DELETE: [command("deleteStream", 1.0), command("deleteStream", stream_id=1)],
@@ -261,7 +264,8 @@ def test_a_stream_does_what_the_table_says(state: StreamState, what: StreamInput
         assert server.ignored_messages == ignored + 1
         assert sent == b""
     if step.verdict is Verdict.HOLD:
-        assert server._held is not None
+        assert (server._held is not None) is (what is StreamInput.MEDIA)
+        assert len(server.streams[1].playlist) == (what is StreamInput.QUEUE)
 
 
 @pytest.mark.parametrize("what", STREAM_DECISIONS)
@@ -290,6 +294,7 @@ def test_what_is_illegal_for_a_stream() -> None:
     assert pairs - set(SERVER_STREAM) == {
         (StreamState.ABSENT, StreamInput.PUBLISH),
         (StreamState.ABSENT, StreamInput.PLAY),
+        (StreamState.ABSENT, StreamInput.QUEUE),
     }
 
 

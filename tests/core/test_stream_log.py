@@ -218,3 +218,46 @@ def test_of_two_headers_of_one_rank_the_newer_is_replayed_last():
     for header in (both, first, both):
         log.append(Message(9, 0, header))
     assert payloads(log.headers()) == [first, both]
+
+
+def test_an_entry_is_a_message_again():
+    log = started()
+    log.append(video(40))
+    assert log.read(4, 5)[0].message(7) == video(40)._replace(stream_id=7)
+    assert log.headers()[0].message() == Message(18, 0, METADATA)
+
+
+def test_duration_is_media_time_from_the_oldest_to_the_newest():
+    log = StreamLog()
+    assert log.duration_ms == 0
+    log.append(video(1000, KEY))
+    log.append(video(1400))
+    assert log.duration_ms == 400
+
+
+def test_a_changed_audio_header_does_not_make_video_wait():
+    log = started()
+    log.append(Message(8, 0, AAC_HEADER + b"\x56"))
+    assert log.append(video(40)) is not None
+    assert log.join_seq is None
+
+
+def test_data_that_is_not_metadata_forgets_nothing():
+    log = started()
+    log.append(Message(18, 5, b"\x02\x00\x0aonTextData\x05"))
+    assert payloads(log.headers()) == [METADATA, AVC_HEADER, AAC_HEADER]
+
+
+def test_a_restart_after_a_loss_keeps_the_clock():
+    log = started()
+    log.append(video(1000))
+    log.restart(None)
+    assert log.start_of_join() == log.next_seq
+    assert log.append(video(5000, KEY)).timestamp == 5000
+
+
+def test_bytes_appended_counts_what_was_trimmed_too():
+    log = StreamLog(LogLimits(max_bytes=250))
+    for number in range(5):
+        log.append(video(40 * number, KEY if number == 0 else INTER))
+    assert (log.bytes_held, log.bytes_appended) == (210, 525)

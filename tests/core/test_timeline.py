@@ -27,6 +27,12 @@ def test_wraps_past_32_bits_without_a_jump():
     ]  # fmt: skip
 
 
+def test_fault_17_no_timestamp_is_a_marker():
+    """Neither the highest one nor 2,000,000,000 means anything but itself."""
+    stamps = [1_999_999_999, 2_000_000_000, 2_000_000_040, 4_000_000_000, WRAP - 1, 39]
+    assert place_all(Timeline(), stamps) == [*stamps[:-1], WRAP + 39]
+
+
 def test_already_unwrapped_timestamps_are_taken_as_they_are():
     assert place_all(Timeline(), [WRAP + 5, WRAP + 38]) == [WRAP + 5, WRAP + 38]
 
@@ -76,3 +82,32 @@ def test_never_jumps_back_further_than_reordering(steps):
             assert placed >= max(0, latest - MAX_REORDER_MS)
             latest = max(latest, placed)
             assert timeline.latest == latest
+
+
+def test_headers_stand_where_the_clock_is():
+    timeline = Timeline()
+    timeline.place(5000)
+    assert [timeline.place_header(stamp) for stamp in (0, 9000)] == [5000, 5000]
+
+
+def test_headers_before_any_media_keep_their_time():
+    """Found with FFmpeg, which gave up on headers at 0 in front of media at 16,777,215 ms."""
+    timeline = Timeline()
+    assert [timeline.place_header(stamp) for stamp in (0, 0xFFFFFF, 0)] == [0, 0xFFFFFF, 0xFFFFFF]
+    assert place_all(timeline, [0xFFFFFF, 0x1000010]) == [0xFFFFFF, 0x1000010]
+
+
+@pytest.mark.parametrize(
+    ("first_ms", "placed_ms"),
+    [(9000, 9000), (9000 - MAX_REORDER_MS, 9000 - MAX_REORDER_MS), (9000 - MAX_REORDER_MS - 1, 9001)],
+)
+def test_media_that_begins_before_its_headers_does_not_go_back(first_ms, placed_ms):
+    timeline = Timeline()
+    timeline.place_header(9000)
+    assert place_all(timeline, [first_ms, first_ms + 40]) == [placed_ms, placed_ms + 40]
+
+
+def test_where_a_stream_is_joined_in_its_middle_headers_stand_there():
+    timeline = Timeline()
+    timeline.begin(7000)
+    assert timeline.place_header(0) == 7000

@@ -30,7 +30,7 @@ def parse(text, **options):
         ("rtmp://u:p@[2001:db8::1]:1936/live/a", "rtmp", "2001:db8::1", 1936),
     ],
 )
-def test_where_to_connect(text, scheme, host, port):
+def test_fault_29_where_to_connect(text, scheme, host, port):
     url = parse(text)
     assert (url.scheme, url.host, url.port) == (scheme, host, port)
     assert url.tls == (scheme == "rtmps")
@@ -124,6 +124,8 @@ def test_a_given_app_must_be_in_the_path(app):
         ("rtmp://h?x/live/a", "characters that no host"),
         ("rtmp://h/live/a\n", "control characters"),
         ("rtmp://h/live/\x00", "control characters"),
+        # Found by fuzzing: it parsed, and its text could not be written.
+        ("rtmp://al\udcffce:p@h/live/a", "not UTF-8"),
     ],
 )
 def test_what_is_refused(text, said):

@@ -601,7 +601,8 @@ def test_a_router_that_takes_nothing_does_not_stop_the_media_through_another(
 
 
 def test_the_queue_to_a_router_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "FIRST_HIGH_WATER_MARK", 20)  # 8 MB of these
+    monkeypatch.setattr(bounds, "FIRST_HIGH_WATER_MARK", 20)
+    monkeypatch.setattr(bounds, "DATA_HIGH_WATER_BYTES", 8_000_000)
 
     async def main() -> None:
         with Router(ANY_PORT) as router:

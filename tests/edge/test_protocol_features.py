@@ -203,6 +203,17 @@ class TestSharedObjects:
         assert told(first)[-1].type_id == SharedEventType.SEND_MESSAGE
 
 
+    def test_who_does_not_read_is_closed_and_the_others_hear_on(self, house: House) -> None:
+        first, deaf = self.user(house), self.user(house)
+        deaf.reading = False
+        shout = SharedEvent(SharedEventType.SEND_MESSAGE, "shout", ("x" * 60_000,))
+        for _ in range(20):
+            first.session.send_shared_object(chat(shout))
+            house.settle()
+        assert house.counters.closes == {CloseReason.SLOW_PEER: 1}
+        assert told(first).count(shout) == 20
+
+
 def test_the_close_command_closes(house: House) -> None:
     peer = house.player()
     peer.session.send_command("close")

@@ -6,6 +6,7 @@ import pytest
 
 from cluster.core.bus import control
 from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, MAX_WAITING_PUBLISHERS, WORKER_TIMEOUT_S
+from cluster.core.bus.cluster_status import StreamFacts, StreamStatus
 from cluster.core.bus.control import (
     BUSY,
     DRAINING,
@@ -390,8 +391,36 @@ def test_an_asker_cannot_name_another_requester(harness: Harness) -> None:
 
 
 def test_every_message_a_worker_sends_is_known_to_the_registry() -> None:
-    handled = set(MemoryRegistry()._handlers) | {control.Hello}
+    handled = set(MemoryRegistry()._handlers) | {control.Hello, control.StatusRequest}
     sent_by_routers_only = {
-        Welcome, HelloWanted, Granted, Refused, Contested, StreamUp, StreamDown, Contest, Revoked
+        control.ClusterStatus, Welcome, HelloWanted, Granted, Refused, Contested, StreamUp, StreamDown,
+        Contest, Revoked,
     }  # fmt: skip
     assert handled | sent_by_routers_only == set(control.ControlMessage.__args__)
+
+
+# ---- status ----------------------------------------------------------------------------------
+
+
+def test_anyone_may_ask_for_the_status_and_changes_nothing() -> None:
+    harness = Harness()
+    granted = harness.grant(A)
+    harness.says(A, control.Report([StreamFacts(KEY, 1, "avc1 mp4a", 2_500_000)]))
+    for worker_id, players in ((B, 2), (C, 3)):
+        harness.says(worker_id, control.Report([StreamFacts(KEY, players, "", 0)]))
+    harness.wall_ms = granted + 5_000
+    before = harness.registry.sizes()
+    [(asker, status)] = harness.says("somebody", control.StatusRequest())
+    assert asker == "somebody"
+    assert isinstance(status, control.ClusterStatus)
+    assert status.streams == [
+        StreamStatus(KEY, granted, A, 5_000, "avc1 mp4a", 2_500_000, {"node": 6})
+    ]
+    assert [worker.worker_id for worker in status.workers] == [A, B, C]
+    assert harness.registry.sizes() == before
+
+    harness.says(B, control.Report([]))
+    harness.says(C, Goodbye())
+    [(_, status)] = harness.says("somebody", control.StatusRequest())
+    assert isinstance(status, control.ClusterStatus)
+    assert status.streams[0].players == {"node": 1}

@@ -11,8 +11,11 @@ HEARTBEAT_INTERVAL_S = 0.1
 #: The same to a router on this host (ipc): the kernel says at once when it dies, and there is no other
 #: to move to, so wake-ups would be all that a faster beat buys.
 LOCAL_HEARTBEAT_INTERVAL_S = 0.5
-#: A router that leaves a heartbeat unanswered for this long is dead to the worker.
-ROUTER_TIMEOUT_S = 0.5
+#: A router that leaves a heartbeat unanswered for this long is dead to the worker. A router that dies is
+#: noticed by its connection at once; this is for one that hangs or is cut off, 0.28 to 0.4 s before.
+ROUTER_TIMEOUT_S = 0.28
+#: The same for a router on this host, which is not asked as often.
+LOCAL_ROUTER_TIMEOUT_S = 0.75
 #: A worker not heard of for this long is dead to the router: long enough for a stalled event loop.
 WORKER_TIMEOUT_S = 1.5
 #: How long a live origin may take to say whether it yields its stream key.
@@ -37,11 +40,23 @@ ZMQ_HEARTBEAT_TIMEOUT_MS = 1_000
 ZMQ_RECONNECT_MS = 100
 #: A connection attempt into a black hole is given up and repeated after this long.
 ZMQ_CONNECT_TIMEOUT_MS = 1_000
+#: A router that has refused a worker is tried again after this long.
+REFUSED_RETRY_S = 1.0
+#: A peer that connects and does not shake hands is dropped after this long.
+ZMQ_HANDSHAKE_TIMEOUT_MS = 5_000
+
+#: How often the names of routers are looked up again, and how long one look-up may take.
+RESOLVE_INTERVAL_S = 5.0
+RESOLVE_TIMEOUT_S = 2.0
 
 # ---- memory ----------------------------------------------------------------------------------
 
 #: Envelopes queued per connection: over half a second at the rate a saturated router moves.
 DATA_HIGH_WATER_MARK = 2_000
+#: The same in bytes: two seconds of 128 Mbit/s. Only what fits both may queue.
+DATA_HIGH_WATER_BYTES = 32 * MIB
+#: What a connection begins with, and keeps if its envelopes are large: 64 KiB each fill the bytes.
+FIRST_HIGH_WATER_MARK = 512
 #: Control messages queued per connection.
 CONTROL_HIGH_WATER_MARK = 2_000
 #: Larger frames close the connection: a snapshot is a stream log (32 MiB) and its headers.

@@ -14,6 +14,17 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cluster.core.bus.bounds import MAX_KEY_BYTES
+from cluster.core.bus.cluster_status import (
+    StreamFacts,
+    StreamStatus,
+    WorkerStatus,
+    are_facts,
+    are_streams,
+    are_workers,
+    facts_from,
+    streams_from,
+    workers_from,
+)
 from cluster.core.bus.packing import (
     VERSION,
     PackingError,
@@ -138,12 +149,35 @@ class Unwatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """What there is to say of the streams at the worker; it replaces the report before."""
+
+    streams: Sequence[StreamFacts]
+
+
+@dataclass(frozen=True, slots=True)
 class ContestReply:
     """The origin's answer to a Contest: whether it gives up its publisher."""
 
     key: str
     request_id: int
     yielded: bool
+
+
+# ---- from and to anyone ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """What does the router know? Whoever asks need not be a worker, and changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The answer to a StatusRequest: the workers and streams this router knows."""
+
+    workers: Sequence[WorkerStatus]
+    streams: Sequence[StreamStatus]
 
 
 # ---- router to worker ------------------------------------------------------------------------
@@ -266,7 +300,7 @@ class NoStream:
 ControlMessage: TypeAlias = (
     Hello | Heartbeat | Goodbye | Publish | Announce | Unpublish | Watch | Unwatch | ContestReply
     | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown | Contest | Revoked
-    | SnapshotRequest | Snapshot | NoStream
+    | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus
 )  # fmt: skip
 
 
@@ -335,6 +369,9 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     18: (Revoked, (_key, is_unsigned)),
     19: (SnapshotRequest, (_key, is_unsigned, _text)),
     20: (NoStream, (_key, is_unsigned, _text)),
+    22: (Report, (are_facts,)),
+    23: (StatusRequest, ()),
+    24: (ClusterStatus, (are_workers, are_streams)),
 }
 _SNAPSHOT_TAG = 21
 #: key, epoch, next sequence number, origin, request id, requester, number of headers; then messages.
@@ -372,6 +409,10 @@ def decode(frames: Sequence[bytes]) -> ControlMessage:
     _check(tag, values, checks)
     if cls is Hello:
         values[5] = [(key, epoch) for key, epoch in values[5]]
+    elif cls is Report:
+        values = [facts_from(values[0])]
+    elif cls is ClusterStatus:
+        values = [workers_from(values[0]), streams_from(values[1])]
     return cls(*values)
 
 

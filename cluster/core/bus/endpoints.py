@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -40,6 +41,33 @@ class Endpoints:
     def is_ipv6(self) -> bool:
         return self.base.startswith("tcp://[")
 
+    @property
+    def host(self) -> str:
+        """The host of a tcp address, without brackets; empty for ipc."""
+        match = _TCP.fullmatch(self.base)
+        return match["host"].strip("[]") if match is not None else ""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Only this host can reach it: ipc, or an address of the loopback interface."""
+        if self.is_local or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def is_name(self) -> bool:
+        """Its host is a name, that may stand for several addresses."""
+        if self.is_local or self.is_ipv6:
+            return False
+        try:
+            ipaddress.IPv4Address(self.host)
+        except ValueError:
+            return self.host != "*"
+        return False
+
 
 def endpoints(base: str, *, bind: bool = False) -> Endpoints:
     """The three endpoints of the router at ``base``; EndpointError says what is wrong with it.
@@ -63,3 +91,9 @@ def endpoints(base: str, *, bind: bool = False) -> Endpoints:
     if not 1 <= port <= _LAST_BASE_PORT:
         raise EndpointError(f"{base!r}: the port must be 1 to {_LAST_BASE_PORT}: the next two are used too")
     return Endpoints(base, base, f"tcp://{host}:{port + 1}", f"tcp://{host}:{port + 2}")
+
+
+def at_address(name: Endpoints, address: str) -> str:
+    """The router of ``name`` at one of the addresses that its host name stands for."""
+    port = name.base.rpartition(":")[2]
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"

@@ -76,7 +76,7 @@ class StreamLog:
     """
 
     __slots__ = (
-        "_awaiting_keyframe", "_bytes", "_entries", "_headers", "_limits", "_next_trim",
+        "_awaiting_keyframe", "_bytes", "_entries", "_headers", "_limits", "_next_trim", "_trimmed_bytes",
         "dropped_before_keyframe", "first_seq", "has_video", "join_seq", "keep_from", "next_seq",
         "timeline",
     )  # fmt: skip
@@ -86,6 +86,7 @@ class StreamLog:
         self._entries: list[LogEntry] = []
         self._headers: dict[HeaderKey, LogEntry] = {}
         self._bytes = 0
+        self._trimmed_bytes = 0
         self._next_trim = _TRIM_EVERY_MESSAGES
         self._awaiting_keyframe = True
         self.timeline = Timeline()
@@ -102,6 +103,11 @@ class StreamLog:
         return self._bytes
 
     @property
+    def bytes_appended(self) -> int:
+        """Payload bytes there have ever been."""
+        return self._trimmed_bytes + self._bytes
+
+    @property
     def duration_ms(self) -> int:
         """Media time from the oldest message kept to the newest."""
         return self.timeline.latest - self._entries[0].timestamp if self._entries else 0
@@ -112,8 +118,7 @@ class StreamLog:
         flags = flags_of(message.type_id, payload)
         timeline = self.timeline
         if flags & _NOT_FRAME:
-            # Headers often carry 0 whatever the media's clock says: they stand where the clock is.
-            entry = LogEntry(message.type_id, timeline.latest, payload, flags)
+            entry = LogEntry(message.type_id, timeline.place_header(message.timestamp), payload, flags)
             if flags & _HEADER and not self._remember_header(entry):
                 return None
         else:
@@ -223,6 +228,7 @@ class StreamLog:
             held -= len(entries[drop].payload)
             drop += 1
         del entries[:drop]
+        self._trimmed_bytes += self._bytes - held
         self._bytes = held
         self.first_seq += drop
         if self.join_seq is not None and self.join_seq < self.first_seq:

@@ -29,7 +29,8 @@ class Timeline:
     def place(self, wire_ms: int) -> int:
         """The place of a media message stamped ``wire_ms`` (32-bit or already unwrapped)."""
         if self._last_wire < 0:
-            placed = wire_ms
+            too_early = wire_ms < self.latest - MAX_REORDER_MS
+            placed = self.latest + 1 if too_early else wire_ms
         elif self._restart_gap_ms >= 0:
             placed = self.latest + self._restart_gap_ms
             self._restart_gap_ms = -1
@@ -44,6 +45,16 @@ class Timeline:
         if placed > self.latest:
             self.latest = placed
         return placed
+
+    def place_header(self, wire_ms: int) -> int:
+        """The place of a header stamped ``wire_ms``: where the clock stands.
+
+        Headers often carry 0 whatever the media's clock says. Before any media theirs is all there is
+        to go by, and FFmpeg gives up on a stream whose media is hours behind its headers.
+        """
+        if self._last_wire < 0 and not self.latest:
+            self.latest = wire_ms
+        return self.latest
 
     def begin(self, at_ms: int) -> None:
         """Say where the clock of a stream that was joined in its middle stands; later calls are ignored."""

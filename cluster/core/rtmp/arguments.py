@@ -18,6 +18,9 @@ MAX_NAME_CHARACTERS = 4096
 _LIVE_ONLY_MS = -1000.0
 
 
+_APPENDING_MODES = (0.0, 2.0)
+
+
 def stream_name(value: AmfValue) -> tuple[str, str]:
     """A stream name without its query, and the query; both empty if it is not a usable string."""
     if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS:
@@ -53,7 +56,10 @@ def play_duration_s(value: AmfValue) -> float:
 
 
 def play_reset(value: AmfValue) -> bool:
-    """A boolean, or the number of a playlist mode; true if it is absent."""
+    """Whether a play replaces what is played; true if nothing is said.
+
+    A boolean, or Flash's number of a playlist mode: 0 and 2 append to the playlist, 1 and 3 clear it.
+    """
     if isinstance(value, bool):
         return value
-    return number(value, 1.0) != 0
+    return number(value, 1.0) not in _APPENDING_MODES

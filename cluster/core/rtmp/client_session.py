@@ -14,10 +14,10 @@ from cluster.core.amf.values import AmfValue, EcmaArray
 from cluster.core.errors import CloseReason, MisuseError, PeerViolation
 from cluster.core.limits import Limits
 from cluster.core.message import Message, MessageType
-from cluster.core.rtmp import arguments, capabilities, control, status
+from cluster.core.rtmp import arguments, capabilities, control, status, swf
 from cluster.core.rtmp.capabilities import Capabilities, VideoFunction
 from cluster.core.rtmp.command import Command
-from cluster.core.rtmp.control import UserControl
+from cluster.core.rtmp.control import UserControl, UserControlEvent
 from cluster.core.rtmp.events import (
     CallFailed,
     CloseRequested,
@@ -31,11 +31,12 @@ from cluster.core.rtmp.events import (
     StreamReady,
 )
 from cluster.core.rtmp.handshake import ClientHandshake
-from cluster.core.rtmp.message_stream import MessageStream, deliver, media_chunk_stream
+from cluster.core.rtmp.message_stream import MessageStream, media_chunk_stream
 from cluster.core.rtmp.session import DEFAULT_CHUNK_SIZE, DEFAULT_WINDOW_ACK_SIZE, Session
 from cluster.core.rtmp.states import (
     CLIENT_SESSION,
     CLIENT_STREAM,
+    STATUS_INPUTS,
     RemoteInput,
     SessionInput,
     SessionState,
@@ -43,6 +44,7 @@ from cluster.core.rtmp.states import (
     Verdict,
 )
 from cluster.core.rtmp.status import Code, Level
+from cluster.core.rtmp.swf import SwfFile
 from cluster.core.rtmp.url import RtmpUrl
 
 #: Servers take a peer that calls itself FMLE for an encoder.
@@ -54,16 +56,6 @@ _CAPABILITIES = 15
 _ALL_AUDIO_CODECS = 0x0FFF
 _ALL_VIDEO_CODECS = 0x00FF
 
-_INPUTS: dict[str, RemoteInput] = {
-    Code.PUBLISH_START: RemoteInput.PUBLISH_STARTED,
-    Code.PLAY_START: RemoteInput.PLAY_STARTED,
-    Code.PLAY_PUBLISH_NOTIFY: RemoteInput.PLAY_STARTED,
-    Code.PLAY_STOP: RemoteInput.ENDED,
-    Code.PLAY_COMPLETE: RemoteInput.ENDED,
-    Code.UNPUBLISH_SUCCESS: RemoteInput.ENDED,
-    # An error that ends nothing: live streams do not seek.
-    Code.SEEK_FAILED: RemoteInput.NOTICE,
-}
 _BANDWIDTH_CHECKS = ("_onbwcheck", "onBWCheck")
 _OnStream: TypeAlias = Callable[[int], None]
 _RECEIVING = (StreamState.PLAY_PENDING, StreamState.PLAYING)
@@ -73,7 +65,7 @@ class ClientSession(Session):
     """One connection to a server. See ``Session`` for ``receive``, ``outgoing`` and ``tick``.
 
     ``start``, then ``publish`` or ``play`` after ConnectSucceeded. A call that the present state does
-    not allow raises MisuseError.
+    not allow raises MisuseError; after the server has broken the protocol, that PeerViolation.
     """
 
     __slots__ = ("_chunk_size", "_connect", "_window_ack_size")
@@ -106,12 +98,17 @@ class ClientSession(Session):
         publisher: bool = False,
         flash_ver: str | None = None,
         swf_url: str | None = None,
+        swf_file: SwfFile | None = None,
         page_url: str | None = None,
         object_encoding: Literal[0, 3] = 0,
         declared: Capabilities = capabilities.RELAY,
         args: tuple[AmfValue, ...] = (),
     ) -> None:
-        """Begin the handshake, and connect to the app of ``url`` after it. ``args`` follow the object."""
+        """Begin the handshake, and connect to the app of ``url`` after it.
+
+        ``args`` follow the command object. ``swf_file`` is what a server's SWF verification is answered
+        with; without it, it is not answered.
+        """
         if not isinstance(self._handshake, ClientHandshake) or self._connect is not None:
             raise MisuseError("a session starts once")
         if flash_ver is None:
@@ -132,6 +129,7 @@ class ClientSession(Session):
             **capabilities.declare(declared),
         }
         self._connect = ({name: value for name, value in fields.items() if value is not None}, args)
+        self._swf = swf_file
         self.unsent.append(self._handshake.start())
 
     def create_stream(self) -> float:
@@ -220,7 +218,7 @@ class ClientSession(Session):
             raise MisuseError("start comes before receive")
         fields, args = self._connect
         # Before connect, as OBS does: the connect itself then goes out in one chunk.
-        self._send_control(control.set_chunk_size(self._chunk_size))
+        self.set_chunk_size(self._chunk_size)
         self._ask("connect", fields, args, 0, self._connect_answered)
         self._judge(SessionInput.CONNECT)
 
@@ -228,7 +226,7 @@ class ClientSession(Session):
         info = answer.arg(0)
         if answer.name == "_result" and status.field(info, "level") != Level.ERROR:
             self._judge(SessionInput.ACCEPT)
-            self._announce_window(self._window_ack_size)
+            self.announce_window(self._window_ack_size)
             server = capabilities.read(answer.command_object)
             received.append(ConnectSucceeded(answer.command_object, info, server))
             return
@@ -240,6 +238,8 @@ class ClientSession(Session):
     # Message streams.
 
     def _require_connected(self) -> None:
+        if self._violation is not None:  # it came behind the event that the shell acts on: no misuse
+            raise self._violation
         if self.state is not SessionState.CONNECTED:
             raise MisuseError(f"the session is {self.state.value}, not connected")
 
@@ -311,10 +311,10 @@ class ClientSession(Session):
         elif command.name == "close":
             received.append(CloseRequested())
         else:
-            if command.transaction_id and command.name in _BANDWIDTH_CHECKS:
-                self._send(status.result(command, None))
-            elif command.transaction_id:
-                self._send(status.error(command, Code.CALL_FAILED, "No such method."))
+            if command.name in _BANDWIDTH_CHECKS:
+                self.reply(command, None)
+            elif command.name not in self.methods:
+                self.reply_error(command, Code.CALL_FAILED, "No such method.")
             received.append(CommandReceived(command.stream_id, command))
 
     def _on_status(self, command: Command, received: Received) -> None:
@@ -328,15 +328,21 @@ class ClientSession(Session):
             # Servers of the Flash era send the status of a stream on message stream 0.
             stream_id = next(iter(self.streams))
         failed = RemoteInput.FAILED if level == Level.ERROR else RemoteInput.NOTICE
-        self._judge_stream(stream_id, _INPUTS.get(code, failed))
+        self._judge_stream(stream_id, STATUS_INPUTS.get(code, failed))
         received.append(StatusReceived(stream_id, level, code, description, info))
 
     def _media(self, message: Message, received: Received) -> None:
         if self._judge_stream(message.stream_id, RemoteInput.MEDIA) is Verdict.ACT:
-            deliver(message, received)
+            self._deliver(message, received)
 
     def _stream_event(self, event: UserControl, received: Received) -> None:
         received.append(StreamEventReceived(event.values[0], event.event))
+
+    def _swf_verification(self, event: UserControl, received: Received) -> None:
+        if self._swf is None or event.event != UserControlEvent.SWF_VERIFY_REQUEST:
+            self.ignored_messages += 1
+        else:
+            self._send_control(swf.response(self._swf, self._swf_key))
 
     def _keep_alive(self, now: float) -> None:
         """A server has ``idle_timeout_s`` to answer connect; what comes later is for the user to judge."""

@@ -14,6 +14,7 @@ from cluster.core.amf.values import AmfValue
 from cluster.core.message import Message
 from cluster.core.rtmp.capabilities import Capabilities
 from cluster.core.rtmp.command import Command
+from cluster.core.rtmp.shared_object import SharedObjectMessage
 
 
 class Event:
@@ -133,10 +134,25 @@ class BufferLengthSet(Event):
 
 @dataclass(frozen=True, slots=True)
 class CommandReceived(Event):
-    """A command that has no event of its own; where it asked for an answer, it has been given."""
+    """A command that has no event of its own.
+
+    Where it asked for an answer, that has been given, unless it is one of the session's ``methods``.
+    """
 
     stream_id: int
     command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class SharedObjectReceived(Event):
+    shared: SharedObjectMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SwfVerified(Event):
+    """Server role: the peer has answered the verification of the SWF file it was asked for."""
+
+    genuine: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,4 +231,4 @@ class StreamEventReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class CloseRequested(Event):
-    """Client role: the server's ``close`` command."""
+    """The peer's ``close`` command (RTMP 1.0, section 7.2.1): the connection is to be closed."""

@@ -27,9 +27,9 @@ _SIGNED_BYTES = PACKET_BYTES - DIGEST_BYTES
 ENTROPY_BYTES = PACKET_BYTES + _SIGNED_BYTES
 
 _TAIL = bytes.fromhex("f0eec24a8068bee82e00d0d1029e7e576eec5d2d29806fab93b8e636cfeb31ae")
-_PLAYER_KEY = b"Genuine Adobe Flash Player 001"
+PLAYER_KEY = b"Genuine Adobe Flash Player 001"
 _SERVER_KEY = b"Genuine Adobe Flash Media Server 001"
-_PLAYER_ANSWER_KEY = _PLAYER_KEY + _TAIL
+_PLAYER_ANSWER_KEY = PLAYER_KEY + _TAIL
 _SERVER_ANSWER_KEY = _SERVER_KEY + _TAIL
 
 #: Where the four offset bytes stand, and where the digest stands if their sum is 0.
@@ -57,7 +57,8 @@ class _Handshake:
     """What both roles do: gather the peer's version byte and two packets, answer the first.
 
     ``kind`` is None until the peer's first packet is complete, ``peer_version`` its bytes 4 to 7.
-    Once ``done``, ``leftover`` holds what came behind the handshake: the first chunks.
+    Once ``done``, ``leftover`` holds what came behind the handshake: the first chunks. ``swf_key`` is
+    what SWF verification is keyed with: the last 32 bytes of the server's first packet.
     """
 
     def __init__(self, *, entropy: bytes, uptime_ms: int) -> None:
@@ -67,6 +68,7 @@ class _Handshake:
         self.leftover = b""
         self.kind: Kind | None = None
         self.peer_version = b""
+        self.swf_key = b""
         self._entropy = entropy
         self._uptime_ms = uptime_ms
         self._received = bytearray()
@@ -114,7 +116,7 @@ class ServerHandshake(_Handshake):
     """The accepting side. Sends nothing before the peer's first packet is complete (section 5.2.1)."""
 
     def _answer(self, packet: bytes) -> bytes:
-        signature = _find_signature(packet, _PLAYER_KEY)
+        signature = _find_signature(packet, PLAYER_KEY)
         if signature is None:
             self.kind = "simple"
             first = self._first_packet(_UNSIGNED_VERSION)
@@ -124,6 +126,7 @@ class ServerHandshake(_Handshake):
             self.kind = signature.layout
             first = _sign(self._first_packet(_SERVER_VERSION), signature.layout, _SERVER_KEY)
             second = self._signed_answer(_SERVER_ANSWER_KEY, signature.digest)
+        self.swf_key = first[-DIGEST_BYTES:]
         return bytes((PROTOCOL_VERSION,)) + first + second
 
 
@@ -141,10 +144,11 @@ class ClientHandshake(_Handshake):
         if self._mode == "simple":
             packet = self._first_packet(_UNSIGNED_VERSION)
         else:
-            packet = _sign(self._first_packet(_PLAYER_VERSION), "digest-first", _PLAYER_KEY)
+            packet = _sign(self._first_packet(_PLAYER_VERSION), "digest-first", PLAYER_KEY)
         return bytes((PROTOCOL_VERSION,)) + packet
 
     def _answer(self, packet: bytes) -> bytes:
+        self.swf_key = packet[-DIGEST_BYTES:]
         signature = _find_signature(packet, _SERVER_KEY) if self._mode == "auto" else None
         if signature is None:
             self.kind = "simple"

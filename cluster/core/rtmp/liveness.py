@@ -42,15 +42,15 @@ class Liveness:
         if self._silent_since is not None and at > self._silent_since:
             self._silent_since = None
 
-    def ponged(self, clock_ms: int, now: float) -> bool:
-        """A pong came; False if it echoes no ping of ours, or one that a later ping has replaced."""
+    def ponged(self, clock_ms: int, now: float) -> float | None:
+        """A pong came: the round-trip time. None if it echoes no ping, or one that a later replaced."""
         if clock_ms != self._awaited:
-            return False
+            return None
         self._awaited = None
         self._answers = True
         self._silent_since = None
         self.rtt_ms = (now - self._pinged_at) * 1000
-        return True
+        return self.rtt_ms
 
     def is_lost(self, now: float, limits: Limits) -> bool:
         if not self._answers or self._silent_since is None:

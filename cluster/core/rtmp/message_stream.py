@@ -13,6 +13,8 @@ from cluster.core.rtmp.states import StreamState
 #: 4 Mbit/s, while a decision takes milliseconds. Media beyond it is dropped, newest first, so that
 #: metadata and sequence headers stay.
 MAX_HELD_BYTES = 512 * 1024
+#: Plays that may wait on one message stream for the present one to end; Flash players queue a handful.
+MAX_PLAYLIST = 16
 #: What a held message costs besides its payload, so that empty ones are bounded too.
 HELD_MESSAGE_BYTES = 128
 
@@ -26,7 +28,7 @@ _CHUNK_STREAMS: dict[int, ChunkStreamId] = {
 class MessageStream:
     """One message stream of a connection: what createStream makes and deleteStream ends."""
 
-    __slots__ = ("buffer_ms", "name", "reset", "state", "stream_id")
+    __slots__ = ("buffer_ms", "name", "playlist", "reset", "state", "stream_id")
 
     def __init__(self, stream_id: int) -> None:
         self.stream_id = stream_id
@@ -35,6 +37,8 @@ class MessageStream:
         self.name = ""
         #: Server role: the present play asked for NetStream.Play.Reset.
         self.reset = False
+        #: Server role: plays that wait for the present one to end, as the messages they came in.
+        self.playlist: tuple[Message, ...] = ()
         #: The buffer its player announced; None: it did not.
         self.buffer_ms: int | None = None
 
@@ -61,6 +65,11 @@ class HeldMessages:
         self._cost_bytes += cost_bytes
         return True
 
+    def release_first(self, message: Message) -> None:
+        """Put ``message`` before all others, and release them. For what has a bound of its own."""
+        self._messages.insert(0, message)
+        self.released = True
+
     def take(self) -> list[Message]:
         """All of them; afterwards none are held."""
         messages, self._messages, self._cost_bytes = self._messages, [], 0
@@ -80,15 +89,15 @@ def media_chunk_stream(type_id: int) -> ChunkStreamId:
     return _CHUNK_STREAMS.get(type_id, ChunkStreamId.DATA)
 
 
-def deliver(message: Message, received: Received) -> None:
-    """Hand on a media message: an aggregate as its parts, data as AMF0."""
+def deliver(message: Message, received: Received) -> bool:
+    """Hand on a media message: an aggregate as its parts, data as AMF0; False if it was truncated."""
     if message.type_id == MessageType.AGGREGATE:
-        for part in aggregate.split(message):
+        parts, truncated = aggregate.split(message)
+        for part in parts:
             deliver(part, received)
-    elif message.type_id in _AUDIO_VIDEO:
-        received.append(message)
-    else:
-        received.append(_normalised_data(message))
+        return not truncated
+    received.append(message if message.type_id in _AUDIO_VIDEO else _normalised_data(message))
+    return True
 
 
 def _normalised_data(message: Message) -> Message:

@@ -1,33 +1,23 @@
-"""The server role of an RTMP session: NetConnection commands, and the shell's decisions.
+"""The server role of an RTMP session: the shell's decisions, and time.
 
 RTMP 1.0, section 7.2.1. Deviations name the peer that forces them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 from cluster.core.amf import amf0
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.limits import Limits
 from cluster.core.message import Message, MessageType
-from cluster.core.rtmp import arguments, capabilities, control, status
+from cluster.core.rtmp import capabilities, control, status
 from cluster.core.rtmp.chunk_writer import ChunkStreamId, encode_shared
 from cluster.core.rtmp.command import Command
 from cluster.core.rtmp.control import PeerBandwidthLimit
-from cluster.core.rtmp.events import (
-    CommandReceived,
-    ConnectRequested,
-    Event,
-    Received,
-    StreamClosed,
-    StreamCreated,
-)
+from cluster.core.rtmp.events import Event, StreamClosed
 from cluster.core.rtmp.handshake import ServerHandshake
 from cluster.core.rtmp.message_stream import MessageStream, media_chunk_stream
-from cluster.core.rtmp.server_streams import PUBLISHER_STATES, STREAM_HANDLERS, ServerStreams
+from cluster.core.rtmp.server_commands import ServerCommands
 from cluster.core.rtmp.session import DEFAULT_CHUNK_SIZE, DEFAULT_WINDOW_ACK_SIZE
 from cluster.core.rtmp.states import (
     SERVER_SESSION,
@@ -36,37 +26,31 @@ from cluster.core.rtmp.states import (
     SessionState,
     StreamInput,
     StreamState,
-    Verdict,
 )
 from cluster.core.rtmp.status import Code, Level
+from cluster.core.rtmp.swf import SwfFile
 
-_OBJECT_ENCODING_AMF3 = 3
 _FMS_VERSION = "FMS/3,5,7,7009"
 _FMS_CAPABILITIES = 31
 _REDIRECT = 302
 
 
-class ServerSession(ServerStreams):
+class ServerSession(ServerCommands):
     """One accepted connection. See ``Session`` for ``receive``, ``outgoing`` and ``tick``.
 
     A decision (``accept_...``, ``reject_...``, ``end_...``) returns False if it came too late: the peer
     has stopped meanwhile, or the connection is closing. After ``accept_connect`` and ``accept_publish``
     the next ``receive`` begins with what the peer sent before the decision; ``receive(b"", now)`` gives
-    it at once. Media of players goes out by ``send``, or beside it in the shared encoding: the session
-    itself writes on chunk streams 2, 3 and 5 only.
+    it at once; so it is after ``end_play`` and ``reject_play``, which bring the next of a playlist. Media
+    of players goes out by ``send``, or beside it in the shared encoding: the session itself writes on
+    chunk streams 2, 3 and 5 only. ``in_use`` is the shell's to set while the connection serves anything
+    but streams: it is then not idle.
     """
 
     __slots__ = (
         "_chunk_size",
-        "_connect_transaction",
-        "_fc_published",
         "_window_ack_size",
-        "app",
-        "capabilities",
-        "flash_ver",
-        "object_encoding",
-        "query",
-        "tc_url",
+        "in_use",
     )
 
     _TABLE = SERVER_SESSION
@@ -79,20 +63,15 @@ class ServerSession(ServerStreams):
         now: float,
         chunk_size: int = DEFAULT_CHUNK_SIZE,
         window_ack_size: int = DEFAULT_WINDOW_ACK_SIZE,
+        verify_swf: SwfFile | None = None,
     ) -> None:
+        """``verify_swf``: ask players to prove that they run this file; SwfVerified tells the answer."""
         handshake = ServerHandshake(entropy=entropy, uptime_ms=int(now * 1000))
         super().__init__(limits=limits, now=now, handshake=handshake)
+        self._swf = verify_swf
+        self.in_use = False
         self._chunk_size = chunk_size
         self._window_ack_size = window_ack_size
-        self.app = ""
-        self.query = ""
-        self.tc_url = ""
-        self.flash_ver = ""
-        self.object_encoding = 0
-        self.capabilities = capabilities.LEGACY
-        self._connect_transaction = 0.0
-        #: The encoder sends FCPublish, and may wait for onFCPublish (Flash Media Live Encoder does).
-        self._fc_published = False
 
     # Decisions.
 
@@ -100,9 +79,9 @@ class ServerSession(ServerStreams):
         """Let the peer in. ``properties`` are added to the properties object of the answer."""
         if not self._decide_connect(SessionInput.ACCEPT):
             return False
-        self._announce_window(self._window_ack_size)
-        self._send_control(control.set_peer_bandwidth(self._window_ack_size, PeerBandwidthLimit.DYNAMIC))
-        self._send_control(control.set_chunk_size(self._chunk_size))
+        self.announce_window(self._window_ack_size)
+        self.limit_peer_bandwidth(self._window_ack_size, PeerBandwidthLimit.DYNAMIC)
+        self.set_chunk_size(self._chunk_size)
         self._send_control(control.stream_begin(0))
         server: dict[str, AmfValue] = {"fmsVer": _FMS_VERSION, "capabilities": _FMS_CAPABILITIES, "mode": 1}
         server |= capabilities.answer(self.capabilities)
@@ -111,6 +90,8 @@ class ServerSession(ServerStreams):
             Level.STATUS, Code.CONNECT_SUCCESS, "Connection succeeded.", objectEncoding=self.object_encoding
         )
         self._send(Command("_result", self._connect_transaction, server, (info,)))
+        if self._swf is not None:
+            self._send_control(control.swf_verify_request())
         if self._held is not None:
             self._held.released = True
         return True
@@ -157,21 +138,34 @@ class ServerSession(ServerStreams):
             description = f"Playing and resetting {stream.name}."
             self.send_status(stream_id, Level.STATUS, Code.PLAY_RESET, description)
         self.send_status(stream_id, Level.STATUS, Code.PLAY_START, f"Started playing {stream.name}.")
-        access = Message(MessageType.DATA_AMF0, 0, _SAMPLE_ACCESS, stream_id)
-        self.unsent.append(self._writer.encode(access, ChunkStreamId.STATUS))
+        self._send_data(stream_id, _SAMPLE_ACCESS)
         return True
 
     def reject_play(self, stream_id: int, code: str, description: str) -> bool:
-        return self._end(stream_id, StreamInput.REJECT_PLAY, code, description)
+        if not self._end(stream_id, StreamInput.REJECT_PLAY, code, description):
+            return False
+        self._play_next(self.streams[stream_id])
+        return True
 
-    def end_play(self, stream_id: int) -> bool:
-        """The stream is over. FFmpeg and librtmp players leave at the first of the two statuses."""
+    def end_play(self, stream_id: int, *, completed: bool = False) -> bool:
+        """The stream is over, or (``completed``) as much of it as was asked for.
+
+        FFmpeg and librtmp players leave at the first of the statuses; so a player with a playlist is told
+        of the switch in a data message only.
+        """
         stream = self._decide(stream_id, StreamInput.END_PLAY)
         if stream is None:
             return False
-        self._send_control(control.stream_eof(stream_id))
+        if self._play_next(stream):
+            self._send_play_status(stream_id, Code.PLAY_SWITCH)
+            return True
         name = stream.name
-        self.send_status(stream_id, Level.STATUS, Code.PLAY_UNPUBLISH_NOTIFY, f"{name} is now unpublished.")
+        if completed:
+            self._send_play_status(stream_id, Code.PLAY_COMPLETE)
+        self._send_control(control.stream_eof(stream_id))
+        if not completed:
+            description = f"{name} is now unpublished."
+            self.send_status(stream_id, Level.STATUS, Code.PLAY_UNPUBLISH_NOTIFY, description)
         self.send_status(stream_id, Level.STATUS, Code.PLAY_STOP, f"Stopped playing {name}.")
         return True
 
@@ -198,6 +192,14 @@ class ServerSession(ServerStreams):
         self.streams.clear()
         self._media_streams = ()
         return ended
+
+    def _send_play_status(self, stream_id: int, code: Code) -> None:
+        info = status.information(Level.STATUS, code, "")
+        self._send_data(stream_id, amf0.encode("onPlayStatus", info))
+
+    def _send_data(self, stream_id: int, payload: bytes) -> None:
+        data = Message(MessageType.DATA_AMF0, 0, payload, stream_id)
+        self.unsent.append(self._writer.encode(data, ChunkStreamId.STATUS))
 
     def _decide_connect(self, what: SessionInput) -> bool:
         step = SERVER_SESSION.get((self.state, what))
@@ -230,118 +232,13 @@ class ServerSession(ServerStreams):
         self._liveness.received(self._last_received)
         if self._liveness.is_lost(now, self._limits):
             raise PeerViolation(CloseReason.PING_TIMEOUT, "a ping was not answered, and nothing else came")
-        busy = self.state is SessionState.CONNECT_PENDING or any(
-            stream.state is not StreamState.IDLE for stream in self.streams.values()
-        )
-        if busy:
+        busy = any(stream.state is not StreamState.IDLE for stream in self.streams.values())
+        if busy or self.in_use or self.state is SessionState.CONNECT_PENDING:
             self._quiet_since = now
         elif now - self._quiet_since >= self._limits.idle_timeout_s:
             raise PeerViolation(CloseReason.IDLE_TIMEOUT, "nothing is published or played")
         if self.state is SessionState.CONNECTED and self._liveness.ping_due(now, self._limits):
             self.ping(now)
 
-    # Dispatch.
-
-    def _command(self, command: Command, message: Message, received: Received) -> None:
-        what, handle = _HANDLERS.get(command.name, (SessionInput.CALL, ServerSession._on_call))
-        verdict = self._judge(what)
-        if verdict is Verdict.ACT:
-            handle(self, command, received)
-        elif verdict is Verdict.HOLD:
-            self._hold(message)
-        elif verdict is Verdict.REFUSE:
-            self._send(status.error(command, Code.CONNECT_FAILED, "Already connected."))
-
-    # NetConnection commands (RTMP 1.0, section 7.2.1).
-
-    def _on_connect(self, command: Command, received: Received) -> None:
-        fields = command.command_object
-        app = fields.get("app") if isinstance(fields, dict) else None
-        known = isinstance(app, str) and len(app) <= arguments.MAX_NAME_CHARACTERS
-        if not isinstance(fields, dict) or not known:
-            self._send(status.error(command, Code.CONNECT_REJECTED, "connect names no app."))
-            raise PeerViolation(CloseReason.BAD_COMMAND, "connect without an app")
-        path, self.query = arguments.stream_name(app)
-        self.app = path.strip("/")
-        self.tc_url = status.field(fields, "tcUrl")[: arguments.MAX_NAME_CHARACTERS]
-        self.flash_ver = status.field(fields, "flashVer")[: arguments.MAX_NAME_CHARACTERS]
-        encoding = _OBJECT_ENCODING_AMF3 if fields.get("objectEncoding") == _OBJECT_ENCODING_AMF3 else 0
-        self.object_encoding = encoding
-        self.capabilities = declared = capabilities.read(fields)
-        self._connect_transaction = command.transaction_id
-        event = ConnectRequested(
-            self.app, self.tc_url, self.query, self.flash_ver, encoding, fields, declared, command.args
-        )
-        received.append(event)
-
-    def _on_create_stream(self, command: Command, received: Received) -> None:
-        if len(self.streams) >= self._limits.max_message_streams:
-            self._answer_error(command, "Too many streams.")
-            return
-        stream_id = next(number for number in range(1, len(self.streams) + 2) if number not in self.streams)
-        self.streams[stream_id] = MessageStream(stream_id)
-        if command.transaction_id:
-            self._send(status.result(command, float(stream_id)))
-        received.append(StreamCreated(stream_id))
-
-    def _on_delete_stream(self, command: Command, received: Received) -> None:
-        named = command.arg(0)
-        stream_id = command.stream_id if named is None else arguments.stream_id(named)
-        if self._judge_stream(stream_id, StreamInput.DELETE, received) is Verdict.ACT:
-            received.append(StreamClosed(stream_id))
-
-    def _on_no_op(self, command: Command, received: Received) -> None:
-        """releaseStream and its like: answered because some encoders wait, and of no further effect."""
-        self._fc_published |= command.name == "FCPublish"
-        if command.transaction_id:
-            length_s = (0.0,) if command.name == "getStreamLength" else (None,)
-            self._send(status.result(command, *length_s))
-        received.append(CommandReceived(command.stream_id, command))
-
-    def _on_fc_unpublish(self, command: Command, received: Received) -> None:
-        name = arguments.stream_name(command.arg(0))[0]
-        publishing = [each for each in self.streams.values() if each.state in PUBLISHER_STATES]
-        streams = [each for each in publishing if each.name == name]
-        if command.transaction_id:
-            self._send(status.result(command, None))
-        for stream in streams:
-            if self._fc_published:
-                info = {"code": str(Code.UNPUBLISH_SUCCESS), "description": f"{name} is now unpublished."}
-                self.send_command("onFCUnpublish", info)
-            self._stop(stream.stream_id, StreamInput.UNPUBLISH, received)
-        if not streams:
-            self.ignored_messages += 1
-
-    def _on_call(self, command: Command, received: Received) -> None:
-        """A command that is not ours: the shell may know it. Transaction 0 is never answered."""
-        self._answer_error(command, f"{command.name[:64]}: no such method.")
-        received.append(CommandReceived(command.stream_id, command))
-
-    def _answer_error(self, command: Command, description: str) -> None:
-        if command.transaction_id:
-            self._send(status.error(command, Code.CALL_FAILED, description))
-
 
 _SAMPLE_ACCESS = amf0.encode("|RtmpSampleAccess", True, True)
-
-_Handler: TypeAlias = Callable[[ServerSession, Command, Received], None]
-_NO_OPS = (
-    "releaseStream",
-    "FCPublish",
-    "FCSubscribe",
-    "FCUnsubscribe",
-    "_checkbw",
-    "checkBandwidth",
-    "getStreamLength",
-    "setPeerInfo",
-)
-_HANDLERS: dict[str, tuple[SessionInput, _Handler]] = {
-    "connect": (SessionInput.CONNECT, ServerSession._on_connect),
-    "_result": (SessionInput.RESULT, ServerSession._answer),
-    "_error": (SessionInput.RESULT, ServerSession._answer),
-    "createStream": (SessionInput.STREAM_CONTROL, ServerSession._on_create_stream),
-    "deleteStream": (SessionInput.STREAM_CONTROL, ServerSession._on_delete_stream),
-    "FCUnpublish": (SessionInput.STREAM_CONTROL, ServerSession._on_fc_unpublish),
-    **{name: (SessionInput.STREAM_CONTROL, handle) for name, handle in STREAM_HANDLERS.items()},
-    **dict.fromkeys(_NO_OPS, (SessionInput.CALL, ServerSession._on_no_op)),
-}

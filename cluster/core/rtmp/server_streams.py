@@ -12,8 +12,9 @@ from typing import TypeAlias
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Message, MessageType
-from cluster.core.rtmp import arguments, status
+from cluster.core.rtmp import arguments, control, status
 from cluster.core.rtmp.command import Command
+from cluster.core.rtmp.command import encode as encode_command
 from cluster.core.rtmp.control import UserControl, UserControlEvent
 from cluster.core.rtmp.events import (
     AudioEnabled,
@@ -28,7 +29,7 @@ from cluster.core.rtmp.events import (
     SeekRequested,
     VideoEnabled,
 )
-from cluster.core.rtmp.message_stream import HeldMessages, MessageStream, deliver
+from cluster.core.rtmp.message_stream import MAX_PLAYLIST, HeldMessages, MessageStream
 from cluster.core.rtmp.session import Session
 from cluster.core.rtmp.states import SERVER_STREAM, StreamInput, StreamState, Verdict
 from cluster.core.rtmp.status import Code, Level
@@ -36,6 +37,7 @@ from cluster.core.rtmp.status import Code, Level
 _COMMAND_TYPES = (MessageType.COMMAND_AMF0, MessageType.COMMAND_AMF3)
 PUBLISHER_STATES = (StreamState.PUBLISH_PENDING, StreamState.PUBLISHING)
 _PLAYER_STATES = (StreamState.PLAY_PENDING, StreamState.PLAYING)
+_PLAYLIST_ENDS = (StreamInput.PLAY, StreamInput.STOP)
 
 
 class ServerStreams(Session):
@@ -50,11 +52,21 @@ class ServerStreams(Session):
         self._send(status.on_status(stream_id, level, code, description, **info))
 
     def _media(self, message: Message, received: Received) -> None:
+        if not message.stream_id:
+            message = self._of_the_one_publisher(message)
         verdict = self._judge_stream(message.stream_id, StreamInput.MEDIA, received)
         if verdict is Verdict.HOLD:
             self._hold(message)
         elif verdict is Verdict.ACT:
-            deliver(message, received)
+            self._deliver(message, received)
+
+    def _of_the_one_publisher(self, message: Message) -> Message:
+        """Media on message stream 0, which carries none: node-media-server's relay sends all of it there.
+
+        It is meant for the one message stream that publishes; with none or several it stays where it is.
+        """
+        publishing = [each.stream_id for each in self.streams.values() if each.state in PUBLISHER_STATES]
+        return message._replace(stream_id=publishing[0]) if len(publishing) == 1 else message
 
     def _stream_event(self, event: UserControl, received: Received) -> None:
         """SetBufferLength; the other events of streams are a server's to send."""
@@ -92,6 +104,8 @@ class ServerStreams(Session):
         elif step.verdict is Verdict.ACT and stream is not None:
             if what is StreamInput.PLAY or step.next is not state:
                 received.extend(self._ended_by(stream))
+            if state in _PLAYER_STATES and what in _PLAYLIST_ENDS:
+                stream.playlist = ()
             if step.next is not state:
                 self._move(stream, step.next)
         return step.verdict
@@ -130,7 +144,7 @@ class ServerStreams(Session):
         if verdict is Verdict.REFUSE:
             description = f"Message stream {stream_id} is in use."
             self.send_status(stream_id, Level.ERROR, Code.PUBLISH_BAD_NAME, description)
-        elif verdict is Verdict.ACT:
+        else:
             self.streams[stream_id].name = name
             publish_type = command.arg(1)
             if not isinstance(publish_type, str):
@@ -154,16 +168,38 @@ class ServerStreams(Session):
         if not name and stream_id in self.streams:
             self.send_status(stream_id, Level.ERROR, Code.PLAY_FAILED, "play names no stream.")
             return
-        verdict = self._judge_stream(stream_id, StreamInput.PLAY, received)
+        start, duration, reset = (*args, None, None, None)[:3]
+        replaces = arguments.play_reset(reset)
+        start_s, duration_s = arguments.play_start_s(start), arguments.play_duration_s(duration)
+        what = StreamInput.PLAY if replaces else StreamInput.QUEUE
+        verdict = self._judge_stream(stream_id, what, received)
         if verdict is Verdict.REFUSE:
             description = f"Message stream {stream_id} is in use."
             self.send_status(stream_id, Level.ERROR, Code.PLAY_FAILED, description)
-        elif verdict is Verdict.ACT:
-            start, duration, reset = (*args, None, None, None)[:3]
+        elif verdict is Verdict.HOLD:
+            self._queue(Command("play", 0.0, None, (named, start_s, duration_s, False), stream_id))
+        else:
             stream = self.streams[stream_id]
-            stream.name, stream.reset = name, arguments.play_reset(reset)
-            start_s, duration_s = arguments.play_start_s(start), arguments.play_duration_s(duration)
-            received.append(PlayRequested(stream_id, name, query, start_s, duration_s, stream.reset))
+            stream.name, stream.reset = name, replaces
+            received.append(PlayRequested(stream_id, name, query, start_s, duration_s, replaces))
+
+    def _queue(self, play: Command) -> None:
+        """Keep a play until the present one on its message stream has ended."""
+        stream = self.streams[play.stream_id]
+        if len(stream.playlist) < MAX_PLAYLIST:
+            stream.playlist += (encode_command(play),)
+        else:
+            self.send_status(play.stream_id, Level.ERROR, Code.PLAY_FAILED, "The playlist is full.")
+
+    def _play_next(self, stream: MessageStream) -> bool:
+        """The present play has ended: the next of its playlist comes with the next ``receive``."""
+        if not stream.playlist:
+            return False
+        if self._held is None:
+            self._held = HeldMessages()
+        self._held.release_first(stream.playlist[0])
+        stream.playlist = stream.playlist[1:]
+        return True
 
     def _on_close_stream(self, command: Command, received: Received) -> None:
         self._stop(command.stream_id, StreamInput.STOP, received)
@@ -181,10 +217,13 @@ class ServerStreams(Session):
         stream_id, paused = command.stream_id, bool(command.arg(0))
         if self._judge_stream(stream_id, StreamInput.PAUSE, received) is not Verdict.ACT:
             return
-        code, description = (
-            (Code.PAUSE_NOTIFY, "Paused.") if paused else (Code.UNPAUSE_NOTIFY, "Unpaused.")
-        )
-        self.send_status(stream_id, Level.STATUS, code, description)
+        # The user control events as SRS sends them: Flash players show by these whether media flows.
+        if paused:
+            self.send_status(stream_id, Level.STATUS, Code.PAUSE_NOTIFY, "Paused.")
+            self._send_control(control.stream_eof(stream_id))
+        else:
+            self._send_control(control.stream_begin(stream_id))
+            self.send_status(stream_id, Level.STATUS, Code.UNPAUSE_NOTIFY, "Unpaused.")
         received.append(PauseChanged(stream_id, paused, arguments.number(command.arg(1), 0.0)))
 
     def _on_seek(self, command: Command, received: Received) -> None:

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeAlias
 
-from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.limits import Limits
 from cluster.core.message import Buffer, Message, MessageType
-from cluster.core.rtmp import command, control
-from cluster.core.rtmp.acknowledgement import Acknowledger
-from cluster.core.rtmp.calls import Answered, Calls
+from cluster.core.rtmp import command, control, shared_object
 from cluster.core.rtmp.chunk_reader import ChunkReader
-from cluster.core.rtmp.chunk_writer import ChunkStreamId, ChunkWriter
 from cluster.core.rtmp.command import Command
 from cluster.core.rtmp.control import UserControl, UserControlEvent
-from cluster.core.rtmp.events import Event, HandshakeCompleted, PongReceived, Received
+from cluster.core.rtmp.events import (
+    Event,
+    HandshakeCompleted,
+    PongReceived,
+    Received,
+    SharedObjectReceived,
+)
 from cluster.core.rtmp.handshake import ClientHandshake, ServerHandshake
 from cluster.core.rtmp.liveness import Liveness
-from cluster.core.rtmp.message_stream import HeldMessages, MessageStream
+from cluster.core.rtmp.message_stream import HeldMessages, MessageStream, deliver
+from cluster.core.rtmp.session_output import SessionOutput
 from cluster.core.rtmp.states import SessionInput, SessionState, SessionTable, Verdict
+from cluster.core.rtmp.swf import SwfFile
 
 DEFAULT_CHUNK_SIZE = 65536
 DEFAULT_WINDOW_ACK_SIZE = 2_500_000
@@ -39,19 +43,20 @@ _INPUTS: dict[int, SessionInput] = {
     MessageType.DATA_AMF0: SessionInput.MEDIA,
     MessageType.DATA_AMF3: SessionInput.MEDIA,
     MessageType.AGGREGATE: SessionInput.MEDIA,
+    MessageType.SHARED_OBJECT_AMF0: SessionInput.SHARED_OBJECT,
+    MessageType.SHARED_OBJECT_AMF3: SessionInput.SHARED_OBJECT,
 }
+_SWF_EVENTS = (UserControlEvent.SWF_VERIFY_REQUEST, UserControlEvent.SWF_VERIFY_RESPONSE)
 
 
-class Session:
+class Session(SessionOutput):
     """The part of a session that does not depend on its role.
 
     ``ignored_messages`` counts what was legal and useless, ``dropped_messages`` what was legal and came
-    while the bound on held messages was reached. ``unsent`` is empty when ``outgoing`` has nothing.
+    while the bound on held messages was reached, ``truncated_aggregates`` those whose end was missing.
     """
 
     __slots__ = (
-        "_acks",
-        "_calls",
         "_handshake",
         "_held",
         "_last_received",
@@ -60,33 +65,35 @@ class Session:
         "_media_streams",
         "_quiet_since",
         "_reader",
+        "_swf",
+        "_swf_key",
         "_violation",
-        "_writer",
         "bytes_received",
         "dropped_messages",
         "ignored_messages",
         "state",
         "streams",
-        "unsent",
+        "truncated_aggregates",
     )
 
     _TABLE: ClassVar[SessionTable]
 
     def __init__(self, *, limits: Limits, now: float, handshake: _Handshake) -> None:
+        super().__init__()
         self.state = SessionState.HANDSHAKE
         self.streams: dict[int, MessageStream] = {}
         self.bytes_received = 0
         self.ignored_messages = 0
         self.dropped_messages = 0
+        self.truncated_aggregates = 0
         self._limits = limits
         #: None once it is over: an idle session must not keep its 3 KiB of entropy.
         self._handshake: _Handshake | None = handshake
         self._reader = ChunkReader(limits)
-        self._writer = ChunkWriter()
-        self._acks = Acknowledger()
         self._liveness = Liveness(now)
-        self.unsent: list[Buffer] = []
-        self._calls = Calls()
+        #: The SWF file the connection is verified by, and the key for it: nothing is kept without one.
+        self._swf: SwfFile | None = None
+        self._swf_key = b""
         #: Ids of the message streams whose audio and video pass; a tuple, being nearly always of one.
         self._media_streams: tuple[int, ...] = ()
         #: Messages that wait for a decision of ours.
@@ -123,14 +130,6 @@ class Session:
             self._send_control(control.acknowledgement(self._acks.acknowledge(self.bytes_received)))
         return received
 
-    def outgoing(self) -> bytes:
-        """Everything to send since the last call."""
-        if not self.unsent:
-            return b""
-        data = b"".join(self.unsent)
-        self.unsent.clear()
-        return data
-
     def tick(self, now: float) -> None:
         """To be called about once a second. Raises PeerViolation when the peer's time is up."""
         if self._violation is not None:
@@ -147,21 +146,6 @@ class Session:
         except PeerViolation as violation:
             self._fail(violation)
             raise
-
-    def call(self, name: str, *args: AmfValue, command_object: AmfValue = None) -> float:
-        """Call the peer; returns the transaction id of the CallSucceeded or CallFailed to come."""
-        return self._ask(name, command_object, args, 0, None)
-
-    def send_command(
-        self,
-        name: str,
-        *args: AmfValue,
-        command_object: AmfValue = None,
-        transaction_id: float = 0.0,
-        stream_id: int = 0,
-    ) -> None:
-        """Send a command that expects no answer, or is one."""
-        self._send(Command(name, transaction_id, command_object, args, stream_id))
 
     def ping(self, now: float) -> None:
         """Ask for a pong, which gives the round-trip time."""
@@ -195,6 +179,9 @@ class Session:
         raise NotImplementedError
 
     def _media(self, message: Message, received: Received) -> None:
+        raise NotImplementedError
+
+    def _swf_verification(self, event: UserControl, received: Received) -> None:
         raise NotImplementedError
 
     def _stream_event(self, event: UserControl, received: Received) -> None:
@@ -232,6 +219,8 @@ class Session:
         if not handshake.done:
             return b""
         self._handshake = None
+        if self._swf is not None:
+            self._swf_key = handshake.swf_key
         self._quiet_since = self._last_received
         self._judge(SessionInput.HANDSHAKE_DONE)
         received.append(HandshakeCompleted(str(handshake.kind), handshake.peer_version))
@@ -249,6 +238,8 @@ class Session:
         elif verdict is Verdict.ACT:
             if what is SessionInput.CONTROL:
                 self._control(message, received)
+            elif what is SessionInput.SHARED_OBJECT:
+                self._shared_object(message, received)
             else:
                 self._media(message, received)
 
@@ -277,6 +268,18 @@ class Session:
             return
         self._command(received_command, message, received)
 
+    def _shared_object(self, message: Message, received: Received) -> None:
+        """One that cannot be read is harmless, like such a command."""
+        try:
+            received.append(SharedObjectReceived(shared_object.decode(message, self._limits)))
+        except PeerViolation:
+            self.ignored_messages += 1
+
+    def _deliver(self, message: Message, received: Received) -> None:
+        """Hand on media that has passed the stream table."""
+        if not deliver(message, received):
+            self.truncated_aggregates += 1
+
     # Protocol control.
 
     def _control(self, message: Message, received: Received) -> None:
@@ -291,11 +294,13 @@ class Session:
         elif type_id == MessageType.SET_PEER_BANDWIDTH:
             window_bytes = self._acks.peer_bandwidth(control.read_set_peer_bandwidth(message))
             if window_bytes is not None:
-                self._announce_window(window_bytes)
+                self.announce_window(window_bytes)
 
     def _user_control(self, event: UserControl, received: Received) -> None:
-        if not event.values:
-            self.ignored_messages += 1  # no event without data means anything to us
+        if event.event in _SWF_EVENTS:
+            self._swf_verification(event, received)
+        elif not event.values:
+            self.ignored_messages += 1  # no other event without data means anything to us
         elif event.event == UserControlEvent.PING_REQUEST:
             self._send_control(control.ping_response(event.values[0]))
         elif event.event == UserControlEvent.PING_RESPONSE:
@@ -304,42 +309,18 @@ class Session:
             self._stream_event(event, received)
 
     def _pong(self, clock_ms: int, received: Received) -> None:
-        if not self._liveness.ponged(clock_ms, self._last_received):
+        rtt_ms = self._liveness.ponged(clock_ms, self._last_received)
+        if rtt_ms is None:
             self.ignored_messages += 1
-        elif self._liveness.rtt_ms is not None:
-            received.append(PongReceived(self._liveness.rtt_ms))
-
-    def _announce_window(self, window_bytes: int) -> None:
-        self._acks.sent_window = window_bytes
-        self._send_control(control.window_ack_size(window_bytes))
+        else:
+            received.append(PongReceived(rtt_ms))
 
     # Calls and their answers.
-
-    def _ask(
-        self,
-        name: str,
-        command_object: AmfValue,
-        args: tuple[AmfValue, ...],
-        stream_id: int,
-        answered: Answered | None,
-    ) -> float:
-        transaction_id = self._calls.begin(answered)
-        self._send(Command(name, transaction_id, command_object, args, stream_id))
-        return transaction_id
 
     def _answer(self, answer: Command, received: Received) -> None:
         """A ``_result`` or ``_error``; those that nothing waits for are ignored."""
         if not self._calls.finish(answer, received):
             self.ignored_messages += 1
-
-    # Sending.
-
-    def _send(self, outgoing_command: Command) -> None:
-        chunk_stream_id = ChunkStreamId.STATUS if outgoing_command.stream_id else ChunkStreamId.COMMAND
-        self.unsent.append(self._writer.encode(command.encode(outgoing_command), chunk_stream_id))
-
-    def _send_control(self, message: Message) -> None:
-        self.unsent.append(self._writer.encode(message, ChunkStreamId.CONTROL))
 
     # Ending.
 

@@ -11,6 +11,8 @@ import enum
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+from cluster.core.rtmp.status import Code
+
 
 class SessionState(enum.Enum):
     HANDSHAKE = "handshake"
@@ -39,7 +41,8 @@ class SessionInput(enum.Enum):
     CALL = "call"  # every other command
     RESULT = "result"  # _result and _error
     MEDIA = "media"  # audio, video, data, aggregates
-    OTHER = "other"  # shared objects and message types that do not exist
+    SHARED_OBJECT = "shared_object"
+    OTHER = "other"  # message types that do not exist
 
     HANDSHAKE_DONE = "handshake_done"
     ACCEPT = "accept"
@@ -52,6 +55,7 @@ class StreamInput(enum.Enum):
 
     PUBLISH = "publish"
     PLAY = "play"
+    QUEUE = "queue"  # play with reset false: after what is played now
     UNPUBLISH = "unpublish"  # FCUnpublish, publish(false)
     STOP = "stop"  # closeStream, play(false)
     DELETE = "delete"
@@ -113,7 +117,9 @@ _ACT, _HOLD, _REFUSE, _IGNORE = Verdict.ACT, Verdict.HOLD, Verdict.REFUSE, Verdi
 
 _Input = TypeVar("_Input", StreamInput, RemoteInput)
 
-_FROM_PEER = (_I.CONTROL, _I.CONNECT, _I.STREAM_CONTROL, _I.CALL, _I.RESULT, _I.MEDIA, _I.OTHER)
+_FROM_PEER = (
+    _I.CONTROL, _I.CONNECT, _I.STREAM_CONTROL, _I.CALL, _I.RESULT, _I.MEDIA, _I.SHARED_OBJECT, _I.OTHER,
+)  # fmt: skip
 
 _BOTH_ROLES: dict[tuple[SessionState, SessionInput], Step[SessionState]] = {
     (_S.HANDSHAKE, _I.HANDSHAKE_DONE): Step(_ACT, _S.CONNECTING),
@@ -127,6 +133,7 @@ _BOTH_ROLES: dict[tuple[SessionState, SessionInput], Step[SessionState]] = {
     (_S.CONNECTED, _I.CALL): Step(_ACT, _S.CONNECTED),
     (_S.CONNECTED, _I.RESULT): Step(_ACT, _S.CONNECTED),
     (_S.CONNECTED, _I.MEDIA): Step(_ACT, _S.CONNECTED),
+    (_S.CONNECTED, _I.SHARED_OBJECT): Step(_ACT, _S.CONNECTED),
     (_S.CONNECTED, _I.OTHER): Step(_IGNORE, _S.CONNECTED),
     **{(_S.CLOSING, what): Step(_IGNORE, _S.CLOSING) for what in _FROM_PEER},
     **{(_S.CLOSED, what): Step(_IGNORE, _S.CLOSED) for what in _FROM_PEER},
@@ -142,6 +149,7 @@ SERVER_SESSION: SessionTable = {
     (_S.CONNECT_PENDING, _I.CALL): Step(_HOLD, _S.CONNECT_PENDING),
     (_S.CONNECT_PENDING, _I.RESULT): Step(_IGNORE, _S.CONNECT_PENDING),
     (_S.CONNECT_PENDING, _I.MEDIA): Step(_HOLD, _S.CONNECT_PENDING),
+    (_S.CONNECT_PENDING, _I.SHARED_OBJECT): Step(_HOLD, _S.CONNECT_PENDING),
     (_S.CONNECTED, _I.CONNECT): Step(_REFUSE, _S.CONNECTED),
     (_S.CONNECTED, _I.STREAM_CONTROL): Step(_ACT, _S.CONNECTED),
 }
@@ -153,6 +161,7 @@ CLIENT_SESSION: SessionTable = {
     # onBWDone and onStatus come before the answer to connect from some servers.
     (_S.CONNECT_PENDING, _I.CALL): Step(_ACT, _S.CONNECT_PENDING),
     (_S.CONNECT_PENDING, _I.RESULT): Step(_ACT, _S.CONNECT_PENDING),
+    (_S.CONNECT_PENDING, _I.SHARED_OBJECT): Step(_IGNORE, _S.CONNECT_PENDING),
 }
 
 
@@ -178,9 +187,12 @@ _NOT_PLAYER = (_T.ABSENT, _T.IDLE, *_PUBLISHER)
 SERVER_STREAM: StreamTable = {
     **_to((_T.IDLE,), StreamInput.PUBLISH, _T.PUBLISH_PENDING),
     **_stay((*_PUBLISHER, *_PLAYER), StreamInput.PUBLISH, _REFUSE),
-    # A second play on a stream is a playlist step of Flash players: it replaces the first.
+    # A second play on a stream replaces the first, or waits for its end (section 7.2.2.1, reset).
     **_to((_T.IDLE, *_PLAYER), StreamInput.PLAY, _T.PLAY_PENDING),
     **_stay(_PUBLISHER, StreamInput.PLAY, _REFUSE),
+    **_to((_T.IDLE,), StreamInput.QUEUE, _T.PLAY_PENDING),
+    **_stay(_PLAYER, StreamInput.QUEUE, _HOLD),
+    **_stay(_PUBLISHER, StreamInput.QUEUE, _REFUSE),
     **_to(_PUBLISHER, StreamInput.UNPUBLISH, _T.IDLE),
     **_stay(_NOT_PUBLISHER, StreamInput.UNPUBLISH, _IGNORE),
     **_to((*_PUBLISHER, *_PLAYER), StreamInput.STOP, _T.IDLE),
@@ -226,4 +238,16 @@ CLIENT_STREAM: RemoteTable = {
     # |RtmpSampleAccess and metadata may come before NetStream.Play.Start.
     **_stay(_PLAYER, RemoteInput.MEDIA),
     **_stay(_NOT_PLAYER, RemoteInput.MEDIA, _IGNORE),
+}
+
+#: What a status tells about its message stream; any other is a FAILED or a NOTICE, by its level.
+STATUS_INPUTS: Mapping[str, RemoteInput] = {
+    Code.PUBLISH_START: RemoteInput.PUBLISH_STARTED,
+    Code.PLAY_START: RemoteInput.PLAY_STARTED,
+    Code.PLAY_PUBLISH_NOTIFY: RemoteInput.PLAY_STARTED,
+    Code.PLAY_STOP: RemoteInput.ENDED,
+    Code.PLAY_COMPLETE: RemoteInput.ENDED,
+    Code.UNPUBLISH_SUCCESS: RemoteInput.ENDED,
+    # An error that ends nothing: live streams do not seek.
+    Code.SEEK_FAILED: RemoteInput.NOTICE,
 }

@@ -37,6 +37,7 @@ class Code(enum.StrEnum):
     PLAY_START = "NetStream.Play.Start"
     PLAY_STOP = "NetStream.Play.Stop"
     PLAY_COMPLETE = "NetStream.Play.Complete"
+    PLAY_SWITCH = "NetStream.Play.Switch"
     PLAY_FAILED = "NetStream.Play.Failed"
     PLAY_STREAM_NOT_FOUND = "NetStream.Play.StreamNotFound"
     PLAY_PUBLISH_NOTIFY = "NetStream.Play.PublishNotify"

@@ -57,6 +57,8 @@ class RtmpUrl:
             raise UrlError("the scheme is neither rtmp nor rtmps")
         if any(character < " " or character == "\x7f" for character in rest):
             raise UrlError("it holds control characters")
+        if any("\ud800" <= character <= "\udfff" for character in rest):
+            raise UrlError("it is not UTF-8")  # a command line's bytes, which no URL can be made of again
         authority, slash, path = rest.partition("/")
         if not slash:
             raise UrlError("no '/' after the host, so no app: expected rtmp://host/app/stream")

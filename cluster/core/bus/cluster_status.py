@@ -1,0 +1,92 @@
+"""What the status of a cluster is made of: what workers report of streams, and what a router knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+class StreamFacts(NamedTuple):
+    """One stream at one worker. ``codecs`` are FourCCs with a blank between, empty where the stream is
+    only played; ``bits_per_second`` is 0 while it is not known."""
+
+    key: str
+    players: int
+    codecs: str
+    bits_per_second: int
+
+
+class WorkerStatus(NamedTuple):
+    """One worker as a router sees it; ``silent_ms`` since it was last heard."""
+
+    worker_id: str
+    draining: bool
+    silent_ms: int
+    load: Mapping[str, float]
+
+
+class StreamStatus(NamedTuple):
+    """One published stream; ``origin`` is a worker id, ``players`` are counted by node."""
+
+    key: str
+    epoch: int
+    origin: str
+    age_ms: int
+    codecs: str
+    bits_per_second: int
+    players: Mapping[str, int]
+
+
+def node_of(worker_id: str) -> str:
+    """The node of a worker: its id is NODE/SLOT/INCARNATION, and a node's name may hold slashes."""
+    return worker_id.rsplit("/", 2)[0]
+
+
+# ---- what must be true of them on the wire -----------------------------------------------------
+
+
+def _is_int(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _numbers(value: Any) -> bool:
+    return type(value) is dict and all(
+        type(name) is str and type(amount) in (int, float) for name, amount in value.items()
+    )
+
+
+def are_facts(value: Any) -> bool:
+    return type(value) is list and all(
+        type(row) is list and len(row) == 4 and type(row[0]) is str and _is_int(row[1])
+        and type(row[2]) is str and _is_int(row[3])
+        for row in value
+    )  # fmt: skip
+
+
+def are_workers(value: Any) -> bool:
+    return type(value) is list and all(
+        type(row) is list and len(row) == 4 and type(row[0]) is str and type(row[1]) is bool
+        and _is_int(row[2]) and _numbers(row[3])
+        for row in value
+    )  # fmt: skip
+
+
+def are_streams(value: Any) -> bool:
+    return type(value) is list and all(
+        type(row) is list and len(row) == 7 and type(row[0]) is str and _is_int(row[1])
+        and type(row[2]) is str and _is_int(row[3]) and type(row[4]) is str and _is_int(row[5])
+        and _numbers(row[6])
+        for row in value
+    )  # fmt: skip
+
+
+def facts_from(rows: Sequence[Sequence[Any]]) -> list[StreamFacts]:
+    return [StreamFacts(*row) for row in rows]
+
+
+def workers_from(rows: Sequence[Sequence[Any]]) -> list[WorkerStatus]:
+    return [WorkerStatus(*row) for row in rows]
+
+
+def streams_from(rows: Sequence[Sequence[Any]]) -> list[StreamStatus]:
+    return [StreamStatus(*row) for row in rows]

@@ -1,0 +1,36 @@
+"""What the workers have reported of their streams; soft state, like all that a router knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cluster.core.bus.cluster_status import StreamFacts, node_of
+
+
+class FactsBook:
+    """The last report of each worker."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, dict[str, StreamFacts]] = {}
+
+    def report(self, worker_id: str, facts: Sequence[StreamFacts]) -> None:
+        """It replaces the one before."""
+        self._reports[worker_id] = {row.key: row for row in facts}
+
+    def forget(self, worker_id: str) -> None:
+        self._reports.pop(worker_id, None)
+
+    def of(self, key: str, worker_id: str) -> StreamFacts:
+        """What ``worker_id`` has said of ``key``."""
+        return self._reports.get(worker_id, {}).get(key) or StreamFacts(key, 0, "", 0)
+
+    def players(self) -> dict[str, dict[str, int]]:
+        """Players by stream key and node."""
+        players: dict[str, dict[str, int]] = {}
+        for worker_id, report in self._reports.items():
+            node = node_of(worker_id)
+            for row in report.values():
+                if row.players:
+                    by_node = players.setdefault(row.key, {})
+                    by_node[node] = by_node.get(node, 0) + row.players
+        return players

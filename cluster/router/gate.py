@@ -1,0 +1,168 @@
+"""The gate of a router: who is admitted, and one line about who is not.
+
+With a cluster key libzmq asks the ZAP handler (``inproc://zeromq.zap.01``) about every worker that has
+shaken hands. Whoever does not get that far shows only in the events of the socket's monitor; a
+connection that ends before its handshake has is a refusal, whichever end gave it up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from cluster.cluster_key import ClusterKey
+
+logger = logging.getLogger(__name__)
+
+ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+
+#: One line about the same peer in this time; a worker that is refused tries again ten times a second.
+REFUSALS_EVERY_S = 30.0
+#: Peers remembered for that; a scan from more addresses begins to be told again.
+_MAX_PEERS = 1_000
+
+_EVENTS = (
+    zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)  # fmt: skip
+_CRYPTOGRAPHIC = 0x1100_0001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
+
+#: A peer whose connection was closed before its address could be asked for.
+_GONE = "a peer that has left"
+
+#: ZeroMQ ZAP, RFC 27: version, request id, domain, address, identity, mechanism, credentials.
+_ZAP_FRAMES = 7
+
+
+class Gate:
+    """The handler and the monitors of one router's sockets; used by the thread of the registry.
+
+    Make it before the sockets are bound: until the handler is there, nobody could be asked.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        sockets: Sequence[zmq.Socket[bytes]],
+        key: ClusterKey | None,
+    ) -> None:
+        self._key = key
+        self._told_at: dict[str, float] = {}
+        self.refused = 0
+        self._zap: zmq.Socket[bytes] | None = None
+        if key is not None:
+            self._zap = context.socket(zmq.REP)
+            self._zap.linger = 0
+            self._zap.bind(ZAP_ENDPOINT)
+            for each in sockets:
+                key.secure_router(each)
+        self._doors = [_Door(each.get_monitor_socket(_EVENTS)) for each in sockets]
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """What to poll for input; then ``serve``."""
+        monitors = [door.monitor for door in self._doors]
+        return monitors if self._zap is None else [self._zap, *monitors]
+
+    def serve(self) -> None:
+        """Answer and read what there is."""
+        if self._zap is not None:
+            while (request := _received(self._zap)) is not None:
+                self._zap.send_multipart(self._judge(request))
+        for door in self._doors:
+            while (frames := _received(door.monitor)) is not None:
+                event = parse_monitor_message(frames)
+                refused = door.event(event["event"], event["value"])
+                if refused is not None:
+                    self._refuse(*refused)
+
+    def close(self) -> None:
+        for each in self.sockets:
+            each.close(0)
+
+    def _judge(self, request: list[bytes]) -> list[bytes]:
+        version, request_id = (*request[:2], b"", b"")[:2]
+        admitted = (
+            self._key is not None and len(request) == _ZAP_FRAMES
+            and request[5] == b"CURVE" and self._key.admits(request[6])
+        )  # fmt: skip
+        status = (b"200", b"", b"worker") if admitted else (b"400", b"not admitted", b"")
+        return [version, request_id, *status, b""]
+
+    def _refuse(self, peer: str, event: int, value: int) -> None:
+        """Count, and tell once in a while for each host."""
+        self.refused += 1
+        host = peer.rpartition(":")[0] or peer
+        now = time.monotonic()
+        if now - self._told_at.get(host, -REFUSALS_EVERY_S) < REFUSALS_EVERY_S:
+            return
+        if len(self._told_at) >= _MAX_PEERS:
+            self._told_at.clear()
+        self._told_at[host] = now
+        logger.warning(
+            "refused %(peer)s: %(why)s", {"peer": peer, "why": self._why(event, value)},
+            extra={"event": "peer_refused"},
+        )  # fmt: skip
+
+    def _why(self, event: int, value: int) -> str:
+        if self._key is None:
+            return "it is no worker, or has a cluster key and this router has none"
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH or value == _CRYPTOGRAPHIC:
+            return "it has another cluster key"
+        return "it has no cluster key, or is no worker"
+
+
+class _Door:
+    """The connections of one socket that have not shaken hands yet, by file descriptor.
+
+    The event of a success does not say whose it is. If there are several it could be, none of them is
+    told about any more, unless a failure is: better no line than a wrong one.
+    """
+
+    def __init__(self, monitor: zmq.Socket[bytes]) -> None:
+        self.monitor = monitor
+        self._pending: dict[int, str] = {}
+        self._failure: tuple[int, int] | None = None
+
+    def event(self, event: int, value: int) -> tuple[str, int, int] | None:
+        """(peer, failure event, its value) if this event tells of a refusal."""
+        if event == zmq.EVENT_ACCEPTED:
+            self._pending[value] = _peer_of(value)
+        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._pending.clear()
+        elif event != zmq.EVENT_DISCONNECTED:
+            self._failure = event, value  # its disconnection is the next event, and says whose it is
+        else:
+            peer, failure = self._pending.pop(value, None), self._failure
+            self._failure = None
+            if failure is not None:
+                return peer or _GONE, *failure
+            if peer is not None:
+                return peer, event, 0
+        return None
+
+
+def _peer_of(fd: int) -> str:
+    """HOST:PORT of the other end; libzmq may have closed it by now."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as connection:
+            if connection.family == socket.AF_UNIX:
+                return "a local peer"
+            host, port = connection.getpeername()[:2]
+            return f"{host}:{port}"
+    except OSError:
+        return _GONE
+
+
+def _received(socket: zmq.Socket[bytes]) -> list[bytes] | None:
+    try:
+        return socket.recv_multipart(zmq.DONTWAIT)
+    except zmq.Again:
+        return None

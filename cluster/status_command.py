@@ -1,0 +1,225 @@
+"""``rtmp-cluster status``: what the routers know, as a table of 80 columns or as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import zmq
+
+from cluster import cluster_key
+from cluster.cluster_key import ClusterKey
+from cluster.core.bus import control
+from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus, node_of
+from cluster.core.bus.control import ControlError
+from cluster.core.bus.endpoints import Endpoints, at_address, endpoints
+from cluster.core.errors import EnvironmentFault
+
+#: Routers are asked all at once, and waited for so long.
+ANSWER_TIMEOUT_S = 2.0
+#: ``--watch`` asks again after this time: workers report no more often.
+WATCH_EVERY_S = 2.0
+
+_WIDTH = 80
+#: Columns, with a blank between; a negative width is that of text on the left.
+_ROUTER_WIDTHS = (-46, -14, 8, 8)
+_NODE_WIDTHS = (-32, 8, 12, 10, 8, -5)
+_STREAM_WIDTHS = (-20, -11, -13, -9, 6, 7, 8)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """One router's; ``status`` is None if there was none."""
+
+    router: str
+    status: control.ClusterStatus | None
+    after_ms: float
+
+
+def status(routers: Sequence[str], key_file: Path | None, as_json: bool, watch: bool) -> int:
+    """Print what ``routers`` know; exit code 1 if none of them answers."""
+    key = None if key_file is None else cluster_key.load(key_file)
+    while True:
+        answers = ask(_resolved(routers), key)
+        text = json.dumps(as_dict(answers)) if as_json else table(answers)
+        clear = "\x1b[H\x1b[J" if watch and not as_json and sys.stdout.isatty() else ""
+        click.echo(clear + text)
+        if not watch:
+            return 0 if any(answer.status is not None for answer in answers) else 1
+        time.sleep(WATCH_EVERY_S)
+
+
+def _resolved(routers: Sequence[str]) -> list[Endpoints]:
+    """Each router by its address: a name may stand for several."""
+    found: dict[str, Endpoints] = {}
+    for each in map(endpoints, routers):
+        bases = [each.base]
+        if each.is_name:
+            try:
+                infos = socket.getaddrinfo(each.host, None, type=socket.SOCK_STREAM)
+            except OSError as error:
+                raise EnvironmentFault(f"{each.base}: {error.strerror or error}") from None
+            families = [info for info in infos if info[0] == socket.AF_INET] or infos
+            bases = [at_address(each, str(info[4][0])) for info in families]
+        found |= {base: endpoints(base) for base in bases}
+    return list(found.values())
+
+
+def ask(routers: Sequence[Endpoints], key: ClusterKey | None) -> list[Answer]:
+    """One answer for each router, in their order."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
+    poller = zmq.Poller()
+    waiting: dict[zmq.Socket[bytes], str] = {}
+    answers: dict[str, Answer] = {}
+    try:
+        for router in routers:
+            dealer = context.socket(zmq.DEALER)
+            dealer.linger = 0
+            dealer.ipv6 = router.is_ipv6
+            if key is not None and not router.is_local:
+                key.secure_worker(dealer)
+            dealer.connect(router.control)
+            dealer.send_multipart(control.encode(control.StatusRequest()))
+            poller.register(dealer, zmq.POLLIN)
+            waiting[dealer] = router.base
+        began_at = time.monotonic()
+        while waiting and (left_s := began_at + ANSWER_TIMEOUT_S - time.monotonic()) > 0:
+            for dealer, _ in poller.poll(int(left_s * 1000) + 1):
+                known = _decoded(dealer.recv_multipart())
+                if known is not None:
+                    poller.unregister(dealer)
+                    base = waiting.pop(dealer)
+                    answers[base] = Answer(base, known, (time.monotonic() - began_at) * 1000)
+    finally:
+        context.destroy(linger=0)
+    return [answers.get(router.base) or Answer(router.base, None, 0.0) for router in routers]
+
+
+def _decoded(frames: list[bytes]) -> control.ClusterStatus | None:
+    try:
+        message = control.decode(frames)
+    except ControlError:
+        return None
+    return message if isinstance(message, control.ClusterStatus) else None
+
+
+# ---- what is shown -----------------------------------------------------------------------------
+
+
+def as_dict(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Everything, for ``--json``."""
+    return {
+        "routers": [
+            {
+                "router": answer.router, "answers": answer.status is not None,
+                "after_ms": round(answer.after_ms, 1),
+                "workers": len(answer.status.workers) if answer.status else 0,
+                "streams": len(answer.status.streams) if answer.status else 0,
+            }
+            for answer in answers
+        ],
+        "nodes": list(_nodes(answers).values()),
+        "workers": [worker._asdict() for worker in _workers(answers).values()],
+        "streams": [stream._asdict() for stream in _streams(answers)],
+    }  # fmt: skip
+
+
+def table(answers: Sequence[Answer]) -> str:
+    """The same for people; no line is longer than 80 columns."""
+    lines = [_row("ROUTER", "STATE", "WORKERS", "STREAMS", widths=_ROUTER_WIDTHS)]
+    for answer in answers:
+        cells = ["no answer", "-", "-"]
+        if (known := answer.status) is not None:
+            cells = [f"{answer.after_ms:.0f} ms", str(len(known.workers)), str(len(known.streams))]
+        lines.append(_row(answer.router, *cells, widths=_ROUTER_WIDTHS))
+    heads = ("NODE", "WORKERS", "CONNECTIONS", "PUBLISHED", "PLAYERS", "STATE")
+    lines += ["", _row(*heads, widths=_NODE_WIDTHS)]
+    for node in _nodes(answers).values():
+        state = "drain" if node["draining"] else "ok"
+        amounts = (str(node[name]) for name in ("workers", "connections", "published", "players"))
+        lines.append(_row(node["node"], *amounts, state, widths=_NODE_WIDTHS))
+    titles = ("STREAM", "ORIGIN", "EPOCH", "CODECS", "KBIT/S", "PLAYERS", "AGE")
+    lines += ["", _row(*titles, widths=_STREAM_WIDTHS)]
+    for stream in _streams(answers):
+        origin, kbit_per_s = stream.origin.rpartition("/")[0], stream.bits_per_second // 1000
+        figures = (str(kbit_per_s), str(sum(stream.players.values())), _age(stream.age_ms))
+        names = (stream.key, origin, str(stream.epoch), stream.codecs)
+        lines.append(_row(*names, *figures, widths=_STREAM_WIDTHS))
+        by_node = ", ".join(f"{node} {count}" for node, count in sorted(stream.players.items()))
+        if by_node:
+            lines += textwrap.wrap(
+                _shown(f"players: {by_node}"), _WIDTH, initial_indent="  ", subsequent_indent="    "
+            )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(*cells: str, widths: Iterable[int]) -> str:
+    shown = []
+    for cell, width in zip(cells, widths, strict=True):
+        text = _shown(cell)
+        if len(text) > abs(width):
+            text = text[: abs(width) - 1] + "…"
+        shown.append(text.ljust(-width) if width < 0 else text.rjust(width))
+    return " ".join(shown)
+
+
+def _shown(text: str) -> str:
+    """Peers choose stream keys: none may steer a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _age(age_ms: int) -> str:
+    minutes, seconds = divmod(age_ms // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 100:
+        return f"{hours // 24}d{hours % 24:02d}h"
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+def _workers(answers: Sequence[Answer]) -> dict[str, WorkerStatus]:
+    """By id, as the router knows them that heard them last."""
+    workers: dict[str, WorkerStatus] = {}
+    for answer in answers:
+        for worker in answer.status.workers if answer.status else ():
+            known = workers.get(worker.worker_id)
+            if known is None or worker.silent_ms < known.silent_ms:
+                workers[worker.worker_id] = worker
+    return dict(sorted(workers.items()))
+
+
+def _streams(answers: Sequence[Answer]) -> list[StreamStatus]:
+    """By key, in the highest epoch that any router knows."""
+    streams: dict[str, StreamStatus] = {}
+    for answer in answers:
+        for stream in answer.status.streams if answer.status else ():
+            known = streams.get(stream.key)
+            if known is None or stream.epoch > known.epoch:
+                streams[stream.key] = stream
+    return [streams[key] for key in sorted(streams)]
+
+
+def _nodes(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
+    """Sums over the workers of each node."""
+    nodes: dict[str, dict[str, Any]] = {}
+    for worker in _workers(answers).values():
+        name = node_of(worker.worker_id)
+        empty = {"node": name, "workers": 0, "connections": 0, "published": 0, "players": 0}
+        node = nodes.setdefault(name, {**empty, "draining": False})
+        node["workers"] += 1
+        node["connections"] += int(worker.load.get("connections", 0))
+        node["draining"] = node["draining"] or worker.draining
+    for stream in _streams(answers):
+        if (origin := nodes.get(node_of(stream.origin))) is not None:
+            origin["published"] += 1
+        for name, players in stream.players.items():
+            if name in nodes:
+                nodes[name]["players"] += players
+    return nodes

@@ -1,0 +1,181 @@
+"""The gate of a router: with the right key in, anything else out, and one line about it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import zmq
+
+from cluster.cluster_key import ClusterKey
+from cluster.core.bus import control
+from cluster.core.bus.endpoints import endpoints
+from cluster.router import gate as gate_module
+from cluster.router.gate import Gate, _Door
+from cluster.router.router import Router
+
+ANY_PORT = "tcp://127.0.0.1:0"
+KEY, OTHER = ClusterKey(bytes(32)), ClusterKey(bytes(31) + b"\1")
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    yield context
+    context.destroy(0)
+
+
+HELLO = control.Hello("n", 0, 1, False, {}, [], [])
+
+
+def worker_of(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    """Not connected yet."""
+    worker = context.socket(zmq.DEALER)
+    worker.routing_id = b"n/0/1"
+    worker.rcvtimeo = 10_000
+    worker.reconnect_ivl = 20
+    return worker
+
+
+def hello(worker: zmq.Socket[bytes], router: Router) -> control.ControlMessage:
+    """The answer to it."""
+    worker.connect(endpoints(router.endpoint).control)
+    worker.send_multipart(control.encode(HELLO))
+    return control.decode(worker.recv_multipart())
+
+
+def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == gate_module.__name__]
+
+
+def test_a_worker_with_the_key_is_served(
+    context: zmq.Context[zmq.Socket[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Router(ANY_PORT, key=KEY) as router:
+        worker = worker_of(context)
+        KEY.secure_worker(worker)
+        assert hello(worker, router) == control.Welcome()
+        worker.close(0)
+    assert refusals(caplog) == []
+
+
+def _assert_one_line_for_each_host(lines: list[str]) -> None:
+    """A peer that has left before it could be asked for its address counts as another."""
+    hosts = [line.split(":")[0] for line in lines]
+    assert set(hosts) <= {"refused 127.0.0.1", "refused a peer that has left"}
+    assert 1 <= len(hosts) == len(set(hosts))
+
+
+def _right_router_wrong_worker(socket: zmq.Socket[bytes]) -> None:
+    KEY.secure_worker(socket)
+    socket.curve_publickey, socket.curve_secretkey = OTHER._worker
+
+
+@pytest.mark.parametrize(
+    ("secure", "why"),
+    [
+        (lambda socket: None, "it has no cluster key"),
+        (OTHER.secure_worker, "it has another cluster key"),
+        (_right_router_wrong_worker, "it has another cluster key"),
+    ],
+)
+def test_a_worker_without_it_is_refused_in_one_line(
+    context: zmq.Context[zmq.Socket[bytes]],
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[..., Any],
+    secure: Callable[[zmq.Socket[bytes]], None],
+    why: str,
+) -> None:
+    with Router(ANY_PORT, key=KEY) as router:
+        for attempt in range(1, 6):
+            worker = worker_of(context)
+            secure(worker)
+            worker.connect(endpoints(router.endpoint).control)
+            worker.send_multipart(control.encode(HELLO))
+            eventually(lambda n=attempt: router._gate.refused >= n, "the attempt to be refused")
+            worker.close(0)
+        assert router.counters["control_received"] == 0
+    assert all(why in line for line in refusals(caplog))
+    _assert_one_line_for_each_host(refusals(caplog))
+
+
+def test_a_keyed_worker_at_a_router_without_a_key(
+    context: zmq.Context[zmq.Socket[bytes]],
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[..., Any],
+) -> None:
+    with Router(ANY_PORT) as router:
+        worker = worker_of(context)
+        KEY.secure_worker(worker)
+        worker.connect(endpoints(router.endpoint).control)
+        eventually(lambda: refusals(caplog), "a line")
+        worker.close(0)
+        assert "this router has none" in refusals(caplog)[0]
+        assert hello(worker_of(context), router) == control.Welcome()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" + bytes(8) + b"\x7f", bytes(9_000)]
+)
+def test_garbage(
+    context: zmq.Context[zmq.Socket[bytes]],
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[..., Any],
+    data: bytes,
+) -> None:
+    with Router(ANY_PORT, key=KEY) as router:
+        where = endpoints(router.endpoint)
+        for endpoint in (where.publish, where.subscribe, where.control):
+            port = int(endpoint.rpartition(":")[2])
+            with (
+                socket.create_connection(("127.0.0.1", port)) as scanner,
+                contextlib.suppress(OSError),  # it may have been shown the door already
+            ):
+                scanner.sendall(data)
+                scanner.shutdown(socket.SHUT_WR)
+        eventually(lambda: router._gate.refused == 3, "three refusals")
+        assert router.is_alive
+    _assert_one_line_for_each_host(refusals(caplog))
+
+
+def test_lines_about_many_hosts_and_again_after_a_while(
+    context: zmq.Context[zmq.Socket[bytes]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(gate_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(gate_module, "_MAX_PEERS", 2)
+    gate = Gate(context, [], None)
+    with caplog.at_level(logging.WARNING):
+        for peer in ("a:1", "a:2", "b:1", "b:2"):
+            gate._refuse(peer, 0, 0)
+        assert len(refusals(caplog)) == 2
+        now[0] = gate_module.REFUSALS_EVERY_S
+        gate._refuse("a:3", 0, 0)
+        assert len(refusals(caplog)) == 3
+        for number in range(100):
+            gate._refuse(f"scan-{number}:1", 0, 0)
+        assert len(gate._told_at) <= 2
+    assert gate.refused == 105
+
+
+def test_a_success_that_could_be_anyones_is_nobodys_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "_peer_of", lambda fd: f"peer-{fd}:1")
+    door = _Door(None)  # type: ignore[arg-type]
+    accepted, ended = zmq.EVENT_ACCEPTED, zmq.EVENT_DISCONNECTED
+    success, failure = zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    for fd in (1, 2):
+        assert door.event(accepted, fd) is None
+    assert door.event(success, 0) is None
+    assert door.event(ended, 1) is None
+    assert door.event(ended, 2) is None
+    door.event(accepted, 3)
+    door.event(failure, 400)
+    assert door.event(ended, 3) == ("peer-3:1", failure, 400)
+    door.event(accepted, 4)
+    assert door.event(ended, 4) == ("peer-4:1", ended, 0)

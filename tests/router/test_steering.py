@@ -1,0 +1,51 @@
+"""The proxy's queues follow the size of what goes through, and nothing is lost when it is steered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import zmq
+
+from cluster.core.bus import bounds
+from cluster.core.bus.endpoints import endpoints
+from cluster.router import steering
+from cluster.router.router import Router
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    yield context
+    context.destroy(0)
+
+
+def test_small_envelopes_raise_the_mark_and_nothing_is_lost(
+    context: zmq.Context[zmq.Socket[bytes]], eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "ASK_EVERY_S", 0.05)
+    with Router("tcp://127.0.0.1:0") as router:
+        where = endpoints(router.endpoint)
+        publisher, player = context.socket(zmq.XPUB), context.socket(zmq.SUB)
+        for each in (publisher, player):
+            each.rcvtimeo = 10_000
+        publisher.connect(where.publish)
+        player.connect(where.subscribe)
+        player.subscribe(b"t")
+        publisher.recv()
+        sent = 0
+
+        def mark_after(size_bytes: int) -> int:
+            nonlocal sent
+            for _ in range(50):
+                publisher.send_multipart([b"t", b"%d" % sent, bytes(size_bytes)])
+                assert player.recv_multipart()[1] == b"%d" % sent
+                sent += 1
+            return router._steering.mark
+
+        assert mark_after(100) == bounds.FIRST_HIGH_WATER_MARK
+        for wanted, size_bytes in ((700, 45_000), (bounds.DATA_HIGH_WATER_MARK, 500)):
+            eventually(lambda w=wanted, s=size_bytes: mark_after(s) >= w, f"room for {wanted}")
+        mark_after(500)
+        assert router.is_alive
