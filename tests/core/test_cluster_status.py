@@ -1,0 +1,36 @@
+"""What workers and routers say of the cluster: what is true of it on the wire."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.core.bus.cluster_status import are_facts, are_streams, are_workers, node_of
+
+
+def test_a_nodes_name_may_hold_slashes() -> None:
+    assert node_of("host/0/17") == "host"
+    assert node_of("rack/host/1/17") == "rack/host"
+
+
+@pytest.mark.parametrize(
+    ("check", "row"),
+    [
+        (are_facts, ["live/a", 3, "avc1 mp4a", 2_500_000]),
+        (are_workers, ["host/0/17", False, 40, {"connections": 3, "share": 0.5}]),
+        (are_streams, ["live/a", 9, "host/0/17", 5000, "avc1", 0, {"host": 2}]),
+    ],
+)
+def test_rows_are_whole_and_each_field_is_of_its_kind(check, row) -> None:
+    assert check([])
+    assert check([row, row])
+    assert not check(row)
+    assert not check([row[:-1]])
+    assert not check([tuple(row)])
+    for place, good in enumerate(row):
+        for bad in (None, -1, [], b"bytes", 1.5 if type(good) is int else object()):
+            assert not check([[*row[:place], bad, *row[place + 1 :]]]), (place, bad)
+
+
+def test_numbers_by_name_only() -> None:
+    assert not are_workers([["w", True, 0, {1: 2}]])
+    assert not are_workers([["w", True, 0, {"load": "high"}]])
