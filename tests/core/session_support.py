@@ -35,6 +35,9 @@ AAC = b"\xaf\x01" + bytes(range(50))
 class Peer:
     """Speaks to ``session`` with a chunk reader and writer, and keeps its clock."""
 
+    #: How many bytes the session is handed at a time; None: all that are sent together.
+    cut: int | None = None
+
     def __init__(self, session: Session) -> None:
         self.session = session
         self.now = 0.0
@@ -45,7 +48,11 @@ class Peer:
 
     def send(self, *messages: Message, csid: int = 3) -> list[Event | Message]:
         data = b"".join(self._writer.encode(message, csid) for message in messages)
-        return self.session.receive(data, self.now)
+        size = self.cut or len(data)
+        received: list[Event | Message] = []
+        for start in range(0, len(data), size):
+            received += self.session.receive(data[start : start + size], self.now)
+        return received
 
     def command(
         self,

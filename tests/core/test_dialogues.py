@@ -5,6 +5,7 @@ Each step is what the peer sends, on the chunk stream it uses, and what it then 
 
 from __future__ import annotations
 
+import pytest
 from session_support import AAC, KEYFRAME, Peer, handshaken
 
 from cluster.core.amf import amf0
@@ -24,6 +25,13 @@ from cluster.core.rtmp.events import (
 )
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.states import StreamState
+
+
+@pytest.fixture(autouse=True, params=[None, 1, 7], ids=["whole", "byte by byte", "by sevens"])
+def however_it_arrives(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every dialogue is held as it was sent, and cut."""
+    monkeypatch.setattr(Peer, "cut", request.param)
+
 
 METADATA = amf0.encode("onMetaData", EcmaArray({"width": 1920.0, "encoder": "obs"}))
 
