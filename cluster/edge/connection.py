@@ -18,7 +18,7 @@ from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.edge.counters import Counters
-from cluster.edge.poller import READABLE, WRITABLE, Poller
+from cluster.edge.poller import READABLE, WRITABLE, Pace, Poller
 
 if TYPE_CHECKING:
     from cluster.edge.player import Player
@@ -36,6 +36,10 @@ MAX_BUFFERS_PER_SEND = 512
 #: After our last word to a peer we wait this long for it to close: closing at once while it still
 #: sends would reset the connection, and the peer might never read why.
 LINGER_S = 2.0
+
+#: A publisher that nobody listens to is read before its turn once so much has come: at 4 Mbit/s and more.
+#: It fits into a TCP receive buffer, so that an encoder never has to wait for our leisure.
+LEISURELY_BYTES = 128 * 1024
 
 
 class ConnectionOwner(Protocol):
@@ -64,6 +68,7 @@ class StreamSocket(Protocol):
     """The non-blocking socket of a connection: TCP, or TLS over it. Errors are OSErrors."""
 
     def fileno(self) -> int: ...
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
     def recv_into(self, buffer: memoryview, /) -> int: ...
     def send(self, data: Buffer, /) -> int: ...
     def sendmsg(self, buffers: Sequence[Buffer], /) -> int: ...
@@ -78,7 +83,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_linger_until", "_owner", "_pending_control_bytes", "_recv_into", "_socket",
+        "_linger_until", "_low_water_bytes", "_owner", "_pending_control_bytes", "_recv_into", "_socket",
         "close_reason", "number", "opened_at", "peer", "pending", "players", "publications", "send",
         "session",
     )  # fmt: skip
@@ -105,6 +110,7 @@ class Connection:
         self.publications: dict[int, Stream] = {}
         self.close_reason: CloseReason | None = None
         self._linger_until = 0.0
+        self._low_water_bytes = 1
         owner.poller.register(accepted.fileno(), self.on_ready)
 
     # ---- reading -----------------------------------------------------------------------------
@@ -157,6 +163,26 @@ class Connection:
             if self.session.unsent:
                 self.write_control()
         owner.counters.messages_received += media_messages
+
+    def update_pace(self) -> None:
+        """How soon its socket is read follows from what it is used for: to be called when that changes.
+
+        Media may wait for the latency budget, and the media of a publisher that nobody listens to
+        longer than that. Not while bytes are pending: only a prompt socket is asked whether it takes more.
+        """
+        if self._socket.fileno() < 0:
+            return
+        if self.pending or self.close_reason is not None or not self.is_busy:
+            pace = Pace.PROMPT
+        elif self.players or any(stream.is_heard for stream in self.publications.values()):
+            pace = Pace.BUDGETED
+        else:
+            pace = Pace.LEISURELY
+        self._owner.poller.set_pace(self._socket.fileno(), pace)
+        low_water_bytes = LEISURELY_BYTES if pace is Pace.LEISURELY else 1
+        if low_water_bytes != self._low_water_bytes:
+            self._low_water_bytes = low_water_bytes
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water_bytes)
 
     # ---- writing -----------------------------------------------------------------------------
 
@@ -248,14 +274,6 @@ class Connection:
 
     # ---- ending ------------------------------------------------------------------------------
 
-    def defer(self, deferred: bool) -> None:
-        """Only media moves here now: its socket may be looked at once per latency budget.
-
-        Not while bytes are pending: a deferred socket is not asked whether it takes more.
-        """
-        if self._socket.fileno() >= 0:
-            self._owner.poller.defer(self._socket.fileno(), deferred and not self.pending)
-
     def end(self, reason: CloseReason, detail: str) -> None:
         """Say what the session still has to say, then close once the peer has read it or 2 s on."""
         if self.close_reason is not None:
@@ -264,7 +282,7 @@ class Connection:
         if self.close_reason is not None:
             return
         self._finish(reason, detail)
-        self.defer(False)
+        self.update_pace()
         self._linger_until = self._owner.now + LINGER_S
         if not self.pending:
             self._shutdown_writing()

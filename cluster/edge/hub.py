@@ -113,7 +113,7 @@ class Hub:
         self.end_play(connection, player.stream_id)
         connection.session.end_play(player.stream_id, completed=completed)
         connection.receive(b"")  # the next of its playlist
-        connection.defer(connection.is_busy)  # what it asks for next is answered at once
+        connection.update_pace()  # what it asks for next is answered at once
 
     def _not_found(self, player: Player) -> None:
         why = f"nobody has published {player.stream.key} within {self._config.play_wait_s:g} s"
@@ -246,7 +246,7 @@ class Hub:
         if self.decisions is not None:
             stream.tap = functools.partial(self.decisions.message, key)
             self.decisions.publishing(connection, key, True)
-        connection.defer(True)
+        connection.update_pace()
         connection.receive(b"")  # what it has sent already, while the registry was asked
         self.after_turn()
         return True
@@ -261,7 +261,7 @@ class Hub:
         self.counters.publishers -= 1
         self.link.unpublish(stream.key, publisher.epoch)
         stream.end()
-        connection.defer(False)
+        connection.update_pace()
         if stream.players:
             self._splices[stream.key] = Splice()
             self.link.watch(stream.key)
@@ -273,6 +273,12 @@ class Hub:
     def _replace(self, publisher: Publisher, key: str, why: str) -> None:
         publisher.connection.session.end_publish(publisher.stream_id, Code.PUBLISH_BAD_NAME, why)
         publisher.connection.end(CloseReason.PUBLISHER_REPLACED, f"{key}: {why}")
+
+    def audience_changed(self, stream: Stream) -> None:
+        """Somebody has begun, or the last one has ceased, to listen to ``stream``."""
+        publisher = self._publishers.get(stream.key)
+        if publisher is not None:
+            publisher.connection.update_pace()
 
     def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
         """A flush of a stream that other workers play: one envelope, whatever the number of players."""

@@ -2,8 +2,9 @@
 
 The sockets stand in an epoll set of their own, which the asyncio loop watches as a single file
 descriptor. A turn calls ``before_turn``, serves all that are ready and then calls ``after_turn`` once,
-so messages that arrived together leave together. Sockets that only carry media may be deferred: they
-are looked at once per latency budget, which makes reads and writes fewer and larger.
+so messages that arrived together leave together. Each socket has a pace: those that only carry media
+may be looked at once per latency budget, which makes reads and writes fewer and larger, and those whose
+media nobody waits for a few times a second.
 
 A worker that is woken thousands of times a second, each time for one message, spends more on waking
 than on serving. It then rests a millisecond between turns, as network cards moderate their interrupts:
@@ -13,8 +14,10 @@ the next turn serves what has come meanwhile.
 from __future__ import annotations
 
 import asyncio
+import enum
 import select
 from collections.abc import Callable
+from itertools import islice
 from time import monotonic
 
 #: Sockets served before the loop gets a chance to run timers and the bus: bounds one turn's length.
@@ -27,10 +30,27 @@ HASTY_TURNS = 32
 #: How long it rests: what a message may wait at most, on a worker that busy.
 REST_S = 0.001
 
+#: A leisurely socket is read this often. What is lost meanwhile is that much of a joiner's newest media
+#: (it follows in the next turn), and as long until a command of such a peer is seen.
+LEISURE_S = 0.25
+#: Leisurely sockets read in one turn, so that many of them are spread over LEISURE_S and delay nobody.
+LEISURELY_PER_TURN = 8
+
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 
 Handler = Callable[[int], None]
+
+
+class Pace(enum.Enum):
+    """How soon a socket is served once it is readable."""
+
+    PROMPT = "at once"
+    #: Once per latency budget; at a budget of 0, at once.
+    BUDGETED = "budgeted"
+    #: Every LEISURE_S, and at once if it counts as readable before that: it is for sockets whose
+    #: low-water mark (SO_RCVLOWAT) lets only much data, or the end, count.
+    LEISURELY = "leisurely"
 
 
 class Poller:
@@ -50,8 +70,11 @@ class Poller:
         self._handlers: dict[int, Handler] = {}
         self._prompt = select.epoll()
         self._deferred = select.epoll() if budget_s > 0 else None
-        self._deferred_fds: set[int] = set()
+        self._deferred_count = 0
+        self._paces: dict[int, Pace] = {}  # of those that are not prompt
         self._tick: asyncio.TimerHandle | None = None
+        self._leisurely: dict[int, None] = {}  # the one to be read next comes first
+        self._leisure: asyncio.TimerHandle | None = None
         self._hasty_turns = 0
         self._turn_ended_at = 0.0
         self._rest: asyncio.TimerHandle | None = None
@@ -63,34 +86,53 @@ class Poller:
         self._prompt.register(fd, READABLE)
 
     def want_write(self, fd: int, wanted: bool) -> None:
-        """Also call its handler when ``fd`` takes bytes again; such a socket is never deferred."""
-        self.defer(fd, False)
+        """Also call its handler when ``fd`` takes bytes again; such a socket is always prompt."""
+        self.set_pace(fd, Pace.PROMPT)
         self._prompt.modify(fd, READABLE | WRITABLE if wanted else READABLE)
 
-    def defer(self, fd: int, deferred: bool) -> None:
-        """Look at ``fd`` once per latency budget only (no difference at a budget of 0)."""
-        if self._deferred is None or deferred == (fd in self._deferred_fds):
+    def set_pace(self, fd: int, pace: Pace) -> None:
+        """Serve ``fd`` at this pace from now on."""
+        if pace is Pace.BUDGETED and self._deferred is None:
+            pace = Pace.PROMPT
+        before = self._paces.pop(fd, Pace.PROMPT)
+        if pace is not Pace.PROMPT:
+            self._paces[fd] = pace
+        if pace is before:
             return
-        if deferred:
-            self._prompt.unregister(fd)
-            self._deferred.register(fd, READABLE)
-            self._deferred_fds.add(fd)
-            if self._tick is None:
-                self._tick = self._loop.call_later(self._budget_s, self._deferred_turn)
-        else:
-            self._deferred.unregister(fd)
-            self._deferred_fds.discard(fd)
-            self._prompt.register(fd, READABLE)
+        if before is Pace.BUDGETED:
+            self._undefer(fd)
+        elif before is Pace.LEISURELY:
+            del self._leisurely[fd]
+        if pace is Pace.BUDGETED:
+            self._defer(fd)
+        elif pace is Pace.LEISURELY:
+            self._leisurely[fd] = None
+            if self._leisure is None:
+                self._plan_leisure()
+
+    def _defer(self, fd: int) -> None:
+        assert self._deferred is not None
+        self._prompt.unregister(fd)
+        self._deferred.register(fd, READABLE)
+        self._deferred_count += 1
+        if self._tick is None:
+            self._tick = self._loop.call_later(self._budget_s, self._deferred_turn)
+
+    def _undefer(self, fd: int) -> None:
+        assert self._deferred is not None
+        self._deferred.unregister(fd)
+        self._deferred_count -= 1
+        self._prompt.register(fd, READABLE)
 
     def unregister(self, fd: int) -> None:
         """Forget ``fd``; to be called before it is closed."""
-        self.defer(fd, False)
+        self.set_pace(fd, Pace.PROMPT)
         del self._handlers[fd]
         self._prompt.unregister(fd)
 
     def close(self) -> None:
         self._loop.remove_reader(self._prompt.fileno())
-        for timer in (self._tick, self._rest):
+        for timer in (self._tick, self._leisure, self._rest):
             if timer is not None:
                 timer.cancel()
         self._prompt.close()
@@ -133,6 +175,22 @@ class Poller:
     def _deferred_turn(self) -> None:
         assert self._deferred is not None
         self._tick = None
-        if self._deferred_fds:
+        if self._deferred_count:
             self._tick = self._loop.call_later(self._budget_s, self._deferred_turn)
         self._turn(self._deferred)
+
+    def _plan_leisure(self) -> None:
+        """The next of the turns that together come round to each leisurely socket in LEISURE_S."""
+        turns = -(-len(self._leisurely) // LEISURELY_PER_TURN)
+        self._leisure = self._loop.call_later(LEISURE_S / turns, self._leisure_turn)
+
+    def _leisure_turn(self) -> None:
+        self._leisure = None
+        self._before_turn()
+        for fd in list(islice(self._leisurely, LEISURELY_PER_TURN)):
+            if fd in self._leisurely:  # the handler of another may have changed that
+                self._leisurely[fd] = self._leisurely.pop(fd)
+                self._handlers[fd](READABLE)
+        self._after_turn()
+        if self._leisurely and self._leisure is None:
+            self._plan_leisure()

@@ -53,6 +53,9 @@ class StreamOwner(Protocol):
     def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
         """Hand the messages from ``first_seq`` on to the other workers that play this stream."""
 
+    def audience_changed(self, stream: Stream) -> None:
+        """``stream.is_heard`` may have changed."""
+
     def play_over(self, player: Player) -> None:
         """``player`` has been sent as much as it asked for: end its play after this turn."""
 
@@ -89,6 +92,11 @@ class Stream:
         self._private: set[Player] = set()
         self._behind: set[Player] = set()
         self._awaiting: set[Player] = set()
+
+    @property
+    def is_heard(self) -> bool:
+        """Somebody waits for its messages: a player here or elsewhere, or a program."""
+        return self._has_audience or self.tap is not None
 
     # ---- feeding -----------------------------------------------------------------------------
 
@@ -312,7 +320,7 @@ class Stream:
             self._in_step[player] = player.connection.send
         else:
             self._private.add(player)
-        player.connection.defer(True)
+        player.connection.update_pace()
 
     def _skip(self, player: Player) -> None:
         """Move a player that is too far behind to the newest keyframe, or let it await the next."""
@@ -350,6 +358,8 @@ class Stream:
         had, self._has_audience = self._has_audience, bool(self.players) or self.wanted
         if self._has_audience and not had:
             self.flushed_seq = self.log.next_seq
+        if self._has_audience != had:
+            self._owner.audience_changed(self)
         self._note_kept()
 
     def _note_kept(self) -> None:

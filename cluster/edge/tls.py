@@ -63,6 +63,9 @@ class TlsSocket:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self._socket.setsockopt(level, option, value)
+
     def recv_into(self, buffer: memoryview) -> int:
         """The bytes put into ``buffer``, which must have room for a record; 0 at the peer's end."""
         count = 0

@@ -18,9 +18,9 @@ from cluster.core.rtmp.events import ConnectRequested, ConnectSucceeded, StatusR
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.status import Code, Level
 from cluster.core.rtmp.url import RtmpUrl
-from cluster.edge.connection import LINGER_S, MAX_PENDING_CONTROL_BYTES, Connection
+from cluster.edge.connection import LEISURELY_BYTES, LINGER_S, MAX_PENDING_CONTROL_BYTES, Connection
 from cluster.edge.counters import Counters
-from cluster.edge.poller import Poller
+from cluster.edge.poller import Pace, Poller
 
 BUDGET_S = 0.05
 Pair: TypeAlias = tuple[socket.socket, socket.socket]
@@ -59,6 +59,7 @@ class FakeStream:
     """A stream that keeps what it was given, and whom it was told of."""
 
     def __init__(self) -> None:
+        self.is_heard = False
         self.appended: list[Message] = []
         self.behind: list[object] = []
         self.caught_up: list[object] = []
@@ -79,12 +80,22 @@ class FakePlayer:
         self.stream = stream
 
 
+class WatchedPoller(Poller):
+    """A poller that notes the pace it was told last."""
+
+    pace = Pace.PROMPT
+
+    def set_pace(self, fd: int, pace: Pace) -> None:
+        self.pace = pace
+        super().set_pace(fd, pace)
+
+
 class Owner:
     """A worker reduced to what a connection needs of it."""
 
     def __init__(self, loop: SteppedLoop) -> None:
         self._loop = loop
-        self.poller = Poller(loop, BUDGET_S, lambda: None, lambda: None)
+        self.poller = WatchedPoller(loop, BUDGET_S, lambda: None, lambda: None)
         self.counters = Counters()
         self.receive_buffer = memoryview(bytearray(64 * 1024))
         self.on_event: Callable[[Connection, object], None] = lambda connection, event: None
@@ -116,12 +127,18 @@ class Scene:
         self.loop = loop
         self.owner = owner
         self.session = ScriptedSession()
-        accepted, self.peer = pair()
-        self.connection = Connection(owner, accepted, "192.0.2.7:40000", self.session)  # type: ignore[arg-type]
+        self.accepted, self.peer = pair()
+        self.connection = Connection(owner, self.accepted, "192.0.2.7:40000", self.session)  # type: ignore[arg-type]
 
     @property
     def reasons(self) -> list[CloseReason]:
         return [reason for reason, _ in self.owner.endings]
+
+    def pace(self) -> Pace:
+        return self.owner.poller.pace
+
+    def low_water_bytes(self) -> int:
+        return self.accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
 
     def hear(self, data: bytes = b"x") -> None:
         """The peer sends, and the connection reads."""
@@ -451,15 +468,17 @@ def test_replies_that_were_read_do_not_count_any_more(scene: Scene) -> None:
     assert scene.reasons == []
 
 
-def test_a_full_socket_is_not_deferred_and_gets_its_bytes(scene: Scene) -> None:
+def test_a_full_socket_is_prompt_and_gets_its_bytes(scene: Scene) -> None:
     size = scene.fill()
-    scene.connection.defer(True)  # a player that publishes as well: its publish was just granted
+    scene.connection.players[1] = FakePlayer(FakeStream())  # type: ignore[assignment]
+    scene.connection.update_pace()
     assert scene.read(size) == b"m" * size  # the clock stands still: no budget has passed
     assert scene.connection.pending == []
 
 
-def test_a_connection_that_ends_is_not_deferred(scene: Scene) -> None:
-    scene.connection.defer(True)
+def test_a_connection_that_ends_is_prompt(scene: Scene) -> None:
+    scene.connection.players[1] = FakePlayer(FakeStream())  # type: ignore[assignment]
+    scene.connection.update_pace()
     scene.connection.end(CloseReason.STREAM_NOT_FOUND, "")
     scene.peer.close()
     scene.loop.turn()
@@ -468,13 +487,46 @@ def test_a_connection_that_ends_is_not_deferred(scene: Scene) -> None:
 
 def test_a_closed_connection_can_be_told_anything(scene: Scene) -> None:
     scene.connection.close(CloseReason.DRAINED, "")
-    scene.connection.defer(True)
-    scene.connection.defer(False)
+    scene.connection.update_pace()
     scene.connection.wait_to_write([b"x"])
     scene.connection.write_control()
     scene.connection.receive(b"")
     assert scene.connection.pending == []
     assert scene.reasons == [CloseReason.DRAINED]
+
+
+# ---- at what pace it is read -----------------------------------------------------------------
+
+
+def test_a_publisher_that_nobody_hears_is_read_at_leisure(scene: Scene) -> None:
+    scene.connection.publications[1] = stream = FakeStream()  # type: ignore[assignment]
+    scene.connection.update_pace()
+    assert scene.pace() is Pace.LEISURELY
+    assert scene.low_water_bytes() == LEISURELY_BYTES
+    stream.is_heard = True
+    scene.connection.update_pace()
+    assert scene.pace() is Pace.BUDGETED
+    assert scene.low_water_bytes() == 1
+
+
+def test_one_heard_stream_of_several_sets_the_pace(scene: Scene) -> None:
+    for stream_id in (1, 2, 3):
+        scene.connection.publications[stream_id] = FakeStream()  # type: ignore[assignment]
+    scene.connection.publications[2].is_heard = True  # type: ignore[misc]
+    scene.connection.update_pace()
+    assert scene.pace() is Pace.BUDGETED
+
+
+def test_a_publisher_that_plays_as_well_is_not_read_at_leisure(scene: Scene) -> None:
+    scene.connection.publications[1] = FakeStream()  # type: ignore[assignment]
+    scene.connection.players[2] = FakePlayer(FakeStream())  # type: ignore[assignment]
+    scene.connection.update_pace()
+    assert scene.pace() is Pace.BUDGETED
+
+
+def test_a_connection_that_does_nothing_yet_is_prompt(scene: Scene) -> None:
+    scene.connection.update_pace()
+    assert scene.pace() is Pace.PROMPT
 
 
 # ---- with real sessions ----------------------------------------------------------------------

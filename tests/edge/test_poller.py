@@ -1,4 +1,4 @@
-"""The poller, over socket pairs: turns, deferral by the latency budget, interest in writing."""
+"""The poller, over socket pairs: turns, the paces of sockets, interest in writing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import pytest
 import uvloop
@@ -14,7 +15,15 @@ from edge_support import SteppedLoop, run_until, stepped_loop, unix_pair
 from zmq_support import on_asyncio, on_uvloop, until
 
 from cluster.edge import poller as poller_module
-from cluster.edge.poller import HASTY_TURNS, READABLE, WRITABLE, Poller
+from cluster.edge.poller import (
+    HASTY_TURNS,
+    LEISURE_S,
+    LEISURELY_PER_TURN,
+    READABLE,
+    WRITABLE,
+    Pace,
+    Poller,
+)
 
 BUDGET_S = 0.05
 
@@ -161,7 +170,7 @@ def test_the_other_end_leaving_makes_a_socket_ready(scene: Scene) -> None:
 def test_no_handler_is_called_after_close(loop: asyncio.AbstractEventLoop) -> None:
     scene = Scene(loop, BUDGET_S)
     fd, a = scene.pair("a")
-    scene.poller.defer(fd, True)
+    scene.poller.set_pace(fd, Pace.BUDGETED)
     _, b = scene.pair("b")
     a.send(b"x")
     b.send(b"x")
@@ -214,7 +223,7 @@ def _fill(full: socket.socket) -> int:
 
 def test_a_deferred_socket_is_looked_at_once_per_budget(budgeted: Scene, clock: SteppedLoop) -> None:
     fd, a = budgeted.pair("a")
-    budgeted.poller.defer(fd, True)
+    budgeted.poller.set_pace(fd, Pace.BUDGETED)
     for expected in (["a"], ["a", "a"], ["a", "a", "a"]):
         for _ in range(4):
             a.send(b"x")
@@ -229,7 +238,7 @@ def test_prompt_sockets_are_served_at_once_while_others_are_deferred(
 ) -> None:
     deferred_fd, deferred = budgeted.pair("deferred")
     _, prompt = budgeted.pair("prompt")
-    budgeted.poller.defer(deferred_fd, True)
+    budgeted.poller.set_pace(deferred_fd, Pace.BUDGETED)
     deferred.send(b"x")
     prompt.send(b"x")
     clock.turn()
@@ -241,7 +250,7 @@ def test_prompt_sockets_are_served_at_once_while_others_are_deferred(
 def test_deferred_sockets_share_one_turn(budgeted: Scene, clock: SteppedLoop) -> None:
     for name in ("a", "b"):
         fd, end = budgeted.pair(name)
-        budgeted.poller.defer(fd, True)
+        budgeted.poller.set_pace(fd, Pace.BUDGETED)
         end.send(b"x")
     clock.advance(BUDGET_S + 1e-6)
     assert [sorted(turn.split()) for turn in budgeted.turns()] == [["a", "b"]]
@@ -249,10 +258,10 @@ def test_deferred_sockets_share_one_turn(budgeted: Scene, clock: SteppedLoop) ->
 
 def test_deferring_twice_is_deferring_once(budgeted: Scene, clock: SteppedLoop) -> None:
     fd, a = budgeted.pair("a")
-    budgeted.poller.defer(fd, True)
-    budgeted.poller.defer(fd, True)
-    budgeted.poller.defer(fd, False)
-    budgeted.poller.defer(fd, False)
+    budgeted.poller.set_pace(fd, Pace.BUDGETED)
+    budgeted.poller.set_pace(fd, Pace.BUDGETED)
+    budgeted.poller.set_pace(fd, Pace.PROMPT)
+    budgeted.poller.set_pace(fd, Pace.PROMPT)
     a.send(b"x")
     clock.turn()
     assert budgeted.turns() == ["a"]
@@ -261,7 +270,7 @@ def test_deferring_twice_is_deferring_once(budgeted: Scene, clock: SteppedLoop) 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_asking_about_writing_ends_deferral(budgeted: Scene, clock: SteppedLoop, wanted: bool) -> None:
     fd, a = budgeted.pair("a")
-    budgeted.poller.defer(fd, True)
+    budgeted.poller.set_pace(fd, Pace.BUDGETED)
     budgeted.poller.want_write(fd, wanted)
     a.send(b"x")
     clock.turn()
@@ -272,7 +281,7 @@ def test_a_deferred_socket_can_be_forgotten_and_its_number_used_again(
     budgeted: Scene, clock: SteppedLoop
 ) -> None:
     fd, a = budgeted.pair("a")
-    budgeted.poller.defer(fd, True)
+    budgeted.poller.set_pace(fd, Pace.BUDGETED)
     a.send(b"x")
     budgeted.poller.unregister(fd)
     clock.advance(BUDGET_S + 1e-6)
@@ -285,14 +294,14 @@ def test_a_deferred_socket_can_be_forgotten_and_its_number_used_again(
 
 def test_the_loop_is_left_alone_while_nothing_is_deferred(budgeted: Scene, clock: SteppedLoop) -> None:
     fd, a = budgeted.pair("a")
-    budgeted.poller.defer(fd, True)
-    budgeted.poller.defer(fd, False)
+    budgeted.poller.set_pace(fd, Pace.BUDGETED)
+    budgeted.poller.set_pace(fd, Pace.PROMPT)
     clock.advance(BUDGET_S + 1e-6)  # the timer that was under way
     budgeted.log.clear()
     for _ in range(5):
         clock.advance(BUDGET_S + 1e-6)
     assert budgeted.log == []
-    budgeted.poller.defer(fd, True)
+    budgeted.poller.set_pace(fd, Pace.BUDGETED)
     a.send(b"x")
     clock.advance(BUDGET_S + 1e-6)
     assert budgeted.turns() == ["a"]
@@ -300,17 +309,17 @@ def test_the_loop_is_left_alone_while_nothing_is_deferred(budgeted: Scene, clock
 
 def test_a_budget_of_zero_defers_nothing(scene: Scene) -> None:
     fd, a = scene.pair("a")
-    scene.poller.defer(fd, True)
+    scene.poller.set_pace(fd, Pace.BUDGETED)
     a.send(b"x")
     scene.until(lambda: "a" in scene.log, "a turn")
-    scene.poller.defer(fd, False)
+    scene.poller.set_pace(fd, Pace.PROMPT)
     scene.poller.unregister(fd)
 
 
 def test_the_budget_holds_on_a_real_clock(real: Scene) -> None:
     fd, a = real.pair("a")
     started = time.monotonic()
-    real.poller.defer(fd, True)
+    real.poller.set_pace(fd, Pace.BUDGETED)
 
     def send_and_count() -> bool:
         with contextlib.suppress(BlockingIOError):
@@ -319,6 +328,105 @@ def test_the_budget_holds_on_a_real_clock(real: Scene) -> None:
 
     real.until(send_and_count, "four looks at a socket that is always readable")
     assert time.monotonic() - started >= 4 * BUDGET_S * 0.9  # timers are early by a clock's resolution
+
+
+# ---- leisure ---------------------------------------------------------------------------------
+
+
+def _at_leisure(scene: Scene, count: int) -> list[socket.socket]:
+    """Sockets that nothing makes readable to epoll, as one below its low-water mark, named by number."""
+    ends = []
+    for name in range(count):
+        fd, end = scene.pair(str(name))
+        scene.poller.set_pace(fd, Pace.LEISURELY)
+        ends.append(end)
+    return ends
+
+
+def _numbers(scene: Scene) -> list[list[int]]:
+    return [[int(name) for name in turn.split()] for turn in scene.turns()]
+
+
+@pytest.fixture
+def tolerant(budgeted: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Its handlers only note that they were called: there is nothing to read."""
+    pair, log = budgeted.pair, budgeted.log
+    monkeypatch.setattr(
+        budgeted, "pair", lambda name, handler=None: pair(name, handler or (lambda mask: log.append(name)))
+    )
+    return budgeted
+
+
+def test_a_leisurely_socket_is_read_a_few_times_a_second(tolerant: Scene, clock: SteppedLoop) -> None:
+    _at_leisure(tolerant, 1)
+    clock.advance(LEISURE_S * 0.9)
+    assert _numbers(tolerant) == []
+    clock.advance(LEISURE_S * 0.1 + 1e-6)
+    assert _numbers(tolerant) == [[0]]
+    clock.advance(LEISURE_S + 1e-6)
+    assert _numbers(tolerant) == [[0], [0]]
+
+
+def test_many_leisurely_sockets_are_spread_over_the_time(tolerant: Scene, clock: SteppedLoop) -> None:
+    _at_leisure(tolerant, 3 * LEISURELY_PER_TURN)
+    clock.advance(LEISURE_S + 1e-6)
+    for _ in range(5):
+        clock.advance(LEISURE_S / 3 + 1e-6)
+    turns = _numbers(tolerant)
+    assert [len(turn) for turn in turns] == [LEISURELY_PER_TURN] * 6
+    first_round, second_round = [*chain(*turns[:3])], [*chain(*turns[3:])]
+    assert first_round == second_round == list(range(3 * LEISURELY_PER_TURN))
+
+
+def test_a_leisurely_socket_with_much_to_read_is_served_at_once(
+    budgeted: Scene, clock: SteppedLoop
+) -> None:
+    (end,) = _at_leisure(budgeted, 1)
+    end.send(b"x")  # its low-water mark stands at one byte
+    clock.turn()
+    assert _numbers(budgeted) == [[0]]
+
+
+@pytest.mark.parametrize("pace", [Pace.PROMPT, Pace.BUDGETED])
+def test_leisure_ends_with_another_pace(budgeted: Scene, clock: SteppedLoop, pace: Pace) -> None:
+    fd, end = budgeted.pair("a")
+    budgeted.poller.set_pace(fd, Pace.LEISURELY)
+    budgeted.poller.set_pace(fd, pace)
+    clock.advance(LEISURE_S + 1e-6)
+    budgeted.log.clear()
+    clock.advance(LEISURE_S + 1e-6)
+    assert budgeted.turns() == []
+    end.send(b"x")
+    clock.advance(BUDGET_S + 1e-6)
+    assert budgeted.turns() == ["a"]
+
+
+def test_a_budgeted_socket_can_become_leisurely(budgeted: Scene, clock: SteppedLoop) -> None:
+    fd, end = budgeted.pair("a")
+    budgeted.poller.set_pace(fd, Pace.BUDGETED)
+    budgeted.poller.set_pace(fd, Pace.LEISURELY)
+    end.send(b"x")
+    clock.turn()  # before any budget is over
+    assert budgeted.turns() == ["a"]
+
+
+def test_a_leisurely_socket_can_be_closed_by_the_handler_of_another(
+    tolerant: Scene, clock: SteppedLoop
+) -> None:
+    fds = [0, 0]
+
+    def close_the_other(mask: int) -> None:
+        tolerant.log.append("0")
+        if fds[1]:
+            tolerant.poller.unregister(fds[1])
+            fds[1] = 0
+
+    fds[0], _ = tolerant.pair("0", close_the_other)
+    fds[1], _ = tolerant.pair("1")
+    for fd in fds:
+        tolerant.poller.set_pace(fd, Pace.LEISURELY)
+    clock.advance(LEISURE_S + 1e-6)
+    assert _numbers(tolerant) == [[0]]
 
 
 # ---- moderation ------------------------------------------------------------------------------

@@ -24,6 +24,10 @@ class FakeOwner:
         self.counters = Counters()
         self.dirty_streams = []
         self.bus = []
+        self.heard = []
+
+    def audience_changed(self, stream):
+        self.heard.append(stream.is_heard)
 
     def publish_to_bus(self, stream, first_seq, entries):
         self.bus.append((stream.key, first_seq, len(entries)))
@@ -95,7 +99,7 @@ class FakeConnection:
             for player in self.players.values():
                 player.stream.catch_up(player)
 
-    def defer(self, deferred):
+    def update_pace(self):
         pass
 
     def end(self, reason, detail):
@@ -118,6 +122,23 @@ def owner():
 @pytest.fixture
 def stream(owner):
     return Stream("live/a", owner, LogLimits(), SlowPlayerRule(skip_ms=5000, close_s=30))
+
+
+def test_the_owner_is_told_when_a_stream_is_first_and_last_heard(stream, owner):
+    stream.begin(1, is_local=True)
+    _, first = join(stream)
+    _, second = join(stream)
+    stream.set_wanted(True)
+    stream.remove(first)
+    stream.remove(second)
+    stream.set_wanted(False)
+    assert owner.heard == [True, False]
+
+
+def test_a_program_that_taps_a_stream_hears_it(stream):
+    assert not stream.is_heard
+    stream.tap = lambda message: None
+    assert stream.is_heard
 
 
 def join(stream, stream_id=1):
