@@ -76,7 +76,8 @@ class StreamLog:
     """
 
     __slots__ = (
-        "_awaiting_keyframe", "_bytes", "_entries", "_headers", "_limits", "_next_trim", "_trimmed_bytes",
+        "_awaiting_keyframe", "_bytes", "_bytes_before_join", "_entries", "_headers", "_limits", "_next_trim",
+        "_trimmed_bytes",
         "dropped_before_keyframe", "first_seq", "has_video", "join_seq", "keep_from", "next_seq",
         "timeline",
     )  # fmt: skip
@@ -87,6 +88,7 @@ class StreamLog:
         self._headers: dict[HeaderKey, LogEntry] = {}
         self._bytes = 0
         self._trimmed_bytes = 0
+        self._bytes_before_join = 0  # ever appended before the message at join_seq
         self._next_trim = _TRIM_EVERY_MESSAGES
         self._awaiting_keyframe = True
         self.timeline = Timeline()
@@ -127,6 +129,7 @@ class StreamLog:
                 if flags & _KEYFRAME:
                     self._awaiting_keyframe = False
                     self.join_seq = self.next_seq
+                    self._bytes_before_join = self.bytes_appended
                     self._next_trim = self.next_seq
                 elif self._awaiting_keyframe:
                     self.dropped_before_keyframe += 1
@@ -221,7 +224,11 @@ class StreamLog:
         start = self.join_seq if self.join_seq is not None else self.next_seq
         drop = max(0, min(start, self.keep_from) - self.first_seq)
         oldest_ms = self.timeline.latest - self._limits.max_ms
-        held = self._bytes - sum(len(entry.payload) for entry in entries[:drop])
+        if self.first_seq + drop == self.join_seq:
+            # What goes has long left the caches: the usual trim, at a keyframe, does not look at it.
+            held = self.bytes_appended - self._bytes_before_join
+        else:
+            held = self._bytes - sum(len(entry.payload) for entry in entries[:drop])
         while drop < len(entries) - 1 and (
             held > self._limits.max_bytes or entries[drop].timestamp < oldest_ms
         ):
