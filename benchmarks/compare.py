@@ -60,7 +60,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="of the edge when playing (repeat for several; default: 0 and 50)",
     )  # fmt: skip
     parser.add_argument(
-        "--drain", choices=["timer", "arrival"], default="timer",
+        "--drain", choices=["timer", "arrival"], default="arrival",
         help="when players that are not sampled read (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes of each server (%(default)s)")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cluster import signals
+from cluster.core.errors import EnvironmentFault
 from cluster.core.media.flv import FlvError
 from cluster.core.rtmp.url import RtmpUrl, UrlError
 from cluster.exit_codes import ExitCode
 from cluster.load.conductor import Refused, Unreachable, run_load
 from cluster.load.job import Drain, LoadPlan, PlanError
 from cluster.load.media import ShapeError, StreamShape
-from cluster.load.result import LoadResult
+from cluster.load.report import html_report
+from cluster.load.result import NOTHING_LEFT
+from cluster.load.terminal import LiveView, print_result
 from cluster.tls import Tls
 
 _STDOUT = Path("-")
@@ -75,8 +79,8 @@ def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
               help="Generator processes, to use so many cores.")
 @click.option("--sample", type=click.IntRange(1), default=50, show_default=True, metavar="N",
               help="One player in N parses all it gets, for delay and losses; the others count bytes.")
-@click.option("--drain", type=click.Choice(list(map(str, Drain))), default="timer", show_default=True,
-              help="When the others read: every 50 ms, which is cheap, or whenever something arrives.")
+@click.option("--drain", type=click.Choice(list(map(str, Drain))), default="arrival", show_default=True,
+              help="When the others read: on each arrival, as players do, or every 50 ms, for very many.")
 @click.option("--slow-share", type=click.FloatRange(0, 1), default=0, show_default=True, metavar="SHARE",
               help="So many of the players read too slowly; delays are those of the others.")
 @click.option("--slow-rate", type=click.FloatRange(0, 1, min_open=True), default=0.1, show_default=True,
@@ -90,10 +94,12 @@ def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
               help="Measure the server's processes: this one and its descendants (may be repeated).")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
               metavar="FILE", help="Write the result as JSON; - is standard output, without the table.")
+@click.option("--report", "report_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the result as one HTML page with plots.")
 def load(
     url: RtmpUrl, bitrate: int, fps: int, gop: float, insecure: bool, ca_file: str | None,
     duration: float, ramp: float, settle: float, timeout: float, drain: str,
-    json_file: Path | None, **more: Any,
+    json_file: Path | None, report_file: Path | None, **more: Any,
 ) -> int:  # fmt: skip
     """Put publishers and players on the RTMP server of URL, and measure what they see.
 
@@ -109,24 +115,34 @@ def load(
     except (PlanError, ShapeError) as error:
         raise click.UsageError(str(error)) from None
     try:
-        with signals.queued(signal.SIGINT, signal.SIGTERM) as queue:
-            result = run_load(plan, stop=lambda: bool(signals.read(queue)))
+        with signals.queued(signal.SIGINT, signal.SIGTERM) as queue, LiveView(plan, sys.stderr) as view:
+            result = run_load(plan, stop=lambda: bool(signals.read(queue)), watch=view)
     except Unreachable as error:
         return _fail(ExitCode.UNREACHABLE, error)
     except Refused as error:
         return _fail(ExitCode.REFUSED, error)
     except FlvError as error:
         return _fail(ExitCode.USAGE, error)
-    _write(result, json_file)
-    return ExitCode.OK
-
-
-def _write(result: LoadResult, json_file: Path | None) -> None:
-    text = json.dumps(result.as_dict())
+    shown = result.as_dict()
     if json_file == _STDOUT:
-        click.echo(text)
-    elif json_file is not None:
-        json_file.write_text(text + "\n")
+        click.echo(json.dumps(shown))
+    else:
+        print_result(shown, sys.stdout)
+        _write(json_file, json.dumps(shown) + "\n")
+    _write(report_file, html_report(shown))
+    if result.faults:
+        return 1
+    return ExitCode.REFUSED if result.ended_early == NOTHING_LEFT else ExitCode.OK
+
+
+def _write(path: Path | None, text: str) -> None:
+    """After the result was shown: a full disk loses no more than the file."""
+    if path is None:
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {path}: {error.strerror}") from None
 
 
 def _fail(code: ExitCode, error: Exception) -> ExitCode:

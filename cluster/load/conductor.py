@@ -18,7 +18,7 @@ from cluster.core.errors import ClusterError, EnvironmentFault
 from cluster.load.generator import SECOND_NS, Ready
 from cluster.load.job import SPARE_DESCRIPTORS, Job, LoadPlan, Schedule, jobs
 from cluster.load.media import file_script
-from cluster.load.result import LoadResult
+from cluster.load.result import NOTHING_LEFT, LoadResult
 from cluster.load.server_usage import ServerUsage
 from cluster.load.tally import Report
 
@@ -26,6 +26,8 @@ from cluster.load.tally import Report
 _HEAD_START_NS = 50_000_000
 #: A stream is there before its players; and most keyframes stay clear of where seconds begin.
 _STREAM_FIRST_NS = 500_000_000
+#: Within so long after a second all processes have reported it.
+_REPORTS_NS = 100_000_000
 #: A process that does not end by itself when told is ended.
 _END_TIMEOUT_S = 5.0
 #: Longest time without a look at whether to stop.
@@ -177,18 +179,19 @@ class _Conductor:
         """Tell the schedule, and collect reports until it is over."""
         plan, result = self._plan, self._result
         schedule = self._schedule(time.monotonic_ns() + _HEAD_START_NS)
+        result.measure_ns = schedule.measure_ns
         for process in self._processes:
             process.tell(schedule)
         end_ns = schedule.measure_ns + round(plan.duration_s * 1e9)
         boundary = (schedule.join_ns - schedule.measure_ns) // SECOND_NS + 1
         while True:
             due_ns = min(end_ns, schedule.measure_ns + boundary * SECOND_NS)
-            while (left_ns := due_ns - time.monotonic_ns()) > 0 and not self._over():
-                self._hear(min(left_ns / 1e9, _LOOK_S))
+            self._hear_until(due_ns)
             if self._usage is not None:
                 result.server[boundary] = self._usage.sample()
             if due_ns == end_ns or self._over():
                 break
+            self._hear_until(min(end_ns, due_ns + _REPORTS_NS))
             self._watch(result)
             boundary += 1
         if self._usage is not None:
@@ -213,9 +216,13 @@ class _Conductor:
         if self._stopped():
             return True
         if all(process.idle or not process.alive for process in self._processes):
-            self._result.ended_early = self._result.ended_early or "no connection is left"
+            self._result.ended_early = self._result.ended_early or NOTHING_LEFT
             return True
         return False
+
+    def _hear_until(self, moment_ns: int) -> None:
+        while (left_ns := moment_ns - time.monotonic_ns()) > 0 and not self._over():
+            self._hear(min(left_ns / 1e9, _LOOK_S))
 
     def _hear(self, timeout_s: float) -> None:
         """Take in what the processes say, for so long."""

@@ -20,6 +20,8 @@ SECOND_NS = 1_000_000_000
 #: One connection of a publisher after another, so that no server's queue of connections overflows.
 _CONNECT_EVERY_NS = 4_000_000
 _LOOK_EVERY_NS = 10_000_000
+#: What is left at the end is reported with the second before it, if it is no longer than that.
+_REST_NS = 100_000_000
 #: How often each plain player is drained, and how many at once: few, so that nothing else waits for long.
 DRAIN_EVERY_NS = 50_000_000
 _DRAINED_AT_ONCE = 32
@@ -83,7 +85,7 @@ class Generator:
             self._start(schedule)
             return
         if self._schedule is not None:  # the part of a second that is left
-            second = (time.monotonic_ns() - self._schedule.measure_ns) // SECOND_NS
+            second = (time.monotonic_ns() - _REST_NS - self._schedule.measure_ns) // SECOND_NS
             self._tell(self._report_of(second))
         self._loop.stop()
 
@@ -209,7 +211,7 @@ class Generator:
                 standing.slow_playing += flowing and player.role is Role.SLOW_PLAYER
         to_come = len(self._job.players) - len(self._players)
         left = any(peer.state is not State.CLOSED for peer in self._peers())
-        return Report(second, self._take_tally(), standing, idle=not to_come and not left)
+        return Report(second, time.monotonic_ns(), self._take_tally(), standing, idle=not to_come and not left)
 
     def _take_tally(self) -> Tally:
         """The counts since the last time."""

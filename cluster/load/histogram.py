@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 #: Each doubling of the value has this many buckets, as a power of two: 64, so at most 1/64 off.
@@ -62,7 +63,7 @@ class Histogram:
         bucket, seen = next(ordered)
         seen_to = seen
         for share in shares:
-            rank = min(self.count, max(1, -int(-share * self.count // 1)))
+            rank = min(self.count, max(1, math.ceil(share * self.count)))
             while seen_to < rank:
                 bucket, seen = next(ordered)
                 seen_to += seen

@@ -19,6 +19,8 @@ from cluster.load.tally import Report, Role, Standing, Tally
 #: Of the form of the JSON; fields may be added without a new one.
 FORMAT = 1
 
+#: Why a run ended: every connection was closed or refused.
+NOTHING_LEFT = "no connection is left"
 #: Beyond these the figures say more about the generator than about the server.
 MAX_GENERATOR_SHARE = 0.85
 MAX_LATE_MS = 10.0
@@ -28,22 +30,27 @@ MIN_DELIVERED = 0.97
 MAX_MISSING_S = 0.5
 
 _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
+#: Of the delay's whole distribution: evenly spread over the nines.
+_CURVE = [1 - 10 ** (-step / 10) for step in range(41)]
 _NS_PER_MS = 1e6
 
 
 class Second:
     """What all processes counted in one second of a run."""
 
-    __slots__ = ("_elapsed_ns", "_standings", "tally")
+    __slots__ = ("_elapsed_ns", "_standings", "ended_ns", "tally")
 
     def __init__(self) -> None:
         self.tally = Tally()
         self._standings: dict[int, Standing] = {}
         self._elapsed_ns: dict[int, int] = {}
+        #: When it was over, in nanoseconds of CLOCK_MONOTONIC.
+        self.ended_ns = 0
 
     def add(self, process: int, report: Report) -> None:
         """Take in a process's report; a second one of the same process goes on where the first ended."""
         self.tally.add(report.tally)
+        self.ended_ns = max(self.ended_ns, report.at_ns)
         self._standings[process] = report.standing
         self._elapsed_ns[process] = self._elapsed_ns.get(process, 0) + report.tally.elapsed_ns
 
@@ -69,6 +76,8 @@ class LoadResult:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     #: By number, counted from the beginning of the measured window; those before it are below 0.
     seconds: dict[int, Second] = field(default_factory=dict)
+    #: When measuring began, in nanoseconds of CLOCK_MONOTONIC.
+    measure_ns: int = 0
     #: What was counted before players could join: publishers that were refused.
     before: Tally = field(default_factory=Tally)
     #: Each process's counts in the window.
@@ -237,6 +246,10 @@ class LoadResult:
             "join_ms": distribution(counted.join),
             "picture_ms": distribution(counted.picture),
             "delay_ms": distribution(measured.delay),
+            "delay_curve": [
+                [share, value / _NS_PER_MS]
+                for share, value in zip(_CURVE, measured.delay.percentiles(_CURVE), strict=False)
+            ],
             "frames": {
                 "read": measured.frames,
                 "lost": measured.frames_lost,
@@ -254,33 +267,32 @@ class LoadResult:
                 "cpu_shares": [share for _, share in self._cpu_shares()],
             },
             "complaints": self.complaints,
-            "timeline": self._timeline(),
+            "timeline": [self.timeline_row(number) for number in sorted(self.seconds)],
         }
 
-    def _timeline(self) -> list[dict[str, Any]]:
-        rows = []
-        for number, second in sorted(self.seconds.items()):
-            before, after = self.server.get(number), self.server.get(number + 1)
-            share = None
-            if before is not None and after is not None and after.at_ns > before.at_ns:
-                share = (after.cpu_s - before.cpu_s) * 1e9 / (after.at_ns - before.at_ns)
-            tally, standing, elapsed_s = second.tally, second.standing, second.elapsed_s
-            rows.append({
-                "second": number,
-                "elapsed_s": elapsed_s,
-                "publishing": standing.publishing,
-                "playing": standing.playing + standing.slow_playing,
-                "joining": standing.joining,
-                "delay_ms": distribution(tally.delay),
-                "sent_bits_per_s": _rate(tally.sent_bytes, elapsed_s),
-                "received_bits_per_s": _rate(tally.received_bytes + tally.slow_received_bytes, elapsed_s),
-                "stalls": tally.stalls,
-                "disconnects": tally.ended.total(),
-                "server_cpu_share": share,
-                "server_rss_bytes": None if after is None else after.rss_bytes,
-                "generator_cpu_share": tally.cpu_ns / 1e9 / elapsed_s if elapsed_s else 0.0,
-            })  # fmt: skip
-        return rows
+    def timeline_row(self, number: int) -> dict[str, Any]:
+        """One second, all processes together."""
+        second = self.seconds[number]
+        before, after = self.server.get(number), self.server.get(number + 1)
+        share = None
+        if before is not None and after is not None and after.at_ns > before.at_ns:
+            share = (after.cpu_s - before.cpu_s) * 1e9 / (after.at_ns - before.at_ns)
+        tally, standing, elapsed_s = second.tally, second.standing, second.elapsed_s
+        return {
+            "ends_s": (second.ended_ns - self.measure_ns) / 1e9,
+            "elapsed_s": elapsed_s,
+            "publishing": standing.publishing,
+            "playing": standing.playing + standing.slow_playing,
+            "joining": standing.joining,
+            "delay_ms": distribution(tally.delay),
+            "sent_bits_per_s": _rate(tally.sent_bytes, elapsed_s),
+            "received_bits_per_s": _rate(tally.received_bytes + tally.slow_received_bytes, elapsed_s),
+            "stalls": tally.stalls,
+            "disconnects": tally.ended.total(),
+            "server_cpu_share": share,
+            "server_rss_bytes": None if after is None else after.rss_bytes,
+            "generator_cpu_share": tally.cpu_ns / 1e9 / elapsed_s if elapsed_s else 0.0,
+        }
 
 
 def distribution(histogram: Histogram) -> dict[str, float | int | None]:

@@ -82,6 +82,8 @@ class Report:
     """What a process tells at the end of each interval; ``second`` counts from where measuring begins."""
 
     second: int
+    #: When it was made, in nanoseconds of CLOCK_MONOTONIC.
+    at_ns: int
     tally: Tally
     standing: Standing
     #: No connection is left, and none is still to come.
