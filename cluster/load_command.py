@@ -19,9 +19,6 @@ from cluster.exit_codes import ExitCode
 from cluster.load.conductor import Refused, Unreachable, run_load
 from cluster.load.job import Drain, LoadPlan, PlanError
 from cluster.load.media import ShapeError, StreamShape
-from cluster.load.report import html_report
-from cluster.load.result import NOTHING_LEFT
-from cluster.load.terminal import LiveView, print_result
 from cluster.tls import Tls
 
 _STDOUT = Path("-")
@@ -106,6 +103,10 @@ def load(
     Delay, joining, stalls, losses, bytes and disconnects; with --pid the server's CPU and memory too.
     docs/load.md says how to read the result.
     """
+    # An edge, which shares the command line, need not carry what only this command shows things with.
+    from cluster.load.report import html_report
+    from cluster.load.terminal import LiveView, print_result
+
     try:
         plan = LoadPlan(
             url=url, shape=StreamShape(bitrate, fps, gop),
@@ -132,7 +133,7 @@ def load(
     _write(report_file, html_report(shown))
     if result.faults:
         return 1
-    return ExitCode.REFUSED if result.ended_early == NOTHING_LEFT else ExitCode.OK
+    return ExitCode.REFUSED if result.came_to_nothing else ExitCode.OK
 
 
 def _write(path: Path | None, text: str) -> None:

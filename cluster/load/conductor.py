@@ -87,7 +87,7 @@ def _reach(plan: LoadPlan) -> tuple[int, Any]:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise Unreachable(
-            f"cannot connect to {url.host}:{url.port}: {reason}; does the server run there?"
+            f"cannot connect to {url.host}:{url.port}: {reason}; is a server there?"
         ) from None
 
 

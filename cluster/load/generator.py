@@ -211,7 +211,8 @@ class Generator:
                 standing.slow_playing += flowing and player.role is Role.SLOW_PLAYER
         to_come = len(self._job.players) - len(self._players)
         left = any(peer.state is not State.CLOSED for peer in self._peers())
-        return Report(second, time.monotonic_ns(), self._take_tally(), standing, idle=not to_come and not left)
+        idle = not to_come and not left
+        return Report(second, time.monotonic_ns(), self._take_tally(), standing, idle)
 
     def _take_tally(self) -> Tally:
         """The counts since the last time."""

@@ -16,6 +16,8 @@ from cluster.tls import Tls
 
 #: Timestamps stay below 2**24 milliseconds, 4.6 hours: no message needs an extended one.
 MAX_RUN_S = 4 * 3600.0
+#: Anything shorter is noise.
+MIN_DURATION_S = 0.5
 MAX_CONNECTIONS = 1_000_000
 MAX_PROCESSES = 256
 #: At least so many players are sampled, if there are as many.
@@ -83,6 +85,8 @@ class LoadPlan:
             raise PlanError(f"more than {MAX_CONNECTIONS} connections: use several hosts")
         if self.processes > min(MAX_PROCESSES, self.publishers + self.players):
             raise PlanError(f"more processes than connections, or than {MAX_PROCESSES}")
+        if self.duration_s < MIN_DURATION_S:
+            raise PlanError(f"measure for longer: at least {MIN_DURATION_S:g} s")
         if self.ramp_s + self.settle_s + self.duration_s > MAX_RUN_S:
             raise PlanError(f"longer than {MAX_RUN_S / 3600:g} hours, as far as RTMP timestamps are simple")
 

@@ -7,8 +7,8 @@ import select
 import socket
 import time
 
-from cluster.core.media.classify import MediaFlags, flags_of
-from cluster.core.message import Message, MessageType
+from cluster.core.media.classify import MediaFlags, flags_of, is_coded
+from cluster.core.message import Message
 from cluster.core.rtmp import control
 from cluster.core.rtmp.chunk_writer import ChunkStreamId, ChunkWriter
 from cluster.core.rtmp.url import RtmpUrl
@@ -34,14 +34,6 @@ _SLOW_READ_BYTES = 4096
 
 #: Never written to, and so without memory: MSG_TRUNC makes Linux drop TCP's bytes instead of copying them.
 _NOWHERE = mmap.mmap(-1, 4 * 1024 * 1024)
-
-_VIDEO = int(MessageType.VIDEO)
-_CODED = int(MediaFlags.VIDEO | MediaFlags.AUDIO)
-_NOT_TIMED = int(
-    MediaFlags.SEQUENCE_HEADER | MediaFlags.CONFIG | MediaFlags.END_OF_SEQUENCE | MediaFlags.EMPTY
-    | MediaFlags.COMMAND
-)  # fmt: skip
-_KEYFRAME = int(MediaFlags.KEYFRAME)
 
 
 class Player(Peer):
@@ -198,19 +190,17 @@ class Player(Peer):
                 self._watch()
 
     def _look_for_the_beginning(self, message: Message, now_ns: int) -> None:
-        flags = flags_of(message.type_id, message.payload)
-        if not flags & _CODED or flags & _NOT_TIMED:
+        if not is_coded(message):
             return
         tally = self._common.tally
         if not self._joined_ns:
             self._joined_ns = now_ns
             self.state = State.FLOWING
-            if self.role is Role.PLAYER:
-                tally.join.record(now_ns - self.started_ns)
-        if flags & _KEYFRAME and message.type_id == _VIDEO:
+            tally.join.record(now_ns - self.started_ns)
+        flags = flags_of(message.type_id, message.payload)
+        if flags & MediaFlags.KEYFRAME and flags & MediaFlags.VIDEO:
             self._keyframe_seen = True
-            if self.role is Role.PLAYER:
-                tally.picture.record(now_ns - self.started_ns)
+            tally.picture.record(now_ns - self.started_ns)
 
     def _sample(self, message: Message, now_ns: int) -> None:
         """Count one message's delay, and whether one before it is missing."""
@@ -218,15 +208,16 @@ class Player(Peer):
         if magic_at is None:
             return
         tally = self._common.tally
-        stamp = synthetic.read_stamp(message.payload, magic_at)
-        if stamp is not None:
+        if self._media_start_ns is not None:
+            if not is_coded(message):
+                return
+            sent_ns = self._media_start_ns + message.timestamp * 1_000_000
+        elif (stamp := synthetic.read_stamp(message.payload, magic_at)) is not None:
             sequence, sent_ns = stamp
             expected = self._expected.get(message.type_id, sequence)
             self._expected[message.type_id] = max(expected, sequence + 1)
             tally.frames_lost += max(0, sequence - expected)
             tally.frames_out_of_order += sequence < expected
-        elif self._media_start_ns is not None:
-            sent_ns = self._media_start_ns + message.timestamp * 1_000_000
         else:
             return
         tally.frames += 1

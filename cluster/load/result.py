@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,21 +38,21 @@ _NS_PER_MS = 1e6
 class Second:
     """What all processes counted in one second of a run."""
 
-    __slots__ = ("_elapsed_ns", "_standings", "ended_ns", "tally")
+    __slots__ = ("_standings", "ended_ns", "processes", "tally")
 
     def __init__(self) -> None:
         self.tally = Tally()
         self._standings: dict[int, Standing] = {}
-        self._elapsed_ns: dict[int, int] = {}
+        self.processes: dict[int, Tally] = {}
         #: When it was over, in nanoseconds of CLOCK_MONOTONIC.
         self.ended_ns = 0
 
     def add(self, process: int, report: Report) -> None:
         """Take in a process's report; a second one of the same process goes on where the first ended."""
         self.tally.add(report.tally)
+        self.processes.setdefault(process, Tally()).add(report.tally)
         self.ended_ns = max(self.ended_ns, report.at_ns)
         self._standings[process] = report.standing
-        self._elapsed_ns[process] = self._elapsed_ns.get(process, 0) + report.tally.elapsed_ns
 
     @property
     def standing(self) -> Standing:
@@ -65,7 +65,7 @@ class Second:
     @property
     def elapsed_s(self) -> float:
         """How long it was: less than 1 where a run begins and ends."""
-        return max(self._elapsed_ns.values(), default=0) / 1e9
+        return max((each.elapsed_ns for each in self.processes.values()), default=0) / 1e9
 
 
 @dataclass(slots=True)
@@ -80,8 +80,6 @@ class LoadResult:
     measure_ns: int = 0
     #: What was counted before players could join: publishers that were refused.
     before: Tally = field(default_factory=Tally)
-    #: Each process's counts in the window.
-    processes: dict[int, Tally] = field(default_factory=dict)
     #: How the server stood at the beginning of the second of that number.
     server: dict[int, ServerSample] = field(default_factory=dict)
     server_pss_bytes: int | None = None
@@ -93,15 +91,13 @@ class LoadResult:
     def add(self, process: int, report: Report) -> None:
         """Take in a process's report."""
         self.seconds.setdefault(report.second, Second()).add(process, report)
-        if report.second >= 0:
-            self.processes.setdefault(process, Tally()).add(report.tally)
 
     # What was measured.
 
     @property
     def window(self) -> list[Second]:
-        """The measured seconds."""
-        return [each for number, each in sorted(self.seconds.items()) if number >= 0]
+        """The measured seconds; all of a run that ended before there were any."""
+        return [self.seconds[number] for number in _from_0_on(self.seconds)]
 
     @property
     def window_s(self) -> float:
@@ -145,8 +141,8 @@ class LoadResult:
         found = list(self.faults)
         if self.ended_early is not None:
             found.append(f"ended early: {self.ended_early}")
-        if not self.window:
-            found.append("it ended before there was anything to measure")
+        if max(self.seconds, default=-1) < 0:
+            found.append("it ended before measuring began: all figures are of the time before")
         for number, share in self._cpu_shares():
             if share > MAX_GENERATOR_SHARE:
                 found.append(
@@ -179,23 +175,30 @@ class LoadResult:
             found.append("no delay: the server does not pass timestamps on as they are")
         return found
 
+    @property
+    def came_to_nothing(self) -> bool:
+        """The server ended it all, or let nobody play."""
+        nobody = self.plan.players > 0 and not self.counted.join.count and self.ended_early is None
+        return self.ended_early == NOTHING_LEFT or nobody
+
     def _cpu_shares(self) -> list[tuple[int, float]]:
         """Each process and the share of a core that it used."""
-        return [
-            (number, each.cpu_ns / each.elapsed_ns)
-            for number, each in sorted(self.processes.items())
-            if each.elapsed_ns
-        ]
+        numbers = sorted({number for second in self.window for number in second.processes})
+        found = []
+        for number in numbers:
+            total = _sum(each.processes[number] for each in self.window if number in each.processes)
+            found.append((number, total.cpu_ns / total.elapsed_ns if total.elapsed_ns else 0.0))
+        return found
 
     # The server.
 
     @property
     def server_window(self) -> tuple[ServerSample, ServerSample] | None:
         """The samples at the beginning and at the end of the window."""
-        numbers = [number for number in self.server if number >= 0]
+        numbers = _from_0_on(self.server)
         if len(numbers) < 2:
             return None
-        return self.server[min(numbers)], self.server[max(numbers)]
+        return self.server[numbers[0]], self.server[numbers[-1]]
 
     def _server(self) -> dict[str, Any] | None:
         if self.server_window is None:
@@ -215,7 +218,7 @@ class LoadResult:
             "cpu_share": cpu_s / elapsed_s,
             "cpu_ms_per_player_s": per(standing["playing"] + standing["slow_playing"]),
             "cpu_ms_per_publisher_s": per(standing["publishing"]),
-            "rss_bytes_max": max(each.rss_bytes for number, each in self.server.items() if number >= 0),
+            "rss_bytes_max": max(self.server[number].rss_bytes for number in _from_0_on(self.server)),
             "pss_bytes": self.server_pss_bytes,
         }
 
@@ -229,7 +232,7 @@ class LoadResult:
             "format": FORMAT,
             "version": __version__,
             "at": self.at.isoformat(timespec="seconds"),
-            "url": str(plan.url),
+            "url": str(replace(plan.url, stream=plan.url.stream.partition("?")[0])),  # no key in it
             "plan": _plan(plan),
             "window_s": window_s,
             "ended_early": self.ended_early,
@@ -304,6 +307,11 @@ def distribution(histogram: Histogram) -> dict[str, float | int | None]:
         found[name] = values[place] / _NS_PER_MS if values else None
     found["max"] = histogram.maximum / _NS_PER_MS if histogram.count else None
     return found
+
+
+def _from_0_on(by_second: Mapping[int, object]) -> list[int]:
+    """The numbers in ascending order: those of the measured window, or all if there are none of it."""
+    return sorted(number for number in by_second if number >= 0) or sorted(by_second)
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:

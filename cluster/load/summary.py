@@ -59,8 +59,9 @@ def facts(result: Result) -> list[tuple[str, str]]:
                        f"{frames['out_of_order']:,} out of order"),
         ]  # fmt: skip
     rows += [
-        (name, f"{amount(flow['bits_per_s'], 'bit/s')}, {amount(flow['bytes'], 'B')}")
-        for name, flow in (("sent", result["sent"]), ("received", result["received"]))
+        (name, f"{amount(result[name]['bits_per_s'], 'bit/s')}, {amount(result[name]['bytes'], 'B')}")
+        for name, asked in (("sent", publishers), ("received", players))
+        if asked["asked"]
     ]
     if result["delivered"] is not None:
         rows.append(("delivered", f"{result['delivered']:.1%} of what was sent, to each player"))
@@ -88,11 +89,11 @@ def _shares(shares: list[float]) -> str:
 def headline(result: Result) -> str:
     """One line that says what was done."""
     plan = result["plan"]
+    players = f"{plan['players']:,} players, for {result['window_s']:.1f} s"
+    if not plan["publishers"]:
+        return players
     media = plan["file"] or (
         f"{amount(plan['bits_per_s'], 'bit/s')}, {plan['frames_per_s']} fps, a keyframe each "
         f"{plan['gop_s']:g} s"
     )
-    return (
-        f"{plan['publishers']:,} publishers ({media}) and {plan['players']:,} players, "
-        f"for {result['window_s']:.1f} s"
-    )
+    return f"{plan['publishers']:,} publishers ({media}) and {players}"
