@@ -89,11 +89,15 @@ def _shares(shares: list[float]) -> str:
 def headline(result: Result) -> str:
     """One line that says what was done."""
     plan = result["plan"]
-    players = f"{plan['players']:,} players, for {result['window_s']:.1f} s"
+    players = f"{plan['players']:,} player{_s(plan['players'])}, for {result['window_s']:.1f} s"
     if not plan["publishers"]:
         return players
     media = plan["file"] or (
         f"{amount(plan['bits_per_s'], 'bit/s')}, {plan['frames_per_s']} fps, a keyframe each "
         f"{plan['gop_s']:g} s"
     )
-    return f"{plan['publishers']:,} publishers ({media}) and {players}"
+    return f"{plan['publishers']:,} publisher{_s(plan['publishers'])} ({media}) and {players}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

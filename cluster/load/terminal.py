@@ -83,7 +83,8 @@ class LiveView:
     def _view(self, second: int, row: dict[str, Any]) -> Group:
         plan = self._plan
         before_s = plan.ramp_s + plan.settle_s
-        bar = ProgressBar(total=before_s + plan.duration_s, completed=before_s + second + 1, width=60)
+        bar = Table.grid()  # which ends the line, as a bar itself does not
+        bar.add_row(ProgressBar(before_s + plan.duration_s, before_s + second + 1, width=60))
         grid = Table.grid(padding=(0, 2))
         for name, text in self._facts(row):
             grid.add_row(Text(name, style="bold"), text)
