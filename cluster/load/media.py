@@ -24,7 +24,6 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 #: How long the last message of a file lasts, as nothing follows it.
 _LAST_MS = 40
 
-MIN_BITS_PER_SECOND = 64_000
 _AUDIO_BITS_PER_SECOND = 128_000
 _AUDIO_SHARE = 0.3  # of low bit rates
 #: What one frame of the group outweighs.

@@ -19,7 +19,7 @@ from cluster.load.media import MAGIC_AT, Script, ShapeError, StreamShape, file_s
 VIDEO, AUDIO = int(MessageType.VIDEO), int(MessageType.AUDIO)
 SHAPES = [
     StreamShape(),
-    StreamShape(media.MIN_BITS_PER_SECOND),
+    StreamShape(64_000),
     StreamShape(500_000, frames_per_second=1, gop_s=1),
     StreamShape(30_000_000, frames_per_second=60, gop_s=0.5),
 ]
