@@ -21,21 +21,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import proc, servers
-from benchmarks.load import LoadError, LoadResult, play_load, publish_load
-from benchmarks.media import StreamShape
+from benchmarks.load import LoadError, Result, measure
 
 _REFERENCE = "nginx-rtmp"
 _MIB = 1024 * 1024
+_CONNECT_EVERY_S = 0.004
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """One row of the table: a scenario against one server."""
 
     scenario: str
     server: str
     start: Callable[[], contextlib.AbstractContextManager[servers.Server]]
-    load: Callable[[servers.Server], LoadResult]
+    #: Options of ``rtmp-cluster load``.
+    load: list[str]
+    #: What CPU is divided by: "player" or "publisher".
+    peer: str
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -56,6 +59,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--latency-budget", action="append", type=int, metavar="MS",
         help="of the edge when playing (repeat for several; default: 0 and 50)",
     )  # fmt: skip
+    parser.add_argument(
+        "--drain", choices=["timer", "arrival"], default="arrival",
+        help="when players that are not sampled read (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes of each server (%(default)s)")
     parser.add_argument("--window", type=float, default=10.0, metavar="S", help="measured (%(default)s s)")
     parser.add_argument("--settle", type=float, default=2.0, metavar="S", help="before it (%(default)s s)")
@@ -72,46 +79,45 @@ def _cores(text: str) -> set[int] | None:
 
 def _cases(options: argparse.Namespace) -> list[Case]:
     wanted = options.server or ["nginx", "edge", "floor"]
-    shape = StreamShape(bits_per_second=options.bitrate, chunk_size=options.chunk_size)
     cases: list[Case] = []
     if options.scenario in ("play", "all"):
-        cases += [case for kind in wanted for case in _play_cases(kind, options, shape)]
+        # As fast as one connection after another each 4 ms.
+        ramp = ["--ramp", str(options.players * _CONNECT_EVERY_S)]
+        load = [*_common(options), "--players", str(options.players), *ramp]
+        cases += _servers("play", "player", wanted, options, load)
+        if "floor" in wanted:
+            cases += [
+                Case("play", f"floor, {ms} ms batches" if ms else "floor, unbatched", _floor(options, ms),
+                     [*load, "--publishers", "0"], "player")
+                for ms in (0, 50)
+            ]  # fmt: skip
     if options.scenario in ("publish", "all"):
-        cases += [case for kind in wanted for case in _publish_cases(kind, options, shape)]
+        load = [*_common(options), "--publishers", str(options.publishers), "--ramp", "0"]
+        cases += _servers("publish", "publisher", wanted, options, load)
     return cases
 
 
-def _play_cases(kind: str, options: argparse.Namespace, shape: StreamShape) -> list[Case]:
-    def load(server: servers.Server) -> LoadResult:
-        return play_load(
-            server.port, server.pid, players=options.players, shape=shape, window_s=options.window,
-            settle_s=options.settle, bare=kind == "floor",
-        )  # fmt: skip
+def _servers(
+    scenario: str, peer: str, wanted: list[str], options: argparse.Namespace, load: list[str]
+) -> list[Case]:
+    """nginx-rtmp and the edge, the latter with each latency budget."""
+    cases = []
+    if "nginx" in wanted:
+        cases.append(Case(scenario, _REFERENCE, _nginx(options), load, peer))
+    if "edge" in wanted:
+        cases += [
+            Case(scenario, f"edge, budget {ms} ms", _edge(options, ms), load, peer)
+            for ms in options.latency_budget or [0, 50]
+        ]
+    return cases
 
-    if kind == "nginx":
-        return [Case("play", _REFERENCE, _nginx(options), load)]
-    if kind == "edge":
-        budgets = options.latency_budget or [0, 50]
-        return [Case("play", f"edge, budget {ms} ms", _edge(options, ms), load) for ms in budgets]
+
+def _common(options: argparse.Namespace) -> list[str]:
+    """What every load has."""
     return [
-        Case("play", f"floor, {ms} ms batches" if ms else "floor, unbatched", _floor(options, ms), load)
-        for ms in (0, 50)
-    ]
-
-
-def _publish_cases(kind: str, options: argparse.Namespace, shape: StreamShape) -> list[Case]:
-    def load(server: servers.Server) -> LoadResult:
-        return publish_load(
-            server.port, server.pid, publishers=options.publishers, shape=shape,
-            window_s=options.window, settle_s=options.settle,
-        )  # fmt: skip
-
-    if kind == "nginx":
-        return [Case("publish", _REFERENCE, _nginx(options), load)]
-    if kind == "edge":
-        budgets = options.latency_budget or [0, 50]
-        return [Case("publish", f"edge, budget {ms} ms", _edge(options, ms), load) for ms in budgets]
-    return []
+        "--bitrate", str(options.bitrate), "--chunk-size", str(options.chunk_size), "--settle",
+        str(options.settle), "--duration", str(options.window), "--drain", options.drain,
+    ]  # fmt: skip
 
 
 def _nginx(options: argparse.Namespace) -> Callable[[], contextlib.AbstractContextManager[servers.Server]]:
@@ -132,24 +138,25 @@ def _floor(
     options: argparse.Namespace, batch_ms: int
 ) -> Callable[[], contextlib.AbstractContextManager[servers.Server]]:
     return lambda: servers.floor(
-        sockets=options.players, batch_ms=batch_ms, chunk_size=options.chunk_size,
-        cores=options.server_cores,
+        players=options.players, batch_ms=batch_ms, bitrate=options.bitrate,
+        chunk_size=options.chunk_size, cores=options.server_cores,
     )
 
 
-def _measure(case: Case, options: argparse.Namespace) -> LoadResult:
-    with case.start() as server, proc.on_cores(options.generator_cores):
-        return case.load(server)
+def _measure(case: Case, options: argparse.Namespace) -> Result:
+    with case.start() as server:
+        return measure(server, case.load, options.generator_cores)
 
 
-def _record(case: Case, number: int, result: LoadResult, stamp: dict[str, str]) -> dict[str, object]:
+def _cpu_ms(case: Case, result: Result) -> float:
+    """Of the server, for each peer and second."""
+    return float(result["server"][f"cpu_ms_per_{case.peer}_s"])
+
+
+def _record(case: Case, number: int, result: Result, stamp: dict[str, str]) -> dict[str, object]:
     return {
-        **stamp, "scenario": case.scenario, "server": case.server, "round": number, "peers": result.peers,
-        "window_s": round(result.window_s, 3), "cpu_ms_per_peer_s": round(result.cpu_ms_per_peer_s, 4),
-        "delay_p50_ms": result.delay_p50_ms, "delay_p99_ms": result.delay_p99_ms,
-        "memory_bytes": result.server_memory_bytes, "delivered": result.delivered,
-        "missing_messages": result.missing_messages, "generator_share": round(result.generator_share, 3),
-        "late_p99_ms": round(result.late_p99_ms, 3), "complaints": result.complaints,
+        **stamp, "scenario": case.scenario, "server": case.server, "round": number,
+        "cpu_ms_per_peer_s": round(_cpu_ms(case, result), 4), "load": result,
     }  # fmt: skip
 
 
@@ -162,31 +169,35 @@ def _shown(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _table(cases: list[Case], results: dict[Case, list[LoadResult]]) -> str:
+def _table(cases: list[Case], results: dict[Case, list[Result]]) -> str:
     """Medians over the rounds, a block per scenario."""
     lines: list[str] = []
-    for scenario, unit in (("play", "player-second"), ("publish", "publisher-second")):
+    for scenario in ("play", "publish"):
         rows = [case for case in cases if case.scenario == scenario and results[case]]
         if not rows:
             continue
-        cpu = {case: statistics.median(r.cpu_ms_per_peer_s for r in results[case]) for case in rows}
+        cpu = {case: statistics.median(_cpu_ms(case, each) for each in results[case]) for case in rows}
         reference = next((cpu[case] for case in rows if case.server == _REFERENCE), None)
+        peer = rows[0].peer
         lines += [
-            "", f"{scenario}: {results[rows[0]][0].peers} peers",
+            "", f"{scenario}: {results[rows[0]][0][peer + 's']['asked']} {peer}s",
             f"{'':26}{'CPU ms per':>18}{'of':>12}{'delay ms':>10}{'':>8}{'memory':>9}{'generator':>11}",
-            f"{'server':26}{unit:>18}{_REFERENCE:>12}{'p50':>10}{'p99':>8}{'MiB':>9}{'of a core':>11}",
+            f"{'server':26}{peer + '-second':>18}{_REFERENCE:>12}{'p50':>10}{'p99':>8}{'MiB':>9}"
+            f"{'of a core':>11}",
         ]  # fmt: skip
         for case in rows:
             found = results[case]
             ratio = None if not reference else cpu[case] / reference
-            memory = statistics.median(r.server_memory_bytes for r in found) / _MIB
+            memory = _median([each["server"]["pss_bytes"] for each in found])
+            own = statistics.median(max(each["generator"]["cpu_shares"]) for each in found)
             lines.append(
                 f"{case.server:26}{cpu[case]:>18.3f}{_shown(ratio, 2):>12}"
-                f"{_shown(_median([r.delay_p50_ms for r in found]), 2):>10}"
-                f"{_shown(_median([r.delay_p99_ms for r in found]), 2):>8}{memory:>9.1f}"
-                f"{statistics.median(r.generator_share for r in found):>11.0%}"
+                f"{_shown(_median([each['delay_ms']['p50'] for each in found]), 2):>10}"
+                f"{_shown(_median([each['delay_ms']['p99'] for each in found]), 2):>8}"
+                f"{_shown(memory and memory / _MIB, 1):>9}{own:>11.0%}"
             )
-            lines += [f"    warning: {text}" for text in sorted({c for r in found for c in r.complaints})]
+            complaints = sorted({text for each in found for text in each["complaints"]})
+            lines += [f"    warning: {text}" for text in complaints]
     return "\n".join(lines)
 
 
@@ -199,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         "machine": proc.machine(), "command": command,
     }  # fmt: skip
     cases = _cases(options)
-    results: dict[Case, list[LoadResult]] = {case: [] for case in cases}
+    results: dict[Case, list[Result]] = {case: [] for case in cases}
     failed = False
     for number in range(1, options.rounds + 1):
         for case in cases:
@@ -211,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{label}: failed: {error}", file=sys.stderr)
                 continue
             results[case].append(result)
-            print(f"{label}: {result.cpu_ms_per_peer_s:.3f} ms", file=sys.stderr)
+            print(f"{label}: {_cpu_ms(case, result):.3f} ms", file=sys.stderr)
             if options.json:
                 with options.json.open("a") as output:
                     output.write(json.dumps(_record(case, number, result, stamp)) + "\n")

@@ -1,54 +1,95 @@
-"""The floor: a bare loop that sends one synthetic stream to many sockets, and does nothing else.
+"""The floor: a bare loop that sends one synthetic stream to many players, and does nothing else.
 
-What it costs is the kernel's price for these writes plus the least Python can add; a server cannot
-be cheaper at the same batching.
+It lets every player in with the project's own server role, and then forgets RTMP. What it costs is the
+kernel's price for these writes plus the least Python can add; a server cannot be cheaper at the same
+batching.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import socket
 import time
+from collections import Counter
 
-from benchmarks.media import StreamShape
+from cluster.core.limits import Limits
+from cluster.core.rtmp import events
+from cluster.core.rtmp.handshake import ENTROPY_BYTES
+from cluster.core.rtmp.server_session import ServerSession
+from cluster.load.media import Script, StreamShape, synthetic_script
+
+_STREAM_ID = 1
+_READ_BYTES = 65536
+_ANSWER_TIMEOUT_S = 10.0
 
 
-def serve(sockets: int, *, batch_ms: int, shape: StreamShape) -> None:
-    """Accept ``sockets`` connections, then send until a peer closes."""
-    with socket.create_server(("127.0.0.1", 0), backlog=sockets) as server:
+def serve(players: int, *, batch_ms: int, chunk_size: int, shape: StreamShape) -> None:
+    """Let ``players`` in, send the stream to all of them until one leaves, and wait to be ended."""
+    with socket.create_server(("127.0.0.1", 0), backlog=players) as server:
         print(server.getsockname()[1], flush=True)
-        accepted = [server.accept()[0] for _ in range(sockets)]
-    for sock in accepted:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        playing: list[socket.socket] = []
+        while len(playing) < players:
+            sock, _ = server.accept()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if _let_in(sock, chunk_size):
+                playing.append(sock)
+            else:
+                sock.close()
+    script = synthetic_script(shape, chunk_size=chunk_size, stream_id=_STREAM_ID)
     try:
-        _send_stream(accepted, batch_ms * 1_000_000, shape)
+        _send_stream(playing, batch_ms * 1_000_000, script)
     except (BrokenPipeError, ConnectionResetError):
         pass
     finally:
-        for sock in accepted:
+        for sock in playing:
             sock.close()
+    signal.pause()
 
 
-def _send_stream(sockets: list[socket.socket], batch_ns: int, shape: StreamShape) -> None:
-    templates = shape.templates
-    start = time.monotonic_ns()
-    flush_at = start
+def _let_in(sock: socket.socket, chunk_size: int) -> bool:
+    """Talk until it plays; False if it leaves before."""
+    session = ServerSession(
+        limits=Limits(), entropy=os.urandom(ENTROPY_BYTES), now=time.monotonic(), chunk_size=chunk_size
+    )
+    sock.settimeout(_ANSWER_TIMEOUT_S)
+    while data := sock.recv(_READ_BYTES):
+        playing = False
+        for event in session.receive(data, time.monotonic()):
+            if isinstance(event, events.ConnectRequested):
+                session.accept_connect()
+            elif isinstance(event, events.PlayRequested):
+                playing = session.accept_play(event.stream_id)
+        sock.sendall(session.outgoing())
+        if playing:
+            return True
+    return False
+
+
+def _send_stream(sockets: list[socket.socket], batch_ns: int, script: Script) -> None:
+    for sock in sockets:
+        sock.sendall(script.preamble)
+        sock.setblocking(False)
+    sent: Counter[int] = Counter()
+    start = flush_at = time.monotonic_ns()
+    cycle_ns = 0
     waiting: list[bytes] = []
-    sequence = 0
     while True:
-        cycle, position = divmod(sequence, len(templates))
-        template = templates[position]
-        due_offset = cycle * shape.period_ns + template.offset_ns
-        _sleep_until(start + due_offset)
-        if not waiting:
-            flush_at = time.monotonic_ns() + batch_ns
-        waiting.append(bytes(template.stamped(due_offset // 1_000_000, sequence)))
-        sequence += 1
-        if time.monotonic_ns() >= flush_at:
-            data = b"".join(waiting)
-            waiting.clear()
-            for sock in sockets:
-                sock.send(data)
+        for template in script.templates:
+            due_ns = cycle_ns + template.offset_ns
+            _sleep_until(start + due_ns)
+            now = time.monotonic_ns()
+            if not waiting:
+                flush_at = now + batch_ns
+            waiting.append(bytes(template.stamped(due_ns // 1_000_000, sent[template.type_id], now)))
+            sent[template.type_id] += 1
+            if now >= flush_at:
+                data = b"".join(waiting)
+                waiting.clear()
+                for sock in sockets:
+                    sock.send(data)
+        cycle_ns += script.period_ns
 
 
 def _sleep_until(moment_ns: int) -> None:
@@ -59,11 +100,15 @@ def _sleep_until(moment_ns: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.floor", description=__doc__)
-    parser.add_argument("--sockets", type=int, required=True)
+    parser.add_argument("--players", type=int, required=True)
     parser.add_argument("--batch-ms", type=int, default=0)
+    parser.add_argument("--bitrate", type=int, default=2_500_000)
     parser.add_argument("--chunk-size", type=int, default=4096)
     options = parser.parse_args()
-    serve(options.sockets, batch_ms=options.batch_ms, shape=StreamShape(chunk_size=options.chunk_size))
+    serve(
+        options.players, batch_ms=options.batch_ms, chunk_size=options.chunk_size,
+        shape=StreamShape(options.bitrate),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

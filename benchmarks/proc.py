@@ -1,4 +1,4 @@
-"""What a process tree costs, read from ``/proc``: CPU seconds and resident memory. Linux only."""
+"""Process trees, cores, and what to say of machine and commit. Linux only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-
 
 def tree(root_pid: int) -> list[int]:
     """The process and all its descendants, as far as they are alive now."""
@@ -20,27 +18,6 @@ def tree(root_pid: int) -> list[int]:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 found += map(int, (task / "children").read_text().split())
     return found
-
-
-def cpu_s(root_pid: int) -> float:
-    """User and system CPU seconds of the tree so far (proc(5): utime and stime, 10 ms steps)."""
-    ticks = 0
-    for pid in tree(root_pid):
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICKS_PER_SECOND
-
-
-def memory_bytes(root_pid: int) -> int:
-    """Resident memory of the tree; a page that several of its processes share is counted once (Pss)."""
-    total = 0
-    for pid in tree(root_pid):
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
-    return total
 
 
 @contextlib.contextmanager

@@ -97,13 +97,15 @@ def nginx(*, workers: int, chunk_size: int, cores: set[int] | None) -> Iterator[
 
 
 @contextlib.contextmanager
-def floor(*, sockets: int, batch_ms: int, chunk_size: int, cores: set[int] | None) -> Iterator[Server]:
+def floor(
+    *, players: int, batch_ms: int, bitrate: int, chunk_size: int, cores: set[int] | None
+) -> Iterator[Server]:
     """The least a Python process can spend on sending the same bytes (see ``floor.py``)."""
     with TemporaryDirectory(prefix="rtmp-cluster-bench-") as directory:
         log = Path(directory, "floor.log")
         command = [
-            sys.executable, "-m", "benchmarks.floor", "--sockets", str(sockets),
-            "--batch-ms", str(batch_ms), "--chunk-size", str(chunk_size),
+            sys.executable, "-m", "benchmarks.floor", "--players", str(players),
+            "--batch-ms", str(batch_ms), "--bitrate", str(bitrate), "--chunk-size", str(chunk_size),
         ]  # fmt: skip
         with _process(command, log, cores) as process:
             port = _wait(process, log, lambda: int(log.read_text().strip() or 0) or None)

@@ -28,6 +28,7 @@ from cluster.edge.config import OPTIONS, ConfigError, EdgeConfig, Option
 from cluster.edge.supervisor import Supervisor
 from cluster.edge.tls_certificate import Certificate
 from cluster.exit_codes import ExitCode
+from cluster.load_command import load
 from cluster.logs import LogFormat, announce, configure
 from cluster.notify import Notifier
 from cluster.router.router import Router
@@ -116,6 +117,7 @@ def cli() -> None:
 
 
 client_commands.add_to(cli)
+cli.add_command(load)
 
 
 @cli.command()

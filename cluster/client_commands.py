@@ -28,11 +28,11 @@ from cluster.client.probe import ProbeReport, probe
 from cluster.client.progress import Progress, printable
 from cluster.client.reconnecting import Reconnecting
 from cluster.client.statistics import StreamStatistics
-from cluster.client.tls import Tls
 from cluster.core.media.flv import FlvError
 from cluster.core.message import Message
 from cluster.core.rtmp.url import RtmpUrl, UrlError
 from cluster.exit_codes import ExitCode
+from cluster.tls import Tls
 
 _STDOUT = Path("/dev/stdout")
 _Command = Callable[..., Any]

@@ -16,7 +16,6 @@ from cluster.client.errors import CLOSED_HERE, ConnectionClosed, ConnectRejected
 from cluster.client.read_gate import DEFAULT_QUEUE_BYTES
 from cluster.client.sockets import connected_socket
 from cluster.client.targets import resolve
-from cluster.client.tls import Tls
 from cluster.client.waiting import within
 from cluster.core.amf.values import AmfValue
 from cluster.core.limits import Limits
@@ -25,6 +24,7 @@ from cluster.core.rtmp.capabilities import RELAY, Capabilities, CapsEx
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.url import RtmpUrl, UrlError
+from cluster.tls import Tls
 
 if TYPE_CHECKING:
     from types import TracebackType

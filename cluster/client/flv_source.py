@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cluster.client.headers import Headers
-from cluster.client.media_clock import MediaClock, is_coded
+from cluster.client.media_clock import MediaClock
 from cluster.core.errors import EnvironmentFault
-from cluster.core.media.classify import MediaFlags, flags_of
+from cluster.core.media.classify import MediaFlags, flags_of, is_coded
 from cluster.core.media.flv import FlvError, FlvFault, FlvReader
 from cluster.core.message import Message
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from cluster.core.media.classify import MediaFlags, flags_of
+from cluster.core.media.classify import NOT_TIMED, flags_of, is_coded
 from cluster.core.media.timeline import Timeline
 from cluster.core.message import Message
 
 #: Data further off than this from the media around it was stamped by another clock, or not at all.
 MAX_DATA_OFFSET_MS = 1000
 
-_CODED = MediaFlags.VIDEO | MediaFlags.AUDIO
-_NOT_TIMED = (
-    MediaFlags.SEQUENCE_HEADER | MediaFlags.END_OF_SEQUENCE | MediaFlags.METADATA | MediaFlags.CONFIG
-    | MediaFlags.COMMAND | MediaFlags.EMPTY
-)  # fmt: skip
 _WRAP = 1 << 32
 _HALF = 1 << 31
-
-
-def is_coded(message: Message) -> bool:
-    """Audio or video to be decoded: not a header, an end, a command, metadata or an empty message."""
-    flags = flags_of(message.type_id, message.payload)
-    return bool(flags & _CODED) and not flags & _NOT_TIMED
 
 
 def wire_step_ms(before: int, after: int) -> int:
@@ -59,7 +48,7 @@ class MediaClock:
         if self.wire_ms is None:
             return 0 if self._from_zero else timestamp
         step_ms = wire_step_ms(self.wire_ms, timestamp)
-        if flags_of(message.type_id, message.payload) & _NOT_TIMED or abs(step_ms) > MAX_DATA_OFFSET_MS:
+        if flags_of(message.type_id, message.payload) & NOT_TIMED or abs(step_ms) > MAX_DATA_OFFSET_MS:
             step_ms = 0
         return max(0, self.latest_ms + step_ms)
 

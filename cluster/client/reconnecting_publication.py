@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Self
 from cluster.client.connection import Connection
 from cluster.client.errors import RtmpError
 from cluster.client.headers import Headers
-from cluster.client.media_clock import is_coded
 from cluster.client.media_sender import MediaSender
 from cluster.client.publication import Publication
 from cluster.client.redial import Redial
 from cluster.client.waiting import within
-from cluster.core.media.classify import MediaFlags, flags_of
+from cluster.core.media.classify import MediaFlags, flags_of, is_coded
 from cluster.core.message import Message, MessageType
 
 if TYPE_CHECKING:

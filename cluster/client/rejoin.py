@@ -6,7 +6,8 @@ from collections import deque
 from typing import TypeAlias
 
 from cluster.client.headers import Headers
-from cluster.client.media_clock import MediaClock, is_coded, wire_step_ms
+from cluster.client.media_clock import MediaClock, wire_step_ms
+from cluster.core.media.classify import is_coded
 from cluster.core.message import Message
 
 #: Messages remembered to know them again: a minute of video and audio, more than any keyframe interval.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from cluster.client.media_clock import MediaClock, is_coded
-from cluster.core.media.classify import MediaFlags, flags_of
+from cluster.client.media_clock import MediaClock
+from cluster.core.media.classify import MediaFlags, flags_of, is_coded
 from cluster.core.message import Message, MessageType
 
 #: Rates are means over this long.

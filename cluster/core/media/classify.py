@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from cluster.core.media import ex_header
 from cluster.core.media.ex_header import ExHeader, parse_ex_header
-from cluster.core.message import Buffer, MessageType
+from cluster.core.message import Buffer, Message, MessageType
 
 
 class MediaFlags(enum.IntFlag):
@@ -56,6 +56,11 @@ class HeaderKey(NamedTuple):
 
 AUDIO_AAC: Final = 10
 AUDIO_ENHANCED: Final = 9
+#: What has no place of its own in time.
+NOT_TIMED: Final = (
+    MediaFlags.SEQUENCE_HEADER | MediaFlags.END_OF_SEQUENCE | MediaFlags.METADATA | MediaFlags.CONFIG
+    | MediaFlags.COMMAND | MediaFlags.EMPTY
+)  # fmt: skip
 #: AVC, and the HEVC and AV1 that SRS, lal and others send under unassigned ids with AVC's layout.
 AVC_LIKE_CODECS: Final = frozenset((7, 12, 13))
 
@@ -86,6 +91,7 @@ _DISPOSABLE = int(MediaFlags.DISPOSABLE)
 _CONFIG = int(MediaFlags.CONFIG)
 _EMPTY = int(MediaFlags.EMPTY)
 _MALFORMED = int(MediaFlags.MALFORMED)
+_CODED = _VIDEO | _AUDIO
 _CACHED = _SEQUENCE_HEADER | _METADATA | _CONFIG
 
 #: In a table: the first two bytes do not decide.
@@ -183,6 +189,12 @@ def flags_of(type_id: int, payload: Buffer) -> int:
         is_metadata = type_id == MessageType.DATA_AMF0 and payload[: len(_ON_META_DATA)] == _ON_META_DATA
         return _DATA | _METADATA if is_metadata else _DATA
     return 0
+
+
+def is_coded(message: Message) -> bool:
+    """Audio or video to be decoded: not a header, an end, a command, metadata or an empty message."""
+    flags = flags_of(message.type_id, message.payload)
+    return bool(flags & _CODED) and not flags & NOT_TIMED
 
 
 def header_key(type_id: int, payload: Buffer) -> HeaderKey | None:

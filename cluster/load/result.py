@@ -1,0 +1,358 @@
+"""What a run has shown: the seconds of it, the window that was measured, and whether to believe it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cluster import __version__
+from cluster.load.generator import DRAIN_EVERY_NS
+from cluster.load.histogram import Histogram
+from cluster.load.job import LoadPlan
+from cluster.load.player import STALL_NS
+from cluster.load.server_usage import ServerSample
+from cluster.load.tally import Report, Role, Standing, Tally
+
+#: Of the form of the JSON; fields may be added without a new one.
+FORMAT = 1
+
+#: Why a run ended: every connection was closed or refused.
+NOTHING_LEFT = "no connection is left"
+#: Beyond these the figures say more about the generator than about the server.
+MAX_GENERATOR_SHARE = 0.85
+MAX_LATE_MS = 10.0
+#: Players did not get the stream if they got less than this share of it, and miss more than so many
+#: seconds of it: what is on its way when measuring begins and ends is no loss.
+MIN_DELIVERED = 0.97
+MAX_MISSING_S = 0.5
+
+_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
+#: Of the delay's whole distribution: evenly spread over the nines.
+_CURVE = [1 - 10 ** (-step / 10) for step in range(41)]
+_NS_PER_MS = 1e6
+
+
+class Second:
+    """What all processes counted in one second of a run."""
+
+    __slots__ = ("_standings", "ended_ns", "processes", "tally")
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self._standings: dict[int, Standing] = {}
+        self.processes: dict[int, Tally] = {}
+        #: When it was over, in nanoseconds of CLOCK_MONOTONIC.
+        self.ended_ns = 0
+
+    def add(self, process: int, report: Report) -> None:
+        """Take in a process's report; a second one of the same process goes on where the first ended."""
+        self.tally.add(report.tally)
+        self.processes.setdefault(process, Tally()).add(report.tally)
+        self.ended_ns = max(self.ended_ns, report.at_ns)
+        self._standings[process] = report.standing
+
+    @property
+    def standing(self) -> Standing:
+        """At its end."""
+        total = Standing()
+        for each in self._standings.values():
+            total.add(each)
+        return total
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it was: less than 1 where a run begins and ends."""
+        return max((each.elapsed_ns for each in self.processes.values()), default=0) / 1e9
+
+
+@dataclass(slots=True)
+class LoadResult:
+    """Filled while a run goes on; everything can be asked for at any time."""
+
+    plan: LoadPlan
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    #: By number, counted from the beginning of the measured window; those before it are below 0.
+    seconds: dict[int, Second] = field(default_factory=dict)
+    #: When measuring began, in nanoseconds of CLOCK_MONOTONIC.
+    measure_ns: int = 0
+    #: What was counted before players could join: publishers that were refused.
+    before: Tally = field(default_factory=Tally)
+    #: How the server stood at the beginning of the second of that number.
+    server: dict[int, ServerSample] = field(default_factory=dict)
+    server_pss_bytes: int | None = None
+    #: Why it ended before its time, if so.
+    ended_early: str | None = None
+    #: What went wrong in the generator itself.
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, process: int, report: Report) -> None:
+        """Take in a process's report."""
+        self.seconds.setdefault(report.second, Second()).add(process, report)
+
+    # What was measured.
+
+    @property
+    def window(self) -> list[Second]:
+        """The measured seconds; all of a run that ended before there were any."""
+        return [self.seconds[number] for number in _from_0_on(self.seconds)]
+
+    @property
+    def window_s(self) -> float:
+        return sum(each.elapsed_s for each in self.window)
+
+    @property
+    def measured(self) -> Tally:
+        """Everything counted in the window."""
+        return _sum(each.tally for each in self.window)
+
+    @property
+    def counted(self) -> Tally:
+        """Everything counted in the whole run."""
+        return _sum([self.before, *(each.tally for each in self.seconds.values())])
+
+    def mean_standing(self) -> dict[str, float]:
+        """Connections in each state, averaged over the window."""
+        total_s = self.window_s
+        return {
+            name: sum(getattr(each.standing, name) * each.elapsed_s for each in self.window) / total_s
+            if total_s else 0.0
+            for name in ("publishing", "playing", "slow_playing", "joining")
+        }  # fmt: skip
+
+    @property
+    def delivered(self) -> float | None:
+        """What a player got of what a publisher sent; None without publishers and players of ours.
+
+        Slightly above or below 1 where a server's chunk headers differ from ours.
+        """
+        standing, measured = self.mean_standing(), self.measured
+        if not standing["publishing"] or not standing["playing"] or not measured.sent_bytes:
+            return None
+        sent = measured.sent_bytes / standing["publishing"]
+        return measured.received_bytes / standing["playing"] / sent
+
+    @property
+    def complaints(self) -> list[str]:
+        """Why this result should not be trusted, or not be liked; empty if nothing is wrong."""
+        plan, measured, counted, standing = self.plan, self.measured, self.counted, self.mean_standing()
+        found = list(self.faults)
+        if self.ended_early is not None:
+            found.append(f"ended early: {self.ended_early}")
+        if max(self.seconds, default=-1) < 0:
+            found.append("it ended before measuring began: all figures are of the time before")
+        for number, share in self._cpu_shares():
+            if share > MAX_GENERATOR_SHARE:
+                found.append(
+                    f"the generator was the bottleneck: process {number} used {share:.0%} of a core "
+                    "(use more --processes, or fewer connections)"
+                )
+        late_ns = measured.late.percentile(0.99) or 0.0
+        if late_ns / _NS_PER_MS > MAX_LATE_MS:
+            found.append(
+                f"the generator was late by {late_ns / _NS_PER_MS:.1f} ms (p99), so delays are its own too "
+                "(give it cores of its own)"
+            )
+        found += [
+            f"{count} {role}{'' if count == 1 else 's'} {verb}: {reason}"
+            for verb, counter in (("failed", counted.refused), ("lost", counted.ended))
+            for (role, reason), count in sorted(counter.items())
+        ]
+        if standing["joining"] >= 0.5:
+            found.append(f"{standing['joining']:.0f} players got no media: is the stream published?")
+        delivered = self.delivered
+        missing_s = 0.0 if delivered is None else (1 - delivered) * self.window_s
+        if delivered is not None and delivered < MIN_DELIVERED and missing_s > MAX_MISSING_S:
+            found.append(f"players got only {delivered:.1%} of the stream")
+        if measured.frames_lost or measured.frames_out_of_order:
+            found.append(
+                f"sampled players missed {measured.frames_lost} frames, and got "
+                f"{measured.frames_out_of_order} out of order"
+            )
+        if plan.file is not None and measured.delay.count and not measured.delay.total:
+            found.append("no delay: the server does not pass timestamps on as they are")
+        return found
+
+    @property
+    def came_to_nothing(self) -> bool:
+        """The server ended it all, or let nobody play."""
+        nobody = self.plan.players > 0 and not self.counted.join.count and self.ended_early is None
+        return self.ended_early == NOTHING_LEFT or nobody
+
+    def _cpu_shares(self) -> list[tuple[int, float]]:
+        """Each process and the share of a core that it used."""
+        numbers = sorted({number for second in self.window for number in second.processes})
+        found = []
+        for number in numbers:
+            total = _sum(each.processes[number] for each in self.window if number in each.processes)
+            found.append((number, total.cpu_ns / total.elapsed_ns if total.elapsed_ns else 0.0))
+        return found
+
+    # The server.
+
+    @property
+    def server_window(self) -> tuple[ServerSample, ServerSample] | None:
+        """The samples at the beginning and at the end of the window."""
+        numbers = _from_0_on(self.server)
+        if len(numbers) < 2:
+            return None
+        return self.server[numbers[0]], self.server[numbers[-1]]
+
+    def _server(self) -> dict[str, Any] | None:
+        if self.server_window is None:
+            return None
+        first, last = self.server_window
+        elapsed_s = (last.at_ns - first.at_ns) / 1e9
+        cpu_s = last.cpu_s - first.cpu_s
+        standing = self.mean_standing()
+
+        def per(peers: float) -> float | None:
+            return cpu_s * 1000 / (peers * elapsed_s) if peers else None
+
+        return {
+            "pids": list(self.plan.pids),
+            "processes": last.processes,
+            "cpu_s": cpu_s,
+            "cpu_share": cpu_s / elapsed_s,
+            "cpu_ms_per_player_s": per(standing["playing"] + standing["slow_playing"]),
+            "cpu_ms_per_publisher_s": per(standing["publishing"]),
+            "rss_bytes_max": max(self.server[number].rss_bytes for number in _from_0_on(self.server)),
+            "pss_bytes": self.server_pss_bytes,
+        }
+
+    # As JSON.
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of ``--json``: docs/load.md has its fields."""
+        plan, measured, counted, standing = self.plan, self.measured, self.counted, self.mean_standing()
+        window_s = self.window_s
+        return {
+            "format": FORMAT,
+            "version": __version__,
+            "at": self.at.isoformat(timespec="seconds"),
+            "url": str(replace(plan.url, stream=plan.url.stream.partition("?")[0])),  # no key in it
+            "plan": _plan(plan),
+            "window_s": window_s,
+            "ended_early": self.ended_early,
+            "publishers": {"asked": plan.publishers, "publishing": standing["publishing"]},
+            "players": {
+                "asked": plan.players,
+                "joined": counted.join.count,
+                "playing": standing["playing"],
+                "slow_playing": standing["slow_playing"],
+                "joining": standing["joining"],
+                "stalls": measured.stalls,
+                "stalled_s": measured.stalled_ns / 1e9,
+            },
+            "join_ms": distribution(counted.join),
+            "picture_ms": distribution(counted.picture),
+            "delay_ms": distribution(measured.delay),
+            "delay_curve": [
+                [share, value / _NS_PER_MS]
+                for share, value in zip(_CURVE, measured.delay.percentiles(_CURVE), strict=False)
+            ],
+            "frames": {
+                "read": measured.frames,
+                "lost": measured.frames_lost,
+                "out_of_order": measured.frames_out_of_order,
+            },
+            "sent": _flow(measured.sent_bytes, window_s),
+            "received": _flow(measured.received_bytes, window_s),
+            "slow_received": _flow(measured.slow_received_bytes, window_s),
+            "delivered": self.delivered,
+            "refused": _by_role(counted.refused),
+            "disconnected": _by_role(counted.ended),
+            "server": self._server(),
+            "generator": {
+                "late_ms": distribution(measured.late),
+                "cpu_shares": [share for _, share in self._cpu_shares()],
+            },
+            "complaints": self.complaints,
+            "timeline": [self.timeline_row(number) for number in sorted(self.seconds)],
+        }
+
+    def timeline_row(self, number: int) -> dict[str, Any]:
+        """One second, all processes together."""
+        second = self.seconds[number]
+        before, after = self.server.get(number), self.server.get(number + 1)
+        share = None
+        if before is not None and after is not None and after.at_ns > before.at_ns:
+            share = (after.cpu_s - before.cpu_s) * 1e9 / (after.at_ns - before.at_ns)
+        tally, standing, elapsed_s = second.tally, second.standing, second.elapsed_s
+        return {
+            "ends_s": (second.ended_ns - self.measure_ns) / 1e9,
+            "elapsed_s": elapsed_s,
+            "publishing": standing.publishing,
+            "playing": standing.playing + standing.slow_playing,
+            "joining": standing.joining,
+            "delay_ms": distribution(tally.delay),
+            "sent_bits_per_s": _rate(tally.sent_bytes, elapsed_s),
+            "received_bits_per_s": _rate(tally.received_bytes + tally.slow_received_bytes, elapsed_s),
+            "stalls": tally.stalls,
+            "disconnects": tally.ended.total(),
+            "server_cpu_share": share,
+            "server_rss_bytes": None if after is None else after.rss_bytes,
+            "generator_cpu_share": tally.cpu_ns / 1e9 / elapsed_s if elapsed_s else 0.0,
+        }
+
+
+def distribution(histogram: Histogram) -> dict[str, float | int | None]:
+    """Nanoseconds as a dictionary of milliseconds: count, mean, percentiles, max."""
+    found: dict[str, float | int | None] = {"count": histogram.count}
+    found["mean"] = None if histogram.mean is None else histogram.mean / _NS_PER_MS
+    values = histogram.percentiles(_SHARES.values())
+    for place, name in enumerate(_SHARES):
+        found[name] = values[place] / _NS_PER_MS if values else None
+    found["max"] = histogram.maximum / _NS_PER_MS if histogram.count else None
+    return found
+
+
+def _from_0_on(by_second: Mapping[int, object]) -> list[int]:
+    """The numbers in ascending order: those of the measured window, or all if there are none of it."""
+    return sorted(number for number in by_second if number >= 0) or sorted(by_second)
+
+
+def _sum(tallies: Iterable[Tally]) -> Tally:
+    total = Tally()
+    for each in tallies:
+        total.add(each)
+    return total
+
+
+def _rate(byte_count: int, elapsed_s: float) -> float:
+    return byte_count * 8 / elapsed_s if elapsed_s else 0.0
+
+
+def _flow(byte_count: int, elapsed_s: float) -> dict[str, float]:
+    return {"bytes": byte_count, "bits_per_s": _rate(byte_count, elapsed_s)}
+
+
+def _by_role(counter: Counter[tuple[Role, str]]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for (role, reason), count in sorted(counter.items()):
+        found.setdefault(str(role), {})[reason] = count
+    return found
+
+
+def _plan(plan: LoadPlan) -> dict[str, Any]:
+    return {
+        "publishers": plan.publishers,
+        "players": plan.players,
+        "duration_s": plan.duration_s,
+        "ramp_s": plan.ramp_s,
+        "settle_s": plan.settle_s,
+        "bits_per_s": None if plan.file else plan.shape.bits_per_second,
+        "frames_per_s": None if plan.file else plan.shape.frames_per_second,
+        "gop_s": None if plan.file else plan.shape.gop_s,
+        "file": None if plan.file is None else plan.file.name,
+        "chunk_size": plan.chunk_size,
+        "processes": plan.processes,
+        "sample": plan.sample,
+        "drain": str(plan.drain),
+        "drain_every_ms": DRAIN_EVERY_NS / _NS_PER_MS,
+        "slow_share": plan.slow_share,
+        "slow_rate": plan.slow_rate,
+        "stall_s": STALL_NS / 1e9,
+    }

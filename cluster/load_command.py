@@ -1,0 +1,152 @@
+"""``rtmp-cluster load``: a load on any RTMP server, and what publishers and players saw."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cluster import signals
+from cluster.core.errors import EnvironmentFault
+from cluster.core.media.flv import FlvError
+from cluster.core.rtmp.url import RtmpUrl, UrlError
+from cluster.exit_codes import ExitCode
+from cluster.load.conductor import Refused, Unreachable, run_load
+from cluster.load.job import Drain, LoadPlan, PlanError
+from cluster.load.media import ShapeError, StreamShape
+from cluster.tls import Tls
+
+_STDOUT = Path("-")
+_UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
+
+_Context = click.Context
+_Parameter = click.Parameter
+
+
+def _url(ctx: _Context, param: _Parameter, text: str) -> RtmpUrl:
+    try:
+        return RtmpUrl.parse(text)
+    except UrlError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _bit_rate(ctx: _Context, param: _Parameter, text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM]?)", text)
+    if match is None:
+        raise click.BadParameter("not a bit rate, as 2500k and 2.5M are", ctx, param)
+    return round(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)s?", text)
+    if match is None:
+        raise click.BadParameter("not a number of seconds", ctx, param)
+    return float(match[1])
+
+
+@click.command()
+@click.argument("url", callback=_url)
+@click.option("--publishers", type=click.IntRange(0), default=1, show_default=True, metavar="N",
+              help="One publishes the URL's stream; several publish it with -0, -1, … behind its name. "
+                   "0: play what is published already.")
+@click.option("--players", type=click.IntRange(0), default=0, show_default=True, metavar="N",
+              help="Dealt to the streams by turns.")
+@click.option("--duration", callback=_seconds, default="30", show_default=True, metavar="S",
+              help="How long to measure, once everybody is there.")
+@click.option("--ramp", callback=_seconds, default="1", show_default=True, metavar="S",
+              help="Let the players join spread over so long; 0: all at once.")
+@click.option("--settle", callback=_seconds, default="2", show_default=True, metavar="S",
+              help="Between the last player's joining and measuring.")
+@click.option("--bitrate", callback=_bit_rate, default="2500k", show_default=True, metavar="RATE",
+              help="Of each synthetic stream, sound included, in bits a second.")
+@click.option("--fps", type=click.IntRange(1, 240), default=30, show_default=True, metavar="N",
+              help="Frames a second.")
+@click.option("--gop", callback=_seconds, default="2s", show_default=True, metavar="S",
+              help="From one keyframe to the next.")
+@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FLV",
+              help="Publish this file over and over instead of synthetic media.")
+@click.option("--chunk-size", type=click.IntRange(128, 65536), default=4096, show_default=True, metavar="N",
+              help="Of what publishers send, in bytes; 128 is the hard case for a server.")
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="Generator processes, to use so many cores.")
+@click.option("--sample", type=click.IntRange(1), default=50, show_default=True, metavar="N",
+              help="One player in N parses all it gets, for delay and losses; the others count bytes.")
+@click.option("--drain", type=click.Choice(list(map(str, Drain))), default="arrival", show_default=True,
+              help="When the others read: on each arrival, as players do, or every 50 ms, for very many.")
+@click.option("--slow-share", type=click.FloatRange(0, 1), default=0, show_default=True, metavar="SHARE",
+              help="So many of the players read too slowly; delays are those of the others.")
+@click.option("--slow-rate", type=click.FloatRange(0, 1, min_open=True), default=0.1, show_default=True,
+              metavar="SHARE", help="What they read of --bitrate.")
+@click.option("--timeout", callback=_seconds, default="10", show_default=True, metavar="S",
+              help="How long the server may take to let a publisher or a player in.")
+@click.option("--insecure", is_flag=True, help="rtmps: accept any certificate.")
+@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+              help="rtmps: the authorities to trust (PEM), instead of the system's.")
+@click.option("--pid", "pids", type=click.IntRange(1), multiple=True, metavar="PID",
+              help="Measure the server's processes: this one and its descendants (may be repeated).")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+              metavar="FILE", help="Write the result as JSON; - is standard output, without the table.")
+@click.option("--report", "report_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the result as one HTML page with plots.")
+def load(
+    url: RtmpUrl, bitrate: int, fps: int, gop: float, insecure: bool, ca_file: str | None,
+    duration: float, ramp: float, settle: float, timeout: float, drain: str,
+    json_file: Path | None, report_file: Path | None, **more: Any,
+) -> int:  # fmt: skip
+    """Put publishers and players on the RTMP server of URL, and measure what they see.
+
+    Delay, joining, stalls, losses, bytes and disconnects; with --pid the server's CPU and memory too.
+    docs/load.md says how to read the result.
+    """
+    # An edge, which shares the command line, need not carry what only this command shows things with.
+    from cluster.load.report import html_report
+    from cluster.load.terminal import LiveView, print_result
+
+    try:
+        plan = LoadPlan(
+            url=url, shape=StreamShape(bitrate, fps, gop),
+            duration_s=duration, ramp_s=ramp, settle_s=settle, timeout_s=timeout,
+            drain=Drain(drain), tls=Tls(verify=not insecure, ca_file=ca_file), **more,
+        )  # fmt: skip
+    except (PlanError, ShapeError) as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        with signals.queued(signal.SIGINT, signal.SIGTERM) as queue, LiveView(plan, sys.stderr) as view:
+            result = run_load(plan, stop=lambda: bool(signals.read(queue)), watch=view)
+    except Unreachable as error:
+        return _fail(ExitCode.UNREACHABLE, error)
+    except Refused as error:
+        return _fail(ExitCode.REFUSED, error)
+    except FlvError as error:
+        return _fail(ExitCode.USAGE, error)
+    shown = result.as_dict()
+    if json_file == _STDOUT:
+        click.echo(json.dumps(shown))
+    else:
+        print_result(shown, sys.stdout)
+        _write(json_file, json.dumps(shown) + "\n")
+    _write(report_file, html_report(shown))
+    if result.faults:
+        return 1
+    return ExitCode.REFUSED if result.came_to_nothing else ExitCode.OK
+
+
+def _write(path: Path | None, text: str) -> None:
+    """After the result was shown: a full disk loses no more than the file."""
+    if path is None:
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {path}: {error.strerror}") from None
+
+
+def _fail(code: ExitCode, error: Exception) -> ExitCode:
+    program = click.get_current_context().find_root().info_name
+    click.echo(f"{program}: {' '.join(str(error).split())}", err=True)
+    return code

@@ -1,0 +1,134 @@
+"""What people see of a result: the table, the live view and the page."""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from load_support import plan, result
+
+from cluster.core.rtmp.url import RtmpUrl
+from cluster.load.plots import line_plot
+from cluster.load.report import html_report
+from cluster.load.result import LoadResult
+from cluster.load.summary import amount, milliseconds
+from cluster.load.terminal import WIDTH, LiveView, print_result
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+_FETCHING = {"src", "href", "xlink:href", "data", "action"}
+
+
+class _Checker(HTMLParser):
+    """Tags, and attributes that fetch something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [name for name, _ in attrs if name in _FETCHING]
+
+
+def test_the_page_needs_nothing_else() -> None:
+    page = html_report(result(pids=(1,)).as_dict())
+    checker = _Checker()
+    checker.feed(page)
+    assert checker.fetched == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(checker.tags)
+    assert re.search(r"https?://|@import|url\(", page) is None
+    assert checker.tags.count("svg") == 6  # without trouble, no plot of it
+    for plot in re.findall(r"<svg.*?</svg>", page):
+        ElementTree.fromstring(plot)
+
+
+def test_what_a_server_or_a_user_wrote_stays_text() -> None:
+    made = result(url=RtmpUrl.parse("rtmp://h/live/<script>alert(1)</script>"))
+    made.faults.append("<img src=x onerror=alert(1)>")
+    checker = _Checker()
+    checker.feed(html_report(made.as_dict()))
+    assert not {"script", "img"} & set(checker.tags)
+
+
+def test_a_page_of_a_run_without_anything() -> None:
+    checker = _Checker()
+    checker.feed(html_report(LoadResult(plan()).as_dict()))
+    assert "svg" not in checker.tags
+    assert "table" in checker.tags
+
+
+def test_the_table_fits() -> None:
+    output = io.StringIO()
+    made = result(pids=(1,))
+    made.faults.append("a long complaint " * 20)
+    print_result(made.as_dict(), output)
+    lines = output.getvalue().splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    text = " ".join(" ".join(lines).split())
+    assert "delay, publish to play 2.0" in text
+    assert "20 of 20 playing" in text
+    assert "25.000 ms a player-second; 40 MiB in 2 processes" in text
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
+    output = io.StringIO()
+    made = LoadResult(plan(processes=2))
+    with LiveView(made.plan, output) as view:
+        view(made)
+        for second in range(-2, 5):
+            made.seconds[second] = result().seconds[0]
+            view(made)
+    lines = output.getvalue().splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["players join", "measuring, second 4 of 3"]
+    assert "delay 2.0" in lines[0]
+    assert "\x1b" not in output.getvalue()
+
+
+def test_a_terminal_has_a_view_that_goes_away() -> None:
+    output = Terminal()
+    made = result()
+    with LiveView(made.plan, output) as view:
+        view(made)
+    assert "measuring, second 3 of 3" in output.getvalue()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.getvalue()).splitlines()
+    assert {"publishers", "players", "delay", "server"} <= {line.split()[0] for line in lines if line}
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "base", "text"),
+    [
+        (0, "B", 1000, "0 B"), (999, "B", 1000, "999 B"), (2_500_000, "bit/s", 1000, "2.5 Mbit/s"),
+        (1 << 30, "B", 1024, "1 GiB"), (1000 << 20, "B", 1024, "1000 MiB"), (5e17, "B", 1000, "500000 TB"),
+    ],
+)  # fmt: skip
+def test_amounts(value: float, unit: str, base: int, text: str) -> None:
+    assert amount(value, unit, base) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "\N{EN DASH}"), (0.123, "0.12"), (12.34, "12.3"), (1234.5, "1234")]
+)
+def test_milliseconds(value: float | None, text: str) -> None:
+    assert milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    "points", [[(0.0, 0.0)], [(0.0, 3.0), (1.0, None), (2.0, 1e9)], [(5.0, 1e-9), (6.0, 2e-9)]]
+)
+def test_any_line_is_drawn_inside_the_plot(points: list[tuple[float, Any]]) -> None:
+    plot = line_plot("t", {"s": points, "none": [(0, None)]}, y_text=str, x_text=str, x_title="x")
+    lines = re.findall(r'points="([^"]*)"', plot)
+    drawn = [float(number) for line in lines for number in re.split("[ ,]", line)]
+    assert drawn
+    assert all(0 <= number <= 720 for number in drawn)
+    assert ">none<" not in plot

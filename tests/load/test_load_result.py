@@ -1,0 +1,104 @@
+"""A result: processes added up, the window cut out, and what is wrong with it said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from load_support import MS, SECOND_NS, plan, report, result
+
+from cluster.load.result import NOTHING_LEFT, LoadResult
+from cluster.load.tally import Report, Role, Standing
+
+
+def test_the_window_of_all_processes() -> None:
+    shown = result().as_dict()
+    assert shown["window_s"] == 3
+    assert shown["publishers"] == {"asked": 2, "publishing": 2}
+    assert shown["players"]["playing"] == 20
+    assert shown["sent"] == {"bytes": 6000, "bits_per_s": 16_000}
+    assert shown["received"]["bytes"] == 60_000
+    assert shown["delivered"] == 1
+    assert shown["delay_ms"]["count"] == 60
+    assert shown["delay_ms"]["p50"] == pytest.approx(2, rel=0.02)
+    assert shown["join_ms"]["max"] == 7  # although before the window
+    assert shown["generator"]["cpu_shares"] == [0.1, 0.1]
+    assert shown["complaints"] == []
+
+
+def test_the_server_in_the_window() -> None:
+    server = result(pids=(17,)).as_dict()["server"]
+    assert (server["pids"], server["processes"]) == ([17], 2)
+    assert server["cpu_s"] == pytest.approx(1.5)
+    assert server["cpu_ms_per_player_s"] == pytest.approx(25)
+    assert server["cpu_ms_per_publisher_s"] == pytest.approx(250)
+    assert (server["rss_bytes_max"], server["pss_bytes"]) == (50 << 20, 40 << 20)
+
+
+def test_the_timeline_has_every_second() -> None:
+    rows = result().as_dict()["timeline"]
+    assert [row["ends_s"] for row in rows] == [0, 1, 2, 3]
+    assert all(row["server_cpu_share"] == pytest.approx(0.5) for row in rows)
+    assert all((row["playing"], row["publishing"]) == (20, 2) for row in rows)
+
+
+def test_a_rest_reported_late_belongs_to_its_second() -> None:
+    made = result()
+    rest = report(2, elapsed_ns=SECOND_NS // 10)
+    made.add(0, Report(2, rest.at_ns, rest.tally, Standing(publishing=1, playing=9), idle=False))
+    assert made.window_s == pytest.approx(3.1)
+    assert made.seconds[2].standing.playing == 19
+
+
+def test_a_run_that_ended_early_shows_what_it_has() -> None:
+    made = LoadResult(plan())
+    empty = made.as_dict()
+    assert empty["delay_ms"]["p50"] is None
+    made.add(0, report(-2))
+    made.ended_early = NOTHING_LEFT
+    shown = made.as_dict()
+    assert shown["delay_ms"]["count"] == 10
+    assert shown["ended_early"] == NOTHING_LEFT
+    assert any("before measuring began" in text for text in shown["complaints"])
+    json.dumps([empty, shown], allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"cpu_ns": 9 * SECOND_NS // 10}, "the generator was the bottleneck: process 0 used 90% of a core"),
+        ({"received_bytes": 100}, "players got only 1.0% of the stream"),
+        ({"frames_lost": 3}, "missed 9 frames, and got 0 out of order"),
+        ({"frames_out_of_order": 1}, "missed 0 frames, and got 3 out of order"),
+    ],
+)
+def test_what_is_wrong_is_said(fields: dict[str, Any], says: str) -> None:
+    made = LoadResult(plan())
+    for second in range(3):
+        made.add(0, report(second, **fields))
+    assert any(says in text for text in made.complaints), made.complaints
+
+
+def test_a_late_generator_is_said() -> None:
+    made = result()
+    for _ in range(1000):
+        made.seconds[0].tally.late.record(30 * MS)
+    assert any("the generator was late by 30" in text for text in made.complaints)
+
+
+def test_reasons_are_counted_by_role() -> None:
+    made = result()
+    made.before.refused[Role.PUBLISHER, "key in use"] += 1
+    made.seconds[1].tally.ended[Role.PLAYER, "closed by the server"] += 2
+    shown = made.as_dict()
+    assert shown["refused"] == {"publisher": {"key in use": 1}}
+    assert shown["disconnected"] == {"player": {"closed by the server": 2}}
+    assert shown["complaints"] == [
+        "1 publisher failed: key in use", "2 players lost: closed by the server",
+    ]  # fmt: skip
+
+
+def test_a_key_in_the_url_is_not_shown() -> None:
+    made = LoadResult(plan(url=plan().url.parse("rtmp://h/live/show?key=secret")))
+    assert "secret" not in json.dumps(made.as_dict())
