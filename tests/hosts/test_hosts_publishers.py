@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable
 
@@ -59,28 +57,6 @@ def test_a_publisher_moves_to_another_host_within_the_grace(cluster: HostedClust
         wait_until(lambda p=player: p.frames[-1].sequence >= SECOND + GOP_FRAMES - 1, "frames from B")
         _assert_goes_on(player)
         assert _first_sequence_of_second(player) == SECOND, "nothing of the returned publisher is missing"
-
-
-def test_a_node_drains_with_a_publisher_and_players(cluster: HostedCluster) -> None:
-    publisher = cluster.publish("b", "drained")
-    at_b, at_c = cluster.play("b", "drained"), cluster.play("c", "drained")
-    for player in (at_b, at_c):
-        player.wait_for_frames(GOP_FRAMES)
-
-    node = cluster.nodes["b"]
-    os.kill(node.pid, signal.SIGTERM)
-    signalled_at = time.monotonic()
-    wait_until(lambda: len(node.events("draining")) == 3, "supervisor and workers to drain")
-    assert node.wait_ended() == 0
-    took_s = time.monotonic() - signalled_at
-    assert publisher.closed
-    assert at_b.closed
-    assert 1.5 < took_s < 5, "sessions end at the drain timeout of 2 s"
-    assert not at_c.closed
-
-    cluster.publish("a", "drained", first_sequence=SECOND)
-    wait_until(lambda: at_c.frames[-1].sequence >= SECOND + GOP_FRAMES, "the stream to go on at C")
-    _assert_goes_on(at_c)
 
 
 def _live(cluster: HostedCluster) -> float:
