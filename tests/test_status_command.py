@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from cluster.cli import run
 from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
@@ -61,8 +62,17 @@ def test_no_line_is_longer_than_80_columns_and_none_steers_the_terminal(
     stream = StreamStatus(key, 1_795_340_815_629, f"{node}/0/1", age_ms, codecs, rate, players)
     shown = table([Answer("tcp://" + "r" * 60, ClusterStatus([worker], [stream]), 1.0)])
     lines = shown.split("\n")
-    assert max(map(len, lines)) <= 80
+    assert max(map(cell_len, lines)) <= 80
     assert all(line.isprintable() for line in lines)
+
+
+def test_what_takes_two_cells_stands_in_its_column() -> None:
+    wide = STREAM._replace(key="live/カメラ一号二号三号四号五号", players={"東京" * 16: 1, "b": 20})
+    *_, row, first, second = table([Answer("r", ClusterStatus(WORKERS, [wide]), 1)]).splitlines()
+    assert row.startswith("live/カメラ一号二号… a/0 ")
+    assert cell_len(row) == 80
+    assert first == "  players: b 20"
+    assert second == f"    {'東京' * 16} 1"
 
 
 def test_routers_that_know_different_things_are_put_together() -> None:

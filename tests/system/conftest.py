@@ -16,7 +16,7 @@ from rtmp_peer import Peers
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20 s of H.264 (high profile, B-frames) and AAC as an FLV file."""
+    """8 s of H.264 (high profile, B-frames) and AAC as an FLV file."""
     assert shutil.which("ffmpeg"), "these tests need FFmpeg (Debian: apt-get install ffmpeg)"
     path = tmp_path_factory.mktemp("clip") / "clip.flv"
     make_clip(path)
@@ -48,6 +48,12 @@ def start_edge(tmp_path: Path) -> Iterator[StartEdge]:
     finally:
         for edge in started:
             edge.kill()
+
+
+@pytest.fixture
+def free_address() -> str:
+    """Where a router can be bound: ``tcp://`` with a port that is free, as are those it uses besides."""
+    return f"tcp://127.0.0.1:{_free_ports_from()}"
 
 
 @pytest.fixture
