@@ -15,7 +15,7 @@ from typing import Any
 from cluster_process import ROOT, ClusterProcess, Edge
 from ffmpeg_tools import Ffmpegs, Player, Publisher
 from polling import wait_until
-from rtmp_peer import GOP_FRAMES, LivePlayer, LivePublisher, PatientPublisher, Peers
+from rtmp_peer import FRAMES_PER_SECOND, LivePlayer, LivePublisher, PatientPublisher, Peers
 from topology import Host, Topology
 
 ROUTERS = ("r1", "r2")
@@ -190,7 +190,7 @@ class HostedCluster:
             node: self.play(node, name, beside=publisher if node == "a" else None) for node in self.nodes
         }
         for player in players.values():
-            player.wait_for_frames(GOP_FRAMES)
+            player.wait_for_frames(FRAMES_PER_SECOND)
         return players
 
     def publish_file(self, node: str, name: str, clip: Path) -> Publisher:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from hosts_cluster import HostedCluster, HostedEdge
 from polling import wait_until
-from rtmp_peer import GOP_FRAMES, LivePlayer, LivePublisher
+from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, LivePublisher
 
 #: What every node here is started with.
 DRAIN_TIMEOUT_S = 2.0
@@ -21,6 +21,8 @@ END_S = 1.5
 MOVE_S = 1.0
 #: Sequence numbers of the encoder at its second node.
 SECOND = 100 * GOP_FRAMES
+#: A player that has come so far has gone on for a second.
+ENOUGH = SECOND + FRAMES_PER_SECOND
 
 
 def test_a_node_drains_with_a_publisher_and_players(
@@ -36,7 +38,7 @@ def test_a_node_drains_with_a_publisher_and_players(
     ]
     staying = {name: cluster.play(name, "drained") for name in ("b", "c")}
     for player in (*leaving, *staying.values()):
-        player.wait_for_frames(GOP_FRAMES)
+        player.wait_for_frames(FRAMES_PER_SECOND)
     late = [cluster.connect("a", f"late-{pid}", pid) for pid in node.workers().values()]
 
     os.kill(node.pid, signal.SIGTERM)
@@ -56,7 +58,7 @@ def test_a_node_drains_with_a_publisher_and_players(
     ended_s = time.monotonic() - signalled_at
     returned = cluster.publish("b", "drained", first_sequence=SECOND)
     for player in staying.values():
-        wait_until(lambda p=player: p.frames[-1].sequence >= SECOND + GOP_FRAMES, "the stream to go on")
+        wait_until(lambda p=player: p.frames[-1].sequence >= ENOUGH, "the stream to go on")
     pauses = {name: _pause_s(player) for name, player in staying.items()}
     assert node.wait_ended() == 0
     figure(

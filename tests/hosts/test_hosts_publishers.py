@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from hosts_cluster import NODES, HostedCluster
 from polling import wait_until
-from rtmp_peer import GOP_FRAMES, LivePlayer
+from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer
 
 #: After a partition has healed one publisher is left so soon.
 ONE_LEFT_S = 2.0
@@ -24,7 +24,7 @@ def test_a_partition_with_two_publishers_of_one_key_heals(
     winner = cluster.publish("b", "split", first_sequence=SECOND)  # later, so in the higher epoch
     players = {node: cluster.play(node, "split") for node in NODES}
     for player in players.values():
-        player.wait_for_frames(GOP_FRAMES)
+        player.wait_for_frames(FRAMES_PER_SECOND)
     assert players["a"].frames[-1].sequence < SECOND <= players["c"].frames[-1].sequence
 
     cluster.topology.heal()
@@ -49,12 +49,13 @@ def test_a_publisher_moves_to_another_host_within_the_grace(cluster: HostedClust
     publisher = cluster.publish("a", "moving")
     players = {node: cluster.play(node, "moving") for node in NODES}
     for player in players.values():
-        player.wait_for_frames(GOP_FRAMES)
+        player.wait_for_frames(FRAMES_PER_SECOND)
     publisher.close()
     second = cluster.publish("b", "moving", first_sequence=SECOND)
-    second.wait_sent(GOP_FRAMES)
+    second.wait_sent(FRAMES_PER_SECOND)
+    last = SECOND + FRAMES_PER_SECOND - 1
     for player in players.values():
-        wait_until(lambda p=player: p.frames[-1].sequence >= SECOND + GOP_FRAMES - 1, "frames from B")
+        wait_until(lambda p=player: p.frames[-1].sequence >= last, "frames from B")
         _assert_goes_on(player)
         assert _first_sequence_of_second(player) == SECOND, "nothing of the returned publisher is missing"
 

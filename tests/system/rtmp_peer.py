@@ -105,9 +105,13 @@ class RtmpPeer:
         self._session.start(RtmpUrl.parse(self._edge.url(self.name)), publisher=self.publishes)
         self._thread.start()
 
+    def stop(self) -> None:
+        """Do nothing more; returns at once."""
+        self._stopping = True
+
     def close(self) -> None:
         """Leave without a word, as a killed process does."""
-        self._stopping = True
+        self.stop()
         self._thread.join(5)
         self._socket.close()
 
@@ -324,6 +328,8 @@ class Peers:
         return self._keep(LivePlayer, edge, name, **options)
 
     def close(self) -> None:
+        for peer in self._started:
+            peer.stop()
         for peer in self._started:
             peer.close()
 

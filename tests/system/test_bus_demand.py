@@ -6,7 +6,7 @@ from cluster_process import Edge, Metrics, StartEdge
 from polling import wait_until
 from rtmp_peer import Peers
 
-FRAMES = 50
+FRAMES = 25
 
 
 def test_media_crosses_the_bus_on_demand_and_once_per_worker(start_edge: StartEdge, peers: Peers) -> None:

@@ -6,7 +6,7 @@ import statistics
 
 from cluster_process import Edge, StartEdge
 from polling import wait_until
-from rtmp_peer import GOP_FRAMES, LivePublisher, Peers
+from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePublisher, Peers
 
 JOINS = 12
 P50_LIMIT_S = 0.100
@@ -67,7 +67,7 @@ def test_two_publishers_on_two_workers_do_not_mix(start_edge: StartEdge, peers: 
     one, two = edge.workers().values()
     _publish_far_apart(edge, peers, {"a": one, "ab": two})
     for name, worker, base in (("a", two, 0), ("ab", one, 1_000_000)):
-        frames = peers.play(edge, name, worker=worker).wait_for_frames(GOP_FRAMES)
+        frames = peers.play(edge, name, worker=worker).wait_for_frames(FRAMES_PER_SECOND)
         assert all(base <= frame.sequence < base + 1_000_000 for frame in frames), name
 
 

@@ -16,7 +16,7 @@ import pytest
 from cluster_process import ROOT, Edge, StartEdge
 from ffmpeg_tools import CLIP_S, Ffmpegs, Packets
 from polling import wait_until
-from rtmp_peer import GOP_FRAMES, Peers
+from rtmp_peer import FRAMES_PER_SECOND, Peers
 from tls_support import CertificateFiles, make_certificate
 
 BIND = ["--bind-tls", "127.0.0.1:0"]
@@ -190,7 +190,7 @@ def test_a_slow_tls_player_is_moved_on_and_reads_whole_messages(
     slow.read_on()
     wait_until(slow.gaps, "a gap at the player that reads on")
     after = slow.gaps()[0][1]
-    wait_until(lambda: slow.frames[-1].sequence > after + GOP_FRAMES, "it to go on")
+    wait_until(lambda: slow.frames[-1].sequence > after + FRAMES_PER_SECOND, "it to go on")
     assert next(frame for frame in slow.frames if frame.sequence == after).keyframe
     assert not slow.closed
     assert not healthy.closed
