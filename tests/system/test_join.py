@@ -33,9 +33,8 @@ def test_a_join_sends_the_whole_group_of_pictures_so_far(start_edge: StartEdge, 
     edge = start_edge("--workers", "2")
     publisher = peers.publish(edge, "gop")
     publisher.wait_sent(GOP_FRAMES)
-    for worker in edge.workers().values():
-        sent = _sent_early_in_a_group(publisher)
-        player = peers.play(edge, "gop", worker=worker)
+    sent = _sent_early_in_a_group(publisher)
+    for player in [peers.play(edge, "gop", worker=worker) for worker in edge.workers().values()]:
         frames = player.wait_for_frames(GOP_FRAMES)
         assert frames[0].keyframe
         assert frames[0].sequence == sent // GOP_FRAMES * GOP_FRAMES, "the newest keyframe"

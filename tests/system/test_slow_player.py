@@ -14,11 +14,11 @@ MIB = 1024 * 1024
 BITS_PER_SECOND = 40_000_000
 LOG_BYTES = 16 * MIB
 #: How long the player is stalled before it is closed; ``make soak-slow-player`` makes it a minute.
-CLOSE_S = float(os.environ.get("SLOW_PLAYER_SECONDS", "11"))
+CLOSE_S = float(os.environ.get("SLOW_PLAYER_SECONDS", "8"))
 SKIP_S = 2.0
 SMALL_RECEIVE_BUFFER_BYTES = 64 * 1024
 #: What a worker's memory may grow by beside the log: the allocator's and the kernel's own grain.
-SLACK_BYTES = 24 * MIB
+SLACK_BYTES = 12 * MIB
 OPTIONS = [
     "--workers", "1", "--log-bytes", str(LOG_BYTES),
     "--slow-skip", str(SKIP_S), "--slow-close", str(CLOSE_S),
