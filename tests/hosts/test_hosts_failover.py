@@ -23,7 +23,7 @@ RETURN_S = 2.0
 UNNOTICED_S = 0.5
 #: How long the link is down, or the only router away: longer than any timeout of the bus but one, and 30 s
 #: with RTMP_CLUSTER_LONG_TESTS=1 (``make long-outage``).
-OUTAGE_S = 30.0 if os.environ.get("RTMP_CLUSTER_LONG_TESTS") else 5.0
+OUTAGE_S = 30.0 if os.environ.get("RTMP_CLUSTER_LONG_TESTS") else 4.0
 
 
 def test_one_of_two_routers_is_killed_and_returns(

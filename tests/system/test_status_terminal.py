@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyte
-from cluster_process import ROOT, ClusterProcess, StartEdge, StartRouter
+from cluster_process import ROOT, ClusterProcess, StartEdge, StartRouter, free_router_address
 from polling import wait_until
 from rtmp_peer import Peers
 
@@ -97,13 +97,14 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
 
 
 def test_a_stream_comes_and_goes_a_router_dies_and_returns_and_ctrl_c_ends_it(
-    start_edge: StartEdge, free_address: str, peers: Peers, tmp_path: Path
+    start_edge: StartEdge, peers: Peers, tmp_path: Path
 ) -> None:
-    router = ClusterProcess(["router", "--bind", free_address], tmp_path / "router.log")
+    address = free_router_address()
+    router = ClusterProcess(["router", "--bind", address], tmp_path / "router.log")
     try:
         router.wait_ready()
-        edge = start_edge("--workers", "1", "--node-name", "berlin", "--router", free_address)
-        with terminal("status", "--watch", "--router", free_address) as shown:
+        edge = start_edge("--workers", "1", "--node-name", "berlin", "--router", address)
+        with terminal("status", "--watch", "--router", address) as shown:
             shown.wait_for("berlin", " 1 ", "ok")
             assert "streams 0" in shown.lines()[0]
             publisher = peers.publish(edge, "shown")
@@ -116,10 +117,10 @@ def test_a_stream_comes_and_goes_a_router_dies_and_returns_and_ctrl_c_ends_it(
             router.kill()
             shown.resize(COLUMNS, 6)
             shown.wait_for("… and", "more lines")
-            shown.wait_for(free_address, "no answer")
+            shown.wait_for(address, "no answer")
             assert "routers 0 of 1" in shown.lines()[0]
-            router = ClusterProcess(["router", "--bind", free_address], tmp_path / "router-2.log")
-            shown.wait_for(free_address, " ms ")
+            router = ClusterProcess(["router", "--bind", address], tmp_path / "router-2.log")
+            shown.wait_for(address, " ms ")
             assert "routers 1 of 1" in shown.lines()[0]
             assert shown.lines()[0] != first_look, "the time goes on"
 
