@@ -24,7 +24,7 @@ from cluster.core.message import Message
 #: How long the clip is published before its timestamps reach the point.
 LEAD_MS = 3_000
 #: The clip, told faster: what is looked at is the timestamps, not the pace.
-PACE = 1.5
+PACE = 2.0
 POINTS = {"24 bits": 0xFFFFFF, "31 bits": 0x7FFFFFFF, "32 bits": 1 << 32}
 _WAIT_S = 60.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cluster_process import ROOT, Edge, StartEdge
-from ffmpeg_tools import CLIP_S, Ffmpegs, Packets
+from ffmpeg_tools import Ffmpegs, hashes_of_file, make_clip
 from polling import wait_until
 from rtmp_peer import FRAMES_PER_SECOND, Peers
 from tls_support import CertificateFiles, make_certificate
@@ -22,12 +22,21 @@ from tls_support import CertificateFiles, make_certificate
 BIND = ["--bind-tls", "127.0.0.1:0"]
 TIMEOUT_S = 10.0
 HANDSHAKE_TIMEOUT_S = 1.0
+CLIP_S = 4
 MIB = 1024 * 1024
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> CertificateFiles:
     return make_certificate(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 s of H.264 and AAC: what is looked at is that TLS changes nothing."""
+    path = tmp_path_factory.mktemp("rtmps-clip") / "clip.flv"
+    make_clip(path, seconds=CLIP_S)
+    return path
 
 
 def _closes(edge: Edge) -> dict[str, float]:
@@ -50,12 +59,13 @@ def _fingerprint(files: CertificateFiles) -> str:
 
 
 def test_ffmpeg_publishes_and_plays_over_tls_and_plain_alike(
-    start_edge: StartEdge, ffmpegs: Ffmpegs, files: CertificateFiles, clip: Path, source: Packets
+    start_edge: StartEdge, ffmpegs: Ffmpegs, files: CertificateFiles, short_clip: Path
 ) -> None:
+    source = hashes_of_file(short_clip, short_clip.with_name("source"))
     edge = start_edge("--workers", "2", *BIND, *files.options)
     players = {url: ffmpegs.play(url) for url in (edge.tls_url("clip"), edge.url("clip"))}
     wait_until(lambda: edge.metrics().total("players") == len(players), "the players to wait")
-    publisher = ffmpegs.publish(clip, edge.tls_url("clip"))
+    publisher = ffmpegs.publish(short_clip, edge.tls_url("clip"))
     assert publisher.wait(CLIP_S + 15.0) == 0, publisher.log_text()
     for url, player in players.items():
         got = player.wait_for_last(source, 10)
