@@ -49,7 +49,7 @@ interop-table: $(VENV)/.for-test
 
 long-outage: $(VENV)/.for-test
 	@sh tools/peers.sh ip
-	RTMP_CLUSTER_LONG_TESTS=1 $(PY) -m pytest tests/hosts -k link
+	RTMP_CLUSTER_LONG_TESTS=1 $(PY) -m pytest tests/hosts -k 'link or only_router'
 
 soak-slow-player: $(VENV)/.for-test
 	SLOW_PLAYER_SECONDS=60 $(PY) -m pytest -rP tests/system/test_slow_player.py

@@ -32,7 +32,6 @@ from cluster.load_command import load
 from cluster.logs import LogFormat, announce, configure
 from cluster.notify import Notifier
 from cluster.router.router import Router
-from cluster.status_command import WATCH_EVERY_S
 from cluster.status_command import status as show_status
 
 PROGRAM = "rtmp-cluster"
@@ -157,13 +156,17 @@ def _router_bind(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-@click.option("--watch", is_flag=True, help=f"Again every {WATCH_EVERY_S:g} s, until interrupted.")
+@click.option("--watch", is_flag=True, help="Again every 2 s, on a screen of its own, until Ctrl-C.")
 @_declared("routers", "cluster_key")
 def status(as_json: bool, watch: bool, **values: Any) -> int:
     """Show the routers, nodes and streams of a cluster."""
     config = EdgeConfig(**_given(values))
     routers = config.routers or (DEFAULT_ROUTER_BIND,)
-    return show_status(routers, config.cluster_key, as_json, watch)
+    if watch:
+        from cluster.status_watch import watch_status  # the other commands do without rich's 4 MiB
+
+        return watch_status(routers, config.cluster_key, as_json)
+    return show_status(routers, config.cluster_key, as_json)
 
 
 @cli.command()

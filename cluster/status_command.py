@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import socket
-import sys
-import textwrap
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import zmq
+from rich.cells import cell_len, set_cell_size
 
 from cluster import cluster_key
 from cluster.cluster_key import ClusterKey
@@ -25,11 +24,8 @@ from cluster.core.errors import EnvironmentFault
 
 #: Routers are asked all at once, and waited for so long.
 ANSWER_TIMEOUT_S = 2.0
-#: ``--watch`` asks again after this time: workers report no more often.
-WATCH_EVERY_S = 2.0
-
 _WIDTH = 80
-#: Columns, with a blank between; a negative width is that of text on the left.
+#: Columns in cells of a terminal, with a blank between; a negative width is that of text on the left.
 _ROUTER_WIDTHS = (-46, -14, 8, 8)
 _NODE_WIDTHS = (-32, 8, 12, 10, 8, -5)
 _STREAM_WIDTHS = (-20, -11, -13, -9, 6, 7, 8)
@@ -44,21 +40,16 @@ class Answer:
     after_ms: float
 
 
-def status(routers: Sequence[str], key_file: Path | None, as_json: bool, watch: bool) -> int:
+def status(routers: Sequence[str], key_file: Path | None, as_json: bool) -> int:
     """Print what ``routers`` know; exit code 1 if none of them answers."""
     key = None if key_file is None else cluster_key.load(key_file)
-    while True:
-        answers = ask(_resolved(routers), key)
-        text = json.dumps(as_dict(answers)) if as_json else table(answers)
-        clear = "\x1b[H\x1b[J" if watch and not as_json and sys.stdout.isatty() else ""
-        click.echo(clear + text)
-        if not watch:
-            return 0 if any(answer.status is not None for answer in answers) else 1
-        time.sleep(WATCH_EVERY_S)
+    answers = ask(resolved(routers), key)
+    click.echo(json.dumps(as_dict(answers)) if as_json else table(answers))
+    return 0 if any(answer.status is not None for answer in answers) else 1
 
 
-def _resolved(routers: Sequence[str]) -> list[Endpoints]:
-    """Each router by its address: a name may stand for several."""
+def resolved(routers: Sequence[str]) -> list[Endpoints]:
+    """Each router by its address: a name may stand for several. EnvironmentFault if nobody knows it."""
     found: dict[str, Endpoints] = {}
     for each in map(endpoints, routers):
         bases = [each.base]
@@ -153,22 +144,34 @@ def table(answers: Sequence[Answer]) -> str:
         figures = (str(kbit_per_s), str(sum(stream.players.values())), _age(stream.age_ms))
         names = (stream.key, origin, str(stream.epoch), stream.codecs)
         lines.append(_row(*names, *figures, widths=_STREAM_WIDTHS))
-        by_node = ", ".join(f"{node} {count}" for node, count in sorted(stream.players.items()))
-        if by_node:
-            lines += textwrap.wrap(
-                _shown(f"players: {by_node}"), _WIDTH, initial_indent="  ", subsequent_indent="    "
-            )
+        lines += _by_node(stream.players)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _by_node(players: Mapping[str, int]) -> list[str]:
+    """How many players of a stream each node has; no line if there are none."""
+    lines: list[str] = []
+    for number, (node, count) in enumerate(sorted(players.items())):
+        text = f"{_shown(node)} {count}"
+        if lines and cell_len(lines[-1]) + cell_len(text) + 2 <= _WIDTH:
+            lines[-1] += f", {text}"
+        else:
+            lines.append(_cut(f"    {text}" if number else f"  players: {text}", _WIDTH))
+    return lines
 
 
 def _row(*cells: str, widths: Iterable[int]) -> str:
     shown = []
     for cell, width in zip(cells, widths, strict=True):
-        text = _shown(cell)
-        if len(text) > abs(width):
-            text = text[: abs(width) - 1] + "…"
-        shown.append(text.ljust(-width) if width < 0 else text.rjust(width))
+        text = _cut(_shown(cell), abs(width))
+        padding = " " * (abs(width) - cell_len(text))
+        shown.append(text + padding if width < 0 else padding + text)
     return " ".join(shown)
+
+
+def _cut(text: str, width: int) -> str:
+    """At most so many cells of a terminal, in which some characters take two."""
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
 def _shown(text: str) -> str:

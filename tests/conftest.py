@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -9,6 +10,12 @@ from typing import Any, Protocol
 import pytest
 
 _POLL_INTERVAL_S = 0.01
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are collected and stay: the collector need not walk them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 class Eventually(Protocol):

@@ -22,7 +22,8 @@ class Limits:
     max_message_streams: int = 16
     #: Nesting of AMF objects and arrays: real commands nest three deep.
     max_amf_depth: int = 32
-    #: Values in one AMF message, so that a small message cannot become a large object tree.
+    #: Values in one AMF message, so that a small message cannot become a large object tree. An AMF0 array
+    #: of nothing but numbers counts as one: the keyframe index of a long recording has any number of them.
     max_amf_values: int = 10_000
     #: From accept to the end of the handshake, as a whole: a per-read bound lets a peer drip bytes.
     handshake_timeout_s: float = 10.0

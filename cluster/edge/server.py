@@ -26,15 +26,9 @@ from cluster.edge.hub import Hub
 from cluster.edge.listener import Listener
 from cluster.edge.local_link import LocalLink
 from cluster.edge.poller import Poller
-from cluster.edge.sessions import Sessions
+from cluster.edge.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TICK, Sessions
 
 __all__ = ["CallError", "Peer", "Reject", "Server", "ServerHandler"]
-
-#: Grace periods, slow players and timeouts are looked at this often.
-_SWEEP_INTERVAL_S = 0.25
-_SWEEPS_PER_TICK = 4
-#: Peers get this long to read why they are closed.
-_LAST_WORDS_S = 0.5
 
 
 class Server:
@@ -111,7 +105,7 @@ class Server:
         for listener in self._listeners:
             listener.close()
         self._sessions.end_all(CloseReason.DRAINED)
-        await self._sessions.wait_until_empty(_LAST_WORDS_S)
+        await self._sessions.wait_until_empty(LAST_WORDS_S)
         self._sessions.close_all(CloseReason.DRAINED)
         await self._decisions.close()
         await self._hub.close()
@@ -122,6 +116,6 @@ class Server:
         while True:
             self._hub.sweep()
             sweeps += 1
-            if sweeps % _SWEEPS_PER_TICK == 0:
+            if sweeps % SWEEPS_PER_TICK == 0:
                 self._sessions.tick()
-            await asyncio.sleep(_SWEEP_INTERVAL_S)
+            await asyncio.sleep(SWEEP_INTERVAL_S)

@@ -31,6 +31,16 @@ from cluster.edge.tls_handshakes import TlsHandshakes
 
 logger = logging.getLogger(__name__)
 
+#: How often whoever runs sessions looks at what happens by time alone: grace periods, slow players, a
+#: worker's beat to its supervisor.
+SWEEP_INTERVAL_S = 0.25
+
+#: Sessions are ticked (timeouts, pings) every this many sweeps.
+SWEEPS_PER_TICK = 4
+
+#: When the server ends, peers get this long to read why they are closed.
+LAST_WORDS_S = 0.5
+
 #: Busy sessions (those that publish or play) are ticked once in so many ticks.
 TICKS_PER_BUSY_SESSION = 5
 

@@ -17,26 +17,17 @@ from cluster.edge.hub import Hub
 from cluster.edge.link import Link
 from cluster.edge.listener import Listener
 from cluster.edge.poller import Poller
-from cluster.edge.sessions import Sessions
+from cluster.edge.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TICK, Sessions
 from cluster.edge.status import StatusPipe
 from cluster.edge.stream_facts import FactsReporter
 from cluster.edge.tls_certificate import Certificate
 
 logger = logging.getLogger(__name__)
 
-#: How often the worker looks at what happens by time alone: grace periods, slow players, its beat to
-#: the supervisor.
-SWEEP_INTERVAL_S = 0.25
-
-#: After the drain timeout peers get this long to read why they are closed.
-LAST_WORDS_S = 0.5
-
 #: Objects that outlive their making before the collector looks at the youngest: some seconds' worth of
 #: log entries of a busy worker.
 GC_THRESHOLD = 50_000
 
-#: Sessions are looked at (timeouts, pings) every this many sweeps.
-SWEEPS_PER_TICK = 4
 #: The routers are told about the streams here every this many sweeps.
 SWEEPS_PER_REPORT = 8
 

@@ -18,6 +18,9 @@ from cluster.core.message import Message, MessageType
 
 VIDEO, AUDIO, DATA = MessageType.VIDEO, MessageType.AUDIO, MessageType.DATA_AMF0
 
+#: Of a recording of hours: none of it is true of another file.
+INDEX = [float(second) for second in range(20_000)]
+
 
 def metadata(**members: AmfValue) -> bytes:
     return amf0.encode("onMetaData", EcmaArray(members))
@@ -25,7 +28,7 @@ def metadata(**members: AmfValue) -> bytes:
 
 STREAM = [
     Message(DATA, 0, amf0.encode("|RtmpSampleAccess", True, True), 1),
-    Message(DATA, 0, metadata(duration=99.0, width=640.0, filesize=1.0, keyframes={"times": [1.0]}), 1),
+    Message(DATA, 0, metadata(duration=99.0, width=640.0, filesize=1.0, keyframes={"times": INDEX}), 1),
     Message(VIDEO, 0, SEQUENCE_HEADER, 1),
     Message(AUDIO, 0, AUDIO_HEADER, 1),
     Message(VIDEO, 5000, key_frame(1), 1),

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame
+from scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame, until
 
 from cluster.client import flv_source
 from cluster.client.flv_source import DEFAULT_FRAME_MS, FlvSource
@@ -140,9 +140,9 @@ def test_a_consumer_that_was_held_up_does_not_make_it_rush(
         source = FlvSource(write_flv(tmp_path / "clip.flv", tags))
         loop, stamps = asyncio.get_running_loop(), []
         async for _ in source:
-            if not stamps:
-                await asyncio.sleep(0.2)
             stamps.append(loop.time())
+            if len(stamps) == 1:
+                await until(lambda: loop.time() > stamps[0] + 0.2, "both others to be long due")
         return stamps[2] - stamps[1]
 
     assert asyncio.run(work()) >= 0.045  # and not at once, although it was due long ago

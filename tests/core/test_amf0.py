@@ -330,6 +330,8 @@ def test_the_deepest_configurable_depth_is_read_and_written() -> None:
     [
         ((1.0, "a", None), 3),
         (([None, None],), 3),
+        (([1.0, None],), 3),
+        (([1.0] * 50, "a"), 2),  # an array of nothing but numbers is one value
         (({"a": 1.0, "b": {}},), 3),
         ((EcmaArray(a=None, b=None),), 3),
         # The marker of the switch counts as a value of its own.
@@ -346,6 +348,34 @@ def test_number_of_values_at_the_limit_and_one_past_it(values: tuple[object, ...
         amf0.decode_all(data, limits=short)
     with pytest.raises(MisuseError, match="too many"):
         amf0.encode(*values, limits=short)
+
+
+def test_the_keyframe_index_of_a_day_is_read_and_written() -> None:
+    seconds = [float(second) for second in range(24 * 3600)]
+    metadata = EcmaArray(keyframes={"times": seconds, "filepositions": [500_000 * s for s in seconds]})
+    data = amf0.encode("onMetaData", metadata)
+    assert amf0.decode_all(data) == ["onMetaData", metadata]
+    assert amf0.encode([1, 2.0]) == hexed("0A 00000002 00 3FF0000000000000 00 4000000000000000")
+
+
+def test_an_array_is_cheap_only_if_all_of_it_is_numbers() -> None:
+    limit = Limits().max_amf_values
+    head = hexed("0A") + (limit + 1).to_bytes(4, "big")
+    number = hexed("00 3FF0000000000000")
+    for index in (0, limit // 2, limit):
+        items = [number] * (limit + 1)
+        items[index] = b"\x05"
+        with pytest.raises(AmfError, match="too many"):
+            amf0.decode(head + b"".join(items))
+    with pytest.raises(MisuseError, match="too many"):
+        amf0.encode([1.0] * limit + [True])
+
+
+@pytest.mark.parametrize("cut", [1, 8, 9, 10])
+def test_an_array_of_numbers_cut_short(cut: int) -> None:
+    data = amf0.encode([1.0] * 20_000)
+    with pytest.raises(AmfError):
+        amf0.decode(data[:-cut])
 
 
 def test_references_count_as_values() -> None:

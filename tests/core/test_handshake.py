@@ -1,5 +1,6 @@
 """The handshake in both roles, alone and against each other, cut at every offset."""
 
+import functools
 import hashlib
 import hmac
 import pathlib
@@ -34,6 +35,7 @@ FP30 = b"Genuine Adobe Flash Player 001"
 FMS36 = b"Genuine Adobe Flash Media Server 001"
 
 
+@functools.cache
 def entropy(seed: int = 0) -> bytes:
     return bytes((11 * i + i // 256 + seed) & 0xFF for i in range(PACKET)) + VECTOR_RANDOM
 

@@ -104,9 +104,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """6 s of H.264 with B-frames and AAC."""
+    """4 s of H.264 with B-frames and AAC."""
     path = tmp_path_factory.mktemp("hosts-clip") / "clip.flv"
-    make_clip(path, seconds=6)
+    make_clip(path, seconds=4)
     return path
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from cluster_process import ROOT, ClusterProcess, Edge
 from ffmpeg_tools import Ffmpegs, Player, Publisher
 from polling import wait_until
-from rtmp_peer import GOP_FRAMES, LivePlayer, LivePublisher, Peers
+from rtmp_peer import FRAMES_PER_SECOND, LivePlayer, LivePublisher, PatientPublisher, Peers
 from topology import Host, Topology
 
 ROUTERS = ("r1", "r2")
@@ -170,11 +170,19 @@ class HostedCluster:
         with edge.host.inside():
             return self._peers.publish(edge, name, **options)
 
-    def play(self, node: str, name: str, *, beside: LivePublisher | None = None) -> LivePlayer:
-        """A light player on the node's host; ``beside``: on the worker that has this publisher."""
+    def connect(self, node: str, name: str, worker: int) -> PatientPublisher:
+        """One that is connected to this worker (process id) of the node, and does not publish yet."""
         edge = self.nodes[node]
         with edge.host.inside():
-            return self._peers.play(edge, name, worker=beside.worker if beside is not None else None)
+            return self._peers.connect(edge, name, worker=worker)
+
+    def play(
+        self, node: str, name: str, *, beside: LivePublisher | None = None, worker: int | None = None
+    ) -> LivePlayer:
+        """A light player on the node's host; on this worker (process id), or ``beside`` this publisher."""
+        edge = self.nodes[node]
+        with edge.host.inside():
+            return self._peers.play(edge, name, worker=beside.worker if beside is not None else worker)
 
     def play_everywhere(self, name: str, publisher: LivePublisher) -> dict[str, LivePlayer]:
         """A player on each node, at node A on the worker of its publisher; each has media."""
@@ -182,7 +190,7 @@ class HostedCluster:
             node: self.play(node, name, beside=publisher if node == "a" else None) for node in self.nodes
         }
         for player in players.values():
-            player.wait_for_frames(GOP_FRAMES)
+            player.wait_for_frames(FRAMES_PER_SECOND)
         return players
 
     def publish_file(self, node: str, name: str, clip: Path) -> Publisher:

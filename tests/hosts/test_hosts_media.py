@@ -9,8 +9,8 @@ from ffmpeg_tools import Packets
 from hosts_cluster import NODES, HostedCluster
 from polling import wait_until
 
-#: Frames measured for the delay: 6 s.
-DELAY_FRAMES = 150
+#: Frames measured for the delay: 4 s.
+DELAY_FRAMES = 100
 
 
 def test_ffmpeg_gets_the_same_packets_on_every_host(

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -19,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
 _METRIC_PREFIX = "rtmp_cluster_"
+ROUTER_PORTS = 3
 _READY_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 20.0
 
@@ -148,6 +150,20 @@ class Metrics:
             if sample.name == _METRIC_PREFIX + name and sample.value:
                 found[sample.labels[label]] = found.get(sample.labels[label], 0) + sample.value
         return found
+
+
+def free_router_address() -> str:
+    """Where a router can be bound: its port is free together with those after it that a router uses."""
+    for _ in range(100):
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            try:
+                for port in range(first + 1, first + ROUTER_PORTS):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            except (OSError, OverflowError):
+                continue
+            return f"tcp://127.0.0.1:{first}"
+    raise AssertionError("no free ports in a row")
 
 
 def memory_bytes(pid: int) -> int:

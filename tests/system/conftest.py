@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from cluster_process import ClusterProcess, Edge, StartEdge, StartRouter
+from cluster_process import ClusterProcess, Edge, StartEdge, StartRouter, free_router_address
 from ffmpeg_tools import Ffmpegs, Packets, hashes_of_file, make_clip
 from rtmp_peer import Peers
 
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20 s of H.264 (high profile, B-frames) and AAC as an FLV file."""
+    """8 s of H.264 (high profile, B-frames) and AAC as an FLV file."""
     assert shutil.which("ffmpeg"), "these tests need FFmpeg (Debian: apt-get install ffmpeg)"
     path = tmp_path_factory.mktemp("clip") / "clip.flv"
     make_clip(path)
@@ -56,7 +54,7 @@ def start_router(tmp_path: Path) -> Iterator[StartRouter]:
     started: list[ClusterProcess] = []
 
     def start() -> str:
-        address = f"tcp://127.0.0.1:{_free_ports_from()}"
+        address = free_router_address()
         router = ClusterProcess(["router", "--bind", address], tmp_path / f"router-{len(started)}.log")
         started.append(router)
         router.wait_ready()
@@ -69,20 +67,6 @@ def start_router(tmp_path: Path) -> Iterator[StartRouter]:
     finally:
         for router in started:
             router.kill()
-
-
-def _free_ports_from(count: int = 3) -> int:
-    """A port that is free together with those right after it: a router uses several, from the one given."""
-    for _ in range(100):
-        with ExitStack() as stack:
-            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            try:
-                for port in range(first + 1, first + count):
-                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            except (OSError, OverflowError):
-                continue
-            return int(first)
-    raise AssertionError("no free ports in a row")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from polling import wait_until
 
 GOP_FRAMES = 50
 FRAMES_PER_SECOND = 25
-CLIP_S = 20
+CLIP_S = 8
 _QUIET = ["ffmpeg", "-hide_banner", "-loglevel", "warning", "-nostdin", "-y"]
 
 

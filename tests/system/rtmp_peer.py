@@ -105,9 +105,13 @@ class RtmpPeer:
         self._session.start(RtmpUrl.parse(self._edge.url(self.name)), publisher=self.publishes)
         self._thread.start()
 
+    def stop(self) -> None:
+        """Do nothing more; returns at once."""
+        self._stopping = True
+
     def close(self) -> None:
         """Leave without a word, as a killed process does."""
-        self._stopping = True
+        self.stop()
         self._thread.join(5)
         self._socket.close()
 
@@ -266,6 +270,28 @@ class LivePublisher(RtmpPeer):
         self._send_session()
 
 
+class PatientPublisher(LivePublisher):
+    """Connects at once, and asks to publish only when it is told to."""
+
+    def __init__(self, edge: Edge, name: str, **options: Any) -> None:
+        self.connected = False
+        self._told = threading.Event()
+        super().__init__(edge, name, **options)
+
+    def ask(self) -> None:
+        self._told.set()
+
+    def _on_connected(self) -> None:
+        self.connected = True
+
+    def _turn(self) -> None:
+        if self.connected and self._told.is_set():
+            self._told.clear()
+            self._session.publish(self.name)
+            self._send_session()
+        super()._turn()
+
+
 def make_frame(sequence: int, filler: bytes) -> bytes:
     """An AVC video message with a sequence number in its one NAL unit."""
     keyframe = sequence % GOP_FRAMES == 0
@@ -292,10 +318,18 @@ class Peers:
         publisher.wait_granted()
         return publisher
 
+    def connect(self, edge: Edge, name: str, **options: Any) -> PatientPublisher:
+        """A publisher that is connected, and has not asked to publish yet."""
+        publisher = self._keep(PatientPublisher, edge, name, **options)
+        wait_until(lambda: publisher.connected, f"the connection for {name} to be accepted")
+        return publisher
+
     def play(self, edge: Edge, name: str, **options: Any) -> LivePlayer:
         return self._keep(LivePlayer, edge, name, **options)
 
     def close(self) -> None:
+        for peer in self._started:
+            peer.stop()
         for peer in self._started:
             peer.close()
 

@@ -6,7 +6,7 @@ from cluster_process import Edge, Metrics, StartEdge
 from polling import wait_until
 from rtmp_peer import Peers
 
-FRAMES = 50
+FRAMES = 25
 
 
 def test_media_crosses_the_bus_on_demand_and_once_per_worker(start_edge: StartEdge, peers: Peers) -> None:
@@ -79,7 +79,7 @@ def _settled(edge: Edge) -> Metrics:
     def still() -> Metrics | None:
         metrics = edge.metrics()
         seen.append(metrics.by("worker", "bus_messages_received_total"))
-        # At 50 scrapes a second, longer than two beats of a worker.
-        return metrics if len(seen) > 120 and all(each == seen[-1] for each in seen[-120:]) else None
+        # At no more than 50 scrapes a second, longer than three beats of a worker.
+        return metrics if len(seen) > 40 and all(each == seen[-1] for each in seen[-40:]) else None
 
     return wait_until(still, "the bus counters to stand still", 20)

@@ -19,7 +19,7 @@ from polling import wait_until
 
 av = pytest.importorskip("av")
 
-CLIP_S = 8
+CLIP_S = 6
 FRAMES_PER_SECOND = 25
 GOP_FRAMES = 50
 SAMPLE_RATE = 48_000
@@ -62,7 +62,7 @@ def hevc_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_hevc_and_opus_pass_through_and_start_on_a_keyframe(
     hevc_clip: Path, start_edge: StartEdge
 ) -> None:
-    edge = start_edge("--workers", "2")
+    edge = start_edge("--workers", "2", "--publish-grace", "0")
     url = edge.url("hevc")
     source = _packets(hevc_clip)
     publisher = threading.Thread(target=_publish, args=(hevc_clip, url), daemon=True)

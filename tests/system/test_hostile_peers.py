@@ -13,7 +13,7 @@ from cluster_process import Edge
 from polling import wait_until
 from rtmp_peer import LivePlayer, Peers
 
-HANDSHAKE_TIMEOUT_S = 2.0
+HANDSHAKE_TIMEOUT_S = 1.0
 _HANDSHAKE_BYTES = 1536
 _CLOSE_TIMEOUT_S = 10.0
 

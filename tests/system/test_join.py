@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
 
-from cluster_process import Edge, StartEdge
+import pytest
+from cluster_process import Edge
 from polling import wait_until
-from rtmp_peer import GOP_FRAMES, LivePublisher, Peers
+from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePublisher, Peers
 
 JOINS = 12
 P50_LIMIT_S = 0.100
 
 
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """Two workers for all tests here; streams have names of their own."""
+    edge = Edge(["--workers", "2"], tmp_path_factory.mktemp("join") / "edge.log")
+    try:
+        edge.wait_ready()
+        yield edge
+        assert edge.stop() == 0, edge.log_text()
+        assert "Traceback" not in edge.log_text(), edge.log_text()
+    finally:
+        edge.kill()
+
+
 def test_the_first_keyframe_comes_at_once_whichever_worker_the_player_is_on(
-    start_edge: StartEdge, peers: Peers
+    edge: Edge, peers: Peers
 ) -> None:
-    edge = start_edge("--workers", "2")
     publisher = peers.publish(edge, "join")
     publisher.wait_sent(GOP_FRAMES // 2)
     home = publisher.worker
@@ -29,13 +43,11 @@ def test_the_first_keyframe_comes_at_once_whichever_worker_the_player_is_on(
     assert other_worker < P50_LIMIT_S, f"on the other worker: {other_worker * 1000:.0f} ms"
 
 
-def test_a_join_sends_the_whole_group_of_pictures_so_far(start_edge: StartEdge, peers: Peers) -> None:
-    edge = start_edge("--workers", "2")
+def test_a_join_sends_the_whole_group_of_pictures_so_far(edge: Edge, peers: Peers) -> None:
     publisher = peers.publish(edge, "gop")
     publisher.wait_sent(GOP_FRAMES)
-    for worker in edge.workers().values():
-        sent = _sent_early_in_a_group(publisher)
-        player = peers.play(edge, "gop", worker=worker)
+    sent = _sent_early_in_a_group(publisher)
+    for player in [peers.play(edge, "gop", worker=worker) for worker in edge.workers().values()]:
         frames = player.wait_for_frames(GOP_FRAMES)
         assert frames[0].keyframe
         assert frames[0].sequence == sent // GOP_FRAMES * GOP_FRAMES, "the newest keyframe"
@@ -61,13 +73,12 @@ def _join(edge: Edge, peers: Peers, worker: int) -> float:
     return first.at - player.started_at
 
 
-def test_two_publishers_on_two_workers_do_not_mix(start_edge: StartEdge, peers: Peers) -> None:
+def test_two_publishers_on_two_workers_do_not_mix(edge: Edge, peers: Peers) -> None:
     """Stream keys of which one begins with the other: bus topics match by prefix."""
-    edge = start_edge("--workers", "2")
     one, two = edge.workers().values()
     _publish_far_apart(edge, peers, {"a": one, "ab": two})
     for name, worker, base in (("a", two, 0), ("ab", one, 1_000_000)):
-        frames = peers.play(edge, name, worker=worker).wait_for_frames(GOP_FRAMES)
+        frames = peers.play(edge, name, worker=worker).wait_for_frames(FRAMES_PER_SECOND)
         assert all(base <= frame.sequence < base + 1_000_000 for frame in frames), name
 
 

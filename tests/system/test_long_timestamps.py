@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cluster_process import Edge, StartEdge
+from cluster_process import Edge
 from ffmpeg_tools import Ffmpegs, Packet, Packets, Player
 from polling import wait_until
 from rtmp_peer import RtmpPeer
@@ -21,9 +22,9 @@ from cluster.core.media.flv import FlvReader
 from cluster.core.message import Message
 
 #: How long the clip is published before its timestamps reach the point.
-LEAD_MS = 6_000
-#: The clip, its 20 s told in a few: what is looked at is the timestamps, not the pace.
-PACE = 4.0
+LEAD_MS = 3_000
+#: The clip, told faster: what is looked at is the timestamps, not the pace.
+PACE = 2.0
 POINTS = {"24 bits": 0xFFFFFF, "31 bits": 0x7FFFFFFF, "32 bits": 1 << 32}
 _WAIT_S = 60.0
 
@@ -63,34 +64,53 @@ class ShiftedPublisher(RtmpPeer):
         self._send_session()
 
 
-@pytest.fixture
-def publishers() -> Iterator[list[ShiftedPublisher]]:
-    """Publishers put in here are closed with the test."""
-    started: list[ShiftedPublisher] = []
-    yield started
-    for publisher in started:
-        publisher.close()
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The players of one stream: two that were there before the point, and one that joined behind it."""
+
+    early: list[Player]
+    late: Player
+
+
+@pytest.fixture(scope="module")
+def played(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Played]]:
+    """A stream past each point, all at the same time: it takes as long as the clip."""
+    directory = tmp_path_factory.mktemp("long")
+    edge = Edge(["--workers", "2"], directory / "edge.log")
+    ffmpegs = Ffmpegs(directory)
+    publishers: dict[int, ShiftedPublisher] = {}
+    try:
+        edge.wait_ready()
+        names = {point_ms: f"past-{point_ms}" for point_ms in POINTS.values()}
+        early = {at: [ffmpegs.play(edge.url(name)) for _ in range(2)] for at, name in names.items()}
+        wait_until(lambda: edge.metrics().total("players") == 2 * len(early), "the players that came first")
+        for point_ms, name in names.items():
+            publishers[point_ms] = ShiftedPublisher(edge, name, clip, point_ms - LEAD_MS)
+        late = {}
+        for point_ms, publisher in publishers.items():
+            wait_until(lambda p=publisher: p.sent_ms > LEAD_MS * 1.5, "the point to be passed", _WAIT_S)
+            late[point_ms] = ffmpegs.play(edge.url(names[point_ms]))
+        yield {point_ms: Played(early[point_ms], late[point_ms]) for point_ms in names}
+        for publisher in publishers.values():
+            publisher.close()
+        ffmpegs.end()
+        assert edge.stop() == 0, edge.log_text()
+        assert "Traceback" not in edge.log_text(), edge.log_text()
+    finally:
+        for publisher in publishers.values():
+            publisher.close()
+        ffmpegs.end()
+        edge.kill()
 
 
 @pytest.mark.parametrize("point_ms", POINTS.values(), ids=POINTS.keys())
 def test_a_long_stream_plays_on_in_ffmpeg_without_a_jump(
-    point_ms: int,
-    clip: Path,
-    source: Packets,
-    start_edge: StartEdge,
-    ffmpegs: Ffmpegs,
-    publishers: list[ShiftedPublisher],
+    point_ms: int, source: Packets, played: dict[int, Played]
 ) -> None:
-    """Two players that were there before it, and one that joins behind the point."""
-    edge = start_edge("--workers", "2")
-    early = [ffmpegs.play(edge.url("long")) for _ in range(2)]
-    wait_until(lambda: edge.metrics().total("players") == len(early), "the players that came first")
-    publisher = ShiftedPublisher(edge, "long", clip, point_ms - LEAD_MS)
-    publishers.append(publisher)
-    wait_until(lambda: publisher.sent_ms > LEAD_MS * 1.5, "the timestamps to pass the point", _WAIT_S)
-    late = ffmpegs.play(edge.url("long"))
-    for player in (*early, late):
-        _check(player, source, whole=player is not late, past_ms=point_ms % (1 << 32))
+    players = played[point_ms]
+    for player in players.early:
+        _check(player, source, whole=True, past_ms=point_ms % (1 << 32))
+    _check(players.late, source, whole=False, past_ms=point_ms % (1 << 32))
 
 
 def _check(player: Player, source: Packets, *, whole: bool, past_ms: int) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cluster_process import Edge, StartEdge, StartRouter
+from cluster_process import ClusterProcess, Edge, free_router_address
 from ffmpeg_tools import CLIP_S, GOP_FRAMES, Ffmpegs, Packet, Packets, Player
 from polling import wait_until
 
@@ -16,39 +18,71 @@ MOST_PLAYERS = 16
 END_TIMEOUT_S = CLIP_S + 15.0
 
 
-@pytest.mark.parametrize("router", ["embedded", "separate"])
+ROUTERS = ("embedded", "separate")
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The players of the clip: those that were there before it, and those that came in its middle."""
+
+    early: list[Player]
+    late: list[Player]
+
+
+@pytest.fixture(scope="module")
+def played(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Played]]:
+    """The clip over each kind of router, at the same time: it takes as long as the clip."""
+    directory = tmp_path_factory.mktemp("publish-play")
+    address = free_router_address()
+    router = ClusterProcess(["router", "--bind", address], directory / "router.log")
+    options = {"embedded": [], "separate": ["--router", address]}
+    edges = {kind: Edge(["--workers", "2", *options[kind]], directory / f"{kind}.log") for kind in ROUTERS}
+    ffmpegs = Ffmpegs(directory)
+    try:
+        for process in (router, *edges.values()):
+            process.wait_ready()
+        early = {kind: _players_on_both_workers(edge, ffmpegs) for kind, edge in edges.items()}
+        publishers = [ffmpegs.publish(clip, edge.url("clip")) for edge in edges.values()]
+        late = {}
+        for kind, edge in edges.items():
+            _wait_for_media(early[kind][0], 2 * GOP_FRAMES)
+            late[kind] = [ffmpegs.play(edge.url("clip")) for _ in range(LATE_PLAYERS)]
+        for publisher in publishers:
+            assert publisher.wait(END_TIMEOUT_S) == 0, publisher.log_text()
+        yield {kind: Played(early[kind], late[kind]) for kind in ROUTERS}
+        ffmpegs.end()
+        for process in (*edges.values(), router):
+            assert process.stop() == 0, process.log_text()
+            assert "Traceback" not in process.log_text(), process.log_text()
+    finally:
+        ffmpegs.end()
+        for process in (*edges.values(), router):
+            process.kill()
+
+
+@pytest.mark.parametrize("router", ROUTERS)
 def test_every_player_gets_the_packets_of_the_source(
-    router: str,
-    start_edge: StartEdge,
-    start_router: StartRouter,
-    ffmpegs: Ffmpegs,
-    clip: Path,
-    source: Packets,
+    router: str, played: dict[str, Played], source: Packets
 ) -> None:
-    routers = ["--router", start_router()] if router == "separate" else []
-    edge = start_edge("--workers", "2", *routers)
-    url = edge.url("clip")
-    early = [ffmpegs.play(url) for _ in range(EARLY_PLAYERS)]
-    while len(_workers_of(edge, early)) < 2 and len(early) < MOST_PLAYERS:
-        early.append(ffmpegs.play(url))
-    assert _workers_of(edge, early) == {"0", "1"}, "both workers serve players"
-
-    publisher = ffmpegs.publish(clip, url)
-    _wait_for_media(early[0], 2 * GOP_FRAMES)
-    late = [ffmpegs.play(url) for _ in range(LATE_PLAYERS)]
-
-    assert publisher.wait(END_TIMEOUT_S) == 0, publisher.log_text()
-    for player in early:
+    for player in played[router].early:
         got = player.wait_for_last(source, 10)
         assert _digests(got.video) == _digests(source.video), "video of a player that was there first"
         assert _digests(got.audio) == _digests(source.audio), "audio of a player that was there first"
         _assert_same_clock(got, source)
-    for player in late:
+    for player in played[router].late:
         got = player.wait_for_last(source, 10)
         _assert_tail(got.video, source.video, "video of a player that came later")
         _assert_tail(got.audio, source.audio, "audio of a player that came later")
         assert (len(source.video) - len(got.video)) % GOP_FRAMES == 0, "it did not start on a keyframe"
         _assert_same_clock(got, source)
+
+
+def _players_on_both_workers(edge: Edge, ffmpegs: Ffmpegs) -> list[Player]:
+    players = [ffmpegs.play(edge.url("clip")) for _ in range(EARLY_PLAYERS)]
+    while len(_workers_of(edge, players)) < 2 and len(players) < MOST_PLAYERS:
+        players.append(ffmpegs.play(edge.url("clip")))
+    assert _workers_of(edge, players) == {"0", "1"}, "both workers serve players"
+    return players
 
 
 def _workers_of(edge: Edge, players: list[Player]) -> set[str]:

@@ -14,20 +14,29 @@ from pathlib import Path
 
 import pytest
 from cluster_process import ROOT, Edge, StartEdge
-from ffmpeg_tools import CLIP_S, Ffmpegs, Packets
+from ffmpeg_tools import Ffmpegs, hashes_of_file, make_clip
 from polling import wait_until
-from rtmp_peer import GOP_FRAMES, Peers
+from rtmp_peer import FRAMES_PER_SECOND, Peers
 from tls_support import CertificateFiles, make_certificate
 
 BIND = ["--bind-tls", "127.0.0.1:0"]
 TIMEOUT_S = 10.0
 HANDSHAKE_TIMEOUT_S = 1.0
+CLIP_S = 4
 MIB = 1024 * 1024
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> CertificateFiles:
     return make_certificate(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 s of H.264 and AAC: what is looked at is that TLS changes nothing."""
+    path = tmp_path_factory.mktemp("rtmps-clip") / "clip.flv"
+    make_clip(path, seconds=CLIP_S)
+    return path
 
 
 def _closes(edge: Edge) -> dict[str, float]:
@@ -50,12 +59,13 @@ def _fingerprint(files: CertificateFiles) -> str:
 
 
 def test_ffmpeg_publishes_and_plays_over_tls_and_plain_alike(
-    start_edge: StartEdge, ffmpegs: Ffmpegs, files: CertificateFiles, clip: Path, source: Packets
+    start_edge: StartEdge, ffmpegs: Ffmpegs, files: CertificateFiles, short_clip: Path
 ) -> None:
+    source = hashes_of_file(short_clip, short_clip.with_name("source"))
     edge = start_edge("--workers", "2", *BIND, *files.options)
     players = {url: ffmpegs.play(url) for url in (edge.tls_url("clip"), edge.url("clip"))}
     wait_until(lambda: edge.metrics().total("players") == len(players), "the players to wait")
-    publisher = ffmpegs.publish(clip, edge.tls_url("clip"))
+    publisher = ffmpegs.publish(short_clip, edge.tls_url("clip"))
     assert publisher.wait(CLIP_S + 15.0) == 0, publisher.log_text()
     for url, player in players.items():
         got = player.wait_for_last(source, 10)
@@ -110,14 +120,13 @@ def test_wrong_ports_and_bad_handshakes_end_with_a_reason(
         ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
     _wait_for_closes(edge, {"not_tls": 1, "not_rtmp": 1, "tls_failed": 1})
     assert "UNKNOWN_CA" in _last_close(edge)
-    _send(edge.tls_port, b"\x16\x03\x01\x02\x00\x01")  # the beginning of a ClientHello, and no more
-    expected = {"not_tls": 1, "not_rtmp": 1, "tls_failed": 1, "handshake_timeout": 1}
-    _wait_for_closes(edge, expected)
-    with _connect(edge.tls_port) as plain:
+    with _connect(edge.tls_port) as half, _connect(edge.tls_port) as plain:
+        half.sendall(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a ClientHello, and no more
         context = files.client_context()
         with context.wrap_socket(plain, server_hostname="localhost") as peer:  # and then no RTMP
             assert peer.recv(1) == b""
-    _wait_for_closes(edge, {**expected, "handshake_timeout": 2})
+        _read_to_end(half)
+    _wait_for_closes(edge, {"not_tls": 1, "not_rtmp": 1, "tls_failed": 1, "handshake_timeout": 2})
     wait_until(lambda: edge.metrics().total("connections") == 0, "no connection to be counted as open")
 
 
@@ -127,8 +136,13 @@ def _connect(port: int) -> socket.socket:
 
 def _send(port: int, data: bytes) -> None:
     """Send it and wait for the server to close."""
-    with _connect(port) as plain, contextlib.suppress(ConnectionResetError):
+    with _connect(port) as plain:
         plain.sendall(data)
+        _read_to_end(plain)
+
+
+def _read_to_end(plain: socket.socket) -> None:
+    with contextlib.suppress(ConnectionResetError):
         while plain.recv(65536):
             pass
 
@@ -190,7 +204,7 @@ def test_a_slow_tls_player_is_moved_on_and_reads_whole_messages(
     slow.read_on()
     wait_until(slow.gaps, "a gap at the player that reads on")
     after = slow.gaps()[0][1]
-    wait_until(lambda: slow.frames[-1].sequence > after + GOP_FRAMES, "it to go on")
+    wait_until(lambda: slow.frames[-1].sequence > after + FRAMES_PER_SECOND, "it to go on")
     assert next(frame for frame in slow.frames if frame.sequence == after).keyframe
     assert not slow.closed
     assert not healthy.closed

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from cluster_process import Edge, StartEdge, memory_bytes
 from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, Peers
+from rtmp_peer import FRAMES_PER_SECOND, LivePlayer, Peers
 
 MIB = 1024 * 1024
 #: Far more in the stalled time than any bound allows a worker to hold.
 BITS_PER_SECOND = 40_000_000
 LOG_BYTES = 16 * MIB
 #: How long the player is stalled before it is closed; ``make soak-slow-player`` makes it a minute.
-CLOSE_S = float(os.environ.get("SLOW_PLAYER_SECONDS", "14"))
+CLOSE_S = float(os.environ.get("SLOW_PLAYER_SECONDS", "8"))
 SKIP_S = 2.0
 SMALL_RECEIVE_BUFFER_BYTES = 64 * 1024
 #: What a worker's memory may grow by beside the log: the allocator's and the kernel's own grain.
-SLACK_BYTES = 24 * MIB
+SLACK_BYTES = 12 * MIB
 OPTIONS = [
     "--workers", "1", "--log-bytes", str(LOG_BYTES),
     "--slow-skip", str(SKIP_S), "--slow-close", str(CLOSE_S),
@@ -40,8 +40,8 @@ def test_a_player_that_stops_reading_is_bounded_then_closed_and_nobody_else_noti
     (worker,) = edge.workers().values()
     publisher = peers.publish(edge, "slow", bits_per_second=BITS_PER_SECOND)
     healthy = peers.play(edge, "slow")
-    healthy.wait_for_frames(GOP_FRAMES)
-    without = _watch(healthy, 5.0)
+    healthy.wait_for_frames(FRAMES_PER_SECOND)
+    without = _watch(healthy, 3.0)
     memory_before = memory_bytes(worker)
 
     stalled = peers.play(edge, "slow", receive_buffer_bytes=SMALL_RECEIVE_BUFFER_BYTES)
@@ -87,7 +87,7 @@ def test_a_player_that_reads_on_in_time_goes_on_at_a_keyframe(start_edge: StartE
     _before, after = player.gaps()[0]
     resumed = next(frame for frame in player.frames if frame.sequence == after)
     assert resumed.keyframe
-    wait_until(lambda: player.frames[-1].sequence > after + GOP_FRAMES, "it to go on")
+    wait_until(lambda: player.frames[-1].sequence > after + FRAMES_PER_SECOND, "it to go on")
     assert not player.closed
 
 

@@ -6,7 +6,7 @@ import time
 
 from cluster_process import Edge, StartEdge, kill_worker
 from polling import wait_until
-from rtmp_peer import GOP_FRAMES, LivePlayer, Peers
+from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, Peers
 
 BACK_WITHIN_S = 1.0
 #: The first sequence number of a publisher that returns.
@@ -23,8 +23,8 @@ def test_a_killed_worker_takes_only_its_own_connections_and_its_publisher_finds_
     player = peers.play(edge, "returning", worker=survivor)
     other_publisher = peers.publish(edge, "untouched", worker=survivor)
     other_player = peers.play(edge, "untouched", worker=survivor)
-    player.wait_for_frames(GOP_FRAMES)
-    other_player.wait_for_frames(GOP_FRAMES)
+    player.wait_for_frames(FRAMES_PER_SECOND)
+    other_player.wait_for_frames(FRAMES_PER_SECOND)
 
     _kill_and_wait(edge, doomed)
     assert edge.workers()[slot] != doomed
@@ -33,7 +33,7 @@ def test_a_killed_worker_takes_only_its_own_connections_and_its_publisher_finds_
     # On the new worker: the way there has changed, the player has not.
     new_worker = edge.workers()[slot]
     peers.publish(edge, "returning", worker=new_worker, first_sequence=RETURNED)
-    wait_until(lambda: _has_passed(player, RETURNED + GOP_FRAMES), "the returned publisher's frames")
+    wait_until(lambda: _has_passed(player, RETURNED + FRAMES_PER_SECOND), "the returned publisher's frames")
     assert not player.closed
     _assert_clock_never_jumps_back(player)
     assert len(player.gaps()) == 1, "one gap, between the two publishers"
@@ -63,13 +63,13 @@ def test_a_publisher_that_returns_to_another_worker_finds_its_players(
     publisher = peers.publish(edge, "moving", worker=one)
     players = [peers.play(edge, "moving", worker=worker) for worker in (one, two)]
     for player in players:
-        player.wait_for_frames(GOP_FRAMES)
+        player.wait_for_frames(FRAMES_PER_SECOND)
 
     publisher.close()
     peers.publish(edge, "moving", worker=two, first_sequence=RETURNED)
 
     for player in players:
-        wait_until(lambda p=player: _has_passed(p, RETURNED + GOP_FRAMES), "frames after the return")
+        wait_until(lambda p=player: _has_passed(p, RETURNED + FRAMES_PER_SECOND), "frames after the return")
         assert not player.closed
         _assert_clock_never_jumps_back(player)
         assert len(player.gaps()) == 1
