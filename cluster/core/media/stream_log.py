@@ -76,10 +76,9 @@ class StreamLog:
     """
 
     __slots__ = (
-        "_awaiting_keyframe", "_bytes", "_bytes_before_join", "_entries", "_headers", "_limits", "_next_trim",
-        "_trimmed_bytes",
-        "dropped_before_keyframe", "first_seq", "has_video", "join_seq", "keep_from", "next_seq",
-        "timeline",
+        "_awaiting_keyframe", "_bytes", "_bytes_before_join", "_entries", "_headers", "_limits",
+        "_next_trim", "_trimmed_bytes", "dropped_before_keyframe", "first_seq", "has_video", "join_seq",
+        "keep_from", "next_seq", "timeline",
     )  # fmt: skip
 
     def __init__(self, limits: LogLimits | None = None) -> None:
