@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.media.describe import describe
+from cluster.core.media.stream_log import LogEntry
 from cluster.edge.stream import Stream
 
 
@@ -16,11 +17,14 @@ class FactsReporter:
     def __init__(self) -> None:
         self._before: dict[str, int] = {}
         self._before_at = 0.0
+        #: A stream's headers, and the codecs they name: read again only when there are others.
+        self._described: dict[str, tuple[list[LogEntry], str]] = {}
 
     def report(self, streams: Iterable[Stream], now: float) -> list[StreamFacts]:
         """One row for each stream that is published or played here."""
         rows: list[StreamFacts] = []
         appended: dict[str, int] = {}
+        described: dict[str, tuple[list[LogEntry], str]] = {}
         for stream in streams:
             if not stream.is_local:
                 if stream.players:
@@ -29,11 +33,16 @@ class FactsReporter:
             total = appended[stream.key] = stream.log.bytes_appended
             before = self._before.get(stream.key, total)
             rate = round((total - before) * 8 / (now - self._before_at))
-            rows.append(StreamFacts(stream.key, len(stream.players), _codecs(stream), rate))
-        self._before, self._before_at = appended, now
+            headers = stream.log.headers()
+            known = self._described.get(stream.key)
+            if known is None or known[0] != headers:
+                known = headers, _codecs(headers)
+            described[stream.key] = known
+            rows.append(StreamFacts(stream.key, len(stream.players), known[1], rate))
+        self._before, self._before_at, self._described = appended, now, described
         return rows
 
 
-def _codecs(stream: Stream) -> str:
-    found = (describe(entry.type_id, entry.payload).codec for entry in stream.log.headers())
+def _codecs(headers: list[LogEntry]) -> str:
+    found = (describe(entry.type_id, entry.payload).codec for entry in headers)
     return " ".join(dict.fromkeys(codec for codec in found if codec))
