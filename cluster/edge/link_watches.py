@@ -27,7 +27,8 @@ class _Watch:
     ``home``: the router of the cluster that it belongs to, None as long as there is none.
     ``subscribed``: the home, unless the own router has the stream. ``leaving``: where it was subscribed
     before, until ``leave_at``. ``source``: the (epoch, origin) the worker was told of; ``own_source``:
-    what the own router says. ``unconfirmed_since``: the feed was asked and has not named a source yet.
+    what the own router says; ``own_ended``: what has ended by its word, though others may not know yet.
+    ``unconfirmed_since``: the feed was asked and has not named a source yet.
     """
 
     topic: bytes
@@ -38,6 +39,7 @@ class _Watch:
     leave_at: float = 0.0
     source: tuple[int, str] | None = None
     own_source: tuple[int, str] | None = None
+    own_ended: tuple[int, str] | None = None
     unconfirmed_since: float | None = None
 
 
@@ -97,7 +99,7 @@ class LinkWatches:
         """``peer`` does not answer any more."""
         if peer is self._routers.own:
             for watch in self._watches.values():
-                watch.own_source = None
+                watch.own_source = watch.own_ended = None
         self.place_all(now)
 
     def removed(self, peer: RouterPeer, now: float) -> None:
@@ -140,7 +142,9 @@ class LinkWatches:
             return False
         source = (message.epoch, message.origin)
         if peer is self._routers.own:
-            watch.own_source = source
+            watch.own_source, watch.own_ended = source, None
+        elif source == watch.own_ended:
+            return False
         if watch.source is not None and source < watch.source:
             return False
         is_news = source != watch.source
@@ -158,7 +162,7 @@ class LinkWatches:
             return False
         feed = self._feed(watch)
         if peer is self._routers.own and watch.own_source is not None and epoch >= watch.own_source[0]:
-            watch.own_source = None
+            watch.own_source, watch.own_ended = None, watch.own_source
         has_ended = peer is feed and watch.source is not None and epoch >= watch.source[0]
         if has_ended:
             self._end(key, watch)
@@ -244,4 +248,4 @@ class LinkWatches:
                 peer.send(control.Unwatch(key))
         watch.is_active = False
         watch.home = watch.subscribed = watch.leaving = None
-        watch.source = watch.own_source = watch.unconfirmed_since = None
+        watch.source = watch.own_source = watch.own_ended = watch.unconfirmed_since = None

@@ -16,6 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 import zmq
@@ -43,6 +44,7 @@ class Relay:
         self._lost_at = time.monotonic()
         mark = HighWater().mark
         here = at_relay(router, own_router).subscribe
+        self._path = Path(here.removeprefix("ipc://"))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
         upstream = uplink_socket(self._context, zmq.XSUB, mark, router.subscribe, key)
         workers = bus_socket(self._context, zmq.XPUB, mark, here)
@@ -84,6 +86,7 @@ class Relay:
         self._monitor.close(0)
         self._context.term()
         self._proxy.join()
+        self._path.unlink(missing_ok=True)  # libzmq leaves it, and workers would take it for a relay
 
 
 class Relays:

@@ -130,29 +130,44 @@ class LinkedWorker:
 
 
 @contextlib.contextmanager
-def node_of(routers: Sequence[str], *, key: ClusterKey | None = None) -> Iterator[str]:
-    """What a node has beside its workers: a router of its own, whose address this yields, and relays."""
+def node_of(routers: Sequence[str], key: ClusterKey | None = None) -> Iterator[Router]:
+    """What a node has beside its workers: the router of its own that this yields, and relays."""
     with (
         tempfile.TemporaryDirectory() as directory,
         Router(f"ipc://{directory}/r") as own,
         Relays(routers, own.endpoint, key),
     ):
-        yield own.endpoint
+        yield own
 
 
 @contextlib.asynccontextmanager
-async def linked(routers: list[str], count: int = 2) -> AsyncIterator[list[LinkedWorker]]:
-    """``count`` workers whose links know every router in ``routers``."""
-    workers = [LinkedWorker(routers, slot) for slot in range(count)]
-    for worker in workers:
-        await worker.link.start()
-    try:
+async def linked(
+    routers: list[str], count: int = 2, *, nodes: str | None = None, key: ClusterKey | None = None,
+) -> AsyncIterator[list[LinkedWorker]]:
+    """``count`` workers whose links know every router in ``routers``. They belong to no node and go to
+    the routers themselves, or each to the one that its letter in ``nodes`` names."""
+    with contextlib.ExitStack() as stack:
+        if nodes is None:
+            workers = [LinkedWorker(routers, slot, key=key) for slot in range(count)]
+        else:
+            own = {name: stack.enter_context(node_of(routers, key)) for name in dict.fromkeys(nodes)}
+            workers = [
+                LinkedWorker(routers, slot, key=key, node=name, own_router=own[name].endpoint)
+                for slot, name in enumerate(nodes)
+            ]
         for worker in workers:
-            await until(lambda w=worker: len(w.link.live_routers) == len(routers), "every router answers")
-        yield workers
-    finally:
-        for worker in workers:
-            await worker.link.close()
+            await worker.link.start()
+        try:
+            for worker in workers:
+                await until(lambda w=worker: _is_linked(w.link, len(routers)), "every router answers")
+            yield workers
+        finally:
+            for worker in workers:
+                await worker.link.close()
+
+
+def _is_linked(link: Link, routers: int) -> bool:
+    return len(link.live_routers) == routers and all(peer.is_live for peer in link._routers.all())
 
 
 async def live_pair(origin: LinkedWorker, player: LinkedWorker, key: str = KEY) -> None:

@@ -6,20 +6,12 @@ import asyncio
 import contextlib
 import functools
 
-from link_support import (
-    ANY_PORT,
-    KEY,
-    LinkedWorker,
-    RunningPublisher,
-    linked,
-    live_pair,
-)
+import pytest
+from link_support import ANY_PORT, KEY, LinkedWorker, RunningPublisher, linked, live_pair
 from zmq_support import on_uvloop, until
 
 from cluster.core.bus import bounds, placement
-from cluster.core.bus.control import (
-    Refused,
-)
+from cluster.core.bus.control import Refused
 from cluster.router.router import Router
 
 
@@ -106,12 +98,13 @@ def test_a_stream_that_ended_while_the_router_was_away_goes_down() -> None:
     on_uvloop(main())
 
 
-def test_one_of_two_routers_dies_and_returns() -> None:
+@pytest.mark.parametrize("nodes", [None, "ab"])
+def test_one_of_two_routers_dies_and_returns(nodes: str | None) -> None:
     async def main() -> None:
         with contextlib.ExitStack() as stack:
             routers = {r.endpoint: r for r in (stack.enter_context(Router(ANY_PORT)) for _ in range(2))}
             names = list(routers)
-            async with linked(names) as (origin, player):
+            async with linked(names, nodes=nodes) as (origin, player):
                 for router in routers.values():
                     await until(lambda r=router: r.sizes()["workers"] == 2, "both know both workers")
                 await live_pair(origin, player)

@@ -5,14 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from link_support import (
-    ANY_PORT,
-    KEY,
-    RunningPublisher,
-    linked,
-    live_pair,
-    media,
-)
+from link_support import ANY_PORT, KEY, RunningPublisher, linked, live_pair, media
 from zmq_support import on_asyncio, on_uvloop, until
 
 from cluster.core.bus import bounds

@@ -8,13 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from link_support import (
-    ANY_PORT,
-    KEY,
-    LinkedWorker,
-    ScriptedRouter,
-    linked,
-)
+from link_support import ANY_PORT, KEY, LinkedWorker, ScriptedRouter, linked
 from zmq_support import on_uvloop, until
 
 from cluster.core.bus import bounds

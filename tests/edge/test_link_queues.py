@@ -5,25 +5,22 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from link_support import (
-    ANY_PORT,
-    KEY,
-    linked,
-    live_pair,
-    media,
-)
+from link_support import ANY_PORT, KEY, linked, live_pair, media
 from zmq_support import on_uvloop, until
 
 from cluster.core.bus import bounds, placement
 from cluster.router.router import Router
 
 
-def test_a_full_queue_drops_whole_envelopes_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("nodes", [None, "ab"])
+def test_a_full_queue_drops_whole_envelopes_and_counts_them(
+    monkeypatch: pytest.MonkeyPatch, nodes: str | None
+) -> None:
     monkeypatch.setattr(bounds, "DATA_HIGH_WATER_MARK", 10)
 
     async def main() -> None:
         with Router(ANY_PORT) as router:
-            async with linked([router.endpoint]) as (origin, player):
+            async with linked([router.endpoint], nodes=nodes) as (origin, player):
                 await live_pair(origin, player)
                 payload = media(0)._replace(payload=bytes(200_000))
                 for seq in range(2_000):  # the loop does not turn: nobody reads

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
-from link_support import (
-    ANY_PORT,
-    KEY,
-    LinkedWorker,
-    live_pair,
-)
+from link_support import ANY_PORT, KEY, LinkedWorker, RunningPublisher, linked, live_pair, node_of
 from zmq_support import on_uvloop, until
 
 from cluster.cluster_key import ClusterKey
-from cluster.core.bus.control import (
-    Granted,
-)
+from cluster.core.bus.control import Granted
 from cluster.router.router import Router
 
 
-def test_everything_works_with_a_key(bind: str) -> None:
+@pytest.mark.parametrize("nodes", [None, "ab"])
+def test_everything_works_with_a_key(bind: str, nodes: str | None) -> None:
     key = ClusterKey(bytes(32))
 
     async def main() -> None:
         with Router(bind, key=key) as router:
-            workers = [LinkedWorker([router.endpoint], slot, key=key) for slot in range(2)]
+            async with linked([router.endpoint], nodes=nodes, key=key) as (origin, player):
+                await live_pair(origin, player)
+                origin.append(KEY, 5)
+                await until(lambda: len(player.played[KEY]) == 5, "its messages")
+
+    on_uvloop(main())
+
+
+def test_nodes_that_are_let_in_later_need_not_be_started_again() -> None:
+    right, wrong = ClusterKey(b"1" * 32), ClusterKey(b"2" * 32)
+
+    async def main() -> None:
+        with contextlib.ExitStack() as stack:
+            router = stack.enter_context(Router(ANY_PORT, key=wrong))
+            own = {node: stack.enter_context(node_of([router.endpoint], right)).endpoint for node in "ab"}
+            workers = [
+                LinkedWorker([router.endpoint], 0, key=right, node=node, own_router=own[node])
+                for node in own
+            ]
             for worker in workers:
                 await worker.link.start()
             try:
+                # Three sockets of a worker, and that of its relay besides.
+                await until(lambda: router._gate.refused >= 2 * 4, "attempts of both nodes")
+                router.close()
+                router = stack.enter_context(Router(router.endpoint, key=right))
                 await until(lambda: router.sizes()["workers"] == 2, "both are let in")
-                await live_pair(*workers)
-                workers[0].append(KEY, 5)
-                await until(lambda: len(workers[1].played[KEY]) == 5, "its messages")
+                origin, player = workers
+                await live_pair(origin, player)
+                publisher = RunningPublisher(origin, KEY)
+                await until(lambda: len(player.played[KEY]) > 50, "its messages")
+                await publisher.stop()
             finally:
                 for worker in workers:
                     await worker.link.close()
