@@ -102,7 +102,7 @@ class RouterPeer:
     def beat(self, now: float, heartbeat: Callable[[int], control.Heartbeat]) -> None:
         """To be called every HEARTBEAT_INTERVAL_S, or less often if all routers are local; ``on_lost`` is
         called if the router is found dead."""
-        if now < self._beat_at:
+        if self._hello_answered and now < self._beat_at:
             return
         # The half interval is for timers that are early.
         self._beat_at = now + self._interval_s - HEARTBEAT_INTERVAL_S / 2
