@@ -145,7 +145,7 @@ def _own_router() -> Iterator[str]:
     """A router for this node alone, reachable by its user alone; yields its address."""
     with (
         tempfile.TemporaryDirectory(prefix=f"{PROGRAM}-") as directory,  # mode 0700
-        Router(f"ipc://{Path(directory) / 'router'}") as router,
+        Router(f"ipc://{Path(directory) / 'r'}") as router,
     ):
         yield router.endpoint
 

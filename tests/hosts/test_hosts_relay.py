@@ -8,8 +8,8 @@ from hosts_cluster import ROUTERS, HostedCluster
 from polling import wait_until
 from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, LivePublisher
 
-#: Frames for which bytes on the wire are counted: 8 s, whole groups of pictures.
-WINDOW_FRAMES = 4 * GOP_FRAMES
+#: Frames for which bytes on the wire are counted: 4 s, whole groups of pictures.
+WINDOW_FRAMES = 2 * GOP_FRAMES
 #: What 16 players on 4 workers may add to the traffic of one.
 TOLERANCE = 0.05
 BITS_PER_SECOND = 2_000_000

@@ -19,8 +19,8 @@ from cluster.core.errors import EnvironmentFault
 #: The longest path a Unix socket can have on Linux (sun_path, 108 bytes with its NUL), less ".pub".
 MAX_IPC_PATH_BYTES = 103
 
-#: In the path of a relay; a node has a handful of them.
-_RELAY_HASH_BYTES = 6
+#: In the path of a relay, which has little room; a node has a handful of them.
+_RELAY_HASH_BYTES = 4
 
 _LAST_BASE_PORT = 65_533
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
@@ -113,4 +113,7 @@ def at_relay(router: Endpoints, own_router: str) -> Endpoints:
     """
     base = router.base.encode("utf-8", "surrogateescape")
     digest = blake2b(base, digest_size=_RELAY_HASH_BYTES).hexdigest()
-    return replace(router, subscribe=endpoints(f"{own_router}-{digest}").subscribe)
+    try:
+        return replace(router, subscribe=endpoints(f"{own_router}-{digest}").subscribe)
+    except EndpointError as error:
+        raise EndpointError(f"{error}: TMPDIR must be a directory with a shorter path") from None
