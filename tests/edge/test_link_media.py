@@ -73,10 +73,13 @@ def test_a_key_that_is_the_beginning_of_another() -> None:
     on_uvloop(main())
 
 
-def test_snapshot_and_live_messages_join_without_gap_or_double_under_a_running_publisher() -> None:
+@pytest.mark.parametrize("nodes", [None, "aabbc"])
+def test_snapshot_and_live_messages_join_without_gap_or_double_under_a_running_publisher(
+    nodes: str | None,
+) -> None:
     async def main() -> None:
         with Router(ANY_PORT) as router:
-            async with linked([router.endpoint], 5) as (origin, *players):
+            async with linked([router.endpoint], 5, nodes=nodes) as (origin, *players):
                 await origin.publish(KEY)
                 publisher = RunningPublisher(origin, KEY)
                 for joined, player in enumerate(players, 1):
