@@ -31,6 +31,7 @@ from cluster.exit_codes import ExitCode
 from cluster.load_command import load
 from cluster.logs import LogFormat, announce, configure
 from cluster.notify import Notifier
+from cluster.router.relay import Relays
 from cluster.router.router import Router
 from cluster.status_command import status as show_status
 
@@ -125,24 +126,27 @@ def edge(**values: Any) -> int:
     """Accept publishers and players, with one worker process per core."""
     config = EdgeConfig(**_given(values))
     configure(config.log_format, config.log_level)
-    if config.cluster_key is not None:
-        cluster_key.load(config.cluster_key)  # here, so that a bad one ends nothing but this command
+    # Here, so that a bad one ends nothing but this command.
+    key = None if config.cluster_key is None else cluster_key.load(config.cluster_key)
     with contextlib.ExitStack() as stack:
         if config.tls_files is not None:
             Certificate(*config.tls_files).warn()  # here, so that a bad one ends nothing but this command
         binds = stack.enter_context(reserved(config.binds))
         tls_binds = stack.enter_context(reserved(config.tls_binds))
-        routers = config.routers or (stack.enter_context(_embedded_router()),)
-        config = dataclasses.replace(config, binds=binds, tls_binds=tls_binds, routers=routers)
-        return Supervisor(config).run()
+        own_router = stack.enter_context(_own_router())
+        config = dataclasses.replace(config, binds=binds, tls_binds=tls_binds)
+        if not config.routers:
+            return Supervisor(dataclasses.replace(config, routers=(own_router,))).run()
+        stack.enter_context(Relays(config.routers, own_router, key))
+        return Supervisor(config, own_router=own_router).run()
 
 
 @contextlib.contextmanager
-def _embedded_router() -> Iterator[str]:
+def _own_router() -> Iterator[str]:
     """A router for this node alone, reachable by its user alone; yields its address."""
     with (
         tempfile.TemporaryDirectory(prefix=f"{PROGRAM}-") as directory,  # mode 0700
-        Router(f"ipc://{Path(directory) / 'router'}") as router,
+        Router(f"ipc://{Path(directory) / 'r'}") as router,
     ):
         yield router.endpoint
 

@@ -156,13 +156,14 @@ def test_the_router_says_ready_and_ends_cleanly(
     assert command.process.wait(15) == ExitCode.OK
 
 
+@pytest.mark.parametrize("router", [(), ("--router", "tcp://127.0.0.1:1")])
 def test_the_edge_says_ready_accepts_and_ends_cleanly_with_its_router(
-    start: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    start: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, router: tuple[str, ...]
 ) -> None:
     temporary = tmp_path / "t"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    command = start("edge", "--bind", "127.0.0.1:0", "--workers", "2", "--drain-timeout", "1")
+    command = start("edge", "--bind", "127.0.0.1:0", "--workers", "2", "--drain-timeout", "1", *router)
     ready = eventually(command.ready, "the edge is ready")
     assert ready["workers"] == 2
     host, _, port = ready["addresses"][0].rpartition(":")
@@ -172,4 +173,4 @@ def test_the_edge_says_ready_accepts_and_ends_cleanly_with_its_router(
     assert directory.stat().st_mode & 0o777 == 0o700
     command.process.send_signal(signal.SIGTERM)
     assert command.process.wait(15) == ExitCode.OK
-    assert list(temporary.iterdir()) == [], "the embedded router's directory is gone"
+    assert list(temporary.iterdir()) == [], "the directory of its own router is gone"

@@ -52,7 +52,7 @@ class Counters:
     writes: int = _counter("Write calls on RTMP connections.")
     player_messages_dropped: int = _counter("Messages that slow players were not sent.")
     player_skips: int = _counter("Times a slow player was moved to a newer place in its stream.")
-    routers_live: int = _gauge("Routers that answer this worker now.")
+    routers_live: int = _gauge("Routers of the cluster that answer this worker now.")
     bus_envelopes_sent: int = _counter("Envelopes handed to the routers.")
     bus_messages_sent: int = _counter("Media messages in those envelopes.")
     bus_bytes_sent: int = _counter("Bytes of those envelopes.")

@@ -1,8 +1,8 @@
 """The link: everything one worker has to do with the routers, behind one small interface.
 
-    RouterNames     which routers there are, where names stand for them
+    LinkRouters     which routers there are: those of the cluster, and the node's own beside them
     LinkOutput      envelopes of this worker's streams, and who wants them     (an XPUB for each router)
-    RouterPeer      one router: control, subscriptions, liveness               (a DEALER and a SUB each)
+    RouterPeer      one router: control, liveness, subscriptions at its relay  (a DEALER and a SUB each)
     LinkOrigins     which streams are published here, and by whose grant
     LinkWatches     which streams published elsewhere are played here, and at which router
     Snapshot...     late joins, asked for and answered
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -25,17 +26,18 @@ from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.bus.control import ControlMessage, Granted, Refused, WorkerIdentity
-from cluster.core.bus.endpoints import Endpoints
+from cluster.core.bus.endpoints import Endpoints, at_relay
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
 from cluster.core.bus.envelope import EnvelopeError, decode
 from cluster.core.bus.packing import MessageLike
 from cluster.edge.link_interfaces import LinkCounters, LinkHandler
-from cluster.edge.link_names import RouterNames
 from cluster.edge.link_origins import LinkOrigins
 from cluster.edge.link_output import LinkOutput
 from cluster.edge.link_peer import RouterPeer
+from cluster.edge.link_routers import LinkRouters
 from cluster.edge.link_snapshots import SnapshotAnswers, SnapshotRequests
 from cluster.edge.link_watches import LinkWatches
+from cluster.router_names import RouterNames
 
 __all__ = ["Link", "LinkCounters", "LinkHandler", "WorkerIdentity"]
 
@@ -49,7 +51,9 @@ class Link:
     """One worker's link to the routers at ``endpoints``; EndpointError if one does not parse.
 
     Every worker of a cluster should be given the same routers: placement is by address. A host name
-    stands for a router at each of its addresses.
+    stands for a router at each of its addresses. ``own_router``: the address of the node's own router;
+    beside it are the relays through which the node gets media from the others. None if the node's own is
+    the one of ``endpoints``, or if there is no node.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Link:
         counters: LinkCounters,
         *,
         key: ClusterKey | None = None,
+        own_router: str | None = None,
     ) -> None:
         routers = [parse_endpoints(endpoint) for endpoint in dict.fromkeys(endpoints)]
         self._fixed = [router for router in routers if not router.is_name]
@@ -67,16 +72,17 @@ class Link:
         self._has_names = len(self._fixed) < len(routers)
         self._resolver: asyncio.Task[None] | None = None
         self._key = key
+        self._own_router = own_router
         self._identity = identity
         self._worker_id = identity.worker_id
         self._handler = handler
         self._counters = counters
         self._load: Mapping[str, float] = {}
         self._has_reported = False
-        self._peers: dict[str, RouterPeer] = {}
-        self._origins = LinkOrigins(handler, self._peers, self._origin_changed)
-        self._watches = LinkWatches(handler, self._peers, self._origins.epochs)
-        self._requests = SnapshotRequests(self._watches.home)
+        self._routers = LinkRouters()
+        self._origins = LinkOrigins(handler, self._routers, self._origin_changed)
+        self._watches = LinkWatches(handler, self._routers, self._origins.epochs)
+        self._requests = SnapshotRequests(self._watches.feed)
         all_local = all(router.is_local for router in routers)
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
@@ -105,6 +111,8 @@ class Link:
         self._answers = SnapshotAnswers(
             self._loop, self._handler, self._worker_id, self._output.wanted, self._counters
         )
+        if self._own_router is not None:
+            self._routers.own = self._open(parse_endpoints(self._own_router))
         for router in self._fixed:
             self._add_router(router)
         if self._has_names:
@@ -126,7 +134,7 @@ class Link:
             await asyncio.gather(self._resolver, return_exceptions=True)
         self._origins.close()
         self._answers.close()
-        for peer in self._peers.values():
+        for peer in self._routers.all():
             peer.close()
         self._output.close()
         await self._loop.run_in_executor(None, self._context.term)
@@ -136,8 +144,9 @@ class Link:
     async def request_publish(self, key: str, *, replace: bool) -> Granted | Refused:
         """Ask to become the origin of ``key``.
 
-        A router answers, asking the present origin first if there is one; if none answers within
-        GRANT_TIMEOUT_S the link grants by itself. Refused is for ``busy`` or ``draining``.
+        A router answers, asking the present origin first if there is one. If none does within
+        GRANT_TIMEOUT_S the node's own is asked; if that does not either, the link grants by itself.
+        Refused is for ``busy`` or ``draining``.
         """
         return await self._origins.request(key, replace)
 
@@ -183,7 +192,7 @@ class Link:
         """What there is to say of this worker's streams, for the cluster's status; now and then."""
         if streams or self._has_reported:
             self._has_reported = bool(streams)
-            for peer in self._peers.values():
+            for peer in self._routers.all():
                 if peer.is_live:
                     peer.send(control.Report(streams))
 
@@ -193,8 +202,8 @@ class Link:
 
     @property
     def live_routers(self) -> list[str]:
-        """The addresses of the routers that answer."""
-        return [name for name, peer in self._peers.items() if peer.is_live]
+        """The addresses of the cluster's routers that answer."""
+        return self._routers.live()
 
     # ---- time ------------------------------------------------------------------------------------
 
@@ -204,7 +213,7 @@ class Link:
         interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
         self._timer = self._loop.call_at(now + interval_s, self._tick)
         self._output.service()
-        for peer in list(self._peers.values()):
+        for peer in self._routers.all():
             peer.beat(now, self._make_heartbeat)
         self._watches.tick(now)
         self._requests.tick(now)
@@ -222,8 +231,14 @@ class Link:
     # ---- routers come and go ---------------------------------------------------------------------
 
     def _add_router(self, router: Endpoints) -> None:
+        self._routers.cluster[router.base] = self._open(self._reached(router))
+
+    def _reached(self, router: Endpoints) -> Endpoints:
+        return router if self._own_router is None else at_relay(router, self._own_router)
+
+    def _open(self, router: Endpoints) -> RouterPeer:
         self._output.add_router(router)
-        self._peers[router.base] = RouterPeer(
+        return RouterPeer(
             self._context, self._loop, router, self._worker_id,
             make_hello=self._make_hello, on_control=self._control_received,
             on_envelope=self._envelope_received, on_lost=self._router_lost,
@@ -233,18 +248,26 @@ class Link:
     def _names_resolved(self, found: set[str]) -> None:
         """The routers there are by name; one that is gone from there is kept for as long as it answers."""
         now = self._loop.time()
-        added = sorted(found - self._peers.keys())
+        cluster = self._routers.cluster
+        added = sorted(name for name in found - cluster.keys() if self._has_relay(name))
         for name in added:
             self._add_router(parse_endpoints(name))
         if added:
             self._watches.place_all(now)
         fixed = {router.base for router in self._fixed}
-        for name in self._peers.keys() - found - fixed:
-            if not self._peers[name].is_live:
+        for name in cluster.keys() - found - fixed:
+            if not cluster[name].is_live:
                 self._remove_router(name, now)
 
+    def _has_relay(self, name: str) -> bool:
+        """The node looks names up as well; until it has found a router, nothing would come from there."""
+        if self._own_router is None:
+            return True
+        subscribe = self._reached(parse_endpoints(name)).subscribe
+        return Path(subscribe.removeprefix("ipc://")).exists()
+
     def _remove_router(self, name: str, now: float) -> None:
-        peer = self._peers.pop(name)
+        peer = self._routers.cluster.pop(name)
         self._watches.removed(peer, now)
         peer.close()
         self._output.remove_router(name)
@@ -254,7 +277,7 @@ class Link:
             "router %(router)s %(why)s", {"router": peer.name, "why": why}, extra={"event": "router_lost"}
         )
         self._counters.routers_live = len(self.live_routers)
-        self._watches.place_all(self._loop.time())
+        self._watches.lost(peer, self._loop.time())
 
     def _router_refused(self, peer: RouterPeer, why: str) -> None:
         """Said once in a while. libzmq gives up a connection that is refused for good, and a router may
@@ -270,7 +293,7 @@ class Link:
 
     def _try_again(self, peer: RouterPeer) -> None:
         del self._retries[peer.name]
-        if self._peers.get(peer.name) is peer and not peer.is_live:
+        if self._routers.cluster.get(peer.name) is peer and not peer.is_live:
             self._remove_router(peer.name, self._loop.time())
             self._add_router(parse_endpoints(peer.name))
             self._watches.place_all(self._loop.time())
@@ -311,12 +334,12 @@ class Link:
 
     def _stream_up(self, peer: RouterPeer, message: control.StreamUp) -> None:
         self._origins.source_seen(message.key, message.epoch)
-        if self._watches.is_news(peer, message):
+        if self._watches.stream_up(peer, message, self._loop.time()):
             self._requests.forget(message.key)  # it went to the origin before
             self._handler.stream_up(message.key, message.epoch, message.origin)
 
     def _stream_down(self, peer: RouterPeer, message: control.StreamDown) -> None:
-        if self._watches.stream_down(peer, message):
+        if self._watches.stream_down(peer, message, self._loop.time()):
             self._requests.forget(message.key)
 
     def _snapshot_received(self, snapshot: control.Snapshot) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from cluster.core.bus import control, placement
+from cluster.core.bus import control
 from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, GRANT_TIMEOUT_S
 from cluster.core.bus.control import BUSY, DRAINING, ControlMessage, Granted, Refused
 from cluster.core.bus.epochs import EpochBook
 from cluster.edge.link_interfaces import LinkHandler
 from cluster.edge.link_peer import RouterPeer
+from cluster.edge.link_routers import LinkRouters
 
 
 @dataclass(slots=True)
 class _Request:
-    """A publish that waits for an answer; not sent yet while no router lives."""
+    """A publish that waits for an answer; not sent yet while ``router`` finds none that lives."""
 
     message: control.Publish
+    router: Callable[[], RouterPeer | None]
     answer: asyncio.Future[Granted | Refused]
     timeout: asyncio.Timeout
     is_sent: bool = False
@@ -29,34 +31,44 @@ class LinkOrigins:
     """``epochs``: the streams published here. ``on_changed`` is called after one was added or removed."""
 
     def __init__(
-        self, handler: LinkHandler, peers: Mapping[str, RouterPeer], on_changed: Callable[[str], None]
+        self, handler: LinkHandler, routers: LinkRouters, on_changed: Callable[[str], None]
     ) -> None:
         self.epochs: dict[str, int] = {}
         self.draining = False
         self._handler = handler
-        self._peers = peers
+        self._routers = routers
         self._on_changed = on_changed
         self._book = EpochBook()
         self._requests: dict[int, _Request] = {}
         self._last_request_id = 0
 
     async def request(self, key: str, replace: bool) -> Granted | Refused:
-        """Become the origin of ``key``, by a router's grant or, if none answers in time, our own."""
+        """Become the origin of ``key``, by the grant of a router of the cluster; if none answers in time,
+        by that of the node's own; and if that does not either, by our own."""
         if self.draining:
             return Refused(key, DRAINING, 0)
+        answer = None
+        if self._routers.cluster:
+            answer = await self._ask(key, replace, lambda: self._routers.first(key))
+        if answer is None and self._routers.live_own() is not None:
+            answer = await self._ask(key, replace, self._routers.live_own)
+        return answer or self._grant_locally(key, replace)
+
+    async def _ask(
+        self, key: str, replace: bool, router: Callable[[], RouterPeer | None]
+    ) -> Granted | Refused | None:
+        """The answer of ``router``, or of another that it finds later; None if there was none in time."""
         self._last_request_id += 1
         message = control.Publish(key, replace, self._last_request_id)
-        if not self._peers:
-            return self._grant_locally(message)
         answer: asyncio.Future[Granted | Refused] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(GRANT_TIMEOUT_S) as timeout:
-                self._requests[message.request_id] = request = _Request(message, answer, timeout)
+                request = _Request(message, router, answer, timeout)
+                self._requests[message.request_id] = request
                 self._send(request)
                 return await answer
         except TimeoutError:
-            # The answer may have come in the very turn in which the time was up.
-            return _come(answer) or self._grant_locally(message)
+            return _come(answer)  # in the very turn in which the time was up
         except asyncio.CancelledError:
             if isinstance(granted := _come(answer), Granted):
                 self.unpublish(key, granted.epoch)
@@ -125,20 +137,18 @@ class LinkOrigins:
     # ---- grants ----------------------------------------------------------------------------------
 
     def _send(self, request: _Request) -> None:
-        live = [name for name, peer in self._peers.items() if peer.is_live]
-        name = placement.first(request.message.key, live)
-        if name is not None:
-            request.is_sent = self._peers[name].send(request.message)
+        peer = request.router()
+        if peer is not None:
+            request.is_sent = peer.send(request.message)
 
-    def _grant_locally(self, message: control.Publish) -> Granted | Refused:
+    def _grant_locally(self, key: str, replace: bool) -> Granted | Refused:
         """No router answers, and no session may depend on one."""
-        key = message.key
         epoch = self.epochs.get(key)
         if epoch is not None:
-            if not self._handler.contest(key, message.replace):
-                return Refused(key, BUSY, message.request_id)
+            if not self._handler.contest(key, replace):
+                return Refused(key, BUSY, 0)
             self.unpublish(key, epoch)
-        granted = Granted(key, self._book.next(key, time.time_ns() // 1_000_000), message.request_id)
+        granted = Granted(key, self._book.next(key, time.time_ns() // 1_000_000), 0)
         self._replace(key, granted.epoch)
         return granted
 
@@ -168,7 +178,7 @@ class LinkOrigins:
         self._handler.revoked(key, epoch)
 
     def _tell_all(self, message: ControlMessage) -> None:
-        for peer in self._peers.values():
+        for peer in self._routers.all():
             peer.send(message)
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import zmq
 
+from cluster.bus_sockets import uplink_socket
 from cluster.cluster_key import ClusterKey
-from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.envelope import encode_frames, key_of
 from cluster.core.bus.high_water import HighWater
@@ -26,34 +26,6 @@ _SUBSCRIBED = 1
 #: Plain ints: an enum member costs a call each time it is used.
 _MORE = int(zmq.DONTWAIT | zmq.SNDMORE)
 _LAST = int(zmq.DONTWAIT)
-
-
-def open_socket(
-    context: zmq.Context[zmq.Socket[bytes]],
-    kind: int,
-    high_water_mark: int,
-    router: Endpoints,
-    key: ClusterKey | None,
-) -> zmq.Socket[bytes]:
-    """A socket of ``kind`` for ``router`` with every queue bounded, and a dead peer noticed; still to be
-    connected. ``key`` is for tcp: over ipc the file system decides who may connect."""
-    socket = context.socket(kind)
-    socket.set_hwm(high_water_mark)
-    socket.linger = 0
-    socket.maxmsgsize = bounds.MAX_FRAME_BYTES
-    # Queue nothing for a router that is not there. Without this a connecting XPUB also keeps the
-    # subscriptions of a router that died, and goes on packing for nobody.
-    socket.immediate = True
-    socket.ipv6 = router.is_ipv6
-    if key is not None and not router.is_local:
-        key.secure_worker(socket)
-    if not router.is_local:  # over ipc the kernel notices
-        socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
-        socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
-    socket.reconnect_ivl = bounds.ZMQ_RECONNECT_MS
-    socket.connect_timeout = bounds.ZMQ_CONNECT_TIMEOUT_MS
-    socket.handshake_ivl = bounds.ZMQ_HANDSHAKE_TIMEOUT_MS
-    return socket
 
 
 class _Outlet:
@@ -68,7 +40,7 @@ class _Outlet:
         on_demand: Callable[[_Outlet, bytes], None],
     ) -> None:
         self._high_water = HighWater()
-        self._socket = open_socket(context, zmq.XPUB, self._high_water.mark, router, key)
+        self._socket = uplink_socket(context, zmq.XPUB, self._high_water.mark, router.publish, key)
         # A full queue is then seen here, and counted, instead of losing envelopes unseen.
         self._socket.xpub_nodrop = True
         self._socket.connect(router.publish)

@@ -9,13 +9,14 @@ from collections.abc import Callable
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from cluster.bus_sockets import REFUSALS, uplink_socket
 from cluster.cluster_key import ClusterKey
 from cluster.core.bus import bounds, control
+from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.control import ControlError, ControlMessage
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.high_water import HighWater
 from cluster.edge.link_interfaces import LinkCounters
-from cluster.edge.link_output import open_socket
 from cluster.edge.zmq_reader import ZmqReader
 
 logger = logging.getLogger(__name__)
@@ -23,10 +24,6 @@ logger = logging.getLogger(__name__)
 #: On close, the goodbye gets this long to leave.
 _LINGER_MS = 100
 
-_REFUSALS = (
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)  # fmt: skip
 _MECHANISM_MISMATCH = 0x1100_0002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 
 
@@ -65,13 +62,18 @@ class RouterPeer:
         self._sent = 0
         self._received = 0
         self._has_key = key is not None
-        self._timeout_s = bounds.LOCAL_ROUTER_TIMEOUT_S if router.is_local else bounds.ROUTER_TIMEOUT_S
+        is_local = router.is_local
+        self._timeout_s = bounds.LOCAL_ROUTER_TIMEOUT_S if is_local else bounds.ROUTER_TIMEOUT_S
+        self._interval_s = LOCAL_HEARTBEAT_INTERVAL_S if is_local else HEARTBEAT_INTERVAL_S
+        self._beat_at = 0.0
         self._high_water = HighWater()
-        self._dealer = open_socket(context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, router, key)
+        self._dealer = uplink_socket(
+            context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, router.control, key
+        )
         self._dealer.linger = _LINGER_MS
         self._dealer.routing_id = worker_id.encode("utf-8", "surrogateescape")
-        self._sub = open_socket(context, zmq.SUB, self._high_water.mark, router, key)
-        monitor = self._dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED | _REFUSALS)
+        self._sub = uplink_socket(context, zmq.SUB, self._high_water.mark, router.subscribe, key)
+        monitor = self._dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED | REFUSALS)
         for socket, endpoint in ((self._dealer, router.control), (self._sub, router.subscribe)):
             socket.connect(endpoint)
         self._control_reader = ZmqReader(loop, self._dealer, self._control_received)
@@ -98,7 +100,12 @@ class RouterPeer:
         self._media_reader.service_soon()
 
     def beat(self, now: float, heartbeat: Callable[[int], control.Heartbeat]) -> None:
-        """At each heartbeat; ``on_lost`` is called if the router is found dead."""
+        """To be called every HEARTBEAT_INTERVAL_S, or less often if all routers are local; ``on_lost`` is
+        called if the router is found dead."""
+        if self._hello_answered and now < self._beat_at:
+            return
+        # The half interval is for timers that are early.
+        self._beat_at = now + self._interval_s - HEARTBEAT_INTERVAL_S / 2
         # What has arrived counts first: a worker whose loop was held up must not blame the router.
         self._control_reader.service()
         self._media_reader.service()

@@ -15,8 +15,8 @@ from cluster.edge.link_peer import RouterPeer
 class SnapshotRequests:
     """Asks until it is answered: a request may be lost with a router, an origin not yet announced."""
 
-    def __init__(self, home: Callable[[str], RouterPeer | None]) -> None:
-        self._home = home
+    def __init__(self, feed: Callable[[str], RouterPeer | None]) -> None:
+        self._feed = feed
         self._due: dict[str, float] = {}  # open requests, and when each is to be asked (again)
         self._asked_at: dict[str, float] = {}
         self._last_request_id = 0
@@ -50,7 +50,7 @@ class SnapshotRequests:
     def _ask(self, key: str, now: float) -> None:
         self._asked_at[key] = now
         self._due[key] = now + SNAPSHOT_RETRY_S
-        peer = self._home(key)
+        peer = self._feed(key)
         if peer is not None:
             self._last_request_id += 1
             peer.send(control.SnapshotRequest(key, self._last_request_id))

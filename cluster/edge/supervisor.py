@@ -1,7 +1,8 @@
 """The supervisor of a node: starts the workers, hears their beats, restarts the dead, ends them all.
 
 Signal handlers only queue and workers only report; the one loop here decides. It serves no media, so
-that nothing a peer does can delay it.
+that nothing a peer does can delay it: the node's own router and its relays, which are in this process,
+have threads of their own.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 class Supervisor:
     """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.binds``
-    or ``config.tls_binds``."""
+    or ``config.tls_binds``. ``own_router``: the address of the node's own router, beside those of
+    ``config.routers``; None if it is the only one."""
 
     def __init__(
         self,
         config: EdgeConfig,
         *,
+        own_router: str | None = None,
         worker_class: str = WORKER_CLASS,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -54,7 +57,14 @@ class Supervisor:
         self._clock = clock
         self._numbers = NodeNumbers(config.workers)
         self._slots = [
-            WorkerSlot(slot, self._config, timing=self._timing, worker_class=worker_class, clock=clock)
+            WorkerSlot(
+                slot,
+                self._config,
+                timing=self._timing,
+                own_router=own_router,
+                worker_class=worker_class,
+                clock=clock,
+            )
             for slot in range(config.workers)
         ]
         self._selector = selectors.DefaultSelector()

@@ -47,10 +47,13 @@ def _tune_garbage_collection() -> None:
 class Worker:
     """Runs until it has drained. The supervisor hears from it over ``status``, from its own loop."""
 
-    def __init__(self, config: EdgeConfig, identity: WorkerIdentity, status: StatusPipe) -> None:
+    def __init__(
+        self, config: EdgeConfig, identity: WorkerIdentity, status: StatusPipe, own_router: str | None
+    ) -> None:
         self._config = config
         self._identity = identity
         self._status = status
+        self._own_router = own_router
         self.counters = Counters()
         self._listeners: list[Listener] = []
         self._certificate: Certificate | None = None
@@ -68,7 +71,9 @@ class Worker:
         config = self._config
         self._hub = Hub(config, self.counters, loop)
         key = None if config.cluster_key is None else cluster_key.load(config.cluster_key)
-        self._link = Link(config.routers, self._identity, self._hub, self.counters, key=key)
+        self._link = Link(
+            config.routers, self._identity, self._hub, self.counters, key=key, own_router=self._own_router
+        )
         self._hub.link = self._link
         budget_s = config.latency_budget_ms / 1000
         poller = Poller(loop, budget_s, self._hub.before_turn, self._hub.after_turn)

@@ -40,17 +40,19 @@ class Runnable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerStart:
-    """What the supervisor hands a new worker process. ``worker_class`` is ``module:Class``."""
+    """What the supervisor hands a new worker process. ``worker_class`` is ``module:Class``,
+    ``own_router`` as ``Supervisor`` has it."""
 
     config: EdgeConfig
     identity: WorkerIdentity
     status_fd: int
     worker_class: str
+    own_router: str | None
 
     def to_line(self) -> bytes:
         start = {
             "config": self.config.to_texts(), "identity": asdict(self.identity),
-            "status_fd": self.status_fd, "worker_class": self.worker_class,
+            "status_fd": self.status_fd, "worker_class": self.worker_class, "own_router": self.own_router,
         }  # fmt: skip
         return json.dumps(start).encode() + b"\n"
 
@@ -62,6 +64,7 @@ class WorkerStart:
             WorkerIdentity(**start["identity"]),
             start["status_fd"],
             start["worker_class"],
+            start["own_router"],
         )
 
 
@@ -89,7 +92,7 @@ async def _run(start: WorkerStart, status: StatusPipe) -> None:
     # Imported here: what is wrong with the worker's own imports must be reported as a boot failure.
     module_name, _, class_name = start.worker_class.partition(":")
     worker_class = getattr(importlib.import_module(module_name), class_name)
-    worker: Runnable = worker_class(start.config, start.identity, status)
+    worker: Runnable = worker_class(start.config, start.identity, status, start.own_router)
     await worker.run()
 
 

@@ -75,6 +75,7 @@ class WorkerSlot:
         config: EdgeConfig,
         *,
         timing: Timing,
+        own_router: str | None = None,
         worker_class: str = WORKER_CLASS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -83,6 +84,7 @@ class WorkerSlot:
         self.restart_at = 0.0
         self._config = config
         self._timing = timing
+        self._own_router = own_router
         self._worker_class = worker_class
         self._clock = clock
         self._backoff = Backoff(timing)
@@ -119,7 +121,9 @@ class WorkerSlot:
         identity = WorkerIdentity(self._config.node_name, self.slot, self._incarnation)
         status_fd, worker_fd = os.pipe()
         try:
-            self._process = _spawn(WorkerStart(self._config, identity, worker_fd, self._worker_class))
+            self._process = _spawn(
+                WorkerStart(self._config, identity, worker_fd, self._worker_class, self._own_router)
+            )
         except OSError:
             os.close(status_fd)
             raise

@@ -23,9 +23,9 @@ from cluster.core.bus import control
 from cluster.core.bus.control import ControlError
 from cluster.core.errors import MisuseError
 from cluster.router.gate import Gate
+from cluster.router.proxy import Proxy
 from cluster.router.registry import Delivery, MemoryRegistry, Registry
-from cluster.router.sockets import RouterSockets, bind_sockets
-from cluster.router.steering import Steering
+from cluster.router.sockets import bind_sockets
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +49,11 @@ class Router:
         self._key = key
         self._registry = registry or MemoryRegistry()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._threads: list[threading.Thread] = []
+        self._registry_thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._failed = False
         self._gate: Gate
-        self._steering: Steering
+        self._proxy: Proxy
         self.endpoint = bind
         self.counters = {
             "control_received": 0,
@@ -75,21 +75,22 @@ class Router:
             raise
         self._context = context
         self.endpoint = sockets.endpoints.base
-        self._gate, self._steering = sockets.gate, Steering(context)
-        for run, name in ((self._run_proxy, "proxy"), (self._run_registry, "registry")):
-            thread = threading.Thread(target=run, args=(sockets,), name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._gate = sockets.gate
+        self._proxy = Proxy(context, sockets.publish, sockets.subscribe)
+        self._registry_thread = threading.Thread(
+            target=self._run_registry, args=(sockets.control,), name="registry", daemon=True
+        )
+        self._registry_thread.start()
 
     def close(self) -> None:
         """End both threads and free the ports; may be called again."""
         self._stopping.set()
-        if self._context is None or not self._threads:
+        if self._context is None or self._registry_thread is None:
             return
-        self._threads[1].join()
+        self._registry_thread.join()
         self._context.term()
-        self._threads[0].join()
-        self._threads = []
+        self._proxy.join()
+        self._registry_thread = None
 
     def __enter__(self) -> Router:
         self.start()
@@ -103,31 +104,16 @@ class Router:
     @property
     def is_alive(self) -> bool:
         """Whether both of its threads run."""
-        if self._failed or not self._threads:
-            return False
-        return all(thread.is_alive() for thread in self._threads)
+        registry = self._registry_thread
+        return not self._failed and registry is not None and registry.is_alive() and self._proxy.is_alive
 
     def sizes(self) -> dict[str, int]:
         """How many workers, streams and watched keys the registry knows."""
         return self._registry.sizes()
 
-    # ---- the threads -----------------------------------------------------------------------------
+    # ---- the registry's thread -------------------------------------------------------------------
 
-    def _run_proxy(self, sockets: RouterSockets) -> None:
-        try:
-            self._steering.run(sockets.publish, sockets.subscribe)
-        except zmq.ContextTerminated:
-            pass
-        except Exception:
-            self._failed = True
-            logger.exception("the proxy failed", extra={"event": "router_failed"})
-        finally:
-            self._steering.leave()
-            sockets.publish.close()
-            sockets.subscribe.close()
-
-    def _run_registry(self, sockets: RouterSockets) -> None:
-        socket = sockets.control
+    def _run_registry(self, socket: zmq.Socket[bytes]) -> None:
         poller = zmq.Poller()
         for each in (socket, *self._gate.sockets):
             poller.register(each, zmq.POLLIN)
@@ -143,13 +129,13 @@ class Router:
                 # drop workers whose heartbeats lie in its queue.
                 if self._receive_all(socket) and time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + TICK_S
-                    self._steering.tick(time.monotonic())
+                    self._proxy.tick(time.monotonic())
                     self._deliver(socket, self._registry.tick(time.monotonic(), _wall_ms()))
         except Exception:
             self._failed = True
             logger.exception("the registry failed", extra={"event": "router_failed"})
         finally:
-            self._steering.close()
+            self._proxy.close()
             socket.disable_monitor()
             self._gate.close()
             socket.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import zmq
 
+from cluster.bus_sockets import bus_socket
 from cluster.cluster_key import ClusterKey
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints, endpoints
@@ -43,9 +44,9 @@ def bind_sockets(
     """
     wanted = endpoints(base, bind=True)
     sockets = [
-        _socket(context, zmq.XSUB, HighWater().mark, wanted),
-        _socket(context, zmq.XPUB, HighWater().mark, wanted),
-        _control_socket(context, wanted),
+        bus_socket(context, zmq.XSUB, HighWater().mark, base),
+        bus_socket(context, zmq.XPUB, HighWater().mark, base),
+        _control_socket(context, base),
     ]
     gate = Gate(context, sockets, None if wanted.is_local else key)
     try:
@@ -59,23 +60,8 @@ def bind_sockets(
     return RouterSockets(sockets[0], sockets[1], sockets[2], gate, bound)
 
 
-def _socket(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, high_water_mark: int, wanted: Endpoints
-) -> zmq.Socket[bytes]:
-    socket = context.socket(kind)
-    socket.set_hwm(high_water_mark)
-    socket.linger = 0
-    socket.ipv6 = wanted.is_ipv6
-    socket.maxmsgsize = bounds.MAX_FRAME_BYTES
-    socket.handshake_ivl = bounds.ZMQ_HANDSHAKE_TIMEOUT_MS
-    if not wanted.is_local:  # over ipc the kernel notices
-        socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
-        socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
-    return socket
-
-
-def _control_socket(context: zmq.Context[zmq.Socket[bytes]], wanted: Endpoints) -> zmq.Socket[bytes]:
-    socket = _socket(context, zmq.ROUTER, bounds.CONTROL_HIGH_WATER_MARK, wanted)
+def _control_socket(context: zmq.Context[zmq.Socket[bytes]], base: str) -> zmq.Socket[bytes]:
+    socket = bus_socket(context, zmq.ROUTER, bounds.CONTROL_HIGH_WATER_MARK, base)
     # A worker that is gone shows as an error when something is sent to it, not as silence.
     socket.router_mandatory = True
     # A worker that comes back over a new connection before the old one is known to be dead takes over.

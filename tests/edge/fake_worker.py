@@ -30,7 +30,9 @@ class FakeWorker:
     """Obeys SIGTERM. Its ``bad`` (environment) is one of: "", "boot", "crash", "deaf", "stuck-1"
     (slot 1 blocks its loop on the first connection)."""
 
-    def __init__(self, config: EdgeConfig, identity: WorkerIdentity, status: StatusPipe) -> None:
+    def __init__(
+        self, config: EdgeConfig, identity: WorkerIdentity, status: StatusPipe, own_router: str | None
+    ) -> None:
         self.config, self.identity, self.status = config, identity, status
         self.bad = os.environ.get(BAD, "")
         self.counters = Counters()

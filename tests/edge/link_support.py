@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import zmq
+from zmq_support import until
 
 from cluster.cluster_key import ClusterKey
 from cluster.core.bus import control
@@ -16,6 +19,11 @@ from cluster.core.bus.splice import Splice, SpliceOutput
 from cluster.core.message import Message
 from cluster.edge.counters import Counters
 from cluster.edge.link import Link
+from cluster.router.relay import Relays
+from cluster.router.router import Router
+
+KEY = "live/a"
+ANY_PORT = "tcp://127.0.0.1:0"
 
 HEADER = Message(9, 0, b"sequence header")
 
@@ -29,12 +37,19 @@ class LinkedWorker:
     """Implements LinkHandler. ``played`` holds the payloads of each stream as a player would see them."""
 
     def __init__(
-        self, routers: Sequence[str], slot: int, *, incarnation: int = 1, key: ClusterKey | None = None
+        self,
+        routers: Sequence[str],
+        slot: int,
+        *,
+        incarnation: int = 1,
+        key: ClusterKey | None = None,
+        node: str = "test-node",
+        own_router: str | None = None,
     ) -> None:
-        identity = WorkerIdentity("test-node", slot, incarnation)
+        identity = WorkerIdentity(node, slot, incarnation)
         self.worker_id = identity.worker_id
         self.counters = Counters()
-        self.link = Link(routers, identity, self, self.counters, key=key)
+        self.link = Link(routers, identity, self, self.counters, key=key, own_router=own_router)
         self.events: list[tuple[object, ...]] = []
         self.envelopes: list[Envelope] = []
         self.splices: dict[str, Splice] = {}
@@ -112,6 +127,55 @@ class LinkedWorker:
         self.played[key] += [bytes(message.payload) for message in output.messages]
         if output.snapshot_needed:
             self.link.request_snapshot(key)
+
+
+@contextlib.contextmanager
+def node_of(routers: Sequence[str], key: ClusterKey | None = None) -> Iterator[Router]:
+    """What a node has beside its workers: the router of its own that this yields, and relays."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Router(f"ipc://{directory}/r") as own,
+        Relays(routers, own.endpoint, key),
+    ):
+        yield own
+
+
+@contextlib.asynccontextmanager
+async def linked(
+    routers: list[str], count: int = 2, *, nodes: str | None = None, key: ClusterKey | None = None,
+) -> AsyncIterator[list[LinkedWorker]]:
+    """``count`` workers whose links know every router in ``routers``. They belong to no node and go to
+    the routers themselves, or each to the one that its letter in ``nodes`` names."""
+    with contextlib.ExitStack() as stack:
+        if nodes is None:
+            workers = [LinkedWorker(routers, slot, key=key) for slot in range(count)]
+        else:
+            own = {name: stack.enter_context(node_of(routers, key)) for name in dict.fromkeys(nodes)}
+            workers = [
+                LinkedWorker(routers, slot, key=key, node=name, own_router=own[name].endpoint)
+                for slot, name in enumerate(nodes)
+            ]
+        for worker in workers:
+            await worker.link.start()
+        try:
+            for worker in workers:
+                await until(lambda w=worker: _is_linked(w.link, len(routers)), "every router answers")
+            yield workers
+        finally:
+            for worker in workers:
+                await worker.link.close()
+
+
+def _is_linked(link: Link, routers: int) -> bool:
+    return len(link.live_routers) == routers and all(peer.is_live for peer in link._routers.all())
+
+
+async def live_pair(origin: LinkedWorker, player: LinkedWorker, key: str = KEY) -> None:
+    """``origin`` publishes ``key`` and ``player`` plays it, as far as the first snapshot."""
+    await origin.publish(key)
+    player.play(key)
+    await until(lambda: player.restarts, "the first snapshot")
+    await until(lambda: origin.link.wanted(key), "demand at the origin")
 
 
 class RunningPublisher:

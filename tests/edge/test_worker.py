@@ -50,7 +50,7 @@ class RunningWorker:
         self._reader = StatusReader(reading)
         self.ready: Ready | None = None
         self.beats: list[Beat] = []
-        self.worker = Worker(config, WorkerIdentity("test-node", 0, 1), StatusPipe(self._writing))
+        self.worker = Worker(config, WorkerIdentity("test-node", 0, 1), StatusPipe(self._writing), None)
         self.task = asyncio.get_running_loop().create_task(self.worker.run())
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 from cluster_process import ROOT, ClusterProcess, Edge
 from ffmpeg_tools import Ffmpegs, Player, Publisher
 from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, LivePlayer, LivePublisher, PatientPublisher, Peers
+from rtmp_peer import FRAMES_PER_SECOND, LivePlayer, LivePublisher, PatientPublisher, Peers, RtmpPeer
 from topology import Host, Topology
 
 ROUTERS = ("r1", "r2")
@@ -128,7 +128,7 @@ class HostedCluster:
 
     def wait_joined(self, node: HostedEdge) -> None:
         """Every worker of ``node`` has every router that runs."""
-        wanted = 2 * sum(router.running for router in self.routers.values())
+        wanted = node.ready["workers"] * sum(router.running for router in self.routers.values())
         what = f"{wanted} links of node {node.host.name} to the routers"
         wait_until(lambda: node.numbers("routers_live") == wanted, what)
 
@@ -183,6 +183,11 @@ class HostedCluster:
         edge = self.nodes[node]
         with edge.host.inside():
             return self._peers.play(edge, name, worker=beside.worker if beside is not None else worker)
+
+    def worker_of(self, node: str, peer: RtmpPeer) -> int:
+        """The worker (process id) of the node that has this publisher or player."""
+        with self.nodes[node].host.inside():
+            return peer.worker
 
     def play_everywhere(self, name: str, publisher: LivePublisher) -> dict[str, LivePlayer]:
         """A player on each node, at node A on the worker of its publisher; each has media."""

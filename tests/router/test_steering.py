@@ -42,7 +42,7 @@ def test_small_envelopes_raise_the_mark_and_nothing_is_lost(
                 publisher.send_multipart([b"t", b"%d" % sent, bytes(size_bytes)])
                 assert player.recv_multipart()[1] == b"%d" % sent
                 sent += 1
-            return router._steering.mark
+            return router._proxy.mark
 
         assert mark_after(100) == bounds.FIRST_HIGH_WATER_MARK
         for wanted, size_bytes in ((700, 45_000), (bounds.DATA_HIGH_WATER_MARK, 500)):

@@ -8,8 +8,8 @@ from cluster.core.limits import MIB
 
 #: A worker tells every router that it lives, and with what load; the router answers each time.
 HEARTBEAT_INTERVAL_S = 0.1
-#: The same to a router on this host (ipc): the kernel says at once when it dies, and there is no other
-#: to move to, so wake-ups would be all that a faster beat buys.
+#: The same to a router on this host (ipc): the kernel says at once when it dies, and a node's own ends with
+#: the node, so wake-ups would be all that a faster beat buys.
 LOCAL_HEARTBEAT_INTERVAL_S = 0.5
 #: A router that leaves a heartbeat unanswered for this long is dead to the worker. A router that dies is
 #: noticed by its connection at once; this is for one that hangs or is cut off, 0.28 to 0.4 s before.

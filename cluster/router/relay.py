@@ -1,0 +1,184 @@
+"""The relays of a node: what a router sends to this host comes once, however many workers play it here.
+
+    router's XPUB ─► XSUB ═ proxy ═ XPUB ──► SUB of every worker here     (no Python per message)
+
+The XPUB passes on the first subscription to a topic and the end of the last one; the XSUB says them all
+again to a router that returns. Only media that comes down takes this way: what workers publish, and all
+control, goes from them to the router itself. Where a relay lies follows from the router's address
+(``at_relay``), so a worker finds it without asking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from cluster.bus_sockets import REFUSALS, bus_socket, uplink_socket
+from cluster.cluster_key import ClusterKey
+from cluster.core.bus import bounds
+from cluster.core.bus.endpoints import Endpoints, at_relay, endpoints
+from cluster.core.bus.high_water import HighWater
+from cluster.core.errors import EnvironmentFault
+from cluster.router.proxy import Proxy
+from cluster.router_names import RouterNames
+
+logger = logging.getLogger(__name__)
+
+
+class Relay:
+    """The relay of ``router`` at the node whose own router is at ``own_router``; EnvironmentFault if it
+    cannot be bound. For one thread, beside that of its proxy."""
+
+    def __init__(self, router: Endpoints, own_router: str, key: ClusterKey | None) -> None:
+        self.is_refused = False
+        self._is_connected = False
+        self._lost_at = time.monotonic()
+        mark = HighWater().mark
+        here = at_relay(router, own_router).subscribe
+        self._path = Path(here.removeprefix("ipc://"))
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
+        upstream = uplink_socket(self._context, zmq.XSUB, mark, router.subscribe, key)
+        workers = bus_socket(self._context, zmq.XPUB, mark, here)
+        try:
+            workers.bind(here)
+        except zmq.ZMQError as error:
+            self._context.destroy(0)
+            raise EnvironmentFault(f"cannot bind {here}: {error.strerror}") from None
+        self._monitor = upstream.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | REFUSALS
+        )
+        upstream.connect(router.subscribe)
+        self._proxy = Proxy(self._context, upstream, workers)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._proxy.is_alive
+
+    def idle_s(self, now: float) -> float:
+        """How long it has had no connection to its router; 0 while it has one."""
+        return 0.0 if self._is_connected else now - self._lost_at
+
+    def look(self, now: float) -> None:
+        """At what has happened to its connection, and to its queues."""
+        while self._monitor.poll(0):
+            event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._is_connected, self.is_refused = True, False
+            elif event == zmq.EVENT_DISCONNECTED:
+                if self._is_connected:
+                    self._is_connected, self._lost_at = False, now
+            else:
+                self.is_refused = True
+        self._proxy.tick(now)
+
+    def close(self) -> None:
+        self._proxy.close()
+        self._monitor.close(0)
+        self._context.term()
+        self._proxy.join()
+        self._path.unlink(missing_ok=True)  # libzmq leaves it, and workers would take it for a relay
+
+
+class Relays:
+    """A relay for each of ``routers``, and for each address that a name among them stands for.
+
+    A context manager; entering it raises EnvironmentFault if a relay cannot be had. A router that is
+    gone from its name keeps its relay while it is connected.
+    """
+
+    def __init__(self, routers: Sequence[str], own_router: str, key: ClusterKey | None) -> None:
+        parsed = [endpoints(router) for router in routers]
+        self._fixed = {router.base for router in parsed if not router.is_name}
+        self._named: set[str] = set()
+        self._names = RouterNames([router for router in parsed if router.is_name], self._resolved)
+        self._own_router = own_router
+        self._key = key
+        self._relays: dict[str, Relay] = {}
+        self._failed: set[str] = set()
+        self._resolved_once = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="relays", daemon=True)
+
+    def __enter__(self) -> Relays:
+        try:
+            for base in self._fixed:
+                self._open(base)
+        except BaseException:
+            self._close_all()
+            raise
+        self._thread.start()
+        self._resolved_once.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(RuntimeError):  # its loop has failed
+            self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join()
+        self._close_all()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._watch_over())
+        except Exception:
+            logger.exception("relays are no longer looked after", extra={"event": "relays_failed"})
+        finally:
+            self._resolved_once.set()
+
+    async def _watch_over(self) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        await self._names.resolve()
+        self._look()
+        self._resolved_once.set()
+        resolver = self._loop.create_task(self._names.run())
+        while not self._stopped.is_set():
+            try:
+                async with asyncio.timeout(bounds.REFUSED_RETRY_S):
+                    await self._stopped.wait()
+            except TimeoutError:
+                self._look()
+        resolver.cancel()
+        await asyncio.gather(resolver, return_exceptions=True)
+
+    def _resolved(self, found: set[str]) -> None:
+        self._named = found
+
+    def _look(self) -> None:
+        """libzmq gives up a connection that is refused for good, and a router may be given another key:
+        its relay is made anew."""
+        now = time.monotonic()
+        wanted = self._fixed | self._named
+        for base, relay in list(self._relays.items()):
+            relay.look(now)
+            is_gone = base not in wanted and relay.idle_s(now) > bounds.RESOLVE_INTERVAL_S
+            if is_gone or relay.is_refused or not relay.is_alive:
+                del self._relays[base]
+                relay.close()
+        for base in wanted - self._relays.keys():
+            try:
+                self._open(base)
+            except (EnvironmentFault, zmq.ZMQError) as error:
+                if base not in self._failed:
+                    fields = {"router": base, "why": str(error)}
+                    logger.error("no relay of %(router)s: %(why)s", fields, extra={"event": "relay_failed"})
+                self._failed.add(base)
+            else:
+                self._failed.discard(base)
+
+    def _open(self, base: str) -> None:
+        self._relays[base] = Relay(endpoints(base), self._own_router, self._key)
+
+    def _close_all(self) -> None:
+        for relay in self._relays.values():
+            relay.close()
+        self._relays.clear()
