@@ -36,11 +36,11 @@ def run(server: Server, options: list[str], setting: Setting) -> Result:
         done = subprocess.run(
             [*command, *options], cwd=_ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
-    if done.returncode:
+    result: Result | None = json.loads(done.stdout) if done.stdout else None
+    if result is None:
         raise LoadError(done.stderr.strip() or f"the generator ended with {done.returncode}")
-    result: Result = json.loads(done.stdout)
-    if result["server"] is None:
-        raise LoadError(f"nothing was measured: {'; '.join(result['complaints'])}")
+    if done.returncode or result["server"] is None:
+        raise LoadError("; ".join(result["complaints"]))
     return result
 
 
@@ -58,6 +58,11 @@ def players(count: int) -> list[str]:
     return ["--players", str(count), "--ramp", f"{count * _CONNECT_EVERY_S:g}"]
 
 
+def generator_share(result: Result) -> float:
+    """Of a core: that of its busiest process."""
+    return float(max(result["generator"]["cpu_shares"]))
+
+
 def measured(result: Result, options: list[str]) -> Measured:
     """The figures that every load gives; those the server has none of are left out."""
     server, delay = result["server"], result["delay_ms"]
@@ -72,7 +77,7 @@ def measured(result: Result, options: list[str]) -> Measured:
         "join_p99_ms": result["join_ms"]["p99"],
         "picture_p50_ms": result["picture_ms"]["p50"],
         "picture_p99_ms": result["picture_ms"]["p99"],
-        "generator_share": max(result["generator"]["cpu_shares"]),
+        "generator_share": generator_share(result),
     }
     figures = {name: number for name, number in found.items() if number is not None}
     return Measured(figures, result["complaints"], options)

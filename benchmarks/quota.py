@@ -39,7 +39,7 @@ def limited(pids: tuple[int, ...], share: float) -> Iterator[None]:
 
 def _root() -> tuple[Path, int]:
     for root in _ROOTS_V1:
-        if (root / "cpu.cfs_quota_us").exists() or (root / "cpu.shares").exists():
+        if (root / "cpu.shares").exists():
             return root, 1
     for root in _ROOTS_V2:
         control = root / "cgroup.subtree_control"

@@ -65,9 +65,10 @@ def play(count: int) -> Scenario:
 def publish(count: int, chunk_size: int = _CHUNK_SIZE) -> Scenario:
     """So many publishers of one such stream each, and nobody who plays."""
     small = chunk_size != _CHUNK_SIZE
+    title = f"{count} publishers, nobody playing" + (f", chunks of {chunk_size} bytes" if small else "")
     return Scenario(
         name=f"publish-{count}-chunks-{chunk_size}" if small else f"publish-{count}",
-        title=f"{count} publishers, nobody playing" + (f", chunks of {chunk_size} bytes" if small else ""),
+        title=title,
         cases=partial(_publish_cases, count, chunk_size),
         columns=(
             value("CPU ms per publisher-second", _PUBLISHER_CPU, "{:.3f}"),
@@ -75,7 +76,7 @@ def publish(count: int, chunk_size: int = _CHUNK_SIZE) -> Scenario:
             value("memory", "memory_mib", "{:.1f} MiB"),
             value("generator", "generator_share", "{:.0%} of a core"),
         ),
-        judge=partial(_judge_publish, _AIM_SMALL_CHUNKS if small else _AIM_PUBLISHING),
+        judge=partial(_judge_publish, title, _AIM_SMALL_CHUNKS if small else _AIM_PUBLISHING),
         case_s=lambda setting: setting.window_s + setting.settle_s + 6.0 + 0.004 * count,
         bar=(_PUBLISHER_CPU, "ms of CPU per publisher-second"),
     )
@@ -170,6 +171,6 @@ def _budget_of_equal_delay(found: Found) -> int | None:
     return None
 
 
-def _judge_publish(limit: float, found: Found) -> list[Verdict]:
-    what = "CPU per publisher-second, of nginx-rtmp's, budget 0 ms"
+def _judge_publish(title: str, limit: float, found: Found) -> list[Verdict]:
+    what = f"{title}: CPU per publisher-second, of nginx-rtmp's, budget 0 ms"
     return [at_most(what, limit, found.ratio(edge_name(0), NGINX, _PUBLISHER_CPU), "{:.2f}")]

@@ -47,31 +47,35 @@ def _worker_cases(setting: Setting) -> list[Case]:
 
 def _most_players(workers: int, setting: Setting) -> Measured:
     """The largest number of players that is served without loss."""
-    notes: list[str] = []
-    options = _load_options(_FIRST_TRY_PER_WORKER * workers)
-    found = largest(
-        partial(_serves, workers, setting, notes), start=_FIRST_TRY_PER_WORKER * workers, most=_MOST_PLAYERS
-    )
-    return Measured({"players": float(found)}, [] if found else notes, options)
+    trials: list[load.Result] = []
+    losses_of: list[str] = []
+
+    def serves(count: int) -> bool:
+        result, lost = _try(workers, count, setting)
+        trials.append(result)
+        if lost:
+            losses_of.append(f"{count} players: {lost}")
+        return not lost
+
+    found = largest(serves, start=_FIRST_TRY_PER_WORKER * workers, most=_MOST_PLAYERS)
+    doubts = [text for result in trials for text in result["complaints"] if text.startswith("the generator")]
+    figures = {"players": float(found), "generator_share": max(map(load.generator_share, trials))}
+    return Measured(figures, doubts + ([] if found else losses_of), _load_options(found))
 
 
 def _load_options(count: int) -> list[str]:
     return ["--players", str(count), "--ramp", f"{count * _JOIN_EVERY_S:g}", *_GENTLE]
 
 
-def _serves(workers: int, setting: Setting, notes: list[str], count: int) -> bool:
-    """Whether so many players get everything; ``notes`` are told why not."""
+def _try(workers: int, count: int, setting: Setting) -> tuple[load.Result, str]:
+    """The result with so many players, and what they missed."""
     gentle = replace(setting, settle_s=max(setting.settle_s, _SETTLE_S))
     with (
         servers.edge("--metrics", "127.0.0.1:0", cores=setting.server_cores, workers=workers) as server,
         quota.limited(server.workers, WORKER_SHARE),
     ):
         result = load.run(server, _load_options(count), gentle)
-        skips = _skips(server)
-    lost = losses(result, skips)
-    if lost:
-        notes.append(f"{count} players: {lost}")
-    return not lost
+        return result, losses(result, _skips(server))
 
 
 def losses(result: load.Result, skips: int) -> str:
@@ -111,6 +115,7 @@ TWO_WORKERS = Scenario(
     columns=(
         value("players served without loss", "players", "{:.0f}"),
         ratio("of 1 worker", "players", lambda case: _workers_name(1)),
+        value("generator at most", "generator_share", "{:.0%} of a core"),
     ),
     judge=_judge_workers,
     case_s=lambda setting: 8 * (setting.window_s + _SETTLE_S + 7.0),
@@ -183,7 +188,7 @@ _SHARE = "{:.1%}"
 
 BUS = Scenario(
     name="bus",
-    title=f"{_STREAMS} streams of 1 Mbit/s with {_PLAYERS_EACH} players each, on one worker or across two nodes",
+    title=f"{_STREAMS} streams of 1 Mbit/s, {_PLAYERS_EACH} players each: one worker, or two nodes",
     cases=_bus_cases,
     columns=(
         value("CPU in all", "cpu_share", _SHARE),
