@@ -58,7 +58,8 @@ def _most_players(workers: int, setting: Setting) -> Measured:
         return not lost
 
     found = largest(serves, start=_FIRST_TRY_PER_WORKER * workers, most=_MOST_PLAYERS)
-    doubts = [text for result in trials for text in result["complaints"] if text.startswith("the generator")]
+    complaints = [text for result in trials for text in result["complaints"]]
+    doubts = [text for text in complaints if text.startswith("the generator")]
     figures = {"players": float(found), "generator_share": max(map(load.generator_share, trials))}
     return Measured(figures, doubts + ([] if found else losses_of), _load_options(found))
 
