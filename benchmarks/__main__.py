@@ -129,6 +129,7 @@ def _run(scenarios: list[Scenario], options: argparse.Namespace, command: str) -
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """0: every aim was measured, reached or not; 1: one was not; 2: the arguments."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parse(arguments)
     if options.list:
@@ -144,7 +145,8 @@ def main(arguments: list[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "benchmarks", *arguments])
     made = _run(wanted(options), options, command)
     print(report.markdown(made, SCENARIOS))
-    return 0 if all(record["figures"] for record in made) else 1
+    judged = report.verdicts(made, SCENARIOS)
+    return 1 if any(verdict.reached is None for verdict in judged) else 0
 
 
 if __name__ == "__main__":

@@ -27,16 +27,24 @@ def write(records: list[Record], scenarios: Sequence[Scenario], docs: Path = _DO
 
 def markdown(records: list[Record], scenarios: Sequence[Scenario]) -> str:
     """Where the measurements come from, every aim, and a table for each scenario that was measured."""
-    shown = [(scenario, Found(_of(records, scenario))) for scenario in scenarios]
-    shown = [(scenario, found) for scenario, found in shown if found.cases]
-    verdicts = [verdict for scenario, found in shown for verdict in scenario.judge(found)]
-    parts = [origin(records), aims(verdicts)]
-    parts += [table(scenario, found) for scenario, found in shown]
+    parts = [origin(records), aims(verdicts(records, scenarios))]
+    parts += [table(scenario, found) for scenario, found in _measured(records, scenarios)]
     return "\n\n".join(parts)
 
 
-def _of(records: list[Record], scenario: Scenario) -> list[Record]:
-    return [record for record in records if record["scenario"] == scenario.name]
+def verdicts(records: list[Record], scenarios: Sequence[Scenario]) -> list[Verdict]:
+    """On every aim of the scenarios that were measured."""
+    return [
+        verdict for scenario, found in _measured(records, scenarios) for verdict in scenario.judge(found)
+    ]
+
+
+def _measured(records: list[Record], scenarios: Sequence[Scenario]) -> list[tuple[Scenario, Found]]:
+    found = [
+        (scenario, Found([record for record in records if record["scenario"] == scenario.name]))
+        for scenario in scenarios
+    ]
+    return [(scenario, each) for scenario, each in found if each.cases]
 
 
 def origin(records: list[Record]) -> str:
@@ -50,8 +58,8 @@ def origin(records: list[Record]) -> str:
     return "\n".join([*lines, f"- medians of {rounds} round{'' if rounds == 1 else 's'}"])
 
 
-def aims(verdicts: Iterable[Verdict]) -> str:
-    rows = [[verdict.aim, verdict.seen, verdict.mark] for verdict in verdicts]
+def aims(judged: Iterable[Verdict]) -> str:
+    rows = [[verdict.aim, verdict.seen, verdict.mark] for verdict in judged]
     return _grid(["aim", "seen", ""], rows)
 
 
@@ -75,9 +83,8 @@ def _grid(heads: list[str], rows: list[list[str]]) -> str:
 def picture(records: list[Record], scenarios: Sequence[Scenario]) -> str:
     """An SVG of the CPU of each case, for the scenarios that compare servers."""
     groups = []
-    for scenario in scenarios:
-        found = Found(_of(records, scenario))
-        if scenario.bar is None or not found.cases:
+    for scenario, found in _measured(records, scenarios):
+        if scenario.bar is None:
             continue
         figure, unit = scenario.bar
         values = {case: found.value(case, figure) for case in found.cases}
