@@ -1,10 +1,11 @@
 # make run     start the server on :1935              make test    run the tests
 # make demo    see a stream flow without an encoder   make check   the tests, and every house rule
-# make bench   measure beside nginx-rtmp              make clean   remove what these made
+# make bench   measure everything (SCENARIO=… one)   make clean   remove what these made
 # make interop   strangers' software against the server; make interop-table also writes docs/interop.md
 # make wheelhouse   what a host needs to be installed without a network (deploy/README.md)
 # make coverage     cluster/core by its own tests: fails below every branch
 # make fuzz         every decoder and the session, FUZZ_SECONDS long (600)
+# make soak         half load for SOAK_SECONDS (1800): does memory stay?
 # make deploy-test  install, upgrade and remove clusters as deploy/ does: minutes, and as root
 #
 # Each sets up what it needs in .venv first; PYTHON=… names the interpreter to make it with.
@@ -13,7 +14,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv node-media-server
 
-.PHONY: run test check interop interop-table coverage fuzz soak-slow-player demo bench wheelhouse deploy-test clean
+.PHONY: run test check interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse deploy-test clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
@@ -58,8 +59,13 @@ demo: $(VENV)/.for-run
 	@exec $(PY) tools/demo.py
 
 bench: $(VENV)/.for-run
-	@sh tools/peers.sh nginx
-	$(PY) -m benchmarks.compare
+	@sh tools/peers.sh nginx node-media-server
+	$(PY) -m benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(BENCH)
+
+SOAK_SECONDS ?= 1800
+
+soak: $(VENV)/.for-run
+	$(PY) -m benchmarks --scenario soak --rounds 1 --soak-seconds $(SOAK_SECONDS) $(BENCH)
 
 wheelhouse: $(VENV)/.for-run
 	rm -rf build dist/wheelhouse

@@ -1,1 +1,1 @@
-"""Measured comparisons with other servers, on one machine, in one run: ``python -m benchmarks.compare``."""
+"""Every performance figure of this server, measured on one machine in one run: ``python -m benchmarks``."""

@@ -8,24 +8,28 @@ batching.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 import socket
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 from cluster.core.limits import Limits
 from cluster.core.rtmp import events
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.server_session import ServerSession
-from cluster.load.media import Script, StreamShape, synthetic_script
+from cluster.load.media import Script, StreamShape, Template, synthetic_script
 
 _STREAM_ID = 1
+#: As the generator's publishers have it, and the stream as well.
+_CHUNK_SIZE = 4096
 _READ_BYTES = 65536
 _ANSWER_TIMEOUT_S = 10.0
 
 
-def serve(players: int, *, batch_ms: int, chunk_size: int, shape: StreamShape) -> None:
+def serve(players: int, batch_ms: int) -> None:
     """Let ``players`` in, send the stream to all of them until one leaves, and wait to be ended."""
     with socket.create_server(("127.0.0.1", 0), backlog=players) as server:
         print(server.getsockname()[1], flush=True)
@@ -33,11 +37,11 @@ def serve(players: int, *, batch_ms: int, chunk_size: int, shape: StreamShape) -
         while len(playing) < players:
             sock, _ = server.accept()
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if _let_in(sock, chunk_size):
+            if _let_in(sock):
                 playing.append(sock)
             else:
                 sock.close()
-    script = synthetic_script(shape, chunk_size=chunk_size, stream_id=_STREAM_ID)
+    script = synthetic_script(StreamShape(), chunk_size=_CHUNK_SIZE, stream_id=_STREAM_ID)
     try:
         _send_stream(playing, batch_ms * 1_000_000, script)
     except (BrokenPipeError, ConnectionResetError):
@@ -48,10 +52,10 @@ def serve(players: int, *, batch_ms: int, chunk_size: int, shape: StreamShape) -
     signal.pause()
 
 
-def _let_in(sock: socket.socket, chunk_size: int) -> bool:
+def _let_in(sock: socket.socket) -> bool:
     """Talk until it plays; False if it leaves before."""
     session = ServerSession(
-        limits=Limits(), entropy=os.urandom(ENTROPY_BYTES), now=time.monotonic(), chunk_size=chunk_size
+        limits=Limits(), entropy=os.urandom(ENTROPY_BYTES), now=time.monotonic(), chunk_size=_CHUNK_SIZE
     )
     sock.settimeout(_ANSWER_TIMEOUT_S)
     while data := sock.recv(_READ_BYTES):
@@ -68,28 +72,40 @@ def _let_in(sock: socket.socket, chunk_size: int) -> bool:
 
 
 def _send_stream(sockets: list[socket.socket], batch_ns: int, script: Script) -> None:
+    """Send each message at its moment; with ``batch_ns`` once in so long, what has come since."""
     for sock in sockets:
         sock.sendall(script.preamble)
         sock.setblocking(False)
     sent: Counter[int] = Counter()
-    start = flush_at = time.monotonic_ns()
-    cycle_ns = 0
     waiting: list[bytes] = []
-    while True:
+
+    def flush() -> None:
+        data = b"".join(waiting)
+        waiting.clear()
+        for sock in sockets:
+            sock.send(data)
+
+    start = time.monotonic_ns()
+    flush_ns = batch_ns
+    for due_ns, template in _endless(script):
+        while batch_ns and flush_ns <= due_ns:
+            _sleep_until(start + flush_ns)
+            if waiting:
+                flush()
+            flush_ns += batch_ns
+        _sleep_until(start + due_ns)
+        stamped = template.stamped(due_ns // 1_000_000, sent[template.type_id], time.monotonic_ns())
+        waiting.append(bytes(stamped))
+        sent[template.type_id] += 1
+        if not batch_ns:
+            flush()
+
+
+def _endless(script: Script) -> Iterator[tuple[int, Template]]:
+    """The script over and over: when each message is due, from the beginning."""
+    for cycle in itertools.count():
         for template in script.templates:
-            due_ns = cycle_ns + template.offset_ns
-            _sleep_until(start + due_ns)
-            now = time.monotonic_ns()
-            if not waiting:
-                flush_at = now + batch_ns
-            waiting.append(bytes(template.stamped(due_ns // 1_000_000, sent[template.type_id], now)))
-            sent[template.type_id] += 1
-            if now >= flush_at:
-                data = b"".join(waiting)
-                waiting.clear()
-                for sock in sockets:
-                    sock.send(data)
-        cycle_ns += script.period_ns
+            yield cycle * script.period_ns + template.offset_ns, template
 
 
 def _sleep_until(moment_ns: int) -> None:
@@ -102,13 +118,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.floor", description=__doc__)
     parser.add_argument("--players", type=int, required=True)
     parser.add_argument("--batch-ms", type=int, default=0)
-    parser.add_argument("--bitrate", type=int, default=2_500_000)
-    parser.add_argument("--chunk-size", type=int, default=4096)
     options = parser.parse_args()
-    serve(
-        options.players, batch_ms=options.batch_ms, chunk_size=options.chunk_size,
-        shape=StreamShape(options.bitrate),
-    )  # fmt: skip
+    serve(options.players, options.batch_ms)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import proc
+from benchmarks.model import Measured, Setting
 from benchmarks.servers import Server
 
 _ROOT = Path(__file__).resolve().parent.parent
+#: As fast as one connection after another each 4 ms.
+_CONNECT_EVERY_S = 0.004
+_MIB = 1024 * 1024
 
 #: What ``--json`` writes (docs/load.md).
 Result = dict[str, Any]
@@ -21,17 +25,59 @@ class LoadError(Exception):
     """The load could not be put on the server; the text is what the generator said."""
 
 
-def measure(server: Server, arguments: list[str], cores: set[int] | None) -> Result:
+def run(server: Server, options: list[str], setting: Setting) -> Result:
     """Run the generator with these options against ``server`` and return its result."""
-    command = [
-        sys.executable, "-m", "cluster", "load", f"rtmp://127.0.0.1:{server.port}/live/bench",
-        "--pid", str(server.pid), "--json", "-", *arguments,
-    ]  # fmt: skip
-    with proc.on_cores(cores):
-        run = subprocess.run(command, cwd=_ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if run.returncode:
-        raise LoadError(run.stderr.strip() or f"the generator ended with {run.returncode}")
-    result: Result = json.loads(run.stdout)
-    if result["server"] is None:
-        raise LoadError(f"nothing was measured: {'; '.join(result['complaints'])}")
+    command = [sys.executable, "-m", "cluster", "load", _url(server.port), "--json", "-", *timing(setting)]
+    for pid in server.pids:
+        command += ["--pid", str(pid)]
+    if server.play_port is not None:
+        command += ["--play-from", _url(server.play_port)]
+    with proc.on_cores(setting.generator_cores):
+        done = subprocess.run(
+            [*command, *options], cwd=_ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+    result: Result | None = json.loads(done.stdout) if done.stdout else None
+    if result is None:
+        raise LoadError(done.stderr.strip() or f"the generator ended with {done.returncode}")
+    if done.returncode or result["server"] is None:
+        raise LoadError("; ".join(result["complaints"]))
     return result
+
+
+def _url(port: int) -> str:
+    return f"rtmp://127.0.0.1:{port}/live/bench"
+
+
+def timing(setting: Setting) -> list[str]:
+    """Options for when is measured; a later option of the same name overrides them."""
+    return ["--settle", str(setting.settle_s), "--duration", str(setting.window_s)]
+
+
+def players(count: int) -> list[str]:
+    """Options for so many players, who join one after another."""
+    return ["--players", str(count), "--ramp", f"{count * _CONNECT_EVERY_S:g}"]
+
+
+def generator_share(result: Result) -> float:
+    """Of a core: that of its busiest process."""
+    return float(max(result["generator"]["cpu_shares"]))
+
+
+def measured(result: Result, options: list[str]) -> Measured:
+    """The figures that every load gives; those the server has none of are left out."""
+    server, delay = result["server"], result["delay_ms"]
+    found = {
+        "cpu_ms_per_player_s": server["cpu_ms_per_player_s"],
+        "cpu_ms_per_publisher_s": server["cpu_ms_per_publisher_s"],
+        "cpu_share": server["cpu_share"],
+        "memory_mib": server["pss_bytes"] and server["pss_bytes"] / _MIB,
+        "delay_p50_ms": delay["p50"],
+        "delay_p99_ms": delay["p99"],
+        "join_p50_ms": result["join_ms"]["p50"],
+        "join_p99_ms": result["join_ms"]["p99"],
+        "picture_p50_ms": result["picture_ms"]["p50"],
+        "picture_p99_ms": result["picture_ms"]["p99"],
+        "generator_share": generator_share(result),
+    }
+    figures = {name: number for name, number in found.items() if number is not None}
+    return Measured(figures, result["complaints"], options)

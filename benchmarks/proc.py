@@ -1,13 +1,21 @@
-"""Process trees, cores, and what to say of machine and commit. Linux only."""
+"""Process trees, cores, and the CPU of threads. Linux only."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import platform
-import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
+
+import psutil
+
+from cluster.load.server_usage import cpu_seconds
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_SAMPLE_EVERY_S = 0.25
 
 
 def tree(root_pid: int) -> list[int]:
@@ -34,32 +42,57 @@ def on_cores(cores: set[int] | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def machine() -> str:
-    """One line that says where the numbers come from."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    return (
-        f"{os.cpu_count()} x {model}, Linux {platform.release()}, "
-        f"{platform.python_implementation()} {platform.python_version()}"
-    )
+def thread_seconds(pid: int, name_begins: str) -> float:
+    """CPU of the threads of a process whose name begins so, in steps of 10 ms."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended
+            total += _ticks((task / "stat").read_text(), name_begins)
+    return total / _TICKS_PER_S
 
 
-def commit() -> str:
-    """The commit of the working tree, with ``+`` when it has changes; ``unknown`` outside of one."""
-    try:
-        root = Path(__file__).parent
-        head = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=True
-        )
-        changed = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+def _ticks(stat: str, name_begins: str) -> int:
+    """User and system time of a thread's ``stat`` (proc(5)); 0 if it is called otherwise."""
+    name, _, fields = stat.partition("(")[2].rpartition(")")
+    if not name.startswith(name_begins):
+        return 0
+    user, system = fields.split()[11:13]
+    return int(user) + int(system)
+
+
+class Watch:
+    """Samples the CPU of processes and of some of their threads while a load runs.
+
+    ``with Watch(pids, "ZMQbg") as watch: …`` and then ``watch.used(…)``.
+    """
+
+    def __init__(self, pids: dict[str, int], threads: str) -> None:
+        self._pids = pids
+        self._threads = threads
+        self._samples: list[tuple[float, dict[str, float]]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(_SAMPLE_EVERY_S):
+            sample = {}
+            for name, pid in self._pids.items():
+                sample[name] = cpu_seconds(psutil.Process(pid))
+                sample[f"{name} {self._threads}"] = thread_seconds(pid, self._threads)
+            self._samples.append((time.monotonic(), sample))
+
+    def used(self, seconds: float, before_end: float) -> dict[str, float]:
+        """The share of a core that each process, and its threads (``"name threads"``), used in about so
+        many seconds, the last of them ``before_end`` seconds before the watch ended."""
+        end = self._samples[-1][0] - before_end
+        within = [each for each in self._samples if end - seconds <= each[0] <= end]
+        (first, before), (last, after) = within[0], within[-1]
+        return {name: (after[name] - before[name]) / (last - first) for name in after}

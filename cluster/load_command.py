@@ -28,7 +28,9 @@ _Context = click.Context
 _Parameter = click.Parameter
 
 
-def _url(ctx: _Context, param: _Parameter, text: str) -> RtmpUrl:
+def _url(ctx: _Context, param: _Parameter, text: str | None) -> RtmpUrl | None:
+    if text is None:
+        return None
     try:
         return RtmpUrl.parse(text)
     except UrlError as error:
@@ -56,6 +58,8 @@ def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
                    "0: play what is published already.")
 @click.option("--players", type=click.IntRange(0), default=0, show_default=True, metavar="N",
               help="Dealt to the streams by turns.")
+@click.option("--play-from", callback=_url, metavar="URL",
+              help="Where the players play, if not at URL: the same stream at another node.")
 @click.option("--duration", callback=_seconds, default="30", show_default=True, metavar="S",
               help="How long to measure, once everybody is there.")
 @click.option("--ramp", callback=_seconds, default="1", show_default=True, metavar="S",

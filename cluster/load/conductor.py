@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from multiprocessing import connection
 from multiprocessing.connection import Connection
-from typing import Any
 
 from cluster.core.errors import ClusterError, EnvironmentFault
+from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.generator import SECOND_NS, Ready
-from cluster.load.job import SPARE_DESCRIPTORS, Job, LoadPlan, Schedule, jobs
+from cluster.load.job import SPARE_DESCRIPTORS, Job, LoadPlan, Schedule, ServerAddress, jobs
 from cluster.load.media import file_script
 from cluster.load.result import NOTHING_LEFT, LoadResult
 from cluster.load.server_usage import ServerUsage
@@ -57,9 +57,10 @@ def run_load(
     if plan.file is not None:
         file_script(plan.file, chunk_size=plan.chunk_size, stream_id=1)  # so that its errors come at once
     usage = ServerUsage(plan.pids) if plan.pids else None
-    family, address = _reach(plan)
+    publish_to = _reach(plan.url, plan.timeout_s)
+    play_from = publish_to if plan.play_from is None else _reach(plan.play_from, plan.timeout_s)
     with contextlib.closing(_Conductor(plan, usage, stop, watch)) as conductor:
-        return conductor.run(jobs(plan, family, address))
+        return conductor.run(jobs(plan, publish_to, play_from))
 
 
 def _allow_descriptors(plan: LoadPlan) -> None:
@@ -78,12 +79,11 @@ def _allow_descriptors(plan: LoadPlan) -> None:
         )
 
 
-def _reach(plan: LoadPlan) -> tuple[int, Any]:
+def _reach(url: RtmpUrl, timeout_s: float) -> ServerAddress:
     """The server's first address that answers. Unreachable if none does."""
-    url = plan.url
     try:
-        with socket.create_connection((url.host, url.port), timeout=plan.timeout_s) as probe:
-            return int(probe.family), probe.getpeername()
+        with socket.create_connection((url.host, url.port), timeout=timeout_s) as probe:
+            return ServerAddress(int(probe.family), probe.getpeername())
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise Unreachable(
@@ -171,8 +171,8 @@ class _Conductor:
         if "did not answer" in reason:
             raise Unreachable(f"no publisher came to publish: {reason}; is it an RTMP server?")
         raise Refused(
-            f"no publisher may publish {self._plan.stream_url(0)}: {reason}; use another name or key, or "
-            "--publishers 0 to play what is published there"
+            f"no publisher may publish {self._plan.publisher_url(0)}: {reason}; use another name or key, "
+            "or --publishers 0 to play what is published there"
         )
 
     def _conduct(self) -> None:

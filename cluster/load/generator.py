@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 
-from cluster.load.job import Drain, Job, PlayerJob, Schedule
+from cluster.core.rtmp.url import RtmpUrl
+from cluster.load.job import Drain, Job, LoadPlan, PlayerJob, Schedule, ServerAddress
 from cluster.load.loop import Loop
 from cluster.load.media import Script, file_script, synthetic_script
 from cluster.load.peer import Common, Peer, State, Target
@@ -27,6 +28,10 @@ DRAIN_EVERY_NS = 50_000_000
 _DRAINED_AT_ONCE = 32
 
 
+def _target(plan: LoadPlan, url: RtmpUrl, server: ServerAddress) -> Target:
+    return Target(server, plan.tls.server_name or url.host, plan.tls.context() if url.tls else None)
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The publishers have been answered: so many are granted; of the others ``tally`` says why not."""
@@ -40,13 +45,15 @@ class Generator:
 
     def __init__(self, job: Job, conductor: Connection) -> None:
         plan = job.plan
-        tls = plan.tls.context() if plan.url.tls else None
-        name = plan.tls.server_name or plan.url.host
         self._job = job
         self._plan = plan
         self._conductor = conductor
         self._loop = Loop()
-        self._common = Common(self._loop, Target(job.family, job.address, name, tls), plan.chunk_size)
+        self._common = Common(
+            self._loop, plan.chunk_size,
+            publish_to=_target(plan, plan.url, job.publish_to),
+            play_from=_target(plan, plan.play_url, job.play_from),
+        )  # fmt: skip
         self._publishers: list[Publisher] = []
         self._players: list[Player] = []
         #: Those that are drained by a timer.
@@ -102,7 +109,7 @@ class Generator:
         if connected == len(self._job.publishers):
             return None
         index = self._job.publishers[connected]
-        publisher = Publisher(self._common, self._plan.stream_url(index), index)
+        publisher = Publisher(self._common, self._plan.publisher_url(index), index)
         self._publishers.append(publisher)
         publisher.connect()
         return now_ns + _CONNECT_EVERY_NS
@@ -167,7 +174,7 @@ class Generator:
         if plan.file is not None and plan.publishers:
             media_start_ns = self._schedule.publisher_starts_ns(job.stream, plan.publishers)
         player = Player(
-            self._common, plan.stream_url(job.stream), sampled=job.sampled, by_timer=by_timer,
+            self._common, plan.player_url(job.stream), sampled=job.sampled, by_timer=by_timer,
             slow_bytes_per_s=slow_bytes_per_s, media_start_ns=media_start_ns,
         )  # fmt: skip
         self._players.append(player)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.media import StreamShape
@@ -49,6 +49,8 @@ class LoadPlan:
     """
 
     url: RtmpUrl
+    #: Where the players play, if that is not where the publishers publish: another server of one cluster.
+    play_from: RtmpUrl | None = None
     #: 0: play what others publish as ``url.stream``.
     publishers: int = 1
     players: int = 0
@@ -75,10 +77,13 @@ class LoadPlan:
     tls: Tls = Tls()  # noqa: RUF009
 
     def __post_init__(self) -> None:
-        if not self.url.stream:
-            raise PlanError("the URL names no stream: expected rtmp://host/app/stream")
-        if self.url.user is not None:
-            raise PlanError("the URL has a user, but load does not log in: put a key into its query")
+        for url in (self.url, self.play_url):
+            if not url.stream:
+                raise PlanError("the URL names no stream: expected rtmp://host/app/stream")
+            if url.user is not None:
+                raise PlanError("the URL has a user, but load does not log in: put a key into its query")
+        if self.play_from is not None and not (self.publishers and self.players):
+            raise PlanError("--play-from is for publishers and players: give the one address as the URL")
         if not self.publishers and not self.players:
             raise PlanError("no publishers and no players: there is nothing to do")
         if self.publishers + self.players > MAX_CONNECTIONS:
@@ -103,12 +108,24 @@ class LoadPlan:
         """How many descriptors the largest process needs."""
         return math.ceil((self.publishers + self.players) / self.processes) + SPARE_DESCRIPTORS
 
-    def stream_url(self, stream: int) -> RtmpUrl:
+    @property
+    def play_url(self) -> RtmpUrl:
+        """Where the players play, without the number of their stream."""
+        return self.play_from or self.url
+
+    def publisher_url(self, stream: int) -> RtmpUrl:
         """Where the publisher of that number publishes."""
+        return self._numbered(self.url, stream)
+
+    def player_url(self, stream: int) -> RtmpUrl:
+        """Where the stream of that publisher is played."""
+        return self._numbered(self.play_url, stream)
+
+    def _numbered(self, url: RtmpUrl, stream: int) -> RtmpUrl:
         if self.publishers <= 1:
-            return self.url
-        name, mark, query = self.url.stream.partition("?")
-        return dataclasses.replace(self.url, stream=f"{name}-{stream}{mark}{query}")
+            return url
+        name, mark, query = url.stream.partition("?")
+        return dataclasses.replace(url, stream=f"{name}-{stream}{mark}{query}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +138,20 @@ class PlayerJob:
     sampled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """The part of a plan that one process does. ``family`` and ``address`` are the server's."""
+class ServerAddress(NamedTuple):
+    """A server's address as found, for a socket of that family."""
 
-    plan: LoadPlan
     family: int
     address: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The part of a plan that one process does."""
+
+    plan: LoadPlan
+    publish_to: ServerAddress
+    play_from: ServerAddress
     publishers: tuple[int, ...]
     players: tuple[PlayerJob, ...]
 
@@ -149,7 +173,7 @@ class Schedule:
         return self.media_ns + self.spread_ns * index // count
 
 
-def jobs(plan: LoadPlan, family: int, address: Any) -> list[Job]:
+def jobs(plan: LoadPlan, publish_to: ServerAddress, play_from: ServerAddress) -> list[Job]:
     """Publishers and each kind of players dealt evenly to the processes and to the streams."""
     hands: list[tuple[list[int], list[PlayerJob]]] = [([], []) for _ in range(plan.processes)]
     for index in range(plan.publishers):
@@ -158,7 +182,7 @@ def jobs(plan: LoadPlan, family: int, address: Any) -> list[Job]:
     for player in sorted(_players(plan), key=lambda player: (player.sampled, player.role)):
         hands[dealt % plan.processes][1].append(player)
         dealt += 1
-    return [Job(plan, family, address, tuple(own), tuple(players)) for own, players in hands]
+    return [Job(plan, publish_to, play_from, tuple(own), tuple(players)) for own, players in hands]
 
 
 def _players(plan: LoadPlan) -> list[PlayerJob]:

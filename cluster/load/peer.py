@@ -11,12 +11,12 @@ import ssl
 import time
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 from cluster.core.errors import PeerViolation
 from cluster.core.message import Message
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.dialogue import Dialogue
+from cluster.load.job import ServerAddress
 from cluster.load.loop import Loop
 from cluster.load.tally import Role, Tally
 
@@ -33,10 +33,9 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The server, as every connection of a process finds it."""
+    """A server, as the connections of a process find it."""
 
-    family: int
-    address: Any
+    server: ServerAddress
     server_name: str
     tls: ssl.SSLContext | None = None
 
@@ -44,9 +43,10 @@ class Target:
 class Common:
     """What all connections of one process share. ``tally`` is replaced when an interval ends."""
 
-    def __init__(self, loop: Loop, target: Target, chunk_size: int) -> None:
+    def __init__(self, loop: Loop, chunk_size: int, *, publish_to: Target, play_from: Target) -> None:
         self.loop = loop
-        self.target = target
+        self.publish_to = publish_to
+        self.play_from = play_from
         self.chunk_size = chunk_size
         self.tally = Tally()
         self.buffer = bytearray(_READ_BYTES)
@@ -66,13 +66,16 @@ class State(Enum):
 class Peer:
     """Base of publishers and players. What a server does never raises: it ends the connection, counted."""
 
-    __slots__ = ("_backlog", "_common", "_dialogue", "_reads", "_sock", "role", "started_ns", "state")
+    __slots__ = (
+        "_backlog", "_common", "_dialogue", "_reads", "_sock", "_target", "role", "started_ns", "state",
+    )  # fmt: skip
 
     def __init__(self, common: Common, role: Role, url: RtmpUrl) -> None:
         self.role = role
         self.state = State.CONNECTING
         self.started_ns = time.monotonic_ns()
         self._common = common
+        self._target = common.publish_to if role is Role.PUBLISHER else common.play_from
         self._dialogue = Dialogue(role, url, common.chunk_size)
         self._backlog = b""
         #: Whether the loop tells us when there is something to read.
@@ -91,14 +94,14 @@ class Peer:
 
     def connect(self) -> None:
         """Begin. ``state`` is CLOSED afterwards if that failed at once."""
-        target = self._common.target
+        server = self._target.server
         try:
-            sock = self._sock = socket.socket(target.family, socket.SOCK_STREAM)
+            sock = self._sock = socket.socket(server.family, socket.SOCK_STREAM)
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._prepare(sock)
             with contextlib.suppress(BlockingIOError):  # it is on its way
-                sock.connect(target.address)
+                sock.connect(server.address)
         except OSError as error:
             self.close(_reason(error))
         else:
@@ -150,7 +153,7 @@ class Peer:
         assert self._sock is not None
         if error := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(error, os.strerror(error))
-        target = self._common.target
+        target = self._target
         if target.tls is None:
             self._talk()
             return
@@ -239,7 +242,7 @@ class Peer:
                 self._media(messages)
             if self._dialogue.failed is not None:
                 self.close(self._dialogue.failed)
-            if self._common.target.tls is None:
+            if self._target.tls is None:
                 return
 
 

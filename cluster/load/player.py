@@ -110,7 +110,7 @@ class Player(Peer):
         """Take up to so many bytes without looking at them."""
         sock = self._sock
         assert sock is not None
-        if self._common.target.tls is None:
+        if self._target.tls is None:
             count = sock.recv_into(_NOWHERE, limit, socket.MSG_TRUNC)
         else:
             count = self._drop_encrypted(sock, limit)

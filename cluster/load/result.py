@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cluster import __version__
+from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.generator import DRAIN_EVERY_NS
 from cluster.load.histogram import Histogram
 from cluster.load.job import LoadPlan
@@ -232,7 +233,7 @@ class LoadResult:
             "format": FORMAT,
             "version": __version__,
             "at": self.at.isoformat(timespec="seconds"),
-            "url": str(replace(plan.url, stream=plan.url.stream.partition("?")[0])),  # no key in it
+            "url": _without_key(plan.url),
             "plan": _plan(plan),
             "window_s": window_s,
             "ended_early": self.ended_early,
@@ -336,8 +337,13 @@ def _by_role(counter: Counter[tuple[Role, str]]) -> dict[str, dict[str, int]]:
     return found
 
 
+def _without_key(url: RtmpUrl) -> str:
+    return str(replace(url, stream=url.stream.partition("?")[0]))
+
+
 def _plan(plan: LoadPlan) -> dict[str, Any]:
     return {
+        "play_from": None if plan.play_from is None else _without_key(plan.play_from),
         "publishers": plan.publishers,
         "players": plan.players,
         "duration_s": plan.duration_s,

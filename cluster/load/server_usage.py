@@ -1,8 +1,9 @@
-"""What the server's processes use: CPU seconds and memory of whole process trees, by psutil."""
+"""What the server's processes use: CPU seconds and memory of whole process trees."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from dataclasses import dataclass
 
@@ -43,8 +44,7 @@ class ServerUsage:
         at_ns = time.monotonic_ns()
         for process in self._tree():
             with contextlib.suppress(psutil.Error), process.oneshot():
-                times = process.cpu_times()
-                self._cpu_s[process] = times.user + times.system
+                self._cpu_s[process] = cpu_seconds(process)
                 rss_bytes += process.memory_info().rss
                 processes += 1
         return ServerSample(at_ns, sum(self._cpu_s.values()) - self._before_s, rss_bytes, processes)
@@ -66,3 +66,16 @@ class ServerUsage:
             with contextlib.suppress(psutil.Error):
                 found.update(root.children(recursive=True))
         return found
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """What all threads of a process have used, those that ended too: to the nanosecond on Linux, to the
+    10 ms of its statistics elsewhere. psutil.Error if it is gone."""
+    if sys.platform == "linux":
+        try:
+            # The CPU clock of another process: clock_getcpuclockid(3) makes its number so.
+            return time.clock_gettime(~process.pid << 3 | 2)
+        except OSError:  # it has ended, which psutil tells from a clock that is not allowed
+            pass
+    times = process.cpu_times()
+    return times.user + times.system

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_process import ROOT, Edge
+from cluster_process import ROOT, ClusterProcess, Edge
 from rtmp_peer import Peers
 from scripted_server import Peer, accept, serving
 from test_load_media import flv_of
@@ -119,6 +119,32 @@ def test_streams_and_players_over_two_processes(edge: Edge, load: Load, tmp_path
     assert found["server"]["processes"] >= 2
     assert len(found["generator"]["cpu_shares"]) == 2
     assert found["plan"]["drain"] == "arrival"
+
+
+def test_players_at_another_node(load: Load, tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/router"
+    router = ClusterProcess(["router", "--bind", address], tmp_path / "router.log")
+    options = ["--workers", "1", "--router", address, "--node-name"]
+    nodes = [Edge([*options, name], tmp_path / f"{name}.log") for name in ("here", "there")]
+    try:
+        for process in (router, *nodes):
+            process.wait_ready()
+        here, there = nodes
+        out, _ = load(
+            here.url("far"), "--play-from", there.url("far"), "--publishers", "2", "--players", "4",
+            "--gop", "0.5", "--pid", str(here.pid), "--pid", str(there.pid), "--json", "-", *SHORT,
+        )  # fmt: skip
+        found = json.loads(out)
+        assert found["complaints"] == []
+        assert found["plan"]["play_from"] == there.url("far")
+        assert found["players"]["playing"] == 4
+        assert found["frames"]["read"] > 4 * 20
+        # The media goes through both: nobody plays here, nobody publishes there.
+        assert here.metrics().total("bus_envelopes_sent_total") > 0
+        assert there.metrics().total("bus_envelopes_received_total") > 0
+    finally:
+        for process in (*nodes, router):
+            process.kill()
 
 
 @pytest.mark.parametrize("drain", ["arrival", "timer"])

@@ -10,12 +10,15 @@ from load_support import plan
 
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load import job
-from cluster.load.job import LoadPlan, PlanError, Schedule, jobs
+from cluster.load.job import LoadPlan, PlanError, Schedule, ServerAddress, jobs
 from cluster.load.tally import Role
+
+SERVER = ServerAddress(2, ("127.0.0.1", 1935))
+OTHER = ServerAddress(2, ("127.0.0.1", 1936))
 
 
 def dealt(wanted: LoadPlan) -> list[job.PlayerJob]:
-    return [player for part in jobs(wanted, 2, ("127.0.0.1", 1935)) for player in part.players]
+    return [player for part in jobs(wanted, SERVER, SERVER) for player in part.players]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,8 @@ def test_everybody_is_dealt_once_and_evenly(
     wanted = plan(
         publishers=publishers, players=players, processes=processes, sample=sample, slow_share=slow_share
     )
-    parts = jobs(wanted, 2, ("127.0.0.1", 1935))
+    parts = jobs(wanted, SERVER, OTHER)
+    assert all((part.publish_to, part.play_from) == (SERVER, OTHER) for part in parts)
     assert sorted(index for part in parts for index in part.publishers) == list(range(publishers))
     sizes = [len(part.publishers) + len(part.players) for part in parts]
     assert sum(sizes) == publishers + players
@@ -51,15 +55,22 @@ def test_everybody_is_dealt_once_and_evenly(
 def test_the_sampled_players_play_different_streams_in_all_processes() -> None:
     wanted = plan(publishers=50, players=2000, processes=4, sample=50)
     assert len({player.stream for player in dealt(wanted) if player.sampled}) > 30
-    for part in jobs(wanted, 2, None):
+    for part in jobs(wanted, SERVER, SERVER):
         assert sum(player.sampled for player in part.players) == 10
 
 
 def test_streams_of_several_publishers_are_numbered_in_front_of_the_query() -> None:
     url = RtmpUrl.parse("rtmp://h/live/show?key=1")
-    assert plan(url=url, publishers=2).stream_url(1).stream == "show-1?key=1"
-    assert plan(url=url, publishers=1).stream_url(0).stream == "show?key=1"
-    assert plan(url=url, publishers=0).stream_url(0).stream == "show?key=1"
+    assert plan(url=url, publishers=2).publisher_url(1).stream == "show-1?key=1"
+    assert plan(url=url, publishers=1).publisher_url(0).stream == "show?key=1"
+    assert plan(url=url, publishers=0).player_url(0).stream == "show?key=1"
+
+
+def test_players_play_the_same_numbers_elsewhere() -> None:
+    elsewhere = plan(publishers=2, play_from=RtmpUrl.parse("rtmp://other:1/live/show?key=2"))
+    assert elsewhere.publisher_url(1) == RtmpUrl.parse("rtmp://media.example/live/show-1")
+    assert elsewhere.player_url(1) == RtmpUrl.parse("rtmp://other:1/live/show-1?key=2")
+    assert plan(publishers=2).player_url(1) == plan(publishers=2).publisher_url(1)
 
 
 def test_publishers_begin_spread_over_a_group() -> None:
@@ -72,6 +83,9 @@ def test_publishers_begin_spread_over_a_group() -> None:
     [
         ({"url": RtmpUrl.parse("rtmp://h/live")}, "names no stream"),
         ({"url": RtmpUrl.parse("rtmp://me:secret@h/live/x")}, "has a user"),
+        ({"play_from": RtmpUrl.parse("rtmp://h/live")}, "names no stream"),
+        ({"play_from": RtmpUrl.parse("rtmp://h/live/x"), "publishers": 0}, "give the one address"),
+        ({"play_from": RtmpUrl.parse("rtmp://h/live/x"), "players": 0}, "give the one address"),
         ({"publishers": 0, "players": 0}, "nothing to do"),
         ({"players": job.MAX_CONNECTIONS}, "more than 1000000 connections"),
         ({"publishers": 1, "players": 1, "processes": 3}, "more processes than connections"),

@@ -1,0 +1,93 @@
+"""Tables and verdicts in Markdown, from measurements; written into docs/benchmarks.md, with a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.bars import Group, bar_chart
+from benchmarks.model import Found, Record, Scenario, Verdict
+from benchmarks.records import ORIGIN
+
+_DOCS = Path(__file__).resolve().parent.parent / "docs"
+#: What stands between these lines of the document is replaced.
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+PICTURE = "benchmarks.svg"
+
+
+def write(records: list[Record], scenarios: Sequence[Scenario], docs: Path = _DOCS) -> None:
+    """Put the tables into ``benchmarks.md`` and the picture beside it."""
+    document = docs / "benchmarks.md"
+    before, _, rest = document.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    text = f"![CPU beside other servers]({PICTURE})\n\n{markdown(records, scenarios)}"
+    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    (docs / PICTURE).write_text(picture(records, scenarios))
+
+
+def markdown(records: list[Record], scenarios: Sequence[Scenario]) -> str:
+    """Where the measurements come from, every aim, and a table for each scenario that was measured."""
+    parts = [origin(records), aims(verdicts(records, scenarios))]
+    parts += [table(scenario, found) for scenario, found in _measured(records, scenarios)]
+    return "\n\n".join(parts)
+
+
+def verdicts(records: list[Record], scenarios: Sequence[Scenario]) -> list[Verdict]:
+    """On every aim of the scenarios that were measured."""
+    return [
+        verdict for scenario, found in _measured(records, scenarios) for verdict in scenario.judge(found)
+    ]
+
+
+def _measured(records: list[Record], scenarios: Sequence[Scenario]) -> list[tuple[Scenario, Found]]:
+    found = [
+        (scenario, Found([record for record in records if record["scenario"] == scenario.name]))
+        for scenario in scenarios
+    ]
+    return [(scenario, each) for scenario, each in found if each.cases]
+
+
+def origin(records: list[Record]) -> str:
+    """Each thing once, in the order it was seen."""
+    lines = []
+    for name in ORIGIN:
+        values = dict.fromkeys(record[name] for record in records)
+        mark = "`" if name == "command" else ""
+        lines.append(f"- {name}: " + "; ".join(f"{mark}{value}{mark}" for value in values))
+    rounds = max((record["round"] for record in records), default=0)
+    return "\n".join([*lines, f"- medians of {rounds} round{'' if rounds == 1 else 's'}"])
+
+
+def aims(judged: Iterable[Verdict]) -> str:
+    rows = [[verdict.aim, verdict.seen, verdict.mark] for verdict in judged]
+    return _grid(["aim", "seen", ""], rows)
+
+
+def table(scenario: Scenario, found: Found) -> str:
+    """Medians: a row for each case, and below what makes them doubtful."""
+    columns = [
+        column for column in scenario.columns if any(column.text(found, case) for case in found.cases)
+    ]
+    rows = [[case, *(column.text(found, case) for column in columns)] for case in found.cases]
+    lines = [f"### {scenario.title}", "", _grid(["", *(column.heading for column in columns)], rows)]
+    complaints = [f"- {case}: {text}" for case in found.cases for text in found.complaints(case)]
+    return "\n".join(lines + ([""] if complaints else []) + complaints)
+
+
+def _grid(heads: list[str], rows: list[list[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def picture(records: list[Record], scenarios: Sequence[Scenario]) -> str:
+    """An SVG of the CPU of each case, for the scenarios that compare servers."""
+    groups = []
+    for scenario, found in _measured(records, scenarios):
+        if scenario.bar is None:
+            continue
+        figure, unit = scenario.bar
+        values = {case: found.value(case, figure) for case in found.cases}
+        bars = {case: value for case, value in values.items() if value is not None}
+        groups.append(Group(f"{scenario.title}: {unit}", bars))
+    return bar_chart(groups)
