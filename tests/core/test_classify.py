@@ -15,10 +15,12 @@ from cluster.core.media.classify import (
     flags_of,
     header_key,
     header_order,
+    is_coded,
     is_empty_header,
     strip_set_data_frame,
 )
 from cluster.core.media.ex_header import MAX_MOD_EX, MAX_TRACKS, parse_ex_header
+from cluster.core.message import Message
 
 DATA = 18
 DATA_AMF3 = 15
@@ -296,3 +298,11 @@ def test_only_enhanced_audio_and_video_have_an_enhanced_header():
     others = ((VIDEO, ""), (AUDIO, ""), (VIDEO, "17 02"), (AUDIO, "AF 00"), (18, "90 68766331"))
     for type_id, text in others:
         assert enhanced_header(type_id, header(text)) is None
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=named(EXAMPLES))
+def test_what_a_decoder_is_given_is_coded(example):
+    """All that says something about the media instead, or nothing, is not."""
+    says = CACHED | MediaFlags.END_OF_SEQUENCE | MediaFlags.COMMAND | MediaFlags.EMPTY
+    is_media = example.type_id in (AUDIO, VIDEO)
+    assert is_coded(Message(example.type_id, 0, example.payload)) == (is_media and not example.flags & says)
