@@ -11,8 +11,6 @@ import pytest
 import uvloop
 import zmq
 
-from cluster.router import router
-
 _POLL_INTERVAL_S = 0.005
 
 
@@ -33,12 +31,6 @@ def no_socket_left_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for socket in left:
         socket.close(0)
     assert not left, f"sockets left open: {left}"
-
-
-@pytest.fixture(autouse=True)
-def routers_end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A router in this process looks more often whether it is to end: its tests wait for that, a lot."""
-    monkeypatch.setattr(router, "TICK_S", router.TICK_S / 20)
 
 
 async def until(probe: Callable[[], Any], what: str, timeout_s: float = 10.0) -> Any:

@@ -31,8 +31,7 @@ from cluster.edge.tls_handshakes import TlsHandshakes
 
 logger = logging.getLogger(__name__)
 
-#: How often whoever runs sessions looks at what happens by time alone: grace periods, slow players, a
-#: worker's beat to its supervisor.
+#: How often whoever runs sessions looks at what happens by time alone: grace periods, slow players.
 SWEEP_INTERVAL_S = 0.25
 
 #: Sessions are ticked (timeouts, pings) every this many sweeps.

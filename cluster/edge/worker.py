@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 #: log entries of a busy worker.
 GC_THRESHOLD = 50_000
 
+#: The supervisor hears a beat, with what is counted, every this many sweeps; each wakes it.
+SWEEPS_PER_BEAT = 2
 #: The routers are told about the streams here every this many sweeps.
 SWEEPS_PER_REPORT = 8
 
@@ -133,5 +135,6 @@ class Worker:
                 self._link.set_load({"connections": len(self._sessions), "streams": len(self._hub.streams)})
             if self._sweeps % SWEEPS_PER_REPORT == 0:
                 self._link.report(self._facts.report(self._hub.streams.values(), self._hub.now))
-            self._status.beat(self.counters.as_dict())
+            if self._sweeps % SWEEPS_PER_BEAT == 0:
+                self._status.beat(self.counters.as_dict())
             await asyncio.sleep(SWEEP_INTERVAL_S)

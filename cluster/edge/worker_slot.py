@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 class Timing:
     """The supervisor's times, in seconds."""
 
-    #: A worker beats every 0.25 s; a loop that did not turn for this long serves nobody.
+    #: A worker beats every 0.5 s; a loop that did not turn for this long serves nobody.
     heartbeat_timeout_s: float = 10.0
     #: From the start of the process to ``ready``: imports on a busy machine.
     boot_timeout_s: float = 30.0

@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
+from socket import socketpair
 from types import TracebackType
 
 import zmq
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: How often the registry looks at the time; twice as long when nothing arrives.
 TICK_S = 0.1
+#: The same over ipc, where the kernel tells of a worker's death: what is left is a worker that hangs.
+LOCAL_TICK_S = 0.25
 
 #: Control messages handled before the registry looks at the time again.
 _MESSAGES_PER_TURN = 1_000
@@ -50,7 +53,7 @@ class Router:
         self._registry = registry or MemoryRegistry()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._registry_thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._tick_s = LOCAL_TICK_S if bind.startswith("ipc://") else TICK_S
         self._failed = False
         self._gate: Gate
         self._proxy: Proxy
@@ -77,6 +80,8 @@ class Router:
         self.endpoint = sockets.endpoints.base
         self._gate = sockets.gate
         self._proxy = Proxy(context, sockets.publish, sockets.subscribe)
+        #: Closing the first end ends the registry's thread, which polls the second.
+        self._stop, self._stopped = socketpair()
         self._registry_thread = threading.Thread(
             target=self._run_registry, args=(sockets.control,), name="registry", daemon=True
         )
@@ -84,9 +89,9 @@ class Router:
 
     def close(self) -> None:
         """End both threads and free the ports; may be called again."""
-        self._stopping.set()
         if self._context is None or self._registry_thread is None:
             return
+        self._stop.close()
         self._registry_thread.join()
         self._context.term()
         self._proxy.join()
@@ -115,26 +120,30 @@ class Router:
 
     def _run_registry(self, socket: zmq.Socket[bytes]) -> None:
         poller = zmq.Poller()
-        for each in (socket, *self._gate.sockets):
+        for each in (socket, *self._gate.sockets, self._stopped):
             poller.register(each, zmq.POLLIN)
         try:
-            next_tick = time.monotonic() + TICK_S
-            while not self._stopping.is_set():
+            next_tick = time.monotonic() + self._tick_s
+            while True:
                 # Heartbeats arrive all the time: a tick that is due goes with the next of them, and has
                 # a wake-up of its own only if none comes.
-                ready = poller.poll(max(0, int((next_tick + TICK_S - time.monotonic()) * 1000)))
-                if any(each is not socket for each, _ in ready):
+                wait_s = next_tick + self._tick_s - time.monotonic()
+                ready = [each for each, _ in poller.poll(max(0, int(wait_s * 1000)))]
+                if self._stopped.fileno() in ready:
+                    break
+                if any(each is not socket for each in ready):
                     self._gate.serve()
                 # What has arrived first, then the time: a router that was stopped for a while must not
                 # drop workers whose heartbeats lie in its queue.
                 if self._receive_all(socket) and time.monotonic() >= next_tick:
-                    next_tick = time.monotonic() + TICK_S
+                    next_tick = time.monotonic() + self._tick_s
                     self._proxy.tick(time.monotonic())
                     self._deliver(socket, self._registry.tick(time.monotonic(), _wall_ms()))
         except Exception:
             self._failed = True
             logger.exception("the registry failed", extra={"event": "router_failed"})
         finally:
+            self._stopped.close()
             self._proxy.close()
             socket.disable_monitor()
             self._gate.close()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from link_support import ANY_PORT
-from zmq_support import no_socket_left_open, routers_end_at_once
+from zmq_support import no_socket_left_open
 
-__all__ = ["no_socket_left_open", "routers_end_at_once"]
+__all__ = ["no_socket_left_open"]
 
 
 @pytest.fixture(params=["tcp", "ipc"])

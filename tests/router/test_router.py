@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,3 +180,16 @@ def test_its_ports_are_free_once_it_is_closed() -> None:
         endpoint = router.endpoint
     with Router(endpoint) as again:
         assert again.endpoint == endpoint
+
+
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:0", "ipc"])
+def test_closing_does_not_wait_for_a_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bind: str
+) -> None:
+    monkeypatch.setattr(router_module, "TICK_S", 60.0)
+    monkeypatch.setattr(router_module, "LOCAL_TICK_S", 60.0)
+    router = Router(f"ipc://{tmp_path}/r" if bind == "ipc" else bind)
+    router.start()
+    started = time.monotonic()
+    router.close()
+    assert time.monotonic() - started < 30
