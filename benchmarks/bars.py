@@ -46,7 +46,7 @@ def bar_chart(groups: list[Group]) -> str:
             parts += [
                 f'<text class="name" x="{_NAME_WIDTH - 8}" y="{baseline}">{escape(name)}</text>',
                 f'<rect{own} x="{_NAME_WIDTH}" y="{y}" width="{width:.1f}" height="{_BAR}" rx="2"/>',
-                f'<text x="{_NAME_WIDTH + width + 6:.1f}" y="{baseline}">{value:.3g}</text>',
+                f'<text x="{_NAME_WIDTH + width + 6:.1f}" y="{baseline}">{value:#.3g}</text>',
             ]
             y += _STEP
         y += _GAP
