@@ -55,6 +55,10 @@ class Second:
         self.ended_ns = max(self.ended_ns, report.at_ns)
         self._standings[process] = report.standing
 
+    def part_of(self, process: int) -> tuple[int, Standing]:
+        """How long it was for a process that reported it, in nanoseconds; and how it stood at the end."""
+        return self.processes[process].elapsed_ns, self._standings[process]
+
     @property
     def standing(self) -> Standing:
         """At its end."""
@@ -115,13 +119,16 @@ class LoadResult:
         return _sum([self.before, *(each.tally for each in self.seconds.values())])
 
     def mean_standing(self) -> dict[str, float]:
-        """Connections in each state, averaged over the window."""
-        total_s = self.window_s
-        return {
-            name: sum(getattr(each.standing, name) * each.elapsed_s for each in self.window) / total_s
-            if total_s else 0.0
-            for name in ("publishing", "playing", "slow_playing", "joining")
-        }  # fmt: skip
+        """Connections in each state, averaged over the window. Of each process over what it reported of it:
+        one that ends a little later than the others is alone in its last part of a second."""
+        mean = dict.fromkeys(("publishing", "playing", "slow_playing", "joining"), 0.0)
+        for process in {process for each in self.window for process in each.processes}:
+            parts = [each.part_of(process) for each in self.window if process in each.processes]
+            total_ns = sum(elapsed_ns for elapsed_ns, _ in parts)
+            for name in mean:
+                weighted = sum(elapsed_ns * getattr(standing, name) for elapsed_ns, standing in parts)
+                mean[name] += weighted / total_ns if total_ns else 0.0
+        return mean
 
     @property
     def delivered(self) -> float | None:

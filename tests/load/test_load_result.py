@@ -51,6 +51,13 @@ def test_a_rest_reported_late_belongs_to_its_second() -> None:
     assert made.seconds[2].standing.playing == 19
 
 
+def test_a_process_that_ends_later_than_the_others_does_not_change_how_many_there_were() -> None:
+    made = result()
+    made.add(0, report(3, elapsed_ns=SECOND_NS // 5))
+    shown = made.as_dict()
+    assert (shown["publishers"]["publishing"], shown["players"]["playing"]) == (2, 20)
+
+
 def test_a_run_that_ended_early_shows_what_it_has() -> None:
     made = LoadResult(plan())
     empty = made.as_dict()
