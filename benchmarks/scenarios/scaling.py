@@ -31,6 +31,9 @@ WORKER_SHARE = 0.1
 _FIRST_TRY_PER_WORKER = 800
 _MOST_PLAYERS = 5000
 _MIN_DELIVERED = 0.99
+#: Later than this is not live. Without a bound a full worker sends ever larger pieces ever later, and the
+#: kernel's copying is all that is measured.
+_MAX_DELAY_P99_MS = 500.0
 _AIM_TWO_WORKERS = 1.8
 #: Joining costs a group of pictures each: short ones, slowly, so that it is not what saturates.
 _GENTLE = ["--gop", "0.5"]
@@ -84,7 +87,7 @@ def _try(workers: int, count: int, setting: Setting) -> tuple[load.Result, str]:
 
 
 def losses(result: load.Result, skips: int) -> str:
-    """What players missed, in a few words; empty if nothing."""
+    """What players missed, or got too late, in a few words; empty if nothing."""
     delivered = result["delivered"] or 0.0
     frames = result["frames"]
     found = []
@@ -94,6 +97,9 @@ def losses(result: load.Result, skips: int) -> str:
         found.append(f"{delivered:.1%} delivered")
     if frames["lost"] or frames["out_of_order"]:
         found.append(f"{frames['lost']} frames lost, {frames['out_of_order']} out of order")
+    delay_ms = result["delay_ms"]["p99"]
+    if delay_ms is not None and delay_ms > _MAX_DELAY_P99_MS:
+        found.append(f"delay p99 {delay_ms:.0f} ms")
     if skips:
         found.append(f"{skips} skips")
     return ", ".join(found)
