@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,6 +133,8 @@ def main(arguments: list[str] | None = None) -> int:
     """0: every aim was measured, reached or not; 1: one was not; 2: the arguments."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parse(arguments)
+    # So that servers and control groups are cleaned up, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if options.list:
         _list(_setting(options))
         return 0

@@ -42,6 +42,11 @@ def on_cores(cores: set[int] | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def cpu_s(pid: int) -> float:
+    """What a process has used, to the nanosecond."""
+    return cpu_seconds(psutil.Process(pid))
+
+
 def thread_seconds(pid: int, name_begins: str) -> float:
     """CPU of the threads of a process whose name begins so, in steps of 10 ms."""
     total = 0
@@ -85,7 +90,7 @@ class Watch:
         while not self._over.wait(_SAMPLE_EVERY_S):
             sample = {}
             for name, pid in self._pids.items():
-                sample[name] = cpu_seconds(psutil.Process(pid))
+                sample[name] = cpu_s(pid)
                 sample[f"{name} {self._threads}"] = thread_seconds(pid, self._threads)
             self._samples.append((time.monotonic(), sample))
 

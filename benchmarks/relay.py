@@ -20,7 +20,7 @@ from typing import Any
 
 import zmq
 
-from benchmarks import proc
+from benchmarks import machine, proc
 from cluster.bus_sockets import uplink_socket
 from cluster.cluster_key import ClusterKey
 from cluster.core.bus import bounds
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--per-second", type=int, default=500, help="envelopes sent")
     given = parser.parse_args()
-    print(f"commit {proc.commit()}, {proc.machine()}")
+    print(f"commit {machine.commit()}, {machine.machine()}, {machine.interpreter()}")
     print("cluster key  relay     router   relay  workers   sum us/envelope  arrived")
     for key in (None, _KEY):
         for relayed in (False, True):

@@ -31,10 +31,14 @@ WORKER_SHARE = 0.1
 _FIRST_TRY_PER_WORKER = 800
 _MOST_PLAYERS = 5000
 _MIN_DELIVERED = 0.99
+#: Later than this is not live. Without a bound a full worker sends ever larger pieces ever later, and the
+#: kernel's copying is all that is measured.
+_MAX_DELAY_P99_MS = 500.0
 _AIM_TWO_WORKERS = 1.8
 #: Joining costs a group of pictures each: short ones, slowly, so that it is not what saturates.
 _GENTLE = ["--gop", "0.5"]
-_JOIN_EVERY_S = 0.005
+#: At each worker, so that joining is no harder for one than for each of two.
+_JOIN_EVERY_S = 0.01
 _SETTLE_S = 4.0
 
 
@@ -58,18 +62,21 @@ def _most_players(workers: int, setting: Setting) -> Measured:
     found = largest(serves, start=_FIRST_TRY_PER_WORKER * workers, most=_MOST_PLAYERS)
     if not found:
         fewest = min(lost)
-        return Measured({}, [f"not measured: {fewest} players: {lost[fewest]}"], _load_options(fewest))
-    measured = load.measured(trials[found], _load_options(found))
+        return Measured({}, [f"not measured: {fewest} players: {lost[fewest]}"], _load_options(workers, fewest))
+    measured = load.measured(trials[found], _load_options(workers, found))
     measured.figures |= {
         "players": float(found), "generator_share": max(map(load.generator_share, trials.values())),
     }  # fmt: skip
-    if found == _MOST_PLAYERS:
-        measured.complaints.append(f"not saturated by {found} players, the most that are tried")
+    too_many = min((count for count, why in lost.items() if why), default=None)
+    measured.complaints.append(
+        f"not saturated by {found} players, the most that are tried" if too_many is None
+        else f"{too_many} players were too many: {lost[too_many]}"
+    )  # fmt: skip
     return measured
 
 
-def _load_options(count: int) -> list[str]:
-    return ["--players", str(count), "--ramp", f"{count * _JOIN_EVERY_S:g}", *_GENTLE]
+def _load_options(workers: int, count: int) -> list[str]:
+    return ["--players", str(count), "--ramp", f"{count * _JOIN_EVERY_S / workers:g}", *_GENTLE]
 
 
 def _try(workers: int, count: int, setting: Setting) -> tuple[load.Result, str]:
@@ -79,12 +86,12 @@ def _try(workers: int, count: int, setting: Setting) -> tuple[load.Result, str]:
         servers.edge("--metrics", "127.0.0.1:0", cores=setting.server_cores, workers=workers) as server,
         quota.limited(server.workers, WORKER_SHARE),
     ):
-        result = load.run(server, _load_options(count), gentle)
+        result = load.run(server, _load_options(workers, count), gentle)
         return result, losses(result, _skips(server))
 
 
 def losses(result: load.Result, skips: int) -> str:
-    """What players missed, in a few words; empty if nothing."""
+    """What players missed, or got too late, in a few words; empty if nothing."""
     delivered = result["delivered"] or 0.0
     frames = result["frames"]
     found = []
@@ -94,6 +101,9 @@ def losses(result: load.Result, skips: int) -> str:
         found.append(f"{delivered:.1%} delivered")
     if frames["lost"] or frames["out_of_order"]:
         found.append(f"{frames['lost']} frames lost, {frames['out_of_order']} out of order")
+    delay_ms = result["delay_ms"]["p99"]
+    if delay_ms is not None and delay_ms > _MAX_DELAY_P99_MS:
+        found.append(f"delay p99 {delay_ms:.0f} ms")
     if skips:
         found.append(f"{skips} skips")
     return ", ".join(found)

@@ -105,7 +105,7 @@ def test_every_scenario_judges_and_shows_nothing_as_not_measured() -> None:
 def load_result(**changed: Any) -> dict[str, Any]:
     return {
         "players": {"asked": 10, "playing": 10.0}, "disconnected": {}, "delivered": 0.995,
-        "frames": {"lost": 0, "out_of_order": 0}, **changed,
+        "frames": {"lost": 0, "out_of_order": 0}, "delay_ms": {"p99": 500.0}, **changed,
     }  # fmt: skip
 
 
@@ -118,6 +118,8 @@ def load_result(**changed: Any) -> dict[str, Any]:
         ({"delivered": 0.98}, 0, "98.0% delivered"),
         ({"delivered": None}, 0, "0.0% delivered"),
         ({"frames": {"lost": 2, "out_of_order": 0}}, 0, "2 frames lost, 0 out of order"),
+        ({"delay_ms": {"p99": 500.1}}, 0, "delay p99 500 ms"),
+        ({"delay_ms": {"p99": None}, "delivered": 0.5}, 0, "50.0% delivered"),
         ({}, 3, "3 skips"),
     ],
 )
