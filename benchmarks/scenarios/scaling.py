@@ -62,7 +62,8 @@ def _most_players(workers: int, setting: Setting) -> Measured:
     found = largest(serves, start=_FIRST_TRY_PER_WORKER * workers, most=_MOST_PLAYERS)
     if not found:
         fewest = min(lost)
-        return Measured({}, [f"not measured: {fewest} players: {lost[fewest]}"], _load_options(workers, fewest))
+        why = f"not measured: {fewest} players: {lost[fewest]}"
+        return Measured({}, [why], _load_options(workers, fewest))
     measured = load.measured(trials[found], _load_options(workers, found))
     measured.figures |= {
         "players": float(found), "generator_share": max(map(load.generator_share, trials.values())),
