@@ -38,6 +38,7 @@ def test_every_packet_arrives(
     source = _hashes_of_source(row.media, clip)
     assert len(source["video0"]) >= 2 * GOP_FRAMES, "too little to show anything"
     bench = make_bench("bench", clip)
+    wait_until(lambda: cluster.total("players") == 0, "an earlier row's players to be gone", END_TIMEOUT_S)
     written: Columns = {}
     publishers = _start_publishing(row, cluster, bench, written)
     publishers += _start_playing(row, cluster, bench, written)
@@ -98,14 +99,23 @@ def _start_playing(row: Row, cluster: Cluster, bench: Workbench, written: Column
 
 
 def _end_streams(cluster: Cluster, bench: Workbench) -> None:
-    """Until nobody plays from us any more. Some relays go on publishing to us after their own publisher has
-    left, and go on serving after we have told them of the end: those are ended once they had time enough
-    to pass on what they got."""
-    with contextlib.suppress(AssertionError):
-        wait_until(lambda: cluster.total("players") == 0, "the end", RELAY_S)
+    """Until every stream has ended, and those who played were told.
+
+    Some relays go on publishing to us after their own publisher has left, and go on serving after we have
+    told them of the end: those are ended once they had time enough to pass on what they got. GStreamer's
+    rtmpsrc sometimes connects again after the end, to wait for a stream that does not come: so players are
+    waited for, and may be left.
+    """
+    _wait_for_no_players(cluster)
     for server in bench.servers:
         server.end()
-    wait_until(lambda: cluster.total("players") == 0, "the players to be told of the end", END_TIMEOUT_S)
+    wait_until(lambda: cluster.total("publishers") == 0, "the publishers to go", END_TIMEOUT_S)
+    _wait_for_no_players(cluster)
+
+
+def _wait_for_no_players(cluster: Cluster) -> None:
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: cluster.total("players") == 0, "the players to go", RELAY_S)
 
 
 def _wait_for_players(cluster: Cluster, count: float) -> None:
