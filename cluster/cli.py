@@ -133,8 +133,10 @@ def edge(**values: Any) -> int:
             Certificate(*config.tls_files).warn()  # here, so that a bad one ends nothing but this command
         binds = stack.enter_context(reserved(config.binds))
         tls_binds = stack.enter_context(reserved(config.tls_binds))
-        own_router = stack.enter_context(_own_router())
         config = dataclasses.replace(config, binds=binds, tls_binds=tls_binds)
+        if config.routers and config.workers == 1:
+            return Supervisor(config).run()  # it has no siblings, and shares no subscription
+        own_router = stack.enter_context(_own_router())
         if not config.routers:
             return Supervisor(dataclasses.replace(config, routers=(own_router,))).run()
         stack.enter_context(Relays(config.routers, own_router, key))
