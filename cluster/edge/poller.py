@@ -5,10 +5,6 @@ descriptor. A turn calls ``before_turn``, serves all that are ready and then cal
 so messages that arrived together leave together. Each socket has a pace: those that only carry media
 may be looked at once per latency budget, which makes reads and writes fewer and larger, and those whose
 media nobody waits for a few times a second.
-
-A worker that is woken thousands of times a second, each time for one message, spends more on waking
-than on serving. It then rests a millisecond between turns, as network cards moderate their interrupts:
-the next turn serves what has come meanwhile.
 """
 
 from __future__ import annotations
@@ -18,17 +14,11 @@ import enum
 import select
 from collections.abc import Callable
 from itertools import islice
-from time import monotonic
+
+from cluster.edge.wake_ups import WakeUps
 
 #: Sockets served before the loop gets a chance to run timers and the bus: bounds one turn's length.
 MAX_EVENTS_PER_TURN = 512
-
-#: A turn that begins this soon after the last one ended is hasty.
-HASTE_S = 0.0005
-#: After so many hasty turns in a row the poller rests between turns.
-HASTY_TURNS = 32
-#: How long it rests: what a message may wait at most, on a worker that busy.
-REST_S = 0.001
 
 #: A leisurely socket is read this often. What is lost meanwhile is that much of a joiner's newest media
 #: (it follows in the next turn), and as long until a command of such a peer is seen.
@@ -75,10 +65,7 @@ class Poller:
         self._tick: asyncio.TimerHandle | None = None
         self._leisurely: dict[int, None] = {}  # the one to be read next comes first
         self._leisure: asyncio.TimerHandle | None = None
-        self._hasty_turns = 0
-        self._turn_ended_at = 0.0
-        self._rest: asyncio.TimerHandle | None = None
-        loop.add_reader(self._prompt.fileno(), self._woken)
+        self._wake_ups = WakeUps(loop, self._prompt.fileno(), lambda: self._turn(self._prompt))
 
     def register(self, fd: int, handler: Handler) -> None:
         """Call ``handler`` when ``fd`` is readable."""
@@ -131,34 +118,13 @@ class Poller:
         self._prompt.unregister(fd)
 
     def close(self) -> None:
-        self._loop.remove_reader(self._prompt.fileno())
-        for timer in (self._tick, self._leisure, self._rest):
+        self._wake_ups.close()
+        for timer in (self._tick, self._leisure):
             if timer is not None:
                 timer.cancel()
         self._prompt.close()
         if self._deferred is not None:
             self._deferred.close()
-
-    def _woken(self) -> None:
-        hasty = monotonic() - self._turn_ended_at < HASTE_S
-        self._turn(self._prompt)
-        self._turn_ended_at = monotonic()
-        if not hasty:
-            self._hasty_turns = 0
-            return
-        self._hasty_turns += 1
-        if self._hasty_turns >= HASTY_TURNS:
-            self._loop.remove_reader(self._prompt.fileno())
-            self._rest = self._loop.call_later(REST_S, self._rested)
-
-    def _rested(self) -> None:
-        served = self._turn(self._prompt)
-        if served > 1:
-            self._rest = self._loop.call_later(REST_S, self._rested)
-        else:  # it would have been served at once just as well
-            self._rest = None
-            self._hasty_turns = 0
-            self._loop.add_reader(self._prompt.fileno(), self._woken)
 
     def _turn(self, ready: select.epoll) -> int:
         """Serve what is ready; how many sockets that was."""

@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import zmq
 
+from cluster.edge.wake_ups import WakeUps
+
 #: Messages read before the loop gets to do something else.
 MAX_MESSAGES_PER_TURN = 64
 
@@ -32,10 +34,9 @@ class ZmqReader:
         self._loop = loop
         self._socket = socket
         self._on_message = on_message
-        self._fd = int(socket.getsockopt(zmq.FD))
         self._scheduled = False
         self._closed = False
-        loop.add_reader(self._fd, self.service)
+        self._wake_ups = WakeUps(loop, int(socket.getsockopt(zmq.FD)), self.service)
         self.service_soon()
 
     def service_soon(self) -> None:
@@ -44,17 +45,17 @@ class ZmqReader:
             self._scheduled = True
             self._loop.call_soon(self.service)
 
-    def service(self) -> None:
-        """Read what there is; the rest of a long queue in the next turn."""
+    def service(self) -> int:
+        """Read what there is, the rest of a long queue in the next turn; how many messages that was."""
         self._scheduled = False
         receive = self._socket.recv_multipart
-        for _ in range(MAX_MESSAGES_PER_TURN):
+        for count in range(MAX_MESSAGES_PER_TURN):
             if self._closed:
-                return
+                return count
             try:
                 frames = receive(_DONTWAIT)
             except zmq.Again:
-                return
+                return count
             try:
                 self._on_message(frames)
             except BaseException:
@@ -62,9 +63,10 @@ class ZmqReader:
                 self.service_soon()
                 raise
         self.service_soon()
+        return MAX_MESSAGES_PER_TURN
 
     def close(self) -> None:
         """Stop reading and close the socket."""
         self._closed = True
-        self._loop.remove_reader(self._fd)
+        self._wake_ups.close()
         self._socket.close()

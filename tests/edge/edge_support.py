@@ -28,7 +28,7 @@ from cluster.core.rtmp import capabilities, events
 from cluster.core.rtmp.capabilities import Capabilities
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.url import RtmpUrl
-from cluster.edge import poller
+from cluster.edge import wake_ups
 from cluster.edge.config import EdgeConfig
 from cluster.edge.counters import Counters
 from cluster.edge.hub import Hub
@@ -322,7 +322,7 @@ def stepped_loop() -> Iterator[SteppedLoop]:
     """A loop whose clock stands still; turns follow each other at once, so no poller on it may rest."""
     loop = SteppedLoop()
     try:
-        with mock.patch.object(poller, "HASTY_TURNS", sys.maxsize):
+        with mock.patch.object(wake_ups, "HASTY_WAKE_UPS", sys.maxsize):
             yield loop
     finally:
         loop.close()

@@ -11,12 +11,10 @@ from itertools import chain
 
 import pytest
 import uvloop
-from edge_support import SteppedLoop, run_until, stepped_loop, unix_pair
-from zmq_support import on_asyncio, on_uvloop, until
+from edge_support import SteppedLoop, run_until, stepped_loop
 
 from cluster.edge import poller as poller_module
 from cluster.edge.poller import (
-    HASTY_TURNS,
     LEISURE_S,
     LEISURELY_PER_TURN,
     READABLE,
@@ -427,74 +425,3 @@ def test_a_leisurely_socket_can_be_closed_by_the_handler_of_another(
         tolerant.poller.set_pace(fd, Pace.LEISURELY)
     clock.advance(LEISURE_S + 1e-6)
     assert _numbers(tolerant) == [[0]]
-
-
-# ---- moderation ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("on_loop", [on_asyncio, on_uvloop])
-def test_a_poller_that_is_woken_without_end_rests_and_serves_more_in_a_turn(on_loop) -> None:
-    """One byte after another arrives as soon as the last one is read, on two sockets in turn."""
-
-    async def serve() -> None:
-        served: list[int] = []
-        loop = asyncio.get_running_loop()
-        poller = Poller(loop, 0.0, lambda: served.append(0), lambda: None)
-        pairs = [unix_pair() for _ in range(2)]
-        reads = 0
-
-        def reader(index: int) -> Callable[[int], None]:
-            def read(mask: int) -> None:
-                nonlocal reads
-                pairs[index][0].recv(1)
-                served[-1] += 1
-                reads += 1
-                pairs[1 - index][1].send(b"x")
-
-            return read
-
-        for index, (ours, _) in enumerate(pairs):
-            poller.register(ours.fileno(), reader(index))
-        pairs[0][1].send(b"x")
-        pairs[1][1].send(b"x")
-        try:
-            await until(lambda: reads > 40 * HASTY_TURNS, "many reads")
-        finally:
-            poller.close()
-            for pair in pairs:
-                for each in pair:
-                    each.close()
-        # While it rests both bytes come, so the turns after it serve two.
-        assert served[-5:-1] == [2, 2, 2, 2]
-
-    on_loop(serve())
-
-
-@pytest.mark.parametrize("on_loop", [on_asyncio, on_uvloop])
-def test_a_rested_poller_that_finds_little_serves_at_once_again(on_loop) -> None:
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        poller = Poller(loop, 0.0, lambda: None, lambda: None)
-        ours, theirs = unix_pair()
-        reads = 0
-
-        def read(mask: int) -> None:
-            nonlocal reads
-            ours.recv(1)
-            reads += 1
-            if reads < HASTY_TURNS + 10:
-                theirs.send(b"x")
-
-        poller.register(ours.fileno(), read)
-        theirs.send(b"x")
-        try:
-            await until(lambda: reads == HASTY_TURNS + 10, "the bytes to be read, one by one")
-            for expected in range(reads + 1, reads + 4):
-                theirs.send(b"x")
-                await until(lambda expected=expected: reads == expected, "a late byte to be read")
-        finally:
-            poller.close()
-            ours.close()
-            theirs.close()
-
-    on_loop(serve())

@@ -1,0 +1,75 @@
+"""Wake-ups of the event loop by one file descriptor, moderated.
+
+A worker that is woken thousands of times a second, each time for one message, spends more on waking than
+on serving. It then rests a millisecond between wake-ups, as network cards moderate their interrupts: what
+has come meanwhile is served together. A message that comes alone is served at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+#: How long it rests: what a message may wait at most, on a worker that busy.
+REST_S = 0.001
+#: So many wake-ups within as many rests are too many: few enough that the messages of a latency budget,
+#: which come in a burst from another worker, are one.
+HASTY_WAKE_UPS = 8
+
+
+class WakeUps:
+    """Calls ``serve`` whenever ``fd`` is readable, or, if that is too often, every REST_S.
+
+    ``serve`` says how much it has served; it goes back to every wake-up once that is no more than one in
+    each rest. What it raises is the loop's to report, and ends nothing.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, serve: Callable[[], int]) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._serve = serve
+        self._closed = False
+        self._rest: asyncio.TimerHandle | None = None
+        self._count = 0  # wake-ups since the last look at the clock, or rests
+        self._looked_at = 0.0
+        self._served = 0  # in so many rests
+        loop.add_reader(fd, self._woken)
+
+    def close(self) -> None:
+        """To be called before the descriptor is closed."""
+        self._closed = True
+        if self._rest is None:
+            self._loop.remove_reader(self._fd)
+        else:
+            self._rest.cancel()
+
+    def _woken(self) -> None:
+        self._serve()
+        self._count += 1
+        if self._count < HASTY_WAKE_UPS or self._closed:
+            return
+        now = monotonic()
+        if now - self._looked_at < HASTY_WAKE_UPS * REST_S:
+            self._loop.remove_reader(self._fd)
+            self._rest = self._loop.call_later(REST_S, self._rested)
+        self._count, self._looked_at = 0, now
+
+    def _rested(self) -> None:
+        try:
+            self._served += self._serve()
+        finally:
+            if not self._closed:
+                self._rest_again()
+
+    def _rest_again(self) -> None:
+        self._count += 1
+        if self._count == HASTY_WAKE_UPS:
+            is_busy = self._served > HASTY_WAKE_UPS
+            self._count = self._served = 0
+            if not is_busy:
+                self._rest = None
+                self._looked_at = monotonic()
+                self._loop.add_reader(self._fd, self._woken)
+                return
+        self._rest = self._loop.call_later(REST_S, self._rested)
