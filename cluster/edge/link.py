@@ -305,10 +305,10 @@ class Link:
         if react is not None:
             react(peer, message)
 
-    def _envelope_received(self, frames: list[bytes]) -> None:
+    def _envelope_received(self, frame: bytes) -> None:
         counters = self._counters
         try:
-            envelope = decode(frames)
+            envelope = decode(frame)
         except EnvelopeError as error:
             counters.bus_malformed += 1
             logger.warning("an envelope was ignored: %s", error, extra={"event": "envelope_malformed"})
@@ -317,7 +317,7 @@ class Link:
             return
         counters.bus_envelopes_received += 1
         counters.bus_messages_received += len(envelope.messages)
-        counters.bus_bytes_received += len(frames[2])
+        counters.bus_bytes_received += len(frame)
         self._handler.envelope_received(envelope)
 
     def _demand_changed(self, key: str, wanted: bool) -> None:

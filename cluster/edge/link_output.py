@@ -16,16 +16,15 @@ import zmq
 from cluster.bus_sockets import uplink_socket
 from cluster.cluster_key import ClusterKey
 from cluster.core.bus.endpoints import Endpoints
-from cluster.core.bus.envelope import encode_frames, key_of
+from cluster.core.bus.envelope import encode_frame, key_of
 from cluster.core.bus.high_water import HighWater
 from cluster.core.bus.packing import MessageLike
 from cluster.edge.link_interfaces import LinkCounters
 from cluster.edge.zmq_reader import ZmqReader
 
 _SUBSCRIBED = 1
-#: Plain ints: an enum member costs a call each time it is used.
-_MORE = int(zmq.DONTWAIT | zmq.SNDMORE)
-_LAST = int(zmq.DONTWAIT)
+#: A plain int: an enum member costs a call each time it is used.
+_DONTWAIT = int(zmq.DONTWAIT)
 
 
 class _Outlet:
@@ -44,18 +43,15 @@ class _Outlet:
         # A full queue is then seen here, and counted, instead of losing envelopes unseen.
         self._socket.xpub_nodrop = True
         self._socket.connect(router.publish)
-        self.reader = ZmqReader(loop, self._socket, lambda frames: on_demand(self, frames[0]))
+        self.reader = ZmqReader(loop, self._socket, self._socket.recv, lambda event: on_demand(self, event))
 
-    def send(self, topic: bytes, header: bytes | memoryview, body: bytes | memoryview) -> bool:
+    def send(self, envelope: bytes) -> bool:
         """Send one envelope; False if the queue is full."""
-        send = self._socket.send
         try:
-            send(topic, _MORE)
+            self._socket.send(envelope, _DONTWAIT)
         except zmq.Again:
             return False
-        send(header, _MORE)
-        send(body, _LAST)
-        if self._high_water.note(len(body)):
+        if self._high_water.note(len(envelope)):
             self._socket.sndhwm = self._high_water.mark
         self.reader.service_soon()
         return True
@@ -84,7 +80,7 @@ class LinkOutput:
         self._context = context
         self._key = key
         self._loop = loop
-        self._sender_id = sender_id
+        self._sender_id = sender_id.encode("utf-8", "surrogateescape")
         self._on_demand = on_demand
         self._counters = counters
         self._demands: dict[str, _Demand] = {}
@@ -111,13 +107,13 @@ class LinkOutput:
         demand = self._demands.get(key)
         if demand is None:
             return
-        _, header, body = encode_frames(demand.topic, epoch, first_seq, self._sender_id, messages)
+        envelope = encode_frame(demand.topic, epoch, first_seq, self._sender_id, messages)
         counters = self._counters
         for outlet in demand.outlets:
-            if outlet.send(demand.topic, header, body):
+            if outlet.send(envelope):
                 counters.bus_envelopes_sent += 1
                 counters.bus_messages_sent += len(messages)
-                counters.bus_bytes_sent += len(body)
+                counters.bus_bytes_sent += len(envelope)
             else:
                 counters.bus_envelopes_dropped += 1
 

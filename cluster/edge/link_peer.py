@@ -43,7 +43,7 @@ class RouterPeer:
         *,
         make_hello: Callable[[RouterPeer], control.Hello],
         on_control: Callable[[RouterPeer, ControlMessage], None],
-        on_envelope: Callable[[list[bytes]], None],
+        on_envelope: Callable[[bytes], None],
         on_lost: Callable[[RouterPeer, str], None],
         on_refused: Callable[[RouterPeer, str], None],
         counters: LinkCounters,
@@ -76,9 +76,11 @@ class RouterPeer:
         monitor = self._dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED | REFUSALS)
         for socket, endpoint in ((self._dealer, router.control), (self._sub, router.subscribe)):
             socket.connect(endpoint)
-        self._control_reader = ZmqReader(loop, self._dealer, self._control_received)
-        self._media_reader = ZmqReader(loop, self._sub, self._envelope_received)
-        self._monitor_reader = ZmqReader(loop, monitor, self._connection_event)
+        self._control_reader = ZmqReader(
+            loop, self._dealer, self._dealer.recv_multipart, self._control_received
+        )
+        self._media_reader = ZmqReader(loop, self._sub, self._sub.recv, self._envelope_received)
+        self._monitor_reader = ZmqReader(loop, monitor, monitor.recv_multipart, self._connection_event)
 
     def send(self, message: ControlMessage) -> bool:
         """Send ``message``; if that cannot be done now, the next Hello says what it would have said."""
@@ -143,10 +145,10 @@ class RouterPeer:
         else:
             self._on_refused(self, _why(self._has_key, event["event"], event["value"]))
 
-    def _envelope_received(self, frames: list[bytes]) -> None:
-        if self._high_water.note(len(frames[-1])):
+    def _envelope_received(self, frame: bytes) -> None:
+        if self._high_water.note(len(frame)):
             self._sub.rcvhwm = self._high_water.mark
-        self._on_envelope(frames)
+        self._on_envelope(frame)
 
     def _say_hello(self) -> None:
         if self._dealer.poll(0, zmq.POLLOUT) and self.send(self._make_hello(self)):

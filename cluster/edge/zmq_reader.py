@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import zmq
 
@@ -21,17 +22,21 @@ MAX_MESSAGES_PER_TURN = 64
 #: A plain int: an enum member costs a call each time it is used.
 _DONTWAIT = int(zmq.DONTWAIT)
 
+_T = TypeVar("_T")
 
-class ZmqReader:
-    """Calls ``on_message`` with the frames of each message that arrives on ``socket``."""
+
+class ZmqReader(Generic[_T]):
+    """Calls ``on_message`` with each message that ``receive``, a method of ``socket``, returns."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         socket: zmq.Socket[bytes],
-        on_message: Callable[[list[bytes]], None],
+        receive: Callable[[int], _T],
+        on_message: Callable[[_T], None],
     ) -> None:
         self._loop = loop
+        self._receive = receive
         self._socket = socket
         self._on_message = on_message
         self._scheduled = False
@@ -48,16 +53,16 @@ class ZmqReader:
     def service(self) -> int:
         """Read what there is, the rest of a long queue in the next turn; how many messages that was."""
         self._scheduled = False
-        receive = self._socket.recv_multipart
+        receive = self._receive
         for count in range(MAX_MESSAGES_PER_TURN):
             if self._closed:
                 return count
             try:
-                frames = receive(_DONTWAIT)
+                message = receive(_DONTWAIT)
             except zmq.Again:
                 return count
             try:
-                self._on_message(frames)
+                self._on_message(message)
             except BaseException:
                 # The wake-up is used up: what is still queued must not wait for another message.
                 self.service_soon()

@@ -57,7 +57,7 @@ def test_a_router_that_takes_nothing_does_not_stop_the_media_through_another(
                 for key in keys.values():
                     await live_pair(origin, player, key)
                 outlet = origin.link._output._outlets[stuck]
-                monkeypatch.setattr(outlet, "send", lambda topic, header, body: False)
+                monkeypatch.setattr(outlet, "send", lambda envelope: False)
                 origin.append(keys[stuck], 20)
                 origin.append(keys[well], 5)
                 await until(lambda: len(player.played[keys[well]]) == 5, "the other stream")

@@ -308,7 +308,7 @@ BUS_MESSAGES = [
     if each.type_id != MessageType.DATA_AMF3
 ]
 ENVELOPES = [
-    [bytes(frame) for frame in envelope.encode(envelope.Envelope("live/cam", 5, 7, "node/0/1", messages))]
+    envelope.encode(envelope.Envelope("live/cam", 5, 7, "node/0/1", messages))
     for messages in (BUS_MESSAGES, BUS_MESSAGES[:1], [])
 ]
 BUS_CONTROLS = [

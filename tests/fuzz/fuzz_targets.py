@@ -212,9 +212,9 @@ def _make_frames(good: Sequence[list[bytes]]) -> Callable[[Mutator], list[bytes]
     return make
 
 
-def _envelope(frames: list[bytes]) -> None:
-    read = envelope.decode(frames)
-    assert sum(len(message.payload) for message in read.messages) <= len(frames[2])
+def _envelope(frame: bytes) -> None:
+    read = envelope.decode(frame)
+    assert sum(len(message.payload) for message in read.messages) <= len(frame)
 
 
 # Text.
@@ -284,7 +284,7 @@ TARGETS: tuple[Target, ...] = (
         "client_handshake", _make_handshake(_DOWN),
         lambda pieces: _shake(ClientHandshake(entropy=ENTROPY, uptime_ms=0), pieces), _RTMP,
     ),
-    Target("envelope", _make_frames(seeds.ENVELOPES), _envelope, (envelope.EnvelopeError,)),
+    of_bytes("envelope", seeds.ENVELOPES, _envelope, envelope.EnvelopeError),
     Target(
         "bus_control", _make_frames(seeds.BUS_CONTROLS), lambda frames: void(bus_control.decode(frames)),
         (bus_control.ControlError,),

@@ -1,4 +1,4 @@
-"""msgpack, and the list of messages, as envelope and control messages both carry them.
+"""msgpack, and the list of messages, as control messages carry them.
 
 A message travels as three integers in a header (type, timestamp, size) and its payload in a body:
 all payloads of one list joined, so that nothing is copied twice and sizes can be checked first.
@@ -14,8 +14,9 @@ import msgpack
 from cluster.core.errors import ClusterError, MisuseError
 from cluster.core.message import Buffer, Message
 
-#: First item of every header on the bus; another version is refused, never guessed at.
-VERSION = 1
+#: Of everything on the bus; another version is refused, never guessed at. In version 1 an envelope had
+#: three frames.
+VERSION = 2
 
 #: Epochs, sequence numbers and unwrapped timestamps are 64-bit signed on the wire.
 MAX_INTEGER = 2**63 - 1
