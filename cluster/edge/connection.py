@@ -39,7 +39,7 @@ LINGER_S = 2.0
 
 #: A publisher that nobody listens to is read before its turn once so much has come: at 4 Mbit/s and more.
 #: It fits into a TCP receive buffer, so that an encoder never has to wait for our leisure.
-LEISURELY_BYTES = 128 * 1024
+LEISURELY_BYTES = 256 * 1024
 
 
 class ConnectionOwner(Protocol):

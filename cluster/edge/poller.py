@@ -4,7 +4,7 @@ The sockets stand in an epoll set of their own, which the asyncio loop watches a
 descriptor. A turn calls ``before_turn``, serves all that are ready and then calls ``after_turn`` once,
 so messages that arrived together leave together. Each socket has a pace: those that only carry media
 may be looked at once per latency budget, which makes reads and writes fewer and larger, and those whose
-media nobody waits for a few times a second.
+media nobody waits for twice a second.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MAX_EVENTS_PER_TURN = 512
 
 #: A leisurely socket is read this often. What is lost meanwhile is that much of a joiner's newest media
 #: (it follows in the next turn), and as long until a command of such a peer is seen.
-LEISURE_S = 0.25
+LEISURE_S = 0.5
 #: Leisurely sockets read in one turn, so that many of them are spread over LEISURE_S and delay nobody.
-LEISURELY_PER_TURN = 8
+LEISURELY_PER_TURN = 4
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
