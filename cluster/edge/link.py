@@ -37,6 +37,7 @@ from cluster.edge.link_peer import RouterPeer
 from cluster.edge.link_routers import LinkRouters
 from cluster.edge.link_snapshots import SnapshotAnswers, SnapshotRequests
 from cluster.edge.link_watches import LinkWatches
+from cluster.edge.wake_ups import next_moment
 from cluster.router_names import RouterNames
 
 __all__ = ["Link", "LinkCounters", "LinkHandler", "WorkerIdentity"]
@@ -211,7 +212,7 @@ class Link:
         now = self._loop.time()
         # First, so that an error below cannot end the heartbeats unseen.
         interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
-        self._timer = self._loop.call_at(now + interval_s, self._tick)
+        self._timer = self._loop.call_at(next_moment(now, interval_s), self._tick)
         self._output.service()
         for peer in self._routers.all():
             peer.beat(now, self._make_heartbeat)

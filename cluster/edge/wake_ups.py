@@ -18,6 +18,15 @@ REST_S = 0.001
 HASTY_WAKE_UPS = 8
 
 
+def next_moment(now: float, interval_s: float) -> float:
+    """When something that is done every ``interval_s`` is due again after ``now``, on the loop's clock.
+
+    Multiples of the interval, so that whatever goes by this, every half and every quarter of a second, say,
+    shares wake-ups. Half an interval to one and a half away: a timer that is early is not due twice.
+    """
+    return (now // interval_s + (2 if now % interval_s >= interval_s / 2 else 1)) * interval_s
+
+
 class WakeUps:
     """Calls ``serve`` whenever ``fd`` is readable, or, if that is too often, every REST_S.
 

@@ -21,6 +21,7 @@ from cluster.edge.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TIC
 from cluster.edge.status import StatusPipe
 from cluster.edge.stream_facts import FactsReporter
 from cluster.edge.tls_certificate import Certificate
+from cluster.edge.wake_ups import next_moment
 
 logger = logging.getLogger(__name__)
 
@@ -137,4 +138,5 @@ class Worker:
                 self._link.report(self._facts.report(self._hub.streams.values(), self._hub.now))
             if self._sweeps % SWEEPS_PER_BEAT == 0:
                 self._status.beat(self.counters.as_dict())
-            await asyncio.sleep(SWEEP_INTERVAL_S)
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(next_moment(now, SWEEP_INTERVAL_S) - now)

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 #: How often the registry looks at the time; twice as long when nothing arrives.
 TICK_S = 0.1
 #: The same over ipc, where the kernel tells of a worker's death: what is left is a worker that hangs.
-LOCAL_TICK_S = 0.25
+LOCAL_TICK_S = 0.5
 
 #: Control messages handled before the registry looks at the time again.
 _MESSAGES_PER_TURN = 1_000

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from zmq_support import on_asyncio, on_uvloop, until
 
-from cluster.edge.wake_ups import HASTY_WAKE_UPS, REST_S, WakeUps
+from cluster.edge.wake_ups import HASTY_WAKE_UPS, REST_S, WakeUps, next_moment
 
 on_either_loop = pytest.mark.parametrize("on_loop", [on_asyncio, on_uvloop])
 
@@ -171,3 +171,16 @@ def test_it_may_be_closed_while_it_rests() -> None:
         assert len(pipe.reads) == seen
 
     on_uvloop(main())
+
+
+@pytest.mark.parametrize(
+    ("now", "due"),
+    [(10.0, 10.5), (10.001, 10.5), (10.2, 10.5), (10.25, 11.0), (10.499, 11.0), (10.5, 11.0)],
+)
+def test_the_next_moment_is_a_multiple_and_half_an_interval_away_at_least(now: float, due: float) -> None:
+    assert next_moment(now, 0.5) == due
+
+
+def test_moments_of_different_intervals_meet() -> None:
+    assert {next_moment(7.0, interval_s) for interval_s in (0.125, 0.25, 0.5)} == {7.125, 7.25, 7.5}
+    assert next_moment(next_moment(7.0, 0.25), 0.25) == next_moment(7.0, 0.5)
