@@ -72,7 +72,8 @@ def _let_in(sock: socket.socket) -> bool:
 
 
 def _send_stream(sockets: list[socket.socket], batch_ns: int, script: Script) -> None:
-    """Send each message at its moment; with ``batch_ns`` once in so long, what has come since."""
+    """Send each message at its moment; with ``batch_ns`` so long after the first that waits, all that do:
+    as a latency budget does."""
     for sock in sockets:
         sock.sendall(script.preamble)
         sock.setblocking(False)
@@ -86,13 +87,13 @@ def _send_stream(sockets: list[socket.socket], batch_ns: int, script: Script) ->
             sock.send(data)
 
     start = time.monotonic_ns()
-    flush_ns = batch_ns
+    flush_ns = 0
     for due_ns, template in _endless(script):
-        while batch_ns and flush_ns <= due_ns:
+        if waiting and flush_ns <= due_ns:
             _sleep_until(start + flush_ns)
-            if waiting:
-                flush()
-            flush_ns += batch_ns
+            flush()
+        if not waiting:
+            flush_ns = due_ns + batch_ns
         _sleep_until(start + due_ns)
         stamped = template.stamped(due_ns // 1_000_000, sent[template.type_id], time.monotonic_ns())
         waiting.append(bytes(stamped))

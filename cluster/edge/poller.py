@@ -4,7 +4,8 @@ The sockets stand in an epoll set of their own, which the asyncio loop watches a
 descriptor. A turn calls ``before_turn``, serves all that are ready and then calls ``after_turn`` once,
 so messages that arrived together leave together. Each socket has a pace: those that only carry media
 may be looked at once per latency budget, which makes reads and writes fewer and larger, and those whose
-media nobody waits for twice a second.
+media nobody waits for twice a second. A budget begins with the first message that waits for a turn, so
+that it is made the most of, and while nothing comes nothing is looked at.
 """
 
 from __future__ import annotations
@@ -60,12 +61,13 @@ class Poller:
         self._handlers: dict[int, Handler] = {}
         self._prompt = select.epoll()
         self._deferred = select.epoll() if budget_s > 0 else None
-        self._deferred_count = 0
         self._paces: dict[int, Pace] = {}  # of those that are not prompt
         self._tick: asyncio.TimerHandle | None = None
         self._leisurely: dict[int, None] = {}  # the one to be read next comes first
         self._leisure: asyncio.TimerHandle | None = None
         self._wake_ups = WakeUps(loop, self._prompt.fileno(), lambda: self._turn(self._prompt))
+        if self._deferred is not None:
+            loop.add_reader(self._deferred.fileno(), self._deferred_woken)
 
     def register(self, fd: int, handler: Handler) -> None:
         """Call ``handler`` when ``fd`` is readable."""
@@ -101,14 +103,10 @@ class Poller:
         assert self._deferred is not None
         self._prompt.unregister(fd)
         self._deferred.register(fd, READABLE)
-        self._deferred_count += 1
-        if self._tick is None:
-            self._tick = self._loop.call_later(self._budget_s, self._deferred_turn)
 
     def _undefer(self, fd: int) -> None:
         assert self._deferred is not None
         self._deferred.unregister(fd)
-        self._deferred_count -= 1
         self._prompt.register(fd, READABLE)
 
     def unregister(self, fd: int) -> None:
@@ -124,6 +122,7 @@ class Poller:
                 timer.cancel()
         self._prompt.close()
         if self._deferred is not None:
+            self._loop.remove_reader(self._deferred.fileno())
             self._deferred.close()
 
     def _turn(self, ready: select.epoll) -> int:
@@ -138,11 +137,16 @@ class Poller:
         self._after_turn()
         return len(events)
 
+    def _deferred_woken(self) -> None:
+        """One of them has something: so long as it may wait, others may come to be served with it."""
+        assert self._deferred is not None
+        self._loop.remove_reader(self._deferred.fileno())
+        self._tick = self._loop.call_later(self._budget_s, self._deferred_turn)
+
     def _deferred_turn(self) -> None:
         assert self._deferred is not None
-        self._tick = None
-        if self._deferred_count:
-            self._tick = self._loop.call_later(self._budget_s, self._deferred_turn)
+        # First, so that an error in a handler cannot end the turns.
+        self._loop.add_reader(self._deferred.fileno(), self._deferred_woken)
         self._turn(self._deferred)
 
     def _plan_leisure(self) -> None:
