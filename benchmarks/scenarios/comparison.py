@@ -23,7 +23,7 @@ from benchmarks.model import (
 NGINX = "nginx-rtmp"
 _CHUNK_SIZE = 4096
 #: One of them has the delay of nginx-rtmp.
-_LOW_BUDGETS_MS = (0, 2, 5, 10, 20)
+_LOW_BUDGETS_MS = (0, 1, 2, 5)
 _HIGH_BUDGETS_MS = (50, 100)
 _FLOOR_BATCHES_MS = (0, 50, 100)
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
+from operator import call
 from typing import Protocol
 
 from cluster.core.errors import CloseReason
@@ -170,24 +172,26 @@ class Stream:
             chunks += shared_chunks(entry)
         batch = b"".join(chunks)
         size = len(batch)
-        cut: list[tuple[Player, int]] = []
+        sent: list[int] = []
         broken: list[tuple[Player, OSError]] = []
-        for player, send in self._in_step.items():
+        # No bytecode runs for a socket that takes it all. What ``send`` raises ends ``extend`` after
+        # the players before; the same iterator then goes on with the next.
+        sends = map(call, self._in_step.values(), repeat(batch))
+        while len(sent) < len(self._in_step):
             try:
-                sent = send(batch)
+                sent.extend(sends)
             except BlockingIOError:
-                sent = 0
+                sent.append(0)
             except OSError as error:
-                broken.append((player, error))
-                continue
-            if sent != size:
-                cut.append((player, sent))
+                broken.append((list(self._in_step)[len(sent)], error))
+                sent.append(size)
         counters = self._owner.counters
-        counters.writes += len(self._in_step)
-        counters.bytes_sent += size * len(self._in_step)
-        for player, sent in cut:
-            counters.bytes_sent -= size - sent
-            self._cut(player, sent, first_seq, entries)
+        counters.writes += len(sent)
+        counters.bytes_sent += sum(sent)
+        if sent.count(size) < len(sent):
+            for player, count in list(zip(self._in_step, sent, strict=True)):
+                if count < size:
+                    self._cut(player, count, first_seq, entries)
         for player, failure in broken:
             player.connection.close(CloseReason.PEER_RESET, str(failure))
 

@@ -1,5 +1,7 @@
 """Fan-out of one stream: joins, players in and out of step, slow players, a returning publisher."""
 
+import itertools
+
 import pytest
 
 from cluster.core.errors import CloseReason
@@ -337,6 +339,29 @@ def test_a_broken_player_is_closed_and_the_others_go_on(stream, owner):
     assert broken.ended is CloseReason.PEER_RESET
     assert well.timestamps() == [0, 33]
     assert list(stream.players) == list(well.players.values())
+
+
+@pytest.mark.parametrize("order", sorted(set(itertools.permutations("wfbcw"))))
+def test_each_player_of_a_flush_has_its_own_outcome(stream, owner, order):
+    """Well, full, broken, cut in the middle of a message: in whatever order they are sent to."""
+    joined = [(kind, join(stream)[0]) for kind in order]
+    begin(stream)
+    publish(stream, video(0, KEY))
+    owner.turn()
+    for kind, connection in joined:
+        connection.broken = kind == "b"
+        if kind in "fc":
+            connection.room = 0 if kind == "f" else 100
+    publish(stream, video(33))
+    owner.turn()
+    for kind, connection in joined:
+        assert connection.ended is (CloseReason.PEER_RESET if kind == "b" else None)
+        assert bool(connection.pending) is (kind in "fc")
+        connection.writable(1 << 40)
+    publish(stream, video(66))
+    owner.turn()
+    for kind, connection in joined:
+        assert connection.timestamps() == ([0] if kind == "b" else [0, 33, 66])
 
 
 def test_another_message_stream_id_is_encoded_for_itself(stream, owner):
