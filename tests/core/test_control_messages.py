@@ -13,6 +13,7 @@ from cluster.core.bus import control
 from cluster.core.bus.bounds import MAX_KEY_BYTES
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus, WorkerStatus
 from cluster.core.bus.control import MAX_NODE_BYTES, ControlError, ControlMessage, WorkerIdentity
+from cluster.core.bus.packing import VERSION
 from cluster.core.errors import MisuseError
 from cluster.core.message import Message
 
@@ -100,7 +101,13 @@ def test_a_field_of_another_kind_is_refused(message: ControlMessage) -> None:
         control.decode([msgpack.packb([*fields, 1], unicode_errors="surrogateescape"), *body])
 
 
-@pytest.mark.parametrize("header", [[], [1], [1, None], [1, "4"], [1, 0], [1, 99], [2, 3], [1, True], 3])
+@pytest.mark.parametrize(
+    "header",
+    [
+        [], [VERSION], [VERSION, None], [VERSION, "4"], [VERSION, 0], [VERSION, 99], [VERSION, True],
+        [VERSION - 1, 3], [VERSION + 1, 3], 3,
+    ],
+)  # fmt: skip
 def test_headers_that_are_none(header: object) -> None:
     with pytest.raises(ControlError):
         control.decode([msgpack.packb(header)])
@@ -166,7 +173,7 @@ msgpack_values = st.recursive(
 @given(st.integers(0, 22), st.lists(msgpack_values, max_size=8), st.lists(st.binary(), max_size=1))
 def test_any_fields_raise_nothing_else(tag: int, values: list[Any], body: list[bytes]) -> None:
     try:
-        head = msgpack.packb([1, tag, *values])
+        head = msgpack.packb([VERSION, tag, *values])
     except (UnicodeEncodeError, OverflowError):
         return
     try:
