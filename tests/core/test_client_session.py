@@ -294,6 +294,26 @@ class TestPlay:
         access = Message(MessageType.DATA_AMF0, 0, amf0.encode("|RtmpSampleAccess", True, True), 1)
         assert peer.send(access) == [access]
 
+    def test_media_on_message_stream_0_is_that_of_the_one_play(self) -> None:
+        """node-media-server answers on the player's message stream, and sends all media on 0."""
+        client, peer = client_with_stream()
+        client.play("cam", stream_id=1)
+        status(peer, "NetStream.Play.Start")
+        assert peer.send(VIDEO._replace(stream_id=0)) == [VIDEO]
+        metadata = Message(MessageType.DATA_AMF0, 0, amf0.encode("onMetaData", None), 0)
+        assert peer.send(metadata) == [metadata._replace(stream_id=1)]
+        assert client.ignored_messages == 0
+
+    def test_media_on_message_stream_0_is_nobody_s_if_several_play(self) -> None:
+        client, peer = client_with_stream()
+        client.play("cam", stream_id=1)
+        peer.output()
+        client.play("other")
+        (asked,) = peer.output()
+        peer.command("_result", decoded(asked).transaction_id, None, 2.0)
+        assert peer.send(VIDEO._replace(stream_id=0)) == []
+        assert client.ignored_messages == 1
+
     def test_media_of_nothing_played_is_ignored(self) -> None:
         client, peer = client_with_stream()
         assert peer.send(VIDEO) == []

@@ -332,6 +332,9 @@ class ClientSession(Session):
         received.append(StatusReceived(stream_id, level, code, description, info))
 
     def _media(self, message: Message, received: Received) -> None:
+        if not message.stream_id and len(self._media_streams) == 1:
+            # node-media-server sends what is played on message stream 0, which carries none.
+            message = message._replace(stream_id=self._media_streams[0])
         if self._judge_stream(message.stream_id, RemoteInput.MEDIA) is Verdict.ACT:
             self._deliver(message, received)
 
