@@ -110,8 +110,9 @@ class Link:
             self._context, self._loop, self._worker_id, self._demand_changed, self._counters, self._key
         )
         self._answers = SnapshotAnswers(
-            self._loop, self._handler, self._worker_id, self._output.wanted, self._counters
-        )
+            self._loop, self._handler, self._worker_id, self._output.wanted, self._origins.epochs,
+            self._counters,
+        )  # fmt: skip
         if self._own_router is not None:
             self._routers.own = self._open(parse_endpoints(self._own_router))
         for router in self._fixed:

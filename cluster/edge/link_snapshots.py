@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
 from cluster.core.bus import control
@@ -64,7 +64,7 @@ class _Held:
 
 
 class SnapshotAnswers:
-    """Answers for the streams published here.
+    """Answers for the streams published here. ``origins``: the keys we were granted.
 
     An answer is held back until the asking worker's subscription has arrived (it travels beside the
     request, over other sockets): then every message after the snapshot reaches that worker.
@@ -76,8 +76,10 @@ class SnapshotAnswers:
         handler: LinkHandler,
         worker_id: str,
         wanted: Callable[[str], bool],
+        origins: Container[str],
         counters: LinkCounters,
     ) -> None:
+        self._origins = origins
         self._counters = counters
         self._loop = loop
         self._handler = handler
@@ -111,8 +113,15 @@ class SnapshotAnswers:
             entry.timer.cancel()
             self._answer(entry.peer, entry.request)
 
-    def _answer(self, peer: RouterPeer, request: control.SnapshotRequest) -> None:
+    def _answer(
+        self, peer: RouterPeer, request: control.SnapshotRequest, *, is_last_try: bool = False
+    ) -> None:
         snapshot = self._handler.snapshot_requested(request.key)
+        if snapshot is None and request.key in self._origins and not is_last_try:
+            # Read together with the grant: its publisher begins in the loop's next turn, and whoever asks
+            # would ask again only after SNAPSHOT_RETRY_S.
+            self._loop.call_soon(self._try_again, peer, request)
+            return
         if snapshot is None:
             peer.send(control.NoStream(request.key, request.request_id, request.requester))
             return
@@ -121,3 +130,7 @@ class SnapshotAnswers:
         )
         if peer.send(answer):
             self._counters.snapshots_sent += 1
+
+    def _try_again(self, peer: RouterPeer, request: control.SnapshotRequest) -> None:
+        if peer.is_live:  # else it may be closed, too
+            self._answer(peer, request, is_last_try=True)
