@@ -70,6 +70,7 @@ class Lasting:
         self._closing = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir()
+        (directory / "log").touch()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
