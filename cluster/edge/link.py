@@ -22,6 +22,7 @@ from typing import Any
 import zmq
 
 from cluster.cluster_key import ClusterKey
+from cluster.complaints import Complaints
 from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.cluster_status import StreamFacts
@@ -87,6 +88,7 @@ class Link:
         all_local = all(router.is_local for router in routers)
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
+        self._malformed = Complaints(logger, "envelope_malformed")
         self._refusal_told_at: dict[str, float] = {}
         self._retries: dict[str, asyncio.TimerHandle] = {}
         self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
@@ -313,7 +315,7 @@ class Link:
             envelope = decode(frame)
         except EnvelopeError as error:
             counters.bus_malformed += 1
-            logger.warning("an envelope was ignored: %s", error, extra={"event": "envelope_malformed"})
+            self._malformed.warn(f"an envelope was ignored: {error}")
             return
         if envelope.sender_id == self._worker_id or envelope.key not in self._watches:
             return

@@ -11,6 +11,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from cluster.bus_sockets import REFUSALS, uplink_socket
 from cluster.cluster_key import ClusterKey
+from cluster.complaints import Complaints
 from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.control import ControlError, ControlMessage
@@ -57,6 +58,7 @@ class RouterPeer:
         self._on_lost = on_lost
         self._on_refused = on_refused
         self._counters = counters
+        self._malformed = Complaints(logger, "control_malformed")
         self._hello_answered = False
         self._waiting_since: float | None = None
         self._sent = 0
@@ -159,7 +161,7 @@ class RouterPeer:
             message = control.decode(frames)
         except ControlError as error:
             self._counters.bus_malformed += 1
-            logger.warning("%s: %s", self.name, error, extra={"event": "control_malformed"})
+            self._malformed.warn(f"{self.name}: {error}")
             return
         self._waiting_since = None
         if isinstance(message, control.Heartbeat):

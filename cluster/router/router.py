@@ -20,6 +20,7 @@ from types import TracebackType
 import zmq
 
 from cluster.cluster_key import ClusterKey
+from cluster.complaints import Complaints
 from cluster.core.bus import control
 from cluster.core.bus.control import ControlError
 from cluster.core.errors import MisuseError
@@ -55,6 +56,7 @@ class Router:
         self._registry_thread: threading.Thread | None = None
         self._tick_s = LOCAL_TICK_S if bind.startswith("ipc://") else TICK_S
         self._failed = False
+        self._malformed = Complaints(logger, "control_malformed")
         self._gate: Gate
         self._proxy: Proxy
         self.endpoint = bind
@@ -161,7 +163,7 @@ class Router:
                 message = control.decode(frames)
             except ControlError as error:
                 self.counters["control_malformed"] += 1
-                logger.warning("control message ignored: %s", error, extra={"event": "control_malformed"})
+                self._malformed.warn(f"control message ignored: {error}")
                 continue
             worker_id = routing_id.decode("utf-8", "surrogateescape")
             self._deliver(socket, self._registry.receive(worker_id, message, time.monotonic(), _wall_ms()))

@@ -85,6 +85,7 @@ def test_garbage_on_the_ports_of_a_router(has_key: bool, request: pytest.Fixture
     player = cluster.play("b", "scanned")
     player.wait_for_frames(FRAMES_PER_SECOND)
     scanner = cluster.topology["c"]
+    malformed = len(router.events("control_malformed"))
     for port in range(ROUTER_PORT, ROUTER_PORT + 3):
         for data in GARBAGE:
             with (
@@ -98,7 +99,7 @@ def test_garbage_on_the_ports_of_a_router(has_key: bool, request: pytest.Fixture
         wait_until(lambda: router.events("peer_refused"), "a line about the scanner")
     lines = [event for event in router.events("peer_refused") if event["peer"].startswith(scanner.address)]
     assert len(lines) <= 1, "one line, however often it tries"
-    assert len(router.events("control_malformed")) <= len(GARBAGE)
+    assert len(router.events("control_malformed")) - malformed <= 1, "what gets through as messages, too"
     player.wait_for_frames(len(player.frames) + FRAMES_PER_SECOND)
     assert player.gaps() == []
     assert not publisher.closed
