@@ -18,6 +18,7 @@ from cluster.core.media.classify import (
     is_coded,
     is_empty_header,
     strip_set_data_frame,
+    track_ids,
 )
 from cluster.core.media.ex_header import MAX_MOD_EX, MAX_TRACKS, parse_ex_header
 from cluster.core.message import Message
@@ -117,7 +118,8 @@ def many_tracks(packet_type, bodies, first=0x90, four_cc=b"hvc1"):
 def test_as_many_tracks_as_there_are_ids_and_not_one_more():
     ids = list(range(MAX_TRACKS))
     payload = many_tracks(3, [(track, b"x") for track in ids])
-    assert flags_of(VIDEO, payload) == MediaFlags.VIDEO | MediaFlags.KEYFRAME
+    assert flags_of(VIDEO, payload) == MediaFlags.VIDEO | MediaFlags.MULTITRACK | MediaFlags.KEYFRAME
+    assert track_ids(VIDEO, payload) == tuple(ids)
     one_more = many_tracks(3, [(track, b"x") for track in [*ids, 0]])
     assert flags_of(VIDEO, one_more) == MediaFlags.VIDEO | MediaFlags.MALFORMED
 
@@ -290,6 +292,25 @@ def test_the_short_way_for_one_track_agrees_with_the_parser(type_id, first, layo
     has_track_0 = any(track.track_id == 0 for track in parsed.tracks)
     key = type_id == VIDEO and has_track_0 and first >> 4 & 7 in (1, 4) and parsed.packet_type in (1, 3)
     assert bool(flags & MediaFlags.KEYFRAME) == key
+    is_key = type_id == VIDEO and first >> 4 & 7 in (1, 4) and parsed.packet_type in (1, 3)
+    others_key = is_key and bool(parsed.tracks) and not has_track_0
+    assert bool(flags & MediaFlags.OTHER_KEYFRAME) == others_key
+    assert bool(flags & MediaFlags.MULTITRACK) == (bool(parsed.tracks) and parsed.command is None)
+    if parsed.tracks:
+        assert track_ids(type_id, payload) == tuple(sorted({track.track_id for track in parsed.tracks}))
+
+
+@pytest.mark.parametrize(
+    ("type_id", "text", "tracks"),
+    [
+        (VIDEO, "", (0,)), (VIDEO, "17 01 000000", (0,)), (VIDEO, "91 68766331 000000 05 06", (0,)),
+        (VIDEO, "96 01 61766331 02 000000", (2,)), (VIDEO, "97 02 000FA0 06 01 61766331 03 000000", (3,)),
+        (VIDEO, "96 11 68766331 05", (0,)), (VIDEO, "96 13 68766331 04 000001 01 02 000001 02", (2, 4)),
+        (AUDIO, "AF 01 00 00 00 00 07", (0,)), (AUDIO, "95 01 6D703461 01 2110", (1,)),
+    ],
+)  # fmt: skip
+def test_the_tracks_of_a_message(type_id, text, tracks):
+    assert track_ids(type_id, header(text)) == tracks
 
 
 def test_only_enhanced_audio_and_video_have_an_enhanced_header():

@@ -41,6 +41,10 @@ class MediaFlags(enum.IntFlag):
     CONFIG = 512
     EMPTY = 1024
     MALFORMED = 2048
+    #: A Multitrack message: ``track_ids`` tells whose it is.
+    MULTITRACK = 4096
+    #: Coded frames that the message's own tracks can start at, where track 0 is none of them.
+    OTHER_KEYFRAME = 8192
 
 
 class HeaderKey(NamedTuple):
@@ -91,6 +95,8 @@ _DISPOSABLE = int(MediaFlags.DISPOSABLE)
 _CONFIG = int(MediaFlags.CONFIG)
 _EMPTY = int(MediaFlags.EMPTY)
 _MALFORMED = int(MediaFlags.MALFORMED)
+_MULTITRACK = int(MediaFlags.MULTITRACK)
+_OTHER_KEYFRAME = int(MediaFlags.OTHER_KEYFRAME)
 _CODED = _VIDEO | _AUDIO
 _CACHED = _SEQUENCE_HEADER | _METADATA | _CONFIG
 
@@ -108,6 +114,7 @@ _AUDIO_TABLE_BYTES = 5
 #: stand the layout (high nibble 0) with the packet type, the FourCC and the track id.
 _VIDEO_ONE_TRACK_BYTES = 10
 _AUDIO_ONE_TRACK_BYTES = 7
+_ONE_TRACK_ID_AT = 6
 
 
 def _frame_flags(frame_type: int) -> int:
@@ -213,9 +220,23 @@ def header_key(type_id: int, payload: Buffer) -> HeaderKey | None:
         kind = "multichannel_config"
     if flags & _DATA:
         return HeaderKey("data", (), kind)
+    return HeaderKey("video" if flags & _VIDEO else "audio", track_ids(type_id, payload), kind)
+
+
+def track_ids(type_id: int, payload: Buffer) -> tuple[int, ...]:
+    """The tracks of an audio or video message, sorted; (0,) for one that names none."""
+    if len(payload) >= _AUDIO_ONE_TRACK_BYTES and payload[1] < 16 and _is_multitrack(type_id, payload[0]):
+        return (payload[_ONE_TRACK_ID_AT],)  # OneTrack, the layout of every real encoder, unparsed
     header = enhanced_header(type_id, payload)
-    tracks = (0,) if header is None else tuple(sorted({track.track_id for track in header.tracks}))
-    return HeaderKey("video" if flags & _VIDEO else "audio", tracks, kind)
+    tracks = () if header is None else header.tracks
+    return tuple(sorted({track.track_id for track in tracks})) or (0,)
+
+
+def _is_multitrack(type_id: int, first: int) -> bool:
+    """Whether an audio or video message that begins with ``first`` is Multitrack without ModEx."""
+    if type_id == _VIDEO_TYPE:
+        return bool(first & 0x80) and first & 15 == ex_header.VIDEO_MULTITRACK
+    return first == AUDIO_ENHANCED << 4 | ex_header.AUDIO_MULTITRACK
 
 
 def header_order(key: HeaderKey) -> int:
@@ -287,8 +308,8 @@ def _parsed_video_flags(payload: Buffer) -> int:
             and len(payload) >= _VIDEO_ONE_TRACK_BYTES
             and payload[1] < ex_header.VIDEO_MULTITRACK
         ):
-            flags = _VIDEO_TABLE[first & 0xF0 | payload[1]][0]
-            return flags & ~_KEYFRAME if payload[6] else flags
+            flags = _VIDEO_TABLE[first & 0xF0 | payload[1]][0] | _MULTITRACK
+            return _of_other_tracks(flags) if payload[_ONE_TRACK_ID_AT] else flags
         return _parsed_ex_video_flags(frame_type, parse_ex_header(payload, video=True))
     if len(payload) < 2:
         return _VIDEO | _MALFORMED
@@ -306,9 +327,16 @@ def _parsed_ex_video_flags(frame_type: int, header: ExHeader) -> int:
     if not header.tracks:
         return _VIDEO
     flags = _ex_video_flags(header.packet_type, frame_type)
-    if flags & _KEYFRAME and all(track.track_id for track in header.tracks):
-        flags &= ~_KEYFRAME
+    if header.multitrack:
+        flags |= _MULTITRACK
+        if all(track.track_id for track in header.tracks):
+            flags = _of_other_tracks(flags)
     return flags
+
+
+def _of_other_tracks(flags: int) -> int:
+    """``flags`` of a message in which track 0 has no part."""
+    return flags ^ (_KEYFRAME | _OTHER_KEYFRAME) if flags & _KEYFRAME else flags
 
 
 def _parsed_audio_flags(payload: Buffer) -> int:
@@ -320,11 +348,13 @@ def _parsed_audio_flags(payload: Buffer) -> int:
     if sound_format == AUDIO_ENHANCED:
         one_track = first & 15 == ex_header.AUDIO_MULTITRACK and len(payload) >= _AUDIO_ONE_TRACK_BYTES
         if one_track and payload[1] < ex_header.MULTICHANNEL_CONFIG:
-            return _AUDIO_TABLE[first & 0xF0 | payload[1]][0]
+            return _AUDIO_TABLE[first & 0xF0 | payload[1]][0] | _MULTITRACK
         header = parse_ex_header(payload, video=False)
         if header.malformed:
             return _AUDIO | _MALFORMED
-        return _ex_audio_flags(header.packet_type) if header.tracks else _AUDIO
+        if not header.tracks:
+            return _AUDIO
+        return _ex_audio_flags(header.packet_type) | (_MULTITRACK if header.multitrack else 0)
     if sound_format == AUDIO_AAC and len(payload) < 2:
         return _AUDIO | _MALFORMED
     return _AUDIO_TABLE[first][payload[1]] if sound_format == AUDIO_AAC else _AUDIO

@@ -61,6 +61,7 @@ class ExHeader(NamedTuple):
     command: int | None = None
     nano_offset_ns: int = 0
     malformed: bool = False
+    multitrack: bool = False
 
 
 class _MalformedError(Exception):
@@ -95,7 +96,7 @@ def _parse(payload: Buffer, video: bool) -> ExHeader:
     if packet_type in (multitrack, MOD_EX):
         raise _MalformedError
     tracks = _tracks(payload, video, packet_type, layout, offset + 1)
-    return ExHeader(packet_type, tracks, None, nano_offset_ns)
+    return ExHeader(packet_type, tracks, None, nano_offset_ns, multitrack=True)
 
 
 def _skip_mod_ex(payload: Buffer) -> tuple[int, int, int]:
