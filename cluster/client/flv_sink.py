@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from cluster.client.media_clock import MediaClock
+from cluster.client.file_clock import FileClock, Placed
 from cluster.core.amf import amf0
 from cluster.core.amf.values import AmfValue, EcmaArray
 from cluster.core.errors import AmfError, EnvironmentFault, MisuseError
@@ -31,10 +31,10 @@ _DOUBLE = struct.Struct(">d")
 class FlvSink:
     """Writes an FLV file: ``with FlvSink(path) as sink: sink.write(message)``.
 
-    Times start at 0 with the first audio or video and are unwrapped; headers before it stand at 0. The
-    file begins with onMetaData, the publisher's if it was the first to come. Each tag is written whole at
-    once; at the end ``duration``, ``lasttimestamp``, ``filesize`` and the header's flags are set, where
-    the file can seek. EnvironmentFault if it cannot be written.
+    Times start at 0 with the earliest audio or video and are unwrapped; headers before it stand at 0, and
+    so does onMetaData wherever it comes. The file begins with one, the publisher's if it was the first to
+    come. Each tag is written whole; at the end ``duration``, ``lasttimestamp``, ``filesize`` and the
+    header's flags are set, where the file can seek. EnvironmentFault if it cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -43,7 +43,7 @@ class FlvSink:
         #: The highest time of a tag.
         self.duration_ms = 0
         self._path = Path(path)
-        self._clock = MediaClock(from_zero=True)
+        self._clock = FileClock()
         self._seen = 0
         try:
             self._file: BinaryIO = self._path.open("wb", buffering=0)
@@ -75,9 +75,7 @@ class FlvSink:
         if metadata is not None:
             payload = amf0.encode("onMetaData", EcmaArray(metadata))
         self._seen |= flags_of(type_id, payload)
-        placed_ms = self._clock.place(message)
-        self.duration_ms = max(self.duration_ms, placed_ms)
-        self._append(type_id, placed_ms, payload)
+        self._append_placed(self._clock.feed(message._replace(payload=payload)))
 
     def close(self) -> None:
         """Set what only the end tells, and close; once is enough."""
@@ -87,6 +85,7 @@ class FlvSink:
             with self._file:
                 if not self.tags:
                     self._begin({})
+                self._append_placed(self._clock.flush())
                 self._patch()
         except OSError as error:
             raise self._fault(error) from None
@@ -95,6 +94,11 @@ class FlvSink:
         self._write(encode_header(audio=True, video=True))
         members = EcmaArray({**dict.fromkeys(_PATCHED, 0.0), **metadata})
         self._append(MessageType.DATA_AMF0, 0, amf0.encode("onMetaData", members))
+
+    def _append_placed(self, placed: list[Placed]) -> None:
+        for (type_id, placed_ms, payload, _), _progress_ms in placed:
+            self.duration_ms = max(self.duration_ms, placed_ms)
+            self._append(type_id, placed_ms, payload)
 
     def _append(self, type_id: int, timestamp_ms: int, payload: bytes | memoryview) -> None:
         self._write(b"".join(encode_tag(type_id, timestamp_ms, payload)))

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
+from cluster.client.file_clock import FileClock, Placed
 from cluster.client.headers import Headers
-from cluster.client.media_clock import MediaClock
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.classify import MediaFlags, flags_of, is_coded
 from cluster.core.media.flv import FlvError, FlvFault, FlvReader
@@ -46,9 +46,9 @@ class FlvSource:
     async def __aiter__(self) -> AsyncIterator[Message]:
         pace = _Pace() if self._realtime else None
         while True:
-            async for message in self._one_pass():
+            async for message, progress_ms in self._one_pass():
                 if pace is not None:
-                    await pace.wait_for(message.timestamp)
+                    await pace.wait_for(progress_ms)
                 yield message
             self.passes += 1
             if not self._loop:
@@ -56,12 +56,15 @@ class FlvSource:
             if not self._clock.next_pass():
                 raise FlvError(FlvFault.TRUNCATED, f"{self._path} has no audio and no video to repeat")
 
-    async def _one_pass(self) -> AsyncIterator[Message]:
+    async def _one_pass(self) -> AsyncIterator[Placed]:
         try:
             with self._path.open("rb") as file:
                 async for message in self._read(file):
                     if self._wanted(message):
-                        yield message._replace(timestamp=self._clock.place(message))
+                        for placed in self._clock.feed(message):
+                            yield placed
+                for placed in self._clock.flush():
+                    yield placed
         except OSError as error:
             raise EnvironmentFault(f"cannot read {self._path}: {error.strerror}") from None
 
@@ -87,34 +90,45 @@ class _LoopClock:
     """Places the messages of one pass after another on one clock, which starts at 0."""
 
     def __init__(self) -> None:
-        self._clock = MediaClock(from_zero=True)
-        #: Nothing of the present pass stands before it.
-        self._floor_ms = 0
+        self._clock = FileClock()
+        #: Where the present pass begins.
+        self._from_ms = 0
         self._frame_ms: dict[int, int] = {}
+        self._first_ms: dict[int, int] = {}
         self._last_ms: dict[int, int] = {}
 
-    def place(self, message: Message) -> int:
-        """Where the message stands."""
-        placed_ms = max(self._clock.place(message), self._floor_ms)
-        if is_coded(message):
-            step_ms = placed_ms - self._last_ms.get(message.type_id, placed_ms)
-            if step_ms > 0:
-                self._frame_ms[message.type_id] = step_ms
-            self._last_ms[message.type_id] = placed_ms
-        return placed_ms
+    def feed(self, message: Message) -> list[Placed]:
+        """The messages that can be placed now."""
+        return [self._in_pass(placed) for placed in self._clock.feed(message)]
+
+    def flush(self) -> list[Placed]:
+        """The messages that are held: the pass is over."""
+        return [self._in_pass(placed) for placed in self._clock.flush()]
 
     def next_pass(self) -> bool:
         """Another pass begins, when the last frame of each medium is over; False if there was nothing."""
         if not self._last_ms:
             return False
-        over_ms = max(
-            last_ms + self._frame_ms.get(medium, DEFAULT_FRAME_MS)
+        self._from_ms += max(
+            last_ms + self._frame_ms.get(medium, DEFAULT_FRAME_MS) - self._first_ms[medium]
             for medium, last_ms in self._last_ms.items()
         )
-        self._clock.restart(over_ms - self._clock.latest_ms)
-        self._floor_ms = self._clock.latest_ms
+        self._clock = FileClock()
+        self._first_ms.clear()
         self._last_ms.clear()
         return True
+
+    def _in_pass(self, placed: Placed) -> Placed:
+        message, progress_ms = placed
+        if is_coded(message):
+            medium, at_ms = message.type_id, message.timestamp
+            step_ms = at_ms - self._last_ms.get(medium, at_ms)
+            if step_ms > 0:
+                self._frame_ms[medium] = step_ms
+            self._first_ms.setdefault(medium, at_ms)
+            self._last_ms[medium] = at_ms
+        at_ms = message.timestamp + self._from_ms
+        return Placed(message._replace(timestamp=at_ms), progress_ms + self._from_ms)
 
 
 class _Pace:
@@ -124,11 +138,12 @@ class _Pace:
         self._loop = asyncio.get_running_loop()
         self._began: float | None = None
 
-    async def wait_for(self, timestamp_ms: int) -> None:
+    async def wait_for(self, progress_ms: int) -> None:
+        """Return when so much media time may have passed. Timestamps may lie far apart from it."""
         now = self._loop.time()
         if self._began is None:
-            self._began = now - timestamp_ms / 1000
-        late_s = now - (self._began + timestamp_ms / 1000)
+            self._began = now - progress_ms / 1000
+        late_s = now - (self._began + progress_ms / 1000)
         if late_s > MAX_LATE_S:
             self._began += late_s
         elif late_s < 0:

@@ -6,8 +6,8 @@ from collections import deque
 from typing import TypeAlias
 
 from cluster.client.headers import Headers
-from cluster.client.media_clock import MediaClock, wire_step_ms
 from cluster.core.media.classify import is_coded
+from cluster.core.media.timeline import Timeline
 from cluster.core.message import Message
 
 #: Messages remembered to know them again: a minute of video and audio, more than any keyframe interval.
@@ -30,7 +30,7 @@ class Rejoin:
     """
 
     def __init__(self) -> None:
-        self._clock = MediaClock(from_zero=False)
+        self._timeline = Timeline()
         self._headers = Headers()
         self._marks: set[_Mark] = set()
         self._order: deque[_Mark] = deque()
@@ -51,18 +51,16 @@ class Rejoin:
                 if mark in self._marks:
                     self._overlaps = True
                     return None
-                self._join(message.timestamp, self._away_ms)
+                self._join(message, self._away_ms)
             self._remember(mark)
-        return message._replace(timestamp=self._clock.place(message))
+        return message._replace(timestamp=self._timeline.place_message(message))
 
-    def _join(self, timestamp: int, away_ms: int) -> None:
+    def _join(self, message: Message, away_ms: int) -> None:
         """The first message from this connection that is new."""
         self._away_ms = None
-        last = self._clock.wire_ms
-        if last is None or self._overlaps:
-            return
-        if not 0 < wire_step_ms(last, timestamp) <= MAX_GAP_MS:
-            self._clock.restart(away_ms)
+        step_ms = self._timeline.step_ms(message)
+        if step_ms is not None and not self._overlaps and not 0 < step_ms <= MAX_GAP_MS:
+            self._timeline.restart(away_ms)
 
     def _remember(self, mark: _Mark) -> None:
         if mark not in self._marks:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from cluster.client.media_clock import MediaClock
 from cluster.core.media.classify import MediaFlags, flags_of, is_coded
+from cluster.core.media.timeline import Timeline
 from cluster.core.message import Message, MessageType
 
 #: Rates are means over this long.
@@ -35,9 +35,10 @@ class StreamStatistics:
         self.jitter_ms = 0.0
         self.first_at: float | None = None
         self._last_at = 0.0
-        self._clock = MediaClock(from_zero=True)
-        self._transit_ms: float | None = None
-        self._least_ms = 0.0
+        self._timeline = Timeline()
+        #: By message type, the latest and the least time from a message's place to when it passed.
+        #: By type, because media may be stamped apart.
+        self._transits_ms: dict[int, tuple[float, float]] = {}
         self._window: deque[tuple[float, int, bool]] = deque(maxlen=_MAX_WINDOW)
 
     def add(self, message: Message, now: float) -> None:
@@ -55,7 +56,7 @@ class StreamStatistics:
         self.keyframes += bool(flags_of(type_id, payload) & MediaFlags.KEYFRAME)
         self._window.append((now, len(payload), is_video))
         if coded:
-            self._measure(now * 1000 - self._clock.place(message))
+            self._measure(type_id, now * 1000 - self._timeline.place_message(message))
 
     @property
     def elapsed_s(self) -> float:
@@ -72,11 +73,11 @@ class StreamStatistics:
         kilobits = sum(size for _, size, _ in self._window) * 8 / 1000
         return kilobits / span_s, sum(is_video for _, _, is_video in self._window) / span_s
 
-    def _measure(self, transit_ms: float) -> None:
-        if self._transit_ms is None:
-            self._least_ms = transit_ms
-        else:
-            self.jitter_ms += (abs(transit_ms - self._transit_ms) - self.jitter_ms) * _JITTER_GAIN
-        self._transit_ms = transit_ms
-        self._least_ms = min(self._least_ms, transit_ms)
-        self.delay_ms = transit_ms - self._least_ms
+    def _measure(self, type_id: int, transit_ms: float) -> None:
+        before = self._transits_ms.get(type_id)
+        least_ms = transit_ms
+        if before is not None:
+            last_ms, least_ms = before[0], min(before[1], transit_ms)
+            self.jitter_ms += (abs(transit_ms - last_ms) - self.jitter_ms) * _JITTER_GAIN
+        self._transits_ms[type_id] = transit_ms, least_ms
+        self.delay_ms = transit_ms - least_ms

@@ -193,6 +193,10 @@ class EdgeConfig:
     publish_grace_s: float = _option(
         "--publish-grace", _any_s, _SECONDS, "How long players are kept after their publisher left.", 15.0
     )
+    keyframe_wait_s: float = _option(
+        "--keyframe-wait", _any_s, _SECONDS,
+        "How long video is held back for a keyframe to begin with; 0 begins anywhere.", 10.0,
+    )  # fmt: skip
     publisher_timeout_s: float = _option(
         "--publisher-timeout", _positive_s, _SECONDS,
         "A publisher that has sent nothing for this long may be taken over.", 10.0,
@@ -283,7 +287,11 @@ class EdgeConfig:
 
     def log_limits(self) -> LogLimits:
         """The bounds on one stream log that follow from the options."""
-        return LogLimits(max_bytes=self.log_bytes, max_ms=round(self.log_seconds * 1000))
+        return LogLimits(
+            max_bytes=self.log_bytes,
+            max_ms=round(self.log_seconds * 1000),
+            keyframe_wait_ms=round(self.keyframe_wait_s * 1000),
+        )
 
     def to_texts(self) -> dict[str, str | list[str]]:
         """Every set option by field name, as the text its declaration reads."""

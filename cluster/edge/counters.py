@@ -51,6 +51,9 @@ class Counters:
     )
     writes: int = _counter("Write calls on RTMP connections.")
     player_messages_dropped: int = _counter("Messages that slow players were not sent.")
+    player_video_held_back: int = _counter(
+        "Video messages that players were not sent because they needed a keyframe to begin with."
+    )
     player_skips: int = _counter("Times a slow player was moved to a newer place in its stream.")
     routers_live: int = _gauge("Routers of the cluster that answer this worker now.")
     bus_envelopes_sent: int = _counter("Envelopes handed to the routers.")

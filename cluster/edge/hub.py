@@ -319,12 +319,12 @@ class Hub:
             return None
         # What waits for the end of the turn must not be in the snapshot and in an envelope after it.
         stream.flush()
-        start = stream.log.join_seq
         log = stream.log
-        entries = log.read(log.next_seq if start is None else start, log.next_seq)
+        start = log.start_of_join()
+        entries = log.read(start, log.next_seq)
         return Snapshot(
             key, stream.epoch, log.next_seq,
-            [entry.message() for entry in log.headers()], [entry.message() for entry in entries],
+            [entry.message() for entry in log.headers_for(start)], [entry.message() for entry in entries],
         )  # fmt: skip
 
     def stream_up(self, key: str, epoch: int, origin: str) -> None:
@@ -362,8 +362,7 @@ class Hub:
         if output.snapshot_needed:
             self.link.request_snapshot(key)
         if output.restarted:
-            first = output.messages[0].timestamp if output.messages else None
-            stream.begin(splice.epoch, is_local=False, at_ms=first)
+            stream.begin(splice.epoch, is_local=False)
             for header in output.headers:
                 stream.append(header)
         for message in output.messages:

@@ -8,6 +8,7 @@ from cluster.core.media.classify import MediaFlags
 from cluster.core.media.stream_log import LogEntry
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.core.rtmp.chunk_writer import ChunkStreamId, encode_shared
+from cluster.core.rtmp.server_session import SAMPLE_ACCESS
 
 if TYPE_CHECKING:
     from cluster.edge.connection import Connection
@@ -26,15 +27,13 @@ _CHUNK_STREAM_OF_TYPE = {int(MessageType.AUDIO): _AUDIO_CHUNKS, int(MessageType.
 _TIMESTAMP_MASK = 0xFFFFFFFF
 _VIDEO = int(MediaFlags.VIDEO)
 _AUDIO = int(MediaFlags.AUDIO)
+_KEYFRAME = int(MediaFlags.KEYFRAME)
 _HEADER = int(MediaFlags.SEQUENCE_HEADER | MediaFlags.METADATA | MediaFlags.CONFIG)
 
 
-def encode_entry(
-    entry: LogEntry, stream_id: int = SHARED_STREAM_ID, timestamp: int | None = None
-) -> list[Buffer]:
+def encode_entry(entry: LogEntry, stream_id: int = SHARED_STREAM_ID) -> list[Buffer]:
     """One log entry as RTMP chunks that need no state at the receiver."""
-    timestamp = (entry.timestamp if timestamp is None else timestamp) & _TIMESTAMP_MASK
-    message = Message(entry.type_id, timestamp, entry.payload, stream_id)
+    message = Message(entry.type_id, entry.timestamp & _TIMESTAMP_MASK, entry.payload, stream_id)
     return encode_shared(message, _CHUNK_STREAM_OF_TYPE.get(entry.type_id, _DATA_CHUNKS), SHARED_CHUNK_SIZE)
 
 
@@ -51,14 +50,17 @@ class Player:
 
     ``seq`` is the number of the next message to send; it is kept up to date only while the player is
     not in step with the stream (see ``Stream``). ``needs_headers``: the stream's headers must go out
-    before its next message. ``behind_since``: since when it has not caught up, None while it has.
-    ``joined_at``: when it asked to play, on the worker's clock. ``duration_ms``: as much media time as it
-    asked for (0: one frame), None for all there is; ``is_over``: it has had it.
+    before its next message. ``needs_keyframe_since``: since when its video is held back for a keyframe,
+    None while it is not; ``held_back`` counts the frames. ``behind_since``: since when it has not caught
+    up, None while it has. ``joined_at``: when it asked to play. Times are of the worker's clock.
+    ``duration_ms``: as much media time as it asked for (0: one frame), None for all there is;
+    ``is_over``: it has had it.
     """
 
     __slots__ = (
-        "_ends_at_ms", "audio", "behind_since", "connection", "duration_ms", "is_over", "joined_at",
-        "needs_headers", "seq", "stream", "stream_id", "video",
+        "_ends_at_ms", "_greeted", "audio", "behind_since", "connection", "duration_ms", "held_back",
+        "is_over", "joined_at", "needs_headers", "needs_keyframe_since", "seq", "stream", "stream_id",
+        "video",
     )  # fmt: skip
 
     def __init__(
@@ -72,25 +74,33 @@ class Player:
         self.duration_ms = duration_ms
         self.is_over = False
         self._ends_at_ms: int | None = None
+        self._greeted = False
         self.joined_at = joined_at
         self.connection = connection
         self.stream_id = stream_id
         self.stream = stream
         self.seq = 0
         self.needs_headers = True
+        self.needs_keyframe_since: float | None = None
+        self.held_back = 0
         self.behind_since: float | None = None
         self.audio = True
         self.video = True
 
     @property
     def takes_shared_bytes(self) -> bool:
-        """True if the bytes that are the same for all players are right for this one."""
+        """True if the bytes that are the same for all players are right for this one.
+
+        While it needs a keyframe they are so only as long as there is no video in them.
+        """
         everything = self.audio and self.video and self.duration_ms is None
         return everything and self.stream_id == SHARED_STREAM_ID
 
     def encode(self, entries: list[LogEntry]) -> list[Buffer]:
         """The chunks of ``entries`` for this player, in order."""
         buffers: list[Buffer] = []
+        if self.needs_keyframe_since is not None:
+            entries = self._from_keyframe(entries)
         if self.takes_shared_bytes:
             for entry in entries:
                 buffers += shared_chunks(entry)
@@ -103,20 +113,35 @@ class Player:
                 buffers += encode_entry(entry, self.stream_id)
         return buffers
 
+    def _from_keyframe(self, entries: list[LogEntry]) -> list[LogEntry]:
+        """``entries`` without the video in front of the first keyframe."""
+        keyframe = next((n for n, entry in enumerate(entries) if entry.flags & _KEYFRAME), len(entries))
+        if keyframe < len(entries):
+            self.needs_keyframe_since = None
+        kept = [entry for entry in entries[:keyframe] if not entry.is_video_frame]
+        self.held_back += keyframe - len(kept)
+        return kept + entries[keyframe:]
+
     def _ends_before(self, entry: LogEntry, duration_ms: int) -> bool:
         """Whether the media time asked for, counted from the first frame, is over at ``entry``."""
         if self._ends_at_ms is not None:
-            self.is_over = self.is_over or entry.timestamp >= self._ends_at_ms
+            self.is_over = self.is_over or entry.progress_ms >= self._ends_at_ms
         elif not entry.flags & _HEADER:
-            self._ends_at_ms = entry.timestamp + duration_ms
+            self._ends_at_ms = entry.progress_ms + duration_ms
         return self.is_over
 
-    def encode_headers(self, timestamp: int) -> list[Buffer]:
-        """The stream's headers as this player's first messages.
+    @property
+    def needs_greeting(self) -> bool:
+        """Something must go before its next message."""
+        return self.needs_headers or not self._greeted
 
-        They carry the time of the media that follows: some players choke on a jump after them.
-        """
+    def encode_greeting(self, headers: list[LogEntry]) -> list[Buffer]:
+        """What goes before this player's next message: ``headers``, and before its first its access."""
         buffers: list[Buffer] = []
-        for header in self.stream.log.headers():
-            buffers += encode_entry(header, self.stream_id, timestamp)
+        if not self._greeted:
+            self._greeted = True
+            access = Message(MessageType.DATA_AMF0, 0, SAMPLE_ACCESS, self.stream_id)
+            buffers += encode_shared(access, _DATA_CHUNKS, SHARED_CHUNK_SIZE)
+        for header in headers:
+            buffers += encode_entry(header, self.stream_id)
         return buffers

@@ -1,12 +1,16 @@
 """One live stream in one worker: its log, and its players by how they stand to it.
 
     in step     has everything up to the last flush; the next flush is one ``send`` of shared bytes
-    private     the same, but needs bytes of its own (another message stream id, audio or video off)
+    private     the same, but needs bytes of its own (another message stream id, audio or video off, or its
+                video is held back for a keyframe)
     behind      its socket is full, or it has just joined; reads the log from its own cursor
-    awaiting    waits for the next keyframe (or for a publisher)
+    awaiting    waits for a publisher
     paused      in none of these; resuming is joining again
 
 No player has a queue: a slow one costs a cursor and the one message its socket cut in two.
+
+Nobody waits for a keyframe but in front of a black picture: headers and audio go out at once. A player
+that needs a keyframe is in step all the same while the stream is audio alone, its video being gone.
 """
 
 from __future__ import annotations
@@ -87,6 +91,7 @@ class Stream:
         self.flushed_seq = 0
         self._owner = owner
         self._slow_rule = slow_rule
+        self._keyframe_wait_s = log_limits.keyframe_wait_ms / 1000
         self._has_audience = False
         self._dirty = False
         self._seq_at_sweep = 0
@@ -94,6 +99,8 @@ class Stream:
         self._private: set[Player] = set()
         self._behind: set[Player] = set()
         self._awaiting: set[Player] = set()
+        #: Of those in step, the ones that need a keyframe.
+        self._pictureless: set[Player] = set()
 
     @property
     def is_heard(self) -> bool:
@@ -102,11 +109,10 @@ class Stream:
 
     # ---- feeding -----------------------------------------------------------------------------
 
-    def begin(self, epoch: int, *, is_local: bool, at_ms: int | None = None) -> None:
+    def begin(self, epoch: int, *, is_local: bool) -> None:
         """A publisher begins: the log is fed by ``epoch`` from here on, and players stay.
 
-        Whoever waits for a publisher reads from its first message. ``at_ms`` is the media time at
-        which a stream published elsewhere is joined.
+        Whoever waits for a publisher reads from its first message.
         """
         if self._dirty:
             self.flush()
@@ -115,10 +121,11 @@ class Stream:
         self.is_local = is_local
         self.offline_since = None
         self.log.restart(None if same_clock else int((self._owner.now - self.last_media_at) * 1000))
-        if at_ms is not None:
-            self.log.timeline.begin(at_ms)
         self.last_media_at = self._owner.now
         self.flushed_seq = self.log.next_seq
+        self._pictureless.clear()
+        for player in self.players:
+            player.needs_keyframe_since = None  # the log itself begins its video with one
         for player in list(self._awaiting):
             player.needs_headers = False  # they are the first messages of the new publisher
             self._place(player, self.flushed_seq)
@@ -158,12 +165,12 @@ class Stream:
             return
         if self.wanted and self.is_local:
             self._owner.publish_to_bus(self, first_seq, entries)
+        if self._pictureless and any(entry.is_video_frame for entry in entries):
+            self._hold_video_back(first_seq)
         if self._in_step:
             self._send_to_all(first_seq, entries)
         for player in list(self._private):
             self.catch_up(player)
-        if self._awaiting:
-            self._place_awaiting()
         self._note_kept()
 
     def _send_to_all(self, first_seq: int, entries: list[LogEntry]) -> None:
@@ -200,7 +207,7 @@ class Stream:
 
         Only the rest of the message that was cut is kept for it, not the rest of the flush.
         """
-        del self._in_step[player]
+        self._take_out(player)
         self._behind.add(player)
         player.behind_since = self._owner.now
         for seq, entry in enumerate(entries, first_seq):
@@ -242,12 +249,10 @@ class Stream:
     def fell_behind(self, player: Player) -> None:
         """Its connection has bytes pending: it reads from the log until it has caught up."""
         if player in self._in_step:
-            del self._in_step[player]
             player.seq = self.flushed_seq
-        elif player in self._private:
-            self._private.discard(player)
-        else:
+        elif player not in self._private:
             return
+        self._take_out(player)
         self._behind.add(player)
         player.behind_since = self._owner.now
 
@@ -263,17 +268,19 @@ class Stream:
         while not connection.pending:
             if player.seq < log.first_seq:
                 self._skip(player)
-                if player not in self._behind:
-                    return True
-            entries = log.read(player.seq, self.flushed_seq, CATCH_UP_BYTES)
+            starts_at = player.seq
+            entries = log.read(starts_at, self.flushed_seq, CATCH_UP_BYTES)
             player.seq += len(entries)
             buffers = player.encode(entries)
+            if player.held_back:
+                self._owner.counters.player_video_held_back += player.held_back
+                player.held_back = 0
             if player.is_over:
                 self._owner.play_over(player)
-            if player.needs_headers:
+            if player.needs_greeting:
+                headers = log.headers_for(starts_at) if player.needs_headers else []
                 player.needs_headers = False
-                starts_at = entries[0].timestamp if entries else log.timeline.latest
-                buffers = player.encode_headers(starts_at) + buffers
+                buffers = player.encode_greeting(headers) + buffers
             self._owner.counters.bytes_sent += sum(map(len, buffers))
             if buffers and not connection.write_media(buffers):
                 break
@@ -289,21 +296,35 @@ class Stream:
         if self.log.next_seq != self._seq_at_sweep:
             self._seq_at_sweep = self.log.next_seq
             self.last_media_at = now
-        for player in [p for p in (*self._behind, *self._awaiting) if p.behind_since is not None]:
+        self.log.forget_gone_video()
+        for player in [player for player in self._behind if player.behind_since is not None]:
             if now - player.behind_since > self._slow_rule.close_s:  # type: ignore[operator]
                 self._close_slow(player)
-            elif player in self._behind and self.log.lag_ms(player.seq) > self._slow_rule.skip_ms:
+            elif self.log.lag_ms(player.seq) > self._slow_rule.skip_ms:
                 self._skip(player)
+        for player in self._private:
+            since = player.needs_keyframe_since
+            if since is not None and now - since >= self._keyframe_wait_s and not self.log.video_is_gone:
+                player.needs_keyframe_since = None  # no keyframe comes: its video begins where it is
         self._note_kept()
 
     def _join(self, player: Player) -> None:
-        start = self.log.start_of_join() if self.offline_since is None else None
-        if start is None or (self.log.has_video and start > self.flushed_seq):
-            # No publisher, no keyframe to start at yet, or one that the coming flush will bring.
+        if self.offline_since is not None:
             player.seq = self.flushed_seq
             self._awaiting.add(player)
         else:
-            self._place(player, min(start, self.flushed_seq))
+            self._place(player, self._start_of(player))
+
+    def _start_of(self, player: Player) -> int:
+        """Where ``player`` goes that joins now; if not at a keyframe, it needs the next one.
+
+        A keyframe that has not been flushed yet comes with the next flush.
+        """
+        log = self.log
+        start = min(log.start_of_join(), self.flushed_seq)
+        at_keyframe = start == log.join_seq
+        player.needs_keyframe_since = self._owner.now if log.has_video and not at_keyframe else None
+        return start
 
     def _place(self, player: Player, seq: int) -> None:
         player.seq = seq
@@ -311,34 +332,37 @@ class Stream:
         self._behind.add(player)
         self.catch_up(player)
 
-    def _place_awaiting(self) -> None:
-        start = self.log.start_of_join()
-        for player in list(self._awaiting):
-            if start is not None and start >= player.seq:
-                self._place(player, min(start, self.flushed_seq))
-
     def _caught_up(self, player: Player) -> None:
         self._behind.discard(player)
         player.behind_since = None
-        if player.takes_shared_bytes:
+        needs_keyframe = player.needs_keyframe_since is not None
+        if player.takes_shared_bytes and (not needs_keyframe or self.log.video_is_gone):
             self._in_step[player] = player.connection.send
+            if needs_keyframe:
+                self._pictureless.add(player)
         else:
             self._private.add(player)
         player.connection.update_pace()
 
+    def _hold_video_back(self, first_seq: int) -> None:
+        """Video that was gone returns in the flush from ``first_seq``: not for who needs a keyframe."""
+        for player in list(self._pictureless):
+            self._take_out(player)
+            player.seq = first_seq
+            player.needs_keyframe_since = self._owner.now
+            self._private.add(player)
+
     def _skip(self, player: Player) -> None:
-        """Move a player that is too far behind to the newest keyframe, or let it await the next."""
-        start = self.log.start_of_join()
-        if start is not None and start > self.flushed_seq:
-            start = self.flushed_seq
-        if start is None or start <= player.seq:
-            start = self.flushed_seq
-            self._behind.discard(player)
-            self._awaiting.add(player)
+        """Move a player that is too far behind to the newest keyframe, or else to the live end."""
+        was_at, needed_since = player.seq, player.needs_keyframe_since
+        player.seq = self._start_of(player)
+        if player.seq <= was_at:
+            player.seq = self.flushed_seq
+            if self.log.has_video:
+                player.needs_keyframe_since = needed_since or self._owner.now
         counters = self._owner.counters
         counters.player_skips += 1
-        counters.player_messages_dropped += start - player.seq
-        player.seq = start
+        counters.player_messages_dropped += player.seq - was_at
         player.needs_headers = True
 
     def _close_slow(self, player: Player) -> None:
@@ -355,6 +379,7 @@ class Stream:
         self._private.discard(player)
         self._behind.discard(player)
         self._awaiting.discard(player)
+        self._pictureless.discard(player)
 
     # ---- what the log must keep --------------------------------------------------------------
 

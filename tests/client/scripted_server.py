@@ -16,7 +16,7 @@ from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import events
 from cluster.core.rtmp.events import Event
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
-from cluster.core.rtmp.server_session import ServerSession
+from cluster.core.rtmp.server_session import SAMPLE_ACCESS, ServerSession
 
 E = TypeVar("E", bound=Event)
 
@@ -113,6 +113,7 @@ def accept(peer: Peer, event: Event) -> None:
         peer.session.accept_publish(event.stream_id)
     elif isinstance(event, events.PlayRequested):
         peer.session.accept_play(event.stream_id)
+        peer.session.send(Message(MessageType.DATA_AMF0, 0, SAMPLE_ACCESS, event.stream_id))
 
 
 class ScriptedServer:

@@ -8,7 +8,6 @@ from scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_fr
 
 from cluster.client import rejoin as module
 from cluster.client.headers import MAX_HEADERS, Headers
-from cluster.client.media_clock import MediaClock
 from cluster.client.rejoin import Rejoin
 from cluster.core.amf import amf0
 from cluster.core.message import Message, MessageType
@@ -98,19 +97,6 @@ def test_what_is_remembered_is_bounded() -> None:
     assert rejoin.place(Message(AUDIO, 10, audio_frame(10))) is None
     rejoin.reconnected(5)
     assert rejoin.place(Message(AUDIO, 9, audio_frame(9))) is not None
-
-
-def test_data_follows_the_media_around_it() -> None:
-    clock = MediaClock(from_zero=True)
-    cue = amf0.encode("onCue", 1)
-    assert clock.place(Message(DATA, 12345, cue)) == 0
-    assert clock.place(Message(VIDEO, 90_000, key_frame())) == 0
-    assert clock.place(Message(VIDEO, 91_000, inter_frame())) == 1000
-    assert clock.place(Message(DATA, 91_500, cue)) == 1500
-    assert clock.place(Message(DATA, 90_900, cue)) == 900
-    assert clock.place(Message(DATA, 0, cue)) == 1000  # stamped by another clock
-    assert clock.place(Message(VIDEO, 0, SEQUENCE_HEADER)) == 1000
-    assert clock.place(Message(VIDEO, 91_040, inter_frame())) == 1040
 
 
 def test_headers_are_replayed_in_the_order_of_a_join_and_bounded() -> None:

@@ -140,7 +140,6 @@ def test_a_publish(piece_bytes: int, chunk_size: int) -> None:
 def test_a_play(piece_bytes: int, chunk_size: int) -> None:
     at_server, at_client, _, _ = run(play_everything, True, piece_bytes, chunk_size)
     assert [item for item in at_client if isinstance(item, Message)] == [
-        Message(MessageType.DATA_AMF0, 0, amf0.encode("|RtmpSampleAccess", True, True), 1),
         Message(MessageType.DATA_AMF0, 0, METADATA_PAYLOAD, 1),
         *MEDIA,
     ]

@@ -52,10 +52,12 @@ def test_a_joiner_starts_at_the_latest_keyframe():
     assert [entry.timestamp for entry in log.read(log.join_seq, log.next_seq)] == [66]
 
 
-def test_without_a_keyframe_a_joiner_waits():
+def test_without_a_keyframe_a_joiner_starts_at_the_live_end():
     log = StreamLog()
     log.append(Message(9, 0, AVC_HEADER))
-    assert log.start_of_join() is None
+    log.append(audio(21))
+    assert log.start_of_join() == log.next_seq == 2
+    assert (log.has_video, log.join_seq) == (True, None)
 
 
 def test_audio_only_starts_at_the_live_end():
@@ -138,7 +140,7 @@ def test_a_changed_header_ends_the_gop_an_equal_one_does_not():
     log.append(Message(9, 33, AVC_HEADER))
     assert log.join_seq == 3
     log.append(Message(9, 33, OTHER_AVC_HEADER))
-    assert log.start_of_join() is None
+    assert log.join_seq is None
     assert log.append(video(33)) is None
     log.append(video(66, KEY))
     assert log.start_of_join() == log.next_seq - 1
@@ -166,7 +168,7 @@ def test_a_restart_forgets_the_old_publisher_but_not_the_clock():
     assert log.headers() == []
     assert log.start_of_join() == log.next_seq  # nothing is known of the new one's video yet
     log.append(Message(9, 0, OTHER_AVC_HEADER))
-    assert log.start_of_join() is None
+    assert log.join_seq is None
     assert log.append(video(0, KEY)).timestamp == 4700
     assert log.append(video(33)).timestamp == 4733
 
@@ -235,11 +237,16 @@ def test_duration_is_media_time_from_the_oldest_to_the_newest():
     assert log.duration_ms == 400
 
 
-def test_a_changed_audio_header_does_not_make_video_wait():
+def test_a_changed_audio_header_is_no_affair_of_video():
     log = started()
     log.append(Message(8, 0, AAC_HEADER + b"\x56"))
     assert log.append(video(40)) is not None
-    assert log.join_seq is None
+    assert log.join_seq == 3
+    # Who joins at the keyframe gets the header of the audio that follows it, and the new one in its place.
+    assert payloads(log.headers_for(3)) == [METADATA, AVC_HEADER, AAC_HEADER]
+    assert payloads(log.headers_for(log.next_seq)) == [METADATA, AVC_HEADER, AAC_HEADER + b"\x56"]
+    log.append(video(80, KEY))
+    assert payloads(log.headers_for(log.join_seq))[-1] == AAC_HEADER + b"\x56"
 
 
 def test_data_that_is_not_metadata_forgets_nothing():

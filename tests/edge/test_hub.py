@@ -135,7 +135,7 @@ def test_a_publisher_that_returns_keeps_its_players_and_time_goes_on(house: Hous
     house.advance(3)
     publisher = house.publisher()
     house.send(publisher, *headers(), video(0), video(33, KEY), video(66))
-    assert player.times() == [50_000, 50_033, 53_033, 53_066]
+    assert player.times() == [50_000, 50_033, 53_066, 53_099]
     house.advance(GRACE_S)
     assert Code.PLAY_STOP not in player.codes
 

@@ -65,7 +65,9 @@ class Origin:
         return Envelope(STREAM, self._epoch, first, ORIGIN, frames(first, end))
 
     def snapshot(self, first: int, end: int) -> None:
-        snapshot = Snapshot(STREAM, self._epoch, end, HEADERS, frames(first, end), ORIGIN)
+        at_ms = frame(first).timestamp  # an origin stamps headers like what follows them
+        headers = [header._replace(timestamp=at_ms) for header in HEADERS]
+        snapshot = Snapshot(STREAM, self._epoch, end, headers, frames(first, end), ORIGIN)
         self._house.hub.snapshot_received(snapshot)
         self._house.settle()
 

@@ -143,7 +143,7 @@ def test_publish_and_play_end_to_end(
             await late.play("a")
             publisher.send(video(132))
             await until(lambda: len(late.media) == 5, "headers, the latest GOP and what is live")
-            assert [timestamp for _, timestamp, _ in late.media] == [66, 66, 66, 99, 132]
+            assert [timestamp for _, timestamp, _ in late.media] == [66, 34, 66, 99, 132]
             assert running.closes == {}
 
     run(main())

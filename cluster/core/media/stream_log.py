@@ -3,6 +3,9 @@
 A stream is a log, a player is a cursor. The log holds the headers a joiner needs (metadata, sequence
 headers) and the messages since the latest keyframe, more while a slow player still needs them, up to
 a bound in bytes and in media time. Joining is placing a cursor; there is no second structure.
+
+A stream may have several tracks of a medium. A header concerns its own track only. Joins start at the
+keyframes of video track 0.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 
 from cluster.core.limits import MIB
 from cluster.core.media.classify import (
+    NOT_TIMED,
     HeaderKey,
     MediaFlags,
     data_handler_name,
@@ -18,16 +22,25 @@ from cluster.core.media.classify import (
     header_key,
     header_order,
     is_empty_header,
+    track_ids,
 )
-from cluster.core.media.timeline import Timeline
-from cluster.core.message import Buffer, Message
+from cluster.core.media.timeline import Timeline, medium_of
+from cluster.core.message import Buffer, Message, MessageType
 
 #: Plain ints: one ``&`` in the hot path instead of an enum operation.
 _VIDEO = int(MediaFlags.VIDEO)
 _DATA = int(MediaFlags.DATA)
 _KEYFRAME = int(MediaFlags.KEYFRAME)
+_MULTITRACK = int(MediaFlags.MULTITRACK)
+_ANY_KEYFRAME = _KEYFRAME | int(MediaFlags.OTHER_KEYFRAME)
+_SEQUENCE_HEADER = int(MediaFlags.SEQUENCE_HEADER)
 _HEADER = int(MediaFlags.SEQUENCE_HEADER | MediaFlags.METADATA | MediaFlags.CONFIG)
-_NOT_FRAME = _HEADER | int(MediaFlags.END_OF_SEQUENCE | MediaFlags.COMMAND)
+_NOT_FRAME = _DATA | int(NOT_TIMED)
+_VIDEO_TYPE = int(MessageType.VIDEO)
+_DATA_TYPES = (int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3))
+
+#: Where joins start.
+_JOIN_TRACK = 0
 
 #: A stream without video has no keyframe to trim at; its log is trimmed each time it has grown by
 #: this many messages, so that trimming costs nothing per message.
@@ -35,6 +48,10 @@ _TRIM_EVERY_MESSAGES = 64
 
 #: Cached headers per stream: 16 tracks with up to three kinds each. One more replaces the oldest.
 MAX_HEADERS = 48
+
+#: A medium that has sent no frame for so long, while the other went on, is gone: who joins must not wait
+#: for it, nor begin so far behind live. Longer than any pause of an encoder that still runs.
+GONE_AFTER_MS = 10_000
 
 #: A larger header is passed on but not cached; real ones, even HDR metadata, take some hundred bytes.
 MAX_HEADER_BYTES = 64 * 1024
@@ -48,19 +65,33 @@ class LogLimits:
     max_bytes: int = 32 * MIB
     #: A joiner must not start further behind live than this.
     max_ms: int = 30_000
+    #: Video is held back for a keyframe for so long at most. Encoders with intra refresh send none.
+    keyframe_wait_ms: int = 10_000
 
 
 class LogEntry:
-    """One message in a log. ``chunks`` caches its RTMP encoding once any player reads it."""
+    """One message in a log.
 
-    __slots__ = ("chunks", "flags", "payload", "timestamp", "type_id")
+    ``timestamp`` is what players are told, ``progress_ms`` how far the stream's media had come with this
+    message. ``chunks`` caches its RTMP encoding once any player reads it.
+    """
 
-    def __init__(self, type_id: int, timestamp: int, payload: bytes | memoryview, flags: int) -> None:
+    __slots__ = ("chunks", "flags", "payload", "progress_ms", "timestamp", "type_id")
+
+    def __init__(
+        self, type_id: int, timestamp: int, payload: bytes | memoryview, flags: int, progress_ms: int
+    ) -> None:
         self.type_id = type_id
         self.timestamp = timestamp
         self.payload = payload
         self.flags = flags
+        self.progress_ms = progress_ms
         self.chunks: list[Buffer] | None = None
+
+    @property
+    def is_video_frame(self) -> bool:
+        """Video that a decoder can use with a keyframe before it only, whatever the track."""
+        return self.flags & _VIDEO != 0 and not self.flags & _NOT_FRAME
 
     def message(self, stream_id: int = 0) -> Message:
         """This entry as a message on ``stream_id``, its timestamp not yet cut to 32 bits."""
@@ -71,25 +102,31 @@ class StreamLog:
     """The messages of one stream, numbered from 0 for as long as the worker knows the stream.
 
     ``next_seq`` is the number the next message gets, ``first_seq`` that of the oldest one kept.
-    ``join_seq`` is the keyframe a joiner starts at; None while there is none to start at.
-    ``keep_from`` is set by the owner: the oldest number a player still has to be sent.
+    ``join_seq`` is the keyframe a joiner starts at; None while there is none to start at. ``has_video``:
+    its publisher has sent video, or a header of it. ``keep_from`` is set by the owner: the oldest number
+    a player still has to be sent.
     """
 
     __slots__ = (
-        "_awaiting_keyframe", "_bytes", "_bytes_before_join", "_entries", "_headers", "_limits",
-        "_next_trim", "_trimmed_bytes", "dropped_before_keyframe", "first_seq", "has_video", "join_seq",
-        "keep_from", "next_seq", "timeline",
+        "_bytes", "_bytes_before_join", "_entries", "_headers", "_headers_at_join", "_limits", "_next_trim",
+        "_started", "_trimmed_bytes", "_waiting_since_ms", "dropped_before_keyframe", "first_seq",
+        "has_video", "join_seq", "keep_from", "next_seq", "timeline",
     )  # fmt: skip
 
     def __init__(self, limits: LogLimits | None = None) -> None:
         self._limits = limits or LogLimits()
         self._entries: list[LogEntry] = []
         self._headers: dict[HeaderKey, LogEntry] = {}
+        #: Those that were replaced after the message at join_seq, which still needs them.
+        self._headers_at_join: dict[HeaderKey, LogEntry] = {}
         self._bytes = 0
         self._trimmed_bytes = 0
         self._bytes_before_join = 0  # ever appended before the message at join_seq
         self._next_trim = _TRIM_EVERY_MESSAGES
-        self._awaiting_keyframe = True
+        #: The video tracks that have had a keyframe since their publisher began or their header changed.
+        self._started: set[int] = set()
+        #: When the others had their first frame, by the stream's progress.
+        self._waiting_since_ms: dict[int, int] = {}
         self.timeline = Timeline()
         self.first_seq = 0
         self.next_seq = 0
@@ -111,31 +148,33 @@ class StreamLog:
     @property
     def duration_ms(self) -> int:
         """Media time from the oldest message kept to the newest."""
-        return self.timeline.latest - self._entries[0].timestamp if self._entries else 0
+        return self.timeline.progress_ms - self._entries[0].progress_ms if self._entries else 0
 
     def append(self, message: Message) -> LogEntry | None:
         """Add one message; None if it was dropped because no decoder could use it yet."""
-        payload = message.payload
-        flags = flags_of(message.type_id, payload)
+        type_id, wire_ms, payload, _ = message
+        flags = flags_of(type_id, payload)
         timeline = self.timeline
         if flags & _NOT_FRAME:
-            entry = LogEntry(message.type_id, timeline.place_header(message.timestamp), payload, flags)
-            if flags & _HEADER and not self._remember_header(entry):
-                return None
-        else:
-            if flags & _VIDEO:
-                self.has_video = True
-                if flags & _KEYFRAME:
-                    self._awaiting_keyframe = False
-                    self.join_seq = self.next_seq
-                    self._bytes_before_join = self.bytes_appended
-                    self._next_trim = self.next_seq
-                elif self._awaiting_keyframe:
-                    self.dropped_before_keyframe += 1
+            placed_ms = timeline.place_other(type_id, flags, payload, wire_ms)
+            entry = LogEntry(type_id, placed_ms, payload, flags, timeline.progress_ms)
+            if flags & _HEADER:
+                if not self._remember_header(entry):
                     return None
             elif flags & _DATA and data_handler_name(payload) == "@clearDataFrame":
                 self._forget_metadata()
-            entry = LogEntry(message.type_id, timeline.place(message.timestamp), payload, flags)
+        else:
+            medium = medium_of(type_id, flags, payload) if flags & _MULTITRACK else type_id
+            placed_ms = timeline.place(medium, wire_ms)
+            if flags & _VIDEO:
+                if flags & _KEYFRAME:
+                    self._begin_at_keyframe()
+                if (flags & _MULTITRACK or _JOIN_TRACK not in self._started) and not self._may_pass(
+                    type_id, flags, payload
+                ):
+                    self.dropped_before_keyframe += 1
+                    return None
+            entry = LogEntry(type_id, placed_ms, payload, flags, timeline.progress_ms)
         self._entries.append(entry)
         self._bytes += len(payload)
         if self.next_seq >= self._next_trim or self._bytes > self._limits.max_bytes:
@@ -153,19 +192,41 @@ class StreamLog:
         if gap_ms is not None:
             self.timeline.restart(gap_ms)
         self._headers.clear()
+        self._headers_at_join.clear()
+        self._started.clear()
+        self._waiting_since_ms.clear()
         self.join_seq = None
         self.has_video = False
-        self._awaiting_keyframe = True
 
     def headers(self) -> list[LogEntry]:
-        """What a joiner is sent before any media, in replay order."""
+        """The current headers, in replay order."""
         return [self._headers[key] for key in sorted(self._headers, key=header_order)]
 
-    def start_of_join(self) -> int | None:
-        """Where a new player's cursor goes; None: wait for the next keyframe."""
-        if self.join_seq is not None:
-            return self.join_seq
-        return None if self.has_video else self.next_seq
+    def headers_for(self, seq: int) -> list[LogEntry]:
+        """What a joiner at ``seq`` is sent before the messages from there.
+
+        Each header stands where the first message of its medium does: some players choke on a jump
+        after them, and a medium never goes back. onMetaData stands at 0.
+        """
+        known = self._headers
+        if seq == self.join_seq and self._headers_at_join:
+            known = known | self._headers_at_join
+        firsts = self._first_timestamps(seq, {header.type_id for header in known.values()})
+        return [self._stamped(known[key], firsts) for key in sorted(known, key=header_order)]
+
+    def start_of_join(self) -> int:
+        """Where a new player's cursor goes: the latest keyframe, or the live end."""
+        return self.next_seq if self.join_seq is None else self.join_seq
+
+    @property
+    def video_is_gone(self) -> bool:
+        """Its publisher has stopped sending video, and goes on with audio."""
+        return self.timeline.silent_ms(_VIDEO_TYPE) > GONE_AFTER_MS
+
+    def forget_gone_video(self) -> None:
+        """To be called now and then: nobody joins at the last keyframe of video that is gone."""
+        if self.join_seq is not None and self.video_is_gone:
+            self.join_seq = None
 
     def read(self, seq: int, end_seq: int, max_bytes: int | None = None) -> list[LogEntry]:
         """The messages from ``seq`` up to, not including, ``end_seq``.
@@ -187,9 +248,59 @@ class StreamLog:
         as the whole log."""
         if seq >= self.next_seq:
             return 0
-        return self.timeline.latest - self._entries[max(0, seq - self.first_seq)].timestamp
+        return self.timeline.progress_ms - self._entries[max(0, seq - self.first_seq)].progress_ms
+
+    def _begin_at_keyframe(self) -> None:
+        """The coming message is one that a joiner can start at."""
+        self.has_video = True
+        self._started.add(_JOIN_TRACK)
+        self.join_seq = self.next_seq
+        self._headers_at_join.clear()
+        self._bytes_before_join = self.bytes_appended
+        self._next_trim = self.next_seq
+
+    def _may_pass(self, type_id: int, flags: int, payload: Buffer) -> bool:
+        """Whether a decoder can use a frame of video tracks that may not have had their keyframe."""
+        self.has_video = True
+        tracks = track_ids(type_id, payload)
+        if flags & _ANY_KEYFRAME:
+            self._started.update(tracks)
+        now_ms = self.timeline.progress_ms
+        for track in tracks:
+            since_ms = self._waiting_since_ms.setdefault(track, now_ms)
+            if track not in self._started and now_ms - since_ms >= self._limits.keyframe_wait_ms:
+                self._started.add(track)
+        passes = any(track in self._started for track in tracks)
+        if passes:
+            for track in tracks:
+                self._waiting_since_ms.pop(track, None)
+        return passes
+
+    def _first_timestamps(self, seq: int, wanted: set[int]) -> dict[int, int]:
+        """By type, where the first message from ``seq`` on stands; without those that have none."""
+        firsts: dict[int, int] = {}
+        wanted.difference_update(_DATA_TYPES)
+        for index in range(seq - self.first_seq, len(self._entries)):
+            if len(firsts) == len(wanted):
+                break
+            entry = self._entries[index]
+            if entry.type_id in wanted:
+                firsts.setdefault(entry.type_id, entry.timestamp)
+        return firsts
+
+    def _stamped(self, header: LogEntry, firsts: dict[int, int]) -> LogEntry:
+        """``header`` as it stands before the messages whose first timestamps are ``firsts``."""
+        type_id, payload, flags = header.type_id, header.payload, header.flags
+        timestamp = 0
+        if not flags & _DATA:
+            timestamp = firsts.get(type_id, -1)
+            if timestamp < 0:
+                now_ms = self.timeline.now(medium_of(type_id, flags, payload))
+                timestamp = min(now_ms, *firsts.values()) if firsts else now_ms
+        return LogEntry(type_id, timestamp, payload, flags, self.timeline.progress_ms)
 
     def _remember_header(self, entry: LogEntry) -> bool:
+        """Keep a header for joiners; False if it says less than the one that is known."""
         key = header_key(entry.type_id, entry.payload)
         if key is None or len(entry.payload) > MAX_HEADER_BYTES:
             return True
@@ -198,11 +309,8 @@ class StreamLog:
             # FFmpeg's first AV1 header is empty, the real one follows; never the other way round.
             if is_empty_header(entry.type_id, entry.payload):
                 return False
-            if entry.flags & int(MediaFlags.SEQUENCE_HEADER) and known.payload != entry.payload:
-                # The codec changed: a decoder with the new header cannot start at an old keyframe.
-                self.join_seq = None
-                if entry.flags & _VIDEO:
-                    self._awaiting_keyframe = True
+            if known.payload != entry.payload and not is_empty_header(known.type_id, known.payload):
+                self._replace_header(key, known)
         elif len(self._headers) >= MAX_HEADERS:
             del self._headers[next(iter(self._headers))]
         if entry.flags & _VIDEO:
@@ -211,6 +319,16 @@ class StreamLog:
         self._headers.pop(key, None)
         self._headers[key] = entry
         return True
+
+    def _replace_header(self, key: HeaderKey, known: LogEntry) -> None:
+        """A track's header changes: what that means for its own frames, and for who joins before it."""
+        if known.flags & _VIDEO and known.flags & _SEQUENCE_HEADER:
+            # A decoder with the new header cannot use what refers to frames before it.
+            self._started.difference_update(key.tracks)
+            if _JOIN_TRACK in key.tracks:
+                self.join_seq = None
+        if not known.flags & _DATA:
+            self._headers_at_join.setdefault(key, known)
 
     def _forget_metadata(self) -> None:
         """``@clearDataFrame``: joiners are not told the old onMetaData any more."""
@@ -222,14 +340,14 @@ class StreamLog:
         entries = self._entries
         start = self.join_seq if self.join_seq is not None else self.next_seq
         drop = max(0, min(start, self.keep_from) - self.first_seq)
-        oldest_ms = self.timeline.latest - self._limits.max_ms
+        oldest_ms = self.timeline.progress_ms - self._limits.max_ms
         if self.first_seq + drop == self.join_seq:
             # What goes has long left the caches: the usual trim, at a keyframe, does not look at it.
             held = self.bytes_appended - self._bytes_before_join
         else:
             held = self._bytes - sum(len(entry.payload) for entry in entries[:drop])
         while drop < len(entries) - 1 and (
-            held > self._limits.max_bytes or entries[drop].timestamp < oldest_ms
+            held > self._limits.max_bytes or entries[drop].progress_ms < oldest_ms
         ):
             held -= len(entries[drop].payload)
             drop += 1

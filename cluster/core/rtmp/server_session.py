@@ -138,7 +138,6 @@ class ServerSession(ServerCommands):
             description = f"Playing and resetting {stream.name}."
             self.send_status(stream_id, Level.STATUS, Code.PLAY_RESET, description)
         self.send_status(stream_id, Level.STATUS, Code.PLAY_START, f"Started playing {stream.name}.")
-        self._send_data(stream_id, _SAMPLE_ACCESS)
         return True
 
     def reject_play(self, stream_id: int, code: str, description: str) -> bool:
@@ -241,4 +240,6 @@ class ServerSession(ServerCommands):
             self.ping(now)
 
 
-_SAMPLE_ACCESS = amf0.encode("|RtmpSampleAccess", True, True)
+#: Lets Flash players read the samples of what they play: to be sent before the first media of a play, and
+#: not sooner. A player that waits for a publisher would take it for media.
+SAMPLE_ACCESS = amf0.encode("|RtmpSampleAccess", True, True)
