@@ -20,6 +20,8 @@ from cluster.core.errors import MisuseError, PeerViolation
 from cluster.core.keys import StreamKey
 from cluster.core.limits import Limits
 from cluster.core.media.classify import (
+    NOT_TIMED,
+    MediaFlags,
     data_handler_name,
     flags_of,
     header_key,
@@ -29,6 +31,7 @@ from cluster.core.media.classify import (
 from cluster.core.media.describe import describe
 from cluster.core.media.flv import FlvError, FlvReader
 from cluster.core.media.stream_log import MAX_HEADER_BYTES, MAX_HEADERS, LogLimits, StreamLog
+from cluster.core.media.timeline import medium_of
 from cluster.core.message import Message
 from cluster.core.rtmp import aggregate, capabilities, command, control, shared_object
 from cluster.core.rtmp.adobe_auth import Authenticator, authenticated
@@ -248,21 +251,27 @@ def _make_media(mutator: Mutator) -> list[Message]:
 def _stream_log(messages: list[Message]) -> None:
     limits = LogLimits(max_bytes=500, max_ms=400)
     log = StreamLog(limits)
-    last = -1
+    progress_ms = 0
+    last: dict[int, int] = {}
     largest = 0
     for number, message in enumerate(messages):
-        log.append(message)
+        entry = log.append(message)
         largest = max(largest, len(message.payload))
         assert log.bytes_held <= max(limits.max_bytes, largest)
-        assert log.timeline.latest >= last, "the stream's clock goes back"
-        last = log.timeline.latest
+        assert log.timeline.progress_ms >= progress_ms, "media time goes back"
+        progress_ms = log.timeline.progress_ms
+        if entry is not None and not entry.flags & (NOT_TIMED | MediaFlags.DATA):
+            medium = medium_of(entry.type_id, entry.flags, entry.payload)
+            assert entry.timestamp >= last.get(medium, 0), "a medium goes back"
+            last[medium] = entry.timestamp
         if number % 9 == 8:
             log.restart(None if number % 2 else 40)
-    headers = log.headers()
-    assert len(headers) <= MAX_HEADERS
-    assert all(len(header.payload) <= MAX_HEADER_BYTES for header in headers)
     start = log.start_of_join()
-    log.read(log.first_seq if start is None else start, log.next_seq, 100)
+    for seq in (start, log.next_seq):
+        headers = log.headers_for(seq)
+        assert len(headers) <= MAX_HEADERS
+        assert all(len(header.payload) <= MAX_HEADER_BYTES for header in headers)
+    log.read(start, log.next_seq, 100)
 
 
 _RTMP = (PeerViolation,)
