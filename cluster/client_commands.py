@@ -28,13 +28,19 @@ from cluster.client.probe import ProbeReport, probe
 from cluster.client.progress import Progress, printable
 from cluster.client.reconnecting import Reconnecting
 from cluster.client.statistics import StreamStatistics
-from cluster.core.media.flv import FlvError
+from cluster.core.media.flv import FlvError, FlvOddity
 from cluster.core.message import Message
 from cluster.core.rtmp.url import RtmpUrl, UrlError
 from cluster.exit_codes import ExitCode
 from cluster.tls import Tls
 
 _STDOUT = Path("/dev/stdout")
+#: What a file has wrong that does not keep it from being published.
+_ODDITIES = {
+    FlvOddity.VERSION: "its version of FLV is not 1, and it is read as if it were",
+    FlvOddity.DATA_OFFSET: "its header says that it is shorter than 9 bytes, which none is",
+    FlvOddity.PREVIOUS_TAG_SIZE: "sizes behind its tags (PreviousTagSize) are wrong, and not needed",
+}
 _Command = Callable[..., Any]
 
 
@@ -140,10 +146,17 @@ def add_to(group: click.Group) -> None:
 async def _publish(file: Path, url: RtmpUrl, loop: bool, reconnect: bool, options: ConnectOptions) -> None:
     source, statistics = FlvSource(file, loop=loop), StreamStatistics()
     now = asyncio.get_running_loop().time
-    async with _publication(url, reconnect, options) as publication, Progress(statistics, f"to {url}"):
+    progress, said = Progress(statistics, f"to {url}"), set[str]()
+    async with _publication(url, reconnect, options) as publication, progress:
         async for message in source:
             await publication.send(message)
             statistics.add(message, now())
+            if source.oddities != said:
+                for oddity in sorted(source.oddities - said):
+                    progress.say(printable(f"{file}: {_ODDITIES[oddity]}"))
+                said.update(source.oddities)
+        if source.truncated:
+            progress.say(printable(f"{file}: it ends in the middle of a tag, which is left out"))
 
 
 async def _play(
