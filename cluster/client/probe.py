@@ -10,11 +10,10 @@ from cluster.client.connecting import Connecting, ConnectOptions
 from cluster.client.connection import Connection
 from cluster.client.errors import RtmpError
 from cluster.client.playback import Playback
-from cluster.core.amf import amf0
 from cluster.core.amf.values import AmfValue
-from cluster.core.errors import AmfError
 from cluster.core.media.classify import MediaFlags, flags_of
 from cluster.core.media.describe import describe
+from cluster.core.media.metadata import read_metadata
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp.capabilities import CapsEx
 from cluster.core.rtmp.url import RtmpUrl
@@ -144,12 +143,6 @@ def _why_ended(playback: Playback) -> str:
 
 
 def _shown_metadata(message: Message) -> dict[str, AmfValue]:
-    try:
-        values = amf0.decode_all(message.payload)
-    except AmfError:
-        return {}
-    metadata = values[1] if len(values) > 1 else None
-    if not isinstance(metadata, dict):
-        return {}
+    metadata = read_metadata(message.type_id, message.payload) or {}
     shown = {name: metadata.get(name) for name in _METADATA_SHOWN}
     return {name: value for name, value in shown.items() if isinstance(value, str | int | float)}

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from cluster_process import Edge, kill_worker
 from ffmpeg_tools import Ffmpegs, Packets, hashes_of_file
-from scripted_server import until
+from scripted_server import SEQUENCE_HEADER, key_frame, until
 from tls_support import make_certificate
 
 from cluster.client import (
@@ -32,6 +32,8 @@ from cluster.client.connecting import ConnectOptions
 from cluster.client.playback import Playback
 from cluster.client.probe import probe
 from cluster.core.media.classify import MediaFlags, flags_of
+from cluster.core.media.flv import encode_header, encode_tag
+from cluster.core.media.metadata import encode_metadata
 from cluster.core.rtmp.url import RtmpUrl
 
 
@@ -138,6 +140,35 @@ def test_the_edge_does_not_seek(edge: Edge) -> None:
             await playback.receive_audio(False)
             await connection.ping()
             await until(lambda: connection.rtt_ms is not None, "a pong")
+
+    asyncio.run(work())
+
+
+def test_a_large_keyframe_index_reaches_players_as_it_is(edge: Edge, tmp_path: Path) -> None:
+    """Forty thousand objects: twelve times over what a command may hold; nobody on the way reads them."""
+    index = [{"time": float(n), "position": float(n)} for n in range(40_000)]
+    metadata = encode_metadata({"width": 640.0, "index": index})
+    path, url = tmp_path / "long.flv", edge.url("long-index")
+    tags = [(18, 0, metadata), (9, 0, SEQUENCE_HEADER), *((9, n * 40, key_frame(n)) for n in range(50))]
+    path.write_bytes(encode_header(True, True) + b"".join(b"".join(encode_tag(*tag)) for tag in tags))
+
+    async def work() -> None:
+        async with (
+            connect(url, publisher=True) as publishing, await publishing.publish() as publication,
+        ):  # fmt: skip
+            async def send() -> None:
+                async for message in FlvSource(path):
+                    await publication.send(message)
+
+            sending = asyncio.ensure_future(send())
+            report = await probe(RtmpUrl.parse(url), ConnectOptions())
+            assert report.metadata == {"width": 640.0}, report
+            async with connect(url) as playing, await playing.play() as playback:
+                async for message in playback:
+                    if message.type_id == 18 and b"onMetaData" in bytes(message.payload[:20]):
+                        assert bytes(message.payload) == metadata
+                        break
+            await sending
 
     asyncio.run(work())
 

@@ -28,8 +28,14 @@ from cluster.core.media.classify import (
 )
 from cluster.core.media.describe import describe
 from cluster.core.media.flv import FlvError, FlvReader
-from cluster.core.media.stream_log import MAX_HEADER_BYTES, MAX_HEADERS, LogLimits, StreamLog
-from cluster.core.message import Message
+from cluster.core.media.stream_log import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_METADATA_BYTES,
+    LogLimits,
+    StreamLog,
+)
+from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import aggregate, capabilities, command, control, shared_object
 from cluster.core.rtmp.adobe_auth import Authenticator, authenticated
 from cluster.core.rtmp.chunk_reader import ChunkReader
@@ -260,7 +266,8 @@ def _stream_log(messages: list[Message]) -> None:
             log.restart(None if number % 2 else 40)
     headers = log.headers()
     assert len(headers) <= MAX_HEADERS
-    assert all(len(header.payload) <= MAX_HEADER_BYTES for header in headers)
+    bounds = {int(MessageType.DATA_AMF0): MAX_METADATA_BYTES}
+    assert all(len(each.payload) <= bounds.get(each.type_id, MAX_HEADER_BYTES) for each in headers)
     start = log.start_of_join()
     log.read(log.first_seq if start is None else start, log.next_seq, 100)
 
