@@ -190,7 +190,7 @@ def test_a_probe_tells_who_what_and_how_soon(edge: Edge, short_clip: Path) -> No
         assert None not in times
         assert times == sorted(times, key=float)  # type: ignore[arg-type]
         missing = await probe(RtmpUrl.parse(edge.url("missing")), ConnectOptions(timeout_s=0.2))
-        assert "no message within 0.2 s" in missing.problem
+        assert "no audio or video within 0.2 s" in missing.problem
         assert missing.connected_ms is not None
         assert missing.first_keyframe_ms is None
 
