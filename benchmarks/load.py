@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks import proc
 from benchmarks.model import Measured, Setting
 from benchmarks.servers import Server
+from cluster.exit_codes import ExitCode
 
 _ROOT = Path(__file__).resolve().parent.parent
 #: As fast as one connection after another each 4 ms.
@@ -39,7 +40,9 @@ def run(server: Server, options: list[str], setting: Setting) -> Result:
     result: Result | None = json.loads(done.stdout) if done.stdout else None
     if result is None:
         raise LoadError(done.stderr.strip() or f"the generator ended with {done.returncode}")
-    if done.returncode or result["server"] is None:
+    nobody = result["players"]["asked"] and not result["players"]["joined"]
+    ended = done.returncode not in (ExitCode.OK, ExitCode.REFUSED)
+    if ended or nobody or result["ended_early"] or result["server"] is None:
         raise LoadError("; ".join(result["complaints"]))
     return result
 

@@ -21,20 +21,27 @@ import click
 from cluster.client.backoff import Backoff
 from cluster.client.connecting import DEFAULT_TIMEOUT_S, Connecting, ConnectOptions
 from cluster.client.errors import RtmpError, Timeout, Unreachable
-from cluster.client.flv_sink import FlvSink
 from cluster.client.flv_source import FlvSource
 from cluster.client.media_sender import MediaSender
 from cluster.client.probe import ProbeReport, probe
 from cluster.client.progress import Progress, printable
 from cluster.client.reconnecting import Reconnecting
+from cluster.client.recording import Recording
 from cluster.client.statistics import StreamStatistics
-from cluster.core.media.flv import FlvError
+from cluster.core.media.classify import is_coded
+from cluster.core.media.flv import FlvError, FlvOddity
 from cluster.core.message import Message
 from cluster.core.rtmp.url import RtmpUrl, UrlError
 from cluster.exit_codes import ExitCode
 from cluster.tls import Tls
 
 _STDOUT = Path("/dev/stdout")
+#: What a file has wrong that does not keep it from being published.
+_ODDITIES = {
+    FlvOddity.VERSION: "its version of FLV is not 1, and it is read as if it were",
+    FlvOddity.DATA_OFFSET: "its header says that it is shorter than 9 bytes, which none is",
+    FlvOddity.PREVIOUS_TAG_SIZE: "sizes behind its tags (PreviousTagSize) are wrong, and not needed",
+}
 _Command = Callable[..., Any]
 
 
@@ -97,9 +104,9 @@ def publish(file: Path, url: RtmpUrl, loop: bool, reconnect: bool, options: Conn
 @click.command()
 @click.argument("url", callback=_stream_url)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write what is received to an FLV file; - is standard output.")
+              help="Write what is received to an FLV file, from the first frame on; - is standard output.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="S",
-              help="End that many seconds after the first message.")
+              help="End that many seconds after the first frame, which has to come within --timeout.")
 @_reconnect
 @_connect_options
 def play(
@@ -134,16 +141,27 @@ def add_to(group: click.Group) -> None:
         group.add_command(command)
 
 
+class _NothingPlayedError(RtmpError):
+    """The server let us play, and there was nothing to be played."""
+
+
 # What they do.
 
 
 async def _publish(file: Path, url: RtmpUrl, loop: bool, reconnect: bool, options: ConnectOptions) -> None:
     source, statistics = FlvSource(file, loop=loop), StreamStatistics()
     now = asyncio.get_running_loop().time
-    async with _publication(url, reconnect, options) as publication, Progress(statistics, f"to {url}"):
+    progress, said = Progress(statistics, f"to {url}"), set[str]()
+    async with _publication(url, reconnect, options) as publication, progress:
         async for message in source:
             await publication.send(message)
             statistics.add(message, now())
+            if source.oddities != said:
+                for oddity in sorted(source.oddities - said):
+                    progress.say(printable(f"{file}: {_ODDITIES[oddity]}"))
+                said.update(source.oddities)
+        if source.truncated:
+            progress.say(printable(f"{file}: it ends in the middle of a tag, which is left out"))
 
 
 async def _play(
@@ -153,14 +171,17 @@ async def _play(
     now = asyncio.get_running_loop().time
     async with contextlib.AsyncExitStack() as stack:
         playback = await stack.enter_async_context(_playback(url, reconnect, options))
-        sink = None
-        if output is not None:  # not sooner: a refused play must not empty a file
-            sink = stack.enter_context(FlvSink(_STDOUT if str(output) == "-" else output))
+        recording = None
+        if output is not None:
+            recording = stack.enter_context(Recording(_STDOUT if str(output) == "-" else output))
         await stack.enter_async_context(Progress(statistics, f"from {url}"))
-        async for message in _for_a_time(playback, duration_s):
+        async for message in _for_a_time(playback, duration_s, options.timeout_s):
             statistics.add(message, now())
-            if sink is not None:
-                sink.write(message)
+            if recording is not None:
+                recording.write(message)
+    if not statistics.video + statistics.audio:
+        waited = "" if duration_s is None else f" within {options.timeout_s:g} s"
+        raise _NothingPlayedError(f"no audio or video of {url} came{waited}: is it published?")
 
 
 @contextlib.asynccontextmanager
@@ -188,11 +209,16 @@ async def _playback(
 
 
 async def _for_a_time(
-    playback: AsyncIterator[Message], duration_s: float | None
+    playback: AsyncIterator[Message], duration_s: float | None, timeout_s: float
 ) -> AsyncIterator[Message]:
-    """The messages that come until ``duration_s`` after the first; None: all."""
+    """The messages that come until ``duration_s`` after the first frame; None: all.
+
+    Servers send players headers, metadata and more of a stream that nobody publishes, so these do not
+    begin it. If no frame comes within ``timeout_s``, that is the end.
+    """
     loop = asyncio.get_running_loop()
-    ends_at: float | None = None
+    begun = duration_s is None
+    ends_at = None if duration_s is None else loop.time() + timeout_s
     while True:
         try:
             async with asyncio.timeout_at(ends_at) as scope:
@@ -203,8 +229,8 @@ async def _for_a_time(
             if not scope.expired():
                 raise
             return
-        if ends_at is None and duration_s is not None:
-            ends_at = loop.time() + duration_s
+        if duration_s is not None and not begun and is_coded(message):
+            begun, ends_at = True, loop.time() + duration_s
         yield message
 
 

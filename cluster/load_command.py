@@ -137,7 +137,7 @@ def load(
     _write(report_file, html_report(shown))
     if result.faults:
         return 1
-    return ExitCode.REFUSED if result.came_to_nothing else ExitCode.OK
+    return ExitCode.REFUSED if result.came_to_nothing or result.something_failed else ExitCode.OK
 
 
 def _write(path: Path | None, text: str) -> None:

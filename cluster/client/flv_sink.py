@@ -9,10 +9,11 @@ from typing import BinaryIO, Self
 
 from cluster.client.file_clock import FileClock, Placed
 from cluster.core.amf import amf0
-from cluster.core.amf.values import AmfValue, EcmaArray
-from cluster.core.errors import AmfError, EnvironmentFault, MisuseError
+from cluster.core.amf.values import AmfValue
+from cluster.core.errors import EnvironmentFault, MisuseError
 from cluster.core.media.classify import MediaFlags, data_handler_name, flags_of, strip_set_data_frame
 from cluster.core.media.flv import TAG_TYPES, encode_header, encode_tag
+from cluster.core.media.metadata import encode_metadata, read_metadata
 from cluster.core.message import Message, MessageType
 
 #: In front of what the publisher says of itself, and patched at the end.
@@ -73,7 +74,7 @@ class FlvSink:
             if metadata is not None:
                 return
         if metadata is not None:
-            payload = amf0.encode("onMetaData", EcmaArray(metadata))
+            payload = encode_metadata(metadata)
         self._seen |= flags_of(type_id, payload)
         self._append_placed(self._clock.feed(message._replace(payload=payload)))
 
@@ -92,8 +93,8 @@ class FlvSink:
 
     def _begin(self, metadata: dict[str, AmfValue]) -> None:
         self._write(encode_header(audio=True, video=True))
-        members = EcmaArray({**dict.fromkeys(_PATCHED, 0.0), **metadata})
-        self._append(MessageType.DATA_AMF0, 0, amf0.encode("onMetaData", members))
+        members = {**dict.fromkeys(_PATCHED, 0.0), **metadata}
+        self._append(MessageType.DATA_AMF0, 0, encode_metadata(members))
 
     def _append_placed(self, placed: list[Placed]) -> None:
         for (type_id, placed_ms, payload, _), _progress_ms in placed:
@@ -137,12 +138,7 @@ class FlvSink:
 
 def _metadata_of(type_id: int, payload: bytes | memoryview) -> dict[str, AmfValue] | None:
     """The onMetaData that this is, if it can be read, without what is true of its own file alone."""
-    if type_id != MessageType.DATA_AMF0 or not flags_of(type_id, payload) & MediaFlags.METADATA:
+    metadata = read_metadata(type_id, payload)
+    if metadata is None:
         return None
-    try:
-        values = amf0.decode_all(payload)
-    except AmfError:
-        return None
-    if len(values) < 2 or not isinstance(values[1], dict):
-        return None
-    return {key: value for key, value in values[1].items() if key not in _DROPPED}
+    return {key: value for key, value in metadata.items() if key not in _DROPPED}

@@ -12,7 +12,7 @@ from cluster.client.file_clock import FileClock, Placed
 from cluster.client.headers import Headers
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.classify import MediaFlags, flags_of, is_coded
-from cluster.core.media.flv import FlvError, FlvFault, FlvReader
+from cluster.core.media.flv import FlvError, FlvFault, FlvOddity, FlvReader
 from cluster.core.message import Message
 
 _READ_BYTES = 256 * 1024
@@ -30,13 +30,15 @@ class FlvSource:
     Timestamps start at 0, run on from one pass to the next, and are unwrapped, so that a long run passes
     2**32. Only inside a pass may they step back, as far as the file interleaves. In later passes the
     headers come only if they have changed, and no end of sequence comes between two. A file that ends in
-    the middle of a tag ends in front of it, and ``truncated`` says so. Raises FlvError for what is not FLV
-    or has no media to loop over, and EnvironmentFault if it cannot be read.
+    the middle of a tag ends in front of it, and ``truncated`` says so; ``oddities`` has what else was wrong
+    and did not matter. Raises FlvError for what is not FLV or has no media to loop over, and
+    EnvironmentFault if it cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, loop: bool = False, realtime: bool = True) -> None:
         self.passes = 0
         self.truncated = False
+        self.oddities: set[FlvOddity] = set()
         self._path = Path(path)
         self._loop = loop
         self._realtime = realtime
@@ -71,7 +73,9 @@ class FlvSource:
     async def _read(self, file: BinaryIO) -> AsyncIterator[Message]:
         reader = FlvReader()
         while data := await asyncio.to_thread(file.read, _READ_BYTES):
-            for message in reader.feed(data):
+            messages = reader.feed(data)
+            self.oddities.update(reader.oddities)
+            for message in messages:
                 yield message
         try:
             reader.finish()

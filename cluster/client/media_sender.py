@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from cluster.core.amf import amf0
-from cluster.core.amf.values import AmfValue, EcmaArray
+from cluster.core.amf.values import AmfValue
+from cluster.core.media.metadata import encode_metadata
 from cluster.core.message import Message, MessageType
 
 
@@ -38,7 +39,8 @@ class MediaSender(ABC):
 
     async def send_metadata(self, metadata: Mapping[str, AmfValue], timestamp: int | None = None) -> None:
         """Send onMetaData, which the server keeps for players that come later."""
-        await self.send_data("onMetaData", EcmaArray(metadata), timestamp=timestamp)
+        payload = encode_metadata(metadata)
+        await self.send(Message(MessageType.DATA_AMF0, self._stamp(timestamp), payload))
 
     def sent_up_to(self, timestamp: int) -> None:
         """Something was sent with this timestamp."""

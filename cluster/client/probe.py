@@ -10,16 +10,15 @@ from cluster.client.connecting import Connecting, ConnectOptions
 from cluster.client.connection import Connection
 from cluster.client.errors import RtmpError
 from cluster.client.playback import Playback
-from cluster.core.amf import amf0
 from cluster.core.amf.values import AmfValue
-from cluster.core.errors import AmfError
-from cluster.core.media.classify import MediaFlags, flags_of
+from cluster.core.media.classify import MediaFlags, flags_of, is_coded
 from cluster.core.media.describe import describe
+from cluster.core.media.metadata import read_metadata
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp.capabilities import CapsEx
 from cluster.core.rtmp.url import RtmpUrl
 
-#: After the first message, for what has not come by then: a keyframe, or a second medium.
+#: After the first frame, for what has not come by then: a keyframe, or a second medium.
 WATCH_S = 5.0
 
 _MEDIA = MediaFlags.VIDEO | MediaFlags.AUDIO | MediaFlags.METADATA
@@ -69,6 +68,8 @@ class _Probe:
         self._url = url
         self._began = time.perf_counter()  # finer than the clock of some loops
         self._report = ProbeReport(str(url))
+        #: A frame has come.
+        self._playing = False
 
     async def run(self, options: ConnectOptions) -> ProbeReport:
         async with Connecting(self._url, options) as connection:
@@ -105,15 +106,15 @@ class _Probe:
             try:
                 async with asyncio.timeout(timeout_s) as scope:
                     async for message in playback:
-                        waited = self._report.first_message_ms is None
                         self._see(message)
-                        if waited and self._report.first_message_ms is not None:
+                        if not self._playing and is_coded(message):
+                            self._playing = True
                             scope.reschedule(asyncio.get_running_loop().time() + WATCH_S)
                         if self._report.first_keyframe_ms is not None and self._report.audio:
                             return
             except TimeoutError:
-                if self._report.first_message_ms is None:
-                    self._report.problem = f"no message within {timeout_s:g} s: is it published?"
+                if not self._playing:
+                    self._report.problem = f"no audio or video within {timeout_s:g} s: is it published?"
             else:
                 self._report.problem = _why_ended(playback)
 
@@ -144,12 +145,6 @@ def _why_ended(playback: Playback) -> str:
 
 
 def _shown_metadata(message: Message) -> dict[str, AmfValue]:
-    try:
-        values = amf0.decode_all(message.payload)
-    except AmfError:
-        return {}
-    metadata = values[1] if len(values) > 1 else None
-    if not isinstance(metadata, dict):
-        return {}
+    metadata = read_metadata(message.type_id, message.payload) or {}
     shown = {name: metadata.get(name) for name in _METADATA_SHOWN}
     return {name: value for name, value in shown.items() if isinstance(value, str | int | float)}

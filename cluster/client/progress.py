@@ -48,6 +48,12 @@ class Progress:
         if self._terminal:
             self._output.write("\n")
 
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        self._show(text)
+        if self._terminal:
+            self._output.write("\n")
+
     def line(self, now: float) -> str:
         """How it goes at the moment."""
         seen = self._statistics

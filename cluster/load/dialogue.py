@@ -21,13 +21,14 @@ _STARTED = {Code.PUBLISH_START, Code.PLAY_START}
 class Dialogue:
     """One publisher's or player's conversation with a server about the stream of ``url``.
 
-    ``ready`` once publishing or playing has been granted; ``failed`` says why it never will be, or why it
-    is over.
+    ``asked`` once we are connected and have asked to publish or play, ``ready`` once that has been granted;
+    ``failed`` says why it never will be, or why it is over.
     """
 
-    __slots__ = ("_publisher", "_session", "_stream", "failed", "ready", "stream_id")
+    __slots__ = ("_publisher", "_session", "_stream", "asked", "failed", "ready", "stream_id")
 
     def __init__(self, role: Role, url: RtmpUrl, chunk_size: int) -> None:
+        self.asked = False
         self.ready = False
         self.failed: str | None = None
         self.stream_id = 1
@@ -54,6 +55,7 @@ class Dialogue:
 
     def _on(self, event: events.Event) -> None:
         if isinstance(event, events.ConnectSucceeded):
+            self.asked = True
             if self._publisher:
                 self._session.publish(self._stream)
             else:

@@ -176,6 +176,8 @@ class Generator:
         player = Player(
             self._common, plan.player_url(job.stream), sampled=job.sampled, by_timer=by_timer,
             slow_bytes_per_s=slow_bytes_per_s, media_start_ns=media_start_ns,
+            # A stream of ours is about to be there; one of others is, or is not.
+            retry_until_ns=self._schedule.measure_ns if plan.publishers else 0,
         )  # fmt: skip
         self._players.append(player)
         if by_timer:

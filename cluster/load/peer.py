@@ -58,6 +58,8 @@ class State(Enum):
     #: The TLS handshake, where there is one.
     ENCRYPTING = auto()
     TALKING = auto()
+    #: Between two tries to play.
+    WAITING = auto()
     #: Media flows.
     FLOWING = auto()
     CLOSED = auto()
@@ -72,15 +74,19 @@ class Peer:
 
     def __init__(self, common: Common, role: Role, url: RtmpUrl) -> None:
         self.role = role
-        self.state = State.CONNECTING
-        self.started_ns = time.monotonic_ns()
         self._common = common
         self._target = common.publish_to if role is Role.PUBLISHER else common.play_from
-        self._dialogue = Dialogue(role, url, common.chunk_size)
-        self._backlog = b""
         #: Whether the loop tells us when there is something to read.
         self._reads = True
         self._sock: socket.socket | None = None
+        self._begin(url)
+
+    def _begin(self, url: RtmpUrl) -> None:
+        """Make a new connection of it, to be connected."""
+        self.state = State.CONNECTING
+        self.started_ns = time.monotonic_ns()
+        self._dialogue = Dialogue(self.role, url, self._common.chunk_size)
+        self._backlog = b""
 
     # For the roles.
 
@@ -216,7 +222,7 @@ class Peer:
     def _lost_while_sending(self, error: OSError) -> None:
         """What the server said before it closed may still be there to be read."""
         self.on_event(select.EPOLLIN)
-        if self.state is not State.CLOSED:
+        if self._sock is not None:
             self.close(_reason(error))
 
     def _flush(self) -> None:
@@ -235,7 +241,7 @@ class Peer:
 
     def _read(self) -> None:
         """Take what is there; from TLS all of it, as the socket does not tell of what OpenSSL holds."""
-        while self.state is not State.CLOSED and (count := self._receive()):
+        while self._sock is not None and (count := self._receive()):
             messages = self._dialogue.receive(bytes(self._common.view[:count]))
             self.send(self._dialogue.outgoing())
             if messages:

@@ -21,8 +21,13 @@ from cluster.load.tally import Role
 STALL_NS = 1_000_000_000
 #: Servers ask for an acknowledgement each 2.5 MB or more, and may close who gives none; half is usual.
 _ACKNOWLEDGE_BYTES = 1_250_000
-#: And so often whatever came: a plain player does not read, so it cannot answer a ping.
+#: And so often whatever came, with a pong: a plain player does not read, so it sees no ping to answer, and
+#: some servers close who never does.
 _ACKNOWLEDGE_NS = 10_000_000_000
+#: Some servers (MediaMTX) refuse to play what they do not know the codecs of yet, a second or two after its
+#: publisher began. Players come again, as they do in life: so often, and so long after their first try.
+RETRY_EVERY_NS = 250_000_000
+RETRY_FOR_NS = 5_000_000_000
 #: A player waits for a keyframe no longer than this before it stops reading what it gets.
 _KEYFRAME_NS = 10_000_000_000
 #: Takes a group of pictures at once, so that a player that is looked at by a timer has room for it.
@@ -41,20 +46,22 @@ class Player(Peer):
     the loop tells of some, or with ``by_timer`` when ``drain`` is called, and the loop leaves it alone.
 
     ``slow_bytes_per_s`` other than 0: it takes no more than that. ``media_start_ns`` is when its stream's
-    timestamp 0 is sent, if the messages carry no stamps.
+    timestamp 0 is sent, if the messages carry no stamps. Refused before ``retry_until_ns``, it tries again.
     """
 
     __slots__ = (
         "_acknowledge_at", "_acknowledged_ns", "_by_timer", "_bytes", "_expected", "_joined_ns",
-        "_keyframe_seen", "_media_start_ns", "_noted_ns", "_parsing", "_read_ns", "_sampled",
-        "_slow_bytes_per_s", "_stalled",
+        "_keyframe_seen", "_media_start_ns", "_noted_ns", "_parsing", "_read_ns", "_retry_until_ns",
+        "_sampled", "_slow_bytes_per_s", "_stalled", "_url",
     )  # fmt: skip
 
     def __init__(
         self, common: Common, url: RtmpUrl, *, sampled: bool, by_timer: bool,
-        slow_bytes_per_s: float, media_start_ns: int | None,
+        slow_bytes_per_s: float, media_start_ns: int | None, retry_until_ns: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(common, Role.SLOW_PLAYER if slow_bytes_per_s else Role.PLAYER, url)
+        self._url = url
+        self._retry_until_ns = min(retry_until_ns, self.started_ns + RETRY_FOR_NS)
         self._sampled = sampled
         self._by_timer = by_timer
         self._slow_bytes_per_s = slow_bytes_per_s
@@ -76,6 +83,27 @@ class Player(Peer):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_BUFFER_BYTES)
         elif self._by_timer and not self._sampled:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PLAIN_BUFFER_BYTES)
+
+    # Trying again.
+
+    def close(self, reason: str | None) -> None:
+        now_ns = time.monotonic_ns()
+        refused = reason is not None and self.state is State.TALKING and self._dialogue.asked
+        if not refused or now_ns + RETRY_EVERY_NS >= self._retry_until_ns:
+            super().close(reason)
+            return
+        super().close(None)
+        self.state = State.WAITING
+        self._common.tally.tries_again += 1
+        self._common.loop.call_at(now_ns + RETRY_EVERY_NS, self._try_again)
+
+    def _try_again(self, due_ns: int, now_ns: int) -> None:
+        if self.state is State.WAITING:
+            self._begin(self._url)
+            self._bytes = 0
+            self._acknowledge_at = _ACKNOWLEDGE_BYTES
+            self._acknowledged_ns = self.started_ns
+            self.connect()
 
     # Reading.
 
@@ -170,8 +198,9 @@ class Player(Peer):
     def _acknowledge(self, now_ns: int) -> None:
         self._acknowledge_at = self._bytes + _ACKNOWLEDGE_BYTES
         self._acknowledged_ns = now_ns
-        message = control.acknowledgement(self._bytes)
-        self.send(ChunkWriter().encode(message, ChunkStreamId.CONTROL))
+        writer = ChunkWriter()
+        messages = control.acknowledgement(self._bytes), control.ping_response(now_ns // 1_000_000)
+        self.send(b"".join(writer.encode(message, ChunkStreamId.CONTROL) for message in messages))
 
     # What is in it.
 

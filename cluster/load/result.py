@@ -131,6 +131,15 @@ class LoadResult:
         return mean
 
     @property
+    def left_waiting(self) -> int:
+        """Players that had no media yet when the run ended. Nobody's fault if that was before its time."""
+        last: dict[int, Standing] = {}
+        for number in sorted(self.seconds):
+            for process in self.seconds[number].processes:
+                last[process] = self.seconds[number].part_of(process)[1]
+        return 0 if self.ended_early else sum(standing.joining for standing in last.values())
+
+    @property
     def delivered(self) -> float | None:
         """What a player got of what a publisher sent; None without publishers and players of ours.
 
@@ -145,7 +154,7 @@ class LoadResult:
     @property
     def complaints(self) -> list[str]:
         """Why this result should not be trusted, or not be liked; empty if nothing is wrong."""
-        plan, measured, counted, standing = self.plan, self.measured, self.counted, self.mean_standing()
+        plan, measured, counted = self.plan, self.measured, self.counted
         found = list(self.faults)
         if self.ended_early is not None:
             found.append(f"ended early: {self.ended_early}")
@@ -168,8 +177,9 @@ class LoadResult:
             for verb, counter in (("failed", counted.refused), ("lost", counted.ended))
             for (role, reason), count in sorted(counter.items())
         ]
-        if standing["joining"] >= 0.5:
-            found.append(f"{standing['joining']:.0f} players got no media: is the stream published?")
+        if waiting := self.left_waiting:
+            plural = "" if waiting == 1 else "s"
+            found.append(f"{waiting} player{plural} got no media: is the stream published?")
         delivered = self.delivered
         missing_s = 0.0 if delivered is None else (1 - delivered) * self.window_s
         if delivered is not None and delivered < MIN_DELIVERED and missing_s > MAX_MISSING_S:
@@ -188,6 +198,13 @@ class LoadResult:
         """The server ended it all, or let nobody play."""
         nobody = self.plan.players > 0 and not self.counted.join.count and self.ended_early is None
         return self.ended_early == NOTHING_LEFT or nobody
+
+    @property
+    def something_failed(self) -> bool:
+        """A connection came to nothing or ended before the run. A server may close who reads slowly."""
+        counted = self.counted
+        lost = any(role is not Role.SLOW_PLAYER for role, _ in counted.ended)
+        return bool(lost or counted.refused or self.left_waiting)
 
     def _cpu_shares(self) -> list[tuple[int, float]]:
         """Each process and the share of a core that it used."""
@@ -248,6 +265,7 @@ class LoadResult:
             "players": {
                 "asked": plan.players,
                 "joined": counted.join.count,
+                "tried_again": counted.tries_again,
                 "playing": standing["playing"],
                 "slow_playing": standing["slow_playing"],
                 "joining": standing["joining"],

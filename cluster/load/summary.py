@@ -52,8 +52,9 @@ def facts(result: Result) -> list[tuple[str, str]]:
     if players["asked"]:
         playing = players["playing"] + players["slow_playing"]
         slow = f" ({players['slow_playing']:.4g} of them slow)" if players["slow_playing"] else ""
+        again = f"; {players['tried_again']:,} early tries refused" if players["tried_again"] else ""
         rows += [
-            ("players", f"{playing:.6g} of {players['asked']:,} playing{slow}, on average"),
+            ("players", f"{playing:.6g} of {players['asked']:,} playing{slow}, on average{again}"),
             ("stalls", f"{players['stalls']:,}, {players['stalled_s']:.1f} s in all"),
             ("frames", f"{frames['read']:,} read by sampled players, {frames['lost']:,} lost, "
                        f"{frames['out_of_order']:,} out of order"),

@@ -16,6 +16,9 @@ AUDIO_SAMPLES_PER_FRAME = 1024
 
 #: What marks a stamp; in the SEI message it is the UUID of "user data unregistered" (H.264, D.1.7).
 MAGIC = b"rtmp-clusterload"
+#: How far into a payload a stamp is looked for where it is not in its place: servers put delimiters and
+#: parameter sets in front of a keyframe, or other SEI.
+STAMP_SEARCH_BYTES = 4096
 #: Hexadecimal digits, which never look like a start code to whoever repackages the stream.
 STAMP_BYTES = 24
 
@@ -125,10 +128,15 @@ def stamp(sequence: int, sent_ns: int) -> bytes:
 
 
 def read_stamp(payload: Buffer, magic_at: int) -> tuple[int, int] | None:
-    """Sequence number and clock of a payload made here, None of any other."""
+    """Sequence number and clock of a payload made here, None of any other.
+
+    ``magic_at`` is where the magic stands unless a server has put something in front.
+    """
+    if payload[magic_at : magic_at + len(MAGIC)] != MAGIC:
+        magic_at = bytes(payload[:STAMP_SEARCH_BYTES]).find(MAGIC)
+        if magic_at < 0:
+            return None
     start = magic_at + len(MAGIC)
-    if payload[magic_at:start] != MAGIC:
-        return None
     try:
         digits = bytes(payload[start : start + STAMP_BYTES])
         return int(digits[:8], 16), int(digits[8:], 16)

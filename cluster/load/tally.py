@@ -32,6 +32,8 @@ class Tally:
     frames: int = 0
     frames_lost: int = 0
     frames_out_of_order: int = 0
+    #: How often players were refused at first and came again.
+    tries_again: int = 0
     #: How often a player got nothing for ``STALL_S``, and the nanoseconds of that.
     stalls: int = 0
     stalled_ns: int = 0

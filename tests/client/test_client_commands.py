@@ -16,10 +16,11 @@ import pytest
 from cluster_process import ROOT, Edge
 from ffmpeg_tools import Packets, hashes_of_file
 from polling import wait_until
+from scripted_server import SEQUENCE_HEADER, inter_frame, key_frame
 
 from cluster.cli import run
 from cluster.core.amf import amf0
-from cluster.core.media.flv import FlvError, FlvReader
+from cluster.core.media.flv import FlvError, FlvReader, encode_header, encode_tag
 from cluster.core.message import Message, MessageType
 from cluster.exit_codes import ExitCode
 
@@ -150,6 +151,45 @@ def test_probe_as_text_and_as_json(edge: Edge, start: Start, short_clip: Path) -
     nobody = start("probe", "--timeout", "0.3", "--json", edge.url("nobody"))
     assert nobody.wait() == ExitCode.REFUSED
     assert "is it published?" in json.loads(nobody.out)["problem"]
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_wrong_sizes_behind_the_tags_are_said_once(
+    loop: bool, edge: Edge, start: Start, tmp_path: Path
+) -> None:
+    """FFmpeg, flv.js and nginx-rtmp read such files: each tag has its own size in front."""
+    path, url = tmp_path / "odd.flv", edge.url(f"odd-{loop}")
+    tags = [(MessageType.VIDEO, 0, SEQUENCE_HEADER)]
+    tags += [(MessageType.VIDEO, 40 * n, inter_frame(n) if n % 10 else key_frame(n)) for n in range(20)]
+    running = itertools.accumulate(11 + len(payload) for _, _, payload in tags)
+    data = b"".join(
+        b"".join(encode_tag(*tag))[:-4] + size.to_bytes(4, "big")
+        for tag, size in zip(tags, running, strict=True)
+    )
+    path.write_bytes(encode_header(True, True) + data)
+    playing = start("play", url, "-o", str(tmp_path / "got.flv"))
+    wait_until(lambda: "waiting for the first message" in playing.err, "the player")
+    publishing = start("publish", *["--loop"] * loop, str(path), url)
+    if loop:
+        wait_until(lambda: len(video_of(tmp_path / "got.flv")) > 45, "a third pass")
+        publishing.process.send_signal(signal.SIGINT)
+    assert publishing.wait() == ExitCode.OK, publishing.err
+    said = [line for line in publishing.err.splitlines() if "odd.flv" in line]
+    assert said == [f"{path}: sizes behind its tags (PreviousTagSize) are wrong, and not needed"]
+    assert playing.wait() == ExitCode.OK, playing.err
+    assert loop or len(video_of(tmp_path / "got.flv")) == 20
+
+
+def test_a_file_that_ends_within_a_tag_is_published_up_to_it(
+    edge: Edge, start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "cut.flv"
+    path.write_bytes(
+        encode_header(True, True) + b"".join(encode_tag(MessageType.VIDEO, 0, key_frame()))[:-9]
+    )
+    publishing = start("publish", str(path), edge.url("cut-short"))
+    assert publishing.wait() == ExitCode.OK, publishing.err
+    assert f"{path}: it ends in the middle of a tag, which is left out" in publishing.err.splitlines()
 
 
 def test_refusals_are_one_line_and_a_code(

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from cluster_process import Edge, kill_worker
 from ffmpeg_tools import Ffmpegs, Packets, hashes_of_file
-from scripted_server import until
+from scripted_server import SEQUENCE_HEADER, key_frame, until
 from tls_support import make_certificate
 
 from cluster.client import (
@@ -32,6 +32,8 @@ from cluster.client.connecting import ConnectOptions
 from cluster.client.playback import Playback
 from cluster.client.probe import probe
 from cluster.core.media.classify import MediaFlags, flags_of
+from cluster.core.media.flv import encode_header, encode_tag
+from cluster.core.media.metadata import encode_metadata
 from cluster.core.rtmp.url import RtmpUrl
 
 
@@ -142,6 +144,35 @@ def test_the_edge_does_not_seek(edge: Edge) -> None:
     asyncio.run(work())
 
 
+def test_a_large_keyframe_index_reaches_players_as_it_is(edge: Edge, tmp_path: Path) -> None:
+    """Forty thousand objects: twelve times over what a command may hold; nobody on the way reads them."""
+    index = [{"time": float(n), "position": float(n)} for n in range(40_000)]
+    metadata = encode_metadata({"width": 640.0, "index": index})
+    path, url = tmp_path / "long.flv", edge.url("long-index")
+    tags = [(18, 0, metadata), (9, 0, SEQUENCE_HEADER), *((9, n * 40, key_frame(n)) for n in range(50))]
+    path.write_bytes(encode_header(True, True) + b"".join(b"".join(encode_tag(*tag)) for tag in tags))
+
+    async def work() -> None:
+        async with (
+            connect(url, publisher=True) as publishing, await publishing.publish() as publication,
+        ):  # fmt: skip
+            async def send() -> None:
+                async for message in FlvSource(path):
+                    await publication.send(message)
+
+            sending = asyncio.ensure_future(send())
+            report = await probe(RtmpUrl.parse(url), ConnectOptions())
+            assert report.metadata == {"width": 640.0}, report
+            async with connect(url) as playing, await playing.play() as playback:
+                async for message in playback:
+                    if message.type_id == 18 and b"onMetaData" in bytes(message.payload[:20]):
+                        assert bytes(message.payload) == metadata
+                        break
+            await sending
+
+    asyncio.run(work())
+
+
 def test_a_probe_tells_who_what_and_how_soon(edge: Edge, short_clip: Path) -> None:
     async def work() -> None:
         url = RtmpUrl.parse(edge.url("probed"))
@@ -159,7 +190,7 @@ def test_a_probe_tells_who_what_and_how_soon(edge: Edge, short_clip: Path) -> No
         assert None not in times
         assert times == sorted(times, key=float)  # type: ignore[arg-type]
         missing = await probe(RtmpUrl.parse(edge.url("missing")), ConnectOptions(timeout_s=0.2))
-        assert "no message within 0.2 s" in missing.problem
+        assert "no audio or video within 0.2 s" in missing.problem
         assert missing.connected_ms is not None
         assert missing.first_keyframe_ms is None
 

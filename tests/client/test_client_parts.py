@@ -133,15 +133,18 @@ def test_progress_in_a_terminal_and_in_a_file(
         async with Progress(seen, "from \x1b[31mhere", output=output) as shown:
             seen.add(Message(VIDEO, 0, key_frame()), asyncio.get_running_loop().time())
             await until(lambda: output.getvalue().count("kbit/s") >= 2, "two lines")
+            shown.say("one line that stays")
             assert "1 keyframes" in shown.line(asyncio.get_running_loop().time())
 
     asyncio.run(work())
     text = output.getvalue()
     assert "from �[31mhere" in text
     if output.isatty():
-        assert text.count("\n") == 1
+        assert text.count("\n") == 2
+        assert "\r\x1b[Kone line that stays\n\r\x1b[K" in text
         assert text.startswith("\r\x1b[K")
     else:
+        assert "\none line that stays\n" in text
         assert "\r" not in text
         assert "\x1b" not in text
         last = "1 messages, 38 bytes in 0.0 s: 1 frames, 1 keyframes, 0 audio"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame
@@ -13,7 +14,9 @@ from cluster.client.flv_sink import FlvSink
 from cluster.core.amf import amf0
 from cluster.core.amf.values import AmfValue, EcmaArray
 from cluster.core.errors import EnvironmentFault, MisuseError
+from cluster.core.limits import Limits
 from cluster.core.media.flv import FlvReader
+from cluster.core.media.metadata import MAX_METADATA_VALUES
 from cluster.core.media.timeline import RESTART_GAP_MS
 from cluster.core.message import Message, MessageType
 
@@ -95,6 +98,25 @@ def test_media_first_gets_metadata_of_our_own_and_later_ones_lose_what_is_not_tr
     assert reader.header == (True, False)  # no video came
     assert set(described(tags[0])) == {"duration", "lasttimestamp", "filesize"}
     assert described(tags[2]) == {"height": 3.0}
+
+
+@pytest.mark.parametrize("values", [9_995, 10_000, MAX_METADATA_VALUES, MAX_METADATA_VALUES + 1])
+@pytest.mark.parametrize("first", [True, False])
+def test_metadata_of_very_many_values(values: int, first: bool, tmp_path: Path) -> None:
+    nulls = b"\x05" * (values - 2)  # beside the object and the array
+    array = b"\x0a" + len(nulls).to_bytes(4, "big") + nulls
+    payload = amf0.encode("onMetaData") + b"\x08\0\0\0\1\x00\x05marks" + array + b"\0\0\x09"
+    path = tmp_path / "out.flv"
+    with FlvSink(path) as sink:
+        for message in [Message(DATA, 0, payload), Message(AUDIO, 0, audio_frame())][:: 1 if first else -1]:
+            sink.write(message)
+    payloads = [bytes(tag.payload) for tag in read(path)[1] if tag.type_id == DATA]
+    unbounded = Limits(max_amf_values=10**6)
+    written: list[Any] = [amf0.decode_all(each, limits=unbounded)[1] for each in payloads]
+    assert written[0].keys() >= {"duration", "filesize"}
+    assert sum(len(members.get("marks", ())) for members in written) == len(nulls)
+    assert len(written) == (1 if first and values <= MAX_METADATA_VALUES else 2)
+    assert (payload in payloads) is (not first or values > MAX_METADATA_VALUES)  # as it came
 
 
 def test_times_past_32_bits_and_restarts_go_on(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from cluster.core.errors import CloseReason, MisuseError, PeerViolation
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import capabilities, control
 from cluster.core.rtmp import command as commands
+from cluster.core.rtmp.aggregate import MAX_SUB_MESSAGES
 from cluster.core.rtmp.chunk_writer import ChunkWriter
 from cluster.core.rtmp.client_session import PLAYER_FLASH_VER, PUBLISHER_FLASH_VER, ClientSession
 from cluster.core.rtmp.command import Command
@@ -447,17 +448,17 @@ class TestMethods:
 
 
 def test_a_request_behind_a_violation_is_the_servers_fault() -> None:
-    """Found by fuzzing: what the server broke stood in the same bytes as its answer to connect."""
-    client, _ = client_peer()
-    writer = ChunkWriter()
-    info = {"level": "status", "code": "NetConnection.Connect.Success"}
-    answer = writer.encode(commands.encode(Command("_result", 1.0, {}, (info,))), 3)
-    received = client.receive(answer + writer.encode(Message(MessageType.WINDOW_ACK_SIZE, 0, b"x"), 2), 0.0)
-    assert [type(event) for event in received] == [ConnectSucceeded]
+    """Found by fuzzing: what the server broke stood in the same bytes as its answer."""
+    client, peer = client_with_stream()
+    client.play("cam", stream_id=1)
+    info = {"level": "status", "code": "NetStream.Play.Start"}
+    started = commands.encode(Command("onStatus", 0.0, None, (info,), 1))
+    too_many = Message(MessageType.AGGREGATE, 0, (b"\x08" + bytes(14)) * (MAX_SUB_MESSAGES + 1), 1)
+    assert [type(event) for event in peer.send(started, too_many)] == [StatusReceived]
     for ask in (client.publish, client.play):
         with pytest.raises(PeerViolation) as caught:
             ask("cam")
-        assert caught.value.reason is CloseReason.BAD_CONTROL
+        assert caught.value.reason is CloseReason.MESSAGE_TOO_LARGE
 
 
 class TestTime:

@@ -90,6 +90,12 @@ def test_a_value_of_less_than_four_bytes(type_id: int, size: int) -> None:
     assert caught.value.reason is CloseReason.BAD_CONTROL
 
 
+@pytest.mark.parametrize(("type_id", "needed"), [(2, 4), (3, 4), (4, 2), (5, 4), (6, 4)])
+def test_what_is_too_short_to_say_anything(type_id: int, needed: int) -> None:
+    for size in range(8):
+        assert control.is_short(Message(type_id, 0, bytes(size))) is (size < needed)
+
+
 def test_bytes_behind_a_value_are_ignored() -> None:
     assert control.read_u32(Message(5, 0, bytes.fromhex("00001000 FF"))) == 4096
 

@@ -17,6 +17,7 @@ from cluster.core.media.flv import (
     FlvError,
     FlvFault,
     FlvHeader,
+    FlvOddity,
     FlvReader,
     encode_header,
     encode_tag,
@@ -140,7 +141,7 @@ def test_space_between_the_header_and_the_first_tag():
         assert reader.feed(data[:cut]) + reader.feed(data[cut:]) == MESSAGES
 
 
-@pytest.mark.parametrize(("offset", "fault"), [(1024, None), (1025, 1), (9, None), (8, 1), (2**32 - 1, 1)])
+@pytest.mark.parametrize(("offset", "fault"), [(1024, None), (1025, 1), (9, None), (2**32 - 1, 1)])
 def test_where_the_first_tag_may_begin(offset, fault):
     data = b"FLV\x01\x05" + offset.to_bytes(4, "big") + bytes(max(0, min(offset, 1025) - 9)) + STREAM[9:]
     if fault is None:
@@ -154,18 +155,78 @@ def test_what_is_not_flv(data):
     assert fault_of(data) is FlvFault.NOT_FLV
 
 
-def test_another_version():
-    assert fault_of(b"FLV\x02") is FlvFault.BAD_VERSION
+def with_sizes(size_behind):
+    """The stream, and behind each tag what ``size_behind`` makes of its size and of all sizes so far."""
+    data, total = STREAM[:13], 0
+    for message in MESSAGES:
+        tag = b"".join(encode_tag(message.type_id, message.timestamp, message.payload))[:-4]
+        total += len(tag)
+        data += tag + size_behind(len(tag), total).to_bytes(4, "big")
+    return data
 
 
-@pytest.mark.parametrize("behind", [0, 1, 5])
-def test_a_wrong_previous_tag_size(behind):
-    end = len(encode(MESSAGES[:behind]))
-    data = STREAM[: end - 1] + bytes((STREAM[end - 1] ^ 1,)) + STREAM[end:]
-    assert fault_of(data) is FlvFault.BAD_PREVIOUS_TAG_SIZE
+def header(*, version=1, flags=5, data_offset=9, first_size=0):
+    return b"FLV" + bytes((version, flags)) + data_offset.to_bytes(4, "big") + first_size.to_bytes(4, "big")
+
+
+TAGS = STREAM[13:]
+#: Of each tag: the type's reserved bits, and the stream id.
+RESERVED = bytearray(STREAM)
+for _start in [len(encode(MESSAGES[:count])) for count in range(len(MESSAGES))]:
+    RESERVED[_start] |= 0xC0
+    RESERVED[_start + 8 : _start + 11] = b"\x00\x01\x02"
+
+SIZE = FlvOddity.PREVIOUS_TAG_SIZE
+#: What is wrong in a field nothing depends on, and what is counted of it. The size behind the last tag is
+#: followed by nothing, and not looked at.
+ODD = {
+    "sizes without the tag header": (with_sizes(lambda size, _: size - 11), {SIZE: 6}),
+    "sizes one short": (with_sizes(lambda size, _: size - 1), {SIZE: 6}),
+    "sizes as a running sum": (with_sizes(lambda _, total: total), {SIZE: 5}),
+    "sizes of zero": (with_sizes(lambda *_: 0), {SIZE: 6}),
+    "sizes of nonsense": (with_sizes(lambda size, _: size * 2654435761 % 2**32), {SIZE: 6}),
+    "a size in front of the first tag": (header(first_size=7) + TAGS, {SIZE: 1}),
+    "only the last size": (STREAM[:-4] + b"\xff\xff\xff\xff", {}),
+    "version 0": (header(version=0) + TAGS, {FlvOddity.VERSION: 1}),
+    "version 255": (header(version=255) + TAGS, {FlvOddity.VERSION: 1}),
+    "a data offset of 0": (header(data_offset=0) + TAGS, {FlvOddity.DATA_OFFSET: 1}),
+    "a data offset of 8": (header(data_offset=8) + TAGS, {FlvOddity.DATA_OFFSET: 1}),
+    "flags that deny both media": (header(flags=0) + TAGS, {}),
+    "every flag": (header(flags=0xFF) + TAGS, {}),
+    "reserved bits and stream ids": (bytes(RESERVED), {}),
+    "all at once": (
+        header(version=2, flags=2, data_offset=1, first_size=1) + with_sizes(lambda *_: 0)[13:],
+        {FlvOddity.VERSION: 1, FlvOddity.DATA_OFFSET: 1, SIZE: 7},
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "counted"), ODD.values(), ids=ODD)
+def test_what_nothing_depends_on_is_counted_and_read_over(data, counted):
+    for pieces in (
+        [data],
+        [bytes((byte,)) for byte in data],
+        *([data[:cut], data[cut:]] for cut in range(len(data) + 1)),
+    ):
+        reader = FlvReader()
+        assert [message for piece in pieces for message in reader.feed(piece)] == MESSAGES
+        reader.finish()
+        assert reader.oddities == counted
+
+
+def test_what_is_right_is_not_counted():
     reader = FlvReader()
-    if behind:
-        assert reader.feed(data) == MESSAGES[:behind]
+    reader.feed(STREAM)
+    assert not reader.oddities
+
+
+@pytest.mark.parametrize("data", [data for data, _ in ODD.values()], ids=ODD)
+def test_what_is_odd_and_ends_too_early_is_still_truncated(data):
+    reader = FlvReader()
+    reader.feed(data[:-6])
+    with pytest.raises(FlvError) as caught:
+        reader.finish()
+    assert caught.value.fault is FlvFault.TRUNCATED
 
 
 def test_messages_before_a_fault_come_first_and_the_fault_stays():

@@ -330,6 +330,38 @@ class TestCommands:
         }
 
 
+class TestControlWithoutItsValue:
+    """It says nothing, and nothing depends on it: nginx-rtmp passes over it."""
+
+    @pytest.mark.parametrize(
+        ("type_id", "size"),
+        [(type_id, size) for type_id in (3, 5, 6) for size in range(4)] + [(4, 0), (4, 1)],
+    )
+    @pytest.mark.parametrize("cut", [None, 1])
+    def test_is_counted_and_the_session_goes_on(self, type_id: int, size: int, cut: int | None) -> None:
+        server, peer = publishing()
+        peer.cut = cut
+        peer.send(control.window_ack_size(10_000), csid=2)
+        due_at = server._acks.due_at
+        assert peer.send(Message(type_id, 0, bytes(size)), csid=2) == []
+        assert (server.ignored_messages, server._acks.due_at, peer.output()) == (1, due_at, [])
+        assert server.peer_acknowledged_bytes is None
+        assert peer.send(VIDEO) == [VIDEO]
+
+    @pytest.mark.parametrize("size", range(4))
+    def test_a_ping_without_its_clock(self, size: int) -> None:
+        server, peer = publishing()
+        peer.send(Message(MessageType.USER_CONTROL, 0, b"\x00\x06" + bytes(size)), csid=2)
+        assert (server.ignored_messages, peer.output()) == (1, [])
+
+    def test_a_window_of_zero_asks_for_no_acknowledgements(self) -> None:
+        _, peer = publishing()
+        peer.send(control.window_ack_size(10_000), control.window_ack_size(0), csid=2)
+        for _ in range(100):
+            peer.send(VIDEO)
+        assert peer.output() == []
+
+
 class TestAcknowledgements:
     def test_fault_13_an_acknowledgement_at_half_a_window(self) -> None:
         server, peer = publishing()
@@ -473,11 +505,11 @@ class TestTime:
         peer = handshaken()
         writer = ChunkWriter()
         data = writer.encode(commands.encode(Command("connect", 1.0, {"app": "live"})), 3)
-        data += writer.encode(Message(MessageType.WINDOW_ACK_SIZE, 0, b""), 2)
+        data += writer.encode(Message(MessageType.COMMAND_AMF0, 0, b""), 3)
         assert len(peer.session.receive(data, 0.0)) == 1
         with pytest.raises(PeerViolation) as caught:
             peer.session.tick(0.5)
-        assert caught.value.reason is CloseReason.BAD_CONTROL
+        assert caught.value.reason is CloseReason.BAD_COMMAND
 
 
 class TestClose:
@@ -503,6 +535,7 @@ class TestClose:
 
     def test_what_was_to_be_sent_is_still_to_be_had(self) -> None:
         _, peer = connected()
+        illegal = commands.encode(Command("play", 5.0, None, ("cam",), 9))
         with pytest.raises(PeerViolation):
-            peer.send(control.ping_request(5), Message(MessageType.WINDOW_ACK_SIZE, 0, b"xx"))
+            peer.send(control.ping_request(5), illegal)
         assert peer.output() == [control.ping_response(5)]

@@ -2,7 +2,13 @@
 
 import pytest
 
-from cluster.core.media.stream_log import MAX_HEADER_BYTES, MAX_HEADERS, LogLimits, StreamLog
+from cluster.core.media.stream_log import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_METADATA_BYTES,
+    LogLimits,
+    StreamLog,
+)
 from cluster.core.message import Message
 
 AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f"
@@ -204,6 +210,14 @@ def test_a_header_at_the_size_limit_is_cached_and_one_past_is_only_passed_on(ext
     log = StreamLog()
     header = AVC_HEADER + bytes(MAX_HEADER_BYTES - len(AVC_HEADER) + extra)
     assert log.append(Message(9, 0, header)) is not None
+    assert len(log.headers()) == 1 - extra
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_metadata_has_a_limit_of_its_own_for_the_index_of_a_recording(extra):
+    log = StreamLog()
+    name = b"\x02\x00\x0aonMetaData"
+    assert log.append(Message(18, 0, name + bytes(MAX_METADATA_BYTES - len(name) + extra))) is not None
     assert len(log.headers()) == 1 - extra
 
 

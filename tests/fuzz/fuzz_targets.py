@@ -30,9 +30,15 @@ from cluster.core.media.classify import (
 )
 from cluster.core.media.describe import describe
 from cluster.core.media.flv import FlvError, FlvReader
-from cluster.core.media.stream_log import MAX_HEADER_BYTES, MAX_HEADERS, LogLimits, StreamLog
+from cluster.core.media.stream_log import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_METADATA_BYTES,
+    LogLimits,
+    StreamLog,
+)
 from cluster.core.media.timeline import medium_of
-from cluster.core.message import Message
+from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import aggregate, capabilities, command, control, shared_object
 from cluster.core.rtmp.adobe_auth import Authenticator, authenticated
 from cluster.core.rtmp.chunk_reader import ChunkReader
@@ -266,11 +272,12 @@ def _stream_log(messages: list[Message]) -> None:
             last[medium] = entry.timestamp
         if number % 9 == 8:
             log.restart(None if number % 2 else 40)
+    bounds = {int(MessageType.DATA_AMF0): MAX_METADATA_BYTES}
     start = log.start_of_join()
     for seq in (start, log.next_seq):
         headers = log.headers_for(seq)
         assert len(headers) <= MAX_HEADERS
-        assert all(len(header.payload) <= MAX_HEADER_BYTES for header in headers)
+        assert all(len(each.payload) <= bounds.get(each.type_id, MAX_HEADER_BYTES) for each in headers)
     log.read(start, log.next_seq, 100)
 
 

@@ -84,6 +84,11 @@ def test_what_is_no_stamp_is_none(type_id: int) -> None:
     at = MAGIC_AT[type_id]
     whole = b"\x27" * at + synthetic.MAGIC + synthetic.stamp(3, 4)
     assert synthetic.read_stamp(whole, at) == (3, 4)
+    in_front = [b"", b"x", b"\x00\x00\x00\x02\x09\x10" * 9, bytes(synthetic.STAMP_SEARCH_BYTES - at - 16)]
+    for extra in in_front:
+        assert synthetic.read_stamp(extra + whole, at) == (3, 4)
+        assert synthetic.read_stamp(memoryview(extra + whole), at) == (3, 4)
+    assert synthetic.read_stamp(in_front[-1] + b"x" + whole, at) is None
     for end in range(len(whole) - 16):
         assert synthetic.read_stamp(whole[:end], at) is None
     assert synthetic.read_stamp(whole[:-24] + b"not hexadecimal digits!!", at) is None

@@ -87,6 +87,44 @@ def test_what_is_wrong_is_said(fields: dict[str, Any], says: str) -> None:
     assert any(says in text for text in made.complaints), made.complaints
 
 
+def with_joining(*joining: int) -> LoadResult:
+    """Two processes; so many players of each were without media at the end of each second."""
+    made = LoadResult(plan(processes=2))
+    for second, count in enumerate(joining):
+        for process in range(2):
+            told = report(second)
+            standing = Standing(publishing=1, playing=10 - count, joining=count)
+            made.add(process, Report(second, told.at_ns, told.tally, standing, idle=False))
+    return made
+
+
+def test_players_that_joined_late_are_not_said_to_have_got_nothing() -> None:
+    made = with_joining(9, 9, 0)
+    assert made.as_dict()["players"]["joining"] == pytest.approx(12)
+    assert not any("got no media" in text for text in made.complaints)
+    assert not made.something_failed
+
+
+def test_players_that_never_had_media_are() -> None:
+    made = with_joining(0, 1, 2)
+    assert "4 players got no media: is the stream published?" in made.complaints
+    assert made.something_failed
+    made.ended_early = "it was interrupted"
+    assert not made.something_failed
+
+
+@pytest.mark.parametrize(
+    ("role", "fails"), [(Role.PLAYER, True), (Role.PUBLISHER, True), (Role.SLOW_PLAYER, False)]
+)
+def test_what_counts_as_failed(role: Role, fails: bool) -> None:
+    made = result()
+    assert not made.something_failed
+    made.seconds[1].tally.ended[role, "closed by the server"] += 1
+    assert made.something_failed is fails
+    made.before.refused[role, "no"] += 1
+    assert made.something_failed
+
+
 def test_a_late_generator_is_said() -> None:
     made = result()
     for _ in range(1000):

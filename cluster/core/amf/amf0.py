@@ -118,7 +118,7 @@ def _read_string(state: ReadState) -> str:
 def _read_object(state: ReadState) -> dict[str, Any]:
     members: dict[str, Any] = {}
     state.references.append(members)
-    _read_pairs(state, members, may_end_with_data=False)
+    _read_pairs(state, members)
     return members
 
 
@@ -143,7 +143,7 @@ def _read_ecma_array(state: ReadState) -> EcmaArray:
     state.take(4)
     members = EcmaArray()
     state.references.append(members)
-    _read_pairs(state, members, may_end_with_data=True)
+    _read_pairs(state, members)
     return members
 
 
@@ -180,7 +180,7 @@ def _read_xml(state: ReadState) -> XmlDocument:
 def _read_typed_object(state: ReadState) -> TypedObject:
     value = TypedObject(_read_string(state))
     state.references.append(value)
-    _read_pairs(state, value, may_end_with_data=False)
+    _read_pairs(state, value)
     return value
 
 
@@ -191,18 +191,18 @@ def _refuse(what: str) -> Callable[[ReadState], AmfValue]:
     return refuse
 
 
-def _read_pairs(state: ReadState, into: dict[str, Any], *, may_end_with_data: bool) -> None:
+def _read_pairs(state: ReadState, into: dict[str, Any]) -> None:
     """Read (u16 key, value) pairs up to 00 00 09.
 
     An empty key before another marker is a member like any other. Some writers leave the terminator
-    of an ECMA array out at the end of a message.
+    out at the end of a message, which SRS and librtmp do not miss.
     """
     state.enter()
     data = state.data
     end = state.end
     while True:
         pos = state.pos
-        if may_end_with_data and pos == end:
+        if pos == end:
             break
         key_start = pos + 2
         if key_start > end:

@@ -11,6 +11,7 @@ import enum
 from typing import Final, NamedTuple
 
 from cluster.core.media import ex_header
+from cluster.core.media.access_unit import can_start
 from cluster.core.media.ex_header import ExHeader, parse_ex_header
 from cluster.core.message import Buffer, Message, MessageType
 
@@ -67,6 +68,11 @@ NOT_TIMED: Final = (
 )  # fmt: skip
 #: AVC, and the HEVC and AV1 that SRS, lal and others send under unassigned ids with AVC's layout.
 AVC_LIKE_CODECS: Final = frozenset((7, 12, 13))
+CODED_VIDEO: Final = (ex_header.CODED_FRAMES, ex_header.CODED_FRAMES_X)
+#: Reserved frame types, with which some forward everything: the frame itself tells whether it is a key.
+SILENT_FRAME_TYPES: Final = frozenset((0, 6, 7))
+
+_AVC_LIKE_FOUR_CC = {7: b"avc1", 12: b"hvc1", 13: b"av01"}
 
 _ON_META_DATA = b"\x02\x00\x0aonMetaData"
 _SET_DATA_FRAME = b"\x02\x00\x0d@setDataFrame"
@@ -123,7 +129,7 @@ def _frame_flags(frame_type: int) -> int:
 
 
 def _ex_video_flags(packet_type: int, frame_type: int) -> int:
-    if packet_type in (ex_header.CODED_FRAMES, ex_header.CODED_FRAMES_X):
+    if packet_type in CODED_VIDEO:
         return _frame_flags(frame_type)
     return _VIDEO | {
         ex_header.SEQUENCE_START: _SEQUENCE_HEADER,
@@ -150,12 +156,15 @@ def _video_row(first: int) -> tuple[int, ...]:
             return (_UNDECIDED,) * 256
         if frame_type == ex_header.FRAME_TYPE_COMMAND and packet_type != ex_header.VIDEO_METADATA:
             return (_VIDEO | _COMMAND,) * 256
+        if frame_type in SILENT_FRAME_TYPES and packet_type in CODED_VIDEO:
+            return (_UNDECIDED,) * 256
         return (_ex_video_flags(packet_type, frame_type),) * 256
     if frame_type == ex_header.FRAME_TYPE_COMMAND:
         return (_VIDEO | _COMMAND,) * 256
     if first & 15 not in AVC_LIKE_CODECS:
         return (_frame_flags(frame_type),) * 256
-    named = (_VIDEO | _SEQUENCE_HEADER, _frame_flags(frame_type), _VIDEO | _END_OF_SEQUENCE)
+    coded = _UNDECIDED if frame_type in SILENT_FRAME_TYPES else _frame_flags(frame_type)
+    named = (_VIDEO | _SEQUENCE_HEADER, coded, _VIDEO | _END_OF_SEQUENCE)
     return named + (_VIDEO,) * 253
 
 
@@ -296,7 +305,7 @@ def enhanced_header(type_id: int, payload: Buffer) -> ExHeader | None:
 
 
 def _parsed_video_flags(payload: Buffer) -> int:
-    """Video that is short, multi-track or behind ModEx."""
+    """Video that is short, multi-track, behind ModEx, or of a frame type that says nothing."""
     if not payload:
         return _VIDEO | _EMPTY
     first = payload[0]
@@ -308,25 +317,38 @@ def _parsed_video_flags(payload: Buffer) -> int:
             and len(payload) >= _VIDEO_ONE_TRACK_BYTES
             and payload[1] < ex_header.VIDEO_MULTITRACK
         ):
-            flags = _VIDEO_TABLE[first & 0xF0 | payload[1]][0] | _MULTITRACK
-            return _of_other_tracks(flags) if payload[_ONE_TRACK_ID_AT] else flags
-        return _parsed_ex_video_flags(frame_type, parse_ex_header(payload, video=True))
+            flags = _VIDEO_TABLE[first & 0xF0 | payload[1]][0]
+            if flags:
+                return _of_other_tracks(flags) if payload[_ONE_TRACK_ID_AT] else flags | _MULTITRACK
+        return _parsed_ex_video_flags(payload, frame_type, parse_ex_header(payload, video=True))
     if len(payload) < 2:
         return _VIDEO | _MALFORMED
-    flags = _VIDEO_TABLE[first][payload[1]]
+    flags = _VIDEO_TABLE[first][payload[1]] or _silent_flags(
+        can_start(_AVC_LIKE_FOUR_CC[first & 15], payload, 5, len(payload))
+    )
     # Only the end of a sequence and a command need no composition time (FLV 10.1, E.4.3.1).
     needs_cts = first & 15 in AVC_LIKE_CODECS and not flags & (_END_OF_SEQUENCE | _COMMAND)
     return _VIDEO | _MALFORMED if needs_cts and len(payload) < 5 else flags
 
 
-def _parsed_ex_video_flags(frame_type: int, header: ExHeader) -> int:
+def _silent_flags(is_key: bool) -> int:
+    """Coded frames whose frame type says nothing."""
+    return _VIDEO | _KEYFRAME if is_key else _VIDEO
+
+
+def _parsed_ex_video_flags(payload: Buffer, frame_type: int, header: ExHeader) -> int:
     if header.malformed:
         return _VIDEO | _MALFORMED
     if header.command is not None:
         return _VIDEO | _COMMAND
     if not header.tracks:
         return _VIDEO
-    flags = _ex_video_flags(header.packet_type, frame_type)
+    if frame_type in SILENT_FRAME_TYPES and header.packet_type in CODED_VIDEO:
+        flags = _silent_flags(
+            all(can_start(track.four_cc, payload, track.start, track.end) for track in header.tracks)
+        )
+    else:
+        flags = _ex_video_flags(header.packet_type, frame_type)
     if header.multitrack:
         flags |= _MULTITRACK
         if all(track.track_id for track in header.tracks):
@@ -335,8 +357,8 @@ def _parsed_ex_video_flags(frame_type: int, header: ExHeader) -> int:
 
 
 def _of_other_tracks(flags: int) -> int:
-    """``flags`` of a message in which track 0 has no part."""
-    return flags ^ (_KEYFRAME | _OTHER_KEYFRAME) if flags & _KEYFRAME else flags
+    """``flags`` of a Multitrack message in which track 0 has no part."""
+    return flags & ~_KEYFRAME | (_OTHER_KEYFRAME if flags & _KEYFRAME else 0) | _MULTITRACK
 
 
 def _parsed_audio_flags(payload: Buffer) -> int:

@@ -6,8 +6,11 @@ import enum
 from typing import NamedTuple
 
 from cluster.core.media import ex_header
+from cluster.core.media.access_unit import can_start
 from cluster.core.media.classify import (
     AVC_LIKE_CODECS,
+    CODED_VIDEO,
+    SILENT_FRAME_TYPES,
     MediaFlags,
     data_handler_name,
     enhanced_header,
@@ -93,12 +96,11 @@ _KINDS = (
 )
 
 _KEY_FRAME_TYPES = (1, 4)
-_VIDEO_FRAMES = (ex_header.CODED_FRAMES, ex_header.CODED_FRAMES_X)
 _AUDIO_FRAMES = (ex_header.CODED_FRAMES,)
 
 
 def describe(type_id: int, payload: Buffer) -> MediaInfo:
-    """All that can be told about one message without looking into its codec's bitstream. Never raises."""
+    """All that can be told about one message; of its codec's bitstream only the keyframes. Never raises."""
     flags = flags_of(type_id, payload)
     kind = next((kind for flag, kind in _KINDS if flags & flag), MediaKind.FRAMES)
     if not flags:
@@ -118,13 +120,17 @@ def describe(type_id: int, payload: Buffer) -> MediaInfo:
 
 def _describe_enhanced(flags: int, kind: MediaKind, payload: Buffer, header: ExHeader) -> MediaInfo:
     video = bool(flags & MediaFlags.VIDEO)
-    is_key = (
-        video
-        and header.packet_type in _VIDEO_FRAMES
-        and payload[0] >> 4 & 7 in _KEY_FRAME_TYPES
+    frame_type = payload[0] >> 4 & 7
+    coded = video and header.packet_type in CODED_VIDEO
+    says_key = coded and frame_type in _KEY_FRAME_TYPES
+    silent = coded and frame_type in SILENT_FRAME_TYPES
+    tracks = tuple(
+        _track_info(
+            track, says_key or (silent and can_start(track.four_cc, payload, track.start, track.end))
+        )
+        for track in header.tracks
     )
-    tracks = tuple(_track_info(track, is_key) for track in header.tracks)
-    known = _VIDEO_FRAMES if video else _AUDIO_FRAMES
+    known = CODED_VIDEO if video else _AUDIO_FRAMES
     if kind is MediaKind.FRAMES and (not tracks or header.packet_type not in known):
         kind = MediaKind.UNKNOWN
     return MediaInfo(

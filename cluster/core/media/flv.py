@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections import Counter
 from typing import Final, NamedTuple
 
 from cluster.core.errors import ClusterError, MisuseError
@@ -34,6 +35,8 @@ _HAS_AUDIO = 0x04
 _HAS_VIDEO = 0x01
 _FILTERED = 0x20
 
+_KNOWN_VERSION = 1
+
 _pack_size = struct.Struct(">I").pack
 _pack_tag = struct.Struct(">IIBH").pack  # type and size; ts low 24 bits and high 8; stream id 0
 
@@ -42,12 +45,25 @@ class FlvFault(enum.StrEnum):
     """What is wrong with an FLV stream."""
 
     NOT_FLV = "not_flv"
-    BAD_VERSION = "bad_version"
     BAD_DATA_OFFSET = "bad_data_offset"
     ENCRYPTED_TAG = "encrypted_tag"
     TAG_TOO_LARGE = "tag_too_large"
-    BAD_PREVIOUS_TAG_SIZE = "bad_previous_tag_size"
     TRUNCATED = "truncated"
+
+
+class FlvOddity(enum.StrEnum):
+    """What an FLV stream has wrong in a field that nothing depends on: it is read all the same.
+
+    Not among them, as it says nothing at all: the header's flags, the stream ids, the reserved bits.
+    """
+
+    #: FFmpeg, nginx-rtmp and SRS read what says it is of another version; there is only one.
+    VERSION = "version"
+    #: The header alone has 9 bytes. nginx-rtmp and SRS do not look where it says the first tag is.
+    DATA_OFFSET = "data_offset"
+    #: Seen: without the tag header's 11 bytes, one short, a running sum, 0. Each tag has its own size in
+    #: front; FFmpeg, flv.js and nginx-rtmp go by that.
+    PREVIOUS_TAG_SIZE = "previous_tag_size"
 
 
 class FlvError(ClusterError):
@@ -94,12 +110,14 @@ class FlvReader:
     """Bytes of an FLV stream in, messages out.
 
     Timestamps are the raw 32 bits, as in an RTMP message; stream ids are 0. ``header`` is None until the
-    file header has been read. Holds at most one unfinished tag of up to ``max_tag_bytes`` of body.
+    file header has been read. ``oddities`` counts what is wrong and does not matter. Holds at most one
+    unfinished tag of up to ``max_tag_bytes`` of body.
     """
 
     def __init__(self, *, max_tag_bytes: int = DEFAULT_MAX_TAG_BYTES) -> None:
         self.header: FlvHeader | None = None
         self.skipped_tags = 0
+        self.oddities: Counter[FlvOddity] = Counter()
         self._max_tag_bytes = max_tag_bytes
         self._buffer = bytearray()
         self._size_expected = 0
@@ -158,15 +176,16 @@ class FlvReader:
         buffer = self._buffer
         if not b"FLV".startswith(buffer[:3]):
             raise FlvError(FlvFault.NOT_FLV, f"begins with {bytes(buffer[:3])!r} instead of b'FLV'")
-        if len(buffer) > 3 and buffer[3] != 1:
-            raise FlvError(FlvFault.BAD_VERSION, f"version {buffer[3]}, only 1 is known")
         if len(buffer) < _HEADER_BYTES:
             return 0
-        data_offset = int.from_bytes(buffer[5:_HEADER_BYTES], "big")
-        if not _HEADER_BYTES <= data_offset <= _MAX_DATA_OFFSET:
-            raise FlvError(FlvFault.BAD_DATA_OFFSET, f"the first tag is said to be at {data_offset}")
+        said = int.from_bytes(buffer[5:_HEADER_BYTES], "big")
+        if said > _MAX_DATA_OFFSET:
+            raise FlvError(FlvFault.BAD_DATA_OFFSET, f"the first tag is said to be at {said}")
+        data_offset = max(said, _HEADER_BYTES)
         if len(buffer) < data_offset:
             return 0
+        self._note(FlvOddity.VERSION, buffer[3] != _KNOWN_VERSION)
+        self._note(FlvOddity.DATA_OFFSET, said < _HEADER_BYTES)
         self.header = FlvHeader(audio=bool(buffer[4] & _HAS_AUDIO), video=bool(buffer[4] & _HAS_VIDEO))
         return data_offset
 
@@ -175,12 +194,6 @@ class FlvReader:
         buffer = self._buffer
         tag = start + _SIZE_BYTES
         body = tag + _TAG_HEADER_BYTES
-        if len(buffer) < tag:
-            return start
-        size_before = int.from_bytes(buffer[start:tag], "big")
-        if size_before != self._size_expected:
-            detail = f"{size_before} behind a tag of {self._size_expected} bytes"
-            raise FlvError(FlvFault.BAD_PREVIOUS_TAG_SIZE, detail)
         if len(buffer) < body:
             return start
         size = int.from_bytes(buffer[tag + 1 : tag + 4], "big")
@@ -197,5 +210,11 @@ class FlvReader:
             messages.append(Message(type_id, timestamp, bytes(buffer[body:end])))
         else:
             self.skipped_tags += 1
+        size_before = int.from_bytes(buffer[start:tag], "big")
+        self._note(FlvOddity.PREVIOUS_TAG_SIZE, size_before != self._size_expected)
         self._size_expected = _TAG_HEADER_BYTES + size
         return end
+
+    def _note(self, oddity: FlvOddity, is_there: bool) -> None:
+        if is_there:
+            self.oddities[oddity] += 1

@@ -55,6 +55,9 @@ GONE_AFTER_MS = 10_000
 
 #: A larger header is passed on but not cached; real ones, even HDR metadata, take some hundred bytes.
 MAX_HEADER_BYTES = 64 * 1024
+#: onMetaData, of which there is one, may have the keyframe index of a recording in it: nine bytes or more
+#: for each keyframe and number.
+MAX_METADATA_BYTES = 2 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +305,9 @@ class StreamLog:
     def _remember_header(self, entry: LogEntry) -> bool:
         """Keep a header for joiners; False if it says less than the one that is known."""
         key = header_key(entry.type_id, entry.payload)
-        if key is None or len(entry.payload) > MAX_HEADER_BYTES:
+        if key is None:
+            return True
+        if len(entry.payload) > (MAX_METADATA_BYTES if entry.flags & _DATA else MAX_HEADER_BYTES):
             return True
         known = self._headers.get(key)
         if known is not None:

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from cluster.core.amf import amf0
-from cluster.core.amf.values import AmfValue, EcmaArray
+from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, MisuseError, PeerViolation
 from cluster.core.limits import Limits
+from cluster.core.media.metadata import encode_metadata
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import arguments, capabilities, control, status, swf
 from cluster.core.rtmp.capabilities import Capabilities, VideoFunction
@@ -207,8 +208,8 @@ class ClientSession(Session):
         self.unsent.append(self._writer.encode(message, media_chunk_stream(message.type_id)))
 
     def send_metadata(self, stream_id: int, metadata: dict[str, AmfValue], timestamp: int = 0) -> None:
-        """Publish onMetaData. FFmpeg's player heeds it only as an ECMA array."""
-        payload = amf0.encode("@setDataFrame", "onMetaData", EcmaArray(metadata))
+        """Publish onMetaData."""
+        payload = amf0.encode("@setDataFrame") + encode_metadata(metadata)
         self.send(Message(MessageType.DATA_AMF0, timestamp, payload, stream_id))
 
     # connect.

@@ -2,8 +2,8 @@
 
 RTMP 1.0, sections 5.4, 6.2 and 7.1.7. All of them travel on chunk stream 2, message stream 0, and act
 when they are received; their timestamps mean nothing. A builder returns the ``Message`` to be sent; a
-reader raises ``PeerViolation(BAD_CONTROL)`` for a payload too short to hold the value. Bytes after the
-value are ignored.
+reader raises ``PeerViolation(BAD_CONTROL)`` for a payload too short to hold the value (``is_short`` tells
+it before). Bytes after the value are ignored.
 """
 
 from __future__ import annotations
@@ -138,6 +138,11 @@ def buffer_empty(stream_id: int) -> Message:
 
 def buffer_ready(stream_id: int) -> Message:
     return user_control(UserControlEvent.BUFFER_READY, stream_id)
+
+
+def is_short(message: Message) -> bool:
+    """Whether a message of type 2 to 6 ends before its value."""
+    return len(message.payload) < (2 if message.type_id == MessageType.USER_CONTROL else 4)
 
 
 def read_u32(message: Message) -> int:

@@ -285,7 +285,10 @@ class Session(SessionOutput):
     def _control(self, message: Message, received: Received) -> None:
         """Types 3 to 6; Set Chunk Size and Abort have been obeyed by the chunk reader."""
         type_id = message.type_id
-        if type_id == MessageType.USER_CONTROL:
+        if type_id > MessageType.ABORT and control.is_short(message):
+            # Without its value it says nothing, and nothing depends on it: nginx-rtmp passes over it.
+            self.ignored_messages += 1
+        elif type_id == MessageType.USER_CONTROL:
             self._user_control(control.read_user_control(message), received)
         elif type_id == MessageType.ACKNOWLEDGEMENT:
             self._acks.peer_acknowledgement(control.read_u32(message))
