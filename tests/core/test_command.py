@@ -190,12 +190,15 @@ class TestArguments:
             ("cam", ("cam", "")),
             ("cam?a=1?b", ("cam", "a=1?b")),
             ("?a", ("", "a")),
-            (5.0, ("", "")),
+            (None, ("", "")),
+            (5.0, None),
+            (False, None),
+            ("rtmps://u:p@h:1936/live/cam?a=1", ("rtmps://h:1936/live/cam", "a=1")),
             ("x" * arguments.MAX_NAME_CHARACTERS, ("x" * arguments.MAX_NAME_CHARACTERS, "")),
-            ("x" * (arguments.MAX_NAME_CHARACTERS + 1), ("", "")),
+            ("x" * (arguments.MAX_NAME_CHARACTERS + 1), None),
         ],
     )
-    def test_stream_name(self, value: Any, parts: tuple[str, str]) -> None:
+    def test_stream_name(self, value: Any, parts: tuple[str, str] | None) -> None:
         assert arguments.stream_name(value) == parts
 
     @pytest.mark.parametrize(

@@ -178,6 +178,18 @@ class TestConnect:
         assert caught.value.reason is CloseReason.BAD_COMMAND
         assert [reply.name for reply in peer.replies()] == ["_error"]
 
+    @pytest.mark.parametrize(
+        ("app", "path"),
+        [("", ""), ("/live", "live"), ("live/", "live"), ("rtmp://u:p@h:1935/live/a?k=1", "live/a")],
+    )
+    def test_an_app_as_it_may_be_written(self, app: str, path: str) -> None:
+        server, _, event = self.request({"app": app})
+        assert (server.app, event.app) == (path, path)
+
+    def test_nothing_but_the_app_is_needed(self) -> None:
+        server, _, event = self.request({"app": "live"})
+        assert (event.tc_url, event.flash_ver, server.tc_url) == ("", "", "")
+
     def test_the_longest_app(self) -> None:
         assert self.request({"app": "x" * MAX_NAME_CHARACTERS})[0].app == "x" * MAX_NAME_CHARACTERS
 

@@ -206,7 +206,16 @@ class TestPublish:
         events = peer.command("publish", 5.0, None, *args, stream_id=1)
         assert events == [PublishRequested(1, "cam", "", "live")]
 
-    @pytest.mark.parametrize("args", [(), (None,), ("",), ("?key=1",), (5.0,)])
+    @pytest.mark.parametrize(
+        ("args", "query"), [((), ""), ((None,), ""), (("",), ""), (("?key=1",), "key=1")]
+    )
+    def test_an_empty_name_is_for_the_app_to_say(self, args: tuple[object, ...], query: str) -> None:
+        _, peer = with_stream()
+        assert peer.command("publish", 5.0, None, *args, stream_id=1) == [
+            PublishRequested(1, "", query, "live")
+        ]
+
+    @pytest.mark.parametrize("args", [(5.0,), ({},), ("x" * 4097,)])
     def test_without_a_name(self, args: tuple[object, ...]) -> None:
         server, peer = with_stream()
         assert peer.command("publish", 5.0, None, *args, stream_id=1) == []
@@ -411,7 +420,14 @@ class TestPlay:
         codes = [told for name, told, _ in summary(peer.output()) if name == "onStatus"]
         assert codes == ["NetStream.Play.Start"]
 
-    @pytest.mark.parametrize("args", [(), (None,), ("",), (5.0,)])
+    @pytest.mark.parametrize("args", [(), (None,), ("",)])
+    def test_an_empty_name_is_for_the_app_to_say(self, args: tuple[object, ...]) -> None:
+        _, peer = with_stream()
+        assert peer.command("play", 4.0, None, *args, stream_id=1) == [
+            PlayRequested(1, "", "", -2.0, -1.0, True)
+        ]
+
+    @pytest.mark.parametrize("args", [(5.0,), (["a"],)])
     def test_without_a_name(self, args: tuple[object, ...]) -> None:
         server, peer = with_stream()
         assert peer.command("play", 4.0, None, *args, stream_id=1) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from cluster.core.amf.values import AmfValue
+from cluster.core.keys import clean_name
 
 LIVE_ELSE_RECORDED = -2.0
 LIVE_ONLY = -1.0
@@ -21,12 +22,16 @@ _LIVE_ONLY_MS = -1000.0
 _APPENDING_MODES = (0.0, 2.0)
 
 
-def stream_name(value: AmfValue) -> tuple[str, str]:
-    """A stream name without its query, and the query; both empty if it is not a usable string."""
-    if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS:
+def stream_name(value: AmfValue) -> tuple[str, str] | None:
+    """A stream name without its query, and the query; None if it is not a usable string.
+
+    No name at all is an empty one: the app may say everything.
+    """
+    if value is None:
         return "", ""
-    name, _, query = value.partition("?")
-    return name, query
+    if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS:
+        return None
+    return clean_name(value)
 
 
 def number(value: AmfValue, default: float) -> float:

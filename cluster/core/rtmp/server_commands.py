@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.keys import clean_app, joined
 from cluster.core.limits import Limits
 from cluster.core.message import Message
 from cluster.core.rtmp import arguments, capabilities, status, swf
@@ -30,6 +31,7 @@ from cluster.core.rtmp.states import SessionInput, StreamInput, Verdict
 from cluster.core.rtmp.status import Code
 
 _OBJECT_ENCODING_AMF3 = 3
+_MAX_APP_CHARACTERS = arguments.MAX_NAME_CHARACTERS
 
 
 class ServerCommands(ServerStreams):
@@ -38,7 +40,6 @@ class ServerCommands(ServerStreams):
     __slots__ = (
         "_connect_transaction",
         "_fc_published",
-        "app",
         "capabilities",
         "flash_ver",
         "object_encoding",
@@ -71,12 +72,10 @@ class ServerCommands(ServerStreams):
     def _on_connect(self, command: Command, received: Received) -> None:
         fields = command.command_object
         app = fields.get("app") if isinstance(fields, dict) else None
-        known = isinstance(app, str) and len(app) <= arguments.MAX_NAME_CHARACTERS
-        if not isinstance(fields, dict) or not known:
+        if not isinstance(fields, dict) or not isinstance(app, str) or len(app) > _MAX_APP_CHARACTERS:
             self._send(status.error(command, Code.CONNECT_REJECTED, "connect names no app."))
             raise PeerViolation(CloseReason.BAD_COMMAND, "connect without an app")
-        path, self.query = arguments.stream_name(app)
-        self.app = path.strip("/")
+        self.app, self.query = clean_app(app)
         self.tc_url = status.field(fields, "tcUrl")[: arguments.MAX_NAME_CHARACTERS]
         self.flash_ver = status.field(fields, "flashVer")[: arguments.MAX_NAME_CHARACTERS]
         encoding = _OBJECT_ENCODING_AMF3 if fields.get("objectEncoding") == _OBJECT_ENCODING_AMF3 else 0
@@ -110,7 +109,8 @@ class ServerCommands(ServerStreams):
         received.append(CommandReceived(command.stream_id, command))
 
     def _on_fc_unpublish(self, command: Command, received: Received) -> None:
-        name = arguments.stream_name(command.arg(0))[0]
+        named = arguments.stream_name(command.arg(0))
+        name = "" if named is None else joined(self.app, named[0])
         publishing = [each for each in self.streams.values() if each.state in PUBLISHER_STATES]
         streams = [each for each in publishing if each.name == name]
         self.reply(command, None)

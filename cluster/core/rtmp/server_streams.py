@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.keys import joined
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import arguments, control, status
 from cluster.core.rtmp.command import Command
@@ -43,7 +44,9 @@ _PLAYLIST_ENDS = (StreamInput.PLAY, StreamInput.STOP)
 class ServerStreams(Session):
     """The part of a server-role session that deals with its message streams."""
 
-    __slots__ = ()
+    __slots__ = ("app",)
+
+    app: str
 
     def send_status(
         self, stream_id: int, level: str, code: str, description: str, **info: AmfValue
@@ -136,8 +139,8 @@ class ServerStreams(Session):
         if command.arg(0) is False:  # Flash's way to stop
             self._stop(stream_id, StreamInput.UNPUBLISH, received)
             return
-        name, query = arguments.stream_name(command.arg(0))
-        if not name and stream_id in self.streams:
+        named = arguments.stream_name(command.arg(0))
+        if named is None:
             self.send_status(stream_id, Level.ERROR, Code.PUBLISH_BAD_NAME, "publish names no stream.")
             return
         verdict = self._judge_stream(stream_id, StreamInput.PUBLISH, received)
@@ -145,7 +148,8 @@ class ServerStreams(Session):
             description = f"Message stream {stream_id} is in use."
             self.send_status(stream_id, Level.ERROR, Code.PUBLISH_BAD_NAME, description)
         else:
-            self.streams[stream_id].name = name
+            name, query = named
+            self.streams[stream_id].name = joined(self.app, name)
             publish_type = command.arg(1)
             if not isinstance(publish_type, str):
                 publish_type = "live"
@@ -164,10 +168,11 @@ class ServerStreams(Session):
     def _play(
         self, stream_id: int, named: AmfValue, args: tuple[AmfValue, ...], received: Received
     ) -> None:
-        name, query = arguments.stream_name(named)
-        if not name and stream_id in self.streams:
+        parts = arguments.stream_name(named)
+        if parts is None:
             self.send_status(stream_id, Level.ERROR, Code.PLAY_FAILED, "play names no stream.")
             return
+        name, query = parts
         start, duration, reset = (*args, None, None, None)[:3]
         replaces = arguments.play_reset(reset)
         start_s, duration_s = arguments.play_start_s(start), arguments.play_duration_s(duration)
@@ -180,7 +185,7 @@ class ServerStreams(Session):
             self._queue(Command("play", 0.0, None, (named, start_s, duration_s, False), stream_id))
         else:
             stream = self.streams[stream_id]
-            stream.name, stream.reset = name, replaces
+            stream.name, stream.reset = joined(self.app, name), replaces
             received.append(PlayRequested(stream_id, name, query, start_s, duration_s, replaces))
 
     def _queue(self, play: Command) -> None:
