@@ -67,6 +67,14 @@ class LogEntry:
         return Message(self.type_id, self.timestamp, self.payload, stream_id)
 
 
+def _media_time(entries: list[LogEntry], index: int) -> int:
+    """When what stands at ``index`` is for: a header is for the frame behind it, and may be stamped before
+    an absence that the frame is stamped after."""
+    while index < len(entries) - 1 and entries[index].flags & _NOT_FRAME:
+        index += 1
+    return entries[index].timestamp
+
+
 class StreamLog:
     """The messages of one stream, numbered from 0 for as long as the worker knows the stream.
 
@@ -157,6 +165,14 @@ class StreamLog:
         self.has_video = False
         self._awaiting_keyframe = True
 
+    def forget(self) -> None:
+        """Keep no message: the stream has ended, and nobody will read on. Headers stay."""
+        self._trimmed_bytes += self._bytes
+        self._entries.clear()
+        self._bytes = 0
+        self.first_seq = self.next_seq
+        self.join_seq = None
+
     def headers(self) -> list[LogEntry]:
         """What a joiner is sent before any media, in replay order."""
         return [self._headers[key] for key in sorted(self._headers, key=header_order)]
@@ -229,7 +245,7 @@ class StreamLog:
         else:
             held = self._bytes - sum(len(entry.payload) for entry in entries[:drop])
         while drop < len(entries) - 1 and (
-            held > self._limits.max_bytes or entries[drop].timestamp < oldest_ms
+            held > self._limits.max_bytes or _media_time(entries, drop) < oldest_ms
         ):
             held -= len(entries[drop].payload)
             drop += 1
