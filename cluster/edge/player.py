@@ -53,12 +53,13 @@ class Player:
     not in step with the stream (see ``Stream``). ``needs_headers``: the stream's headers must go out
     before its next message. ``behind_since``: since when it has not caught up, None while it has.
     ``joined_at``: when it asked to play, on the worker's clock. ``duration_ms``: as much media time as it
-    asked for (0: one frame), None for all there is; ``is_over``: it has had it.
+    asked for, None for all there is; ``is_over``: it has had it. ``was_told_end``: it has been told the end
+    of its stream, and waits for it to return.
     """
 
     __slots__ = (
         "_ends_at_ms", "audio", "behind_since", "connection", "duration_ms", "is_over", "joined_at",
-        "needs_headers", "seq", "stream", "stream_id", "video",
+        "needs_headers", "seq", "stream", "stream_id", "video", "was_told_end",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +72,7 @@ class Player:
     ) -> None:
         self.duration_ms = duration_ms
         self.is_over = False
+        self.was_told_end = False
         self._ends_at_ms: int | None = None
         self.joined_at = joined_at
         self.connection = connection

@@ -239,6 +239,16 @@ class Stream:
         player.needs_headers = True
         self._join(player)
 
+    def park(self, player: Player) -> None:
+        """The stream has ended for ``player``: of the old log it gets no more, unlike in the grace period.
+
+        One that is paused stays in no set, and is paused when the stream returns.
+        """
+        player.behind_since = None
+        if player in self._in_step or player in self._private or player in self._behind:
+            self.resume(player)
+        self.log.forget()  # players may wait for hours
+
     def fell_behind(self, player: Player) -> None:
         """Its connection has bytes pending: it reads from the log until it has caught up."""
         if player in self._in_step:

@@ -269,6 +269,31 @@ class TestCommands:
         peer.command(name, 0.0, None, "cam")
         assert peer.output() == []
 
+    @pytest.mark.parametrize("name", ["releaseStream", "FCPublish", "FCUnpublish", "getStreamLength"])
+    def test_the_transaction_of_connect_is_not_answered_again(self, name: str) -> None:
+        """xiu uses it once more for releaseStream and FCPublish, and begins anew at each answer."""
+        _, peer = connected()
+        peer.command(name, 1.0, None, "cam")
+        assert peer.output() == []
+        peer.command(name, 2.0, None, "cam")
+        assert [(reply.name, reply.transaction_id) for reply in peer.replies()] == [("_result", 2.0)]
+
+    @pytest.mark.parametrize("command_object", [None, {}, {"a": 1.0}, "x", 5.0, True, ["x"]])
+    @pytest.mark.parametrize("transaction_id", [0.0, 1.0, 2.5, 1e300])
+    def test_create_stream_is_always_answered(self, command_object: object, transaction_id: float) -> None:
+        _, peer = connected()
+        peer.command("createStream", transaction_id, command_object)
+        (reply,) = peer.replies()
+        assert (reply.name, reply.transaction_id, reply.args) == ("_result", transaction_id, (1.0,))
+
+    @pytest.mark.parametrize("transaction_id", ["2", None, True, {}])
+    def test_a_transaction_that_is_no_number_is_none(self, transaction_id: object) -> None:
+        _, peer = connected()
+        for name in ("releaseStream", "createStream"):
+            payload = amf0.encode(name, transaction_id, None)  # type: ignore[arg-type]
+            peer.send(Message(MessageType.COMMAND_AMF0, 0, payload))
+        assert [(reply.transaction_id, reply.args) for reply in peer.replies()] == [(0.0, (1.0,))]
+
     def test_fault_21_we_call_and_are_answered(self) -> None:
         server, peer = connected()
         first, second = server.call("statistics", 5), server.call("statistics")

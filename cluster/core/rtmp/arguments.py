@@ -10,6 +10,7 @@ from cluster.core.keys import clean_name
 LIVE_ELSE_RECORDED = -2.0
 LIVE_ONLY = -1.0
 TO_THE_END = -1.0
+NO_STREAM_ID = -1
 
 #: Longer names, apps and versions are no peer's honest ones, and would be kept for its lifetime.
 MAX_NAME_CHARACTERS = 4096
@@ -42,8 +43,8 @@ def number(value: AmfValue, default: float) -> float:
 
 
 def stream_id(value: AmfValue) -> int:
-    """A message stream id; 0, which is never a stream's, for what is none."""
-    return max(int(number(value, 0.0)), 0)
+    """A message stream id; NO_STREAM_ID for what is none."""
+    return max(int(number(value, NO_STREAM_ID)), NO_STREAM_ID)
 
 
 def play_start_s(value: AmfValue) -> float:
@@ -55,9 +56,12 @@ def play_start_s(value: AmfValue) -> float:
 
 
 def play_duration_s(value: AmfValue) -> float:
-    """``TO_THE_END`` for any negative, or none; 0 is one frame."""
+    """Seconds of media; ``TO_THE_END`` for any negative, or none.
+
+    0 is all of it, too: xiu sends it, and means that. RTMP 1.0, section 7.2.2.1, has 0 play one frame.
+    """
     duration = number(value, TO_THE_END)
-    return duration if duration >= 0 else TO_THE_END
+    return duration if duration > 0 else TO_THE_END
 
 
 def play_reset(value: AmfValue) -> bool:

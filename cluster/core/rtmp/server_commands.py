@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.keys import clean_app, joined
 from cluster.core.limits import Limits
@@ -93,7 +94,8 @@ class ServerCommands(ServerStreams):
             return
         stream_id = next(number for number in range(1, len(self.streams) + 2) if number not in self.streams)
         self.streams[stream_id] = MessageStream(stream_id)
-        self.reply(command, float(stream_id))
+        # Whatever the transaction id, 0 included: without the answer it is of no use.
+        self._send(status.result(command, float(stream_id)))
         received.append(StreamCreated(stream_id))
 
     def _on_delete_stream(self, command: Command, received: Received) -> None:
@@ -105,7 +107,7 @@ class ServerCommands(ServerStreams):
     def _on_no_op(self, command: Command, received: Received) -> None:
         """releaseStream and its like: answered because some encoders wait, and of no further effect."""
         self._fc_published |= command.name == "FCPublish"
-        self.reply(command, 0.0 if command.name == "getStreamLength" else None)
+        self._answer_no_op(command, 0.0 if command.name == "getStreamLength" else None)
         received.append(CommandReceived(command.stream_id, command))
 
     def _on_fc_unpublish(self, command: Command, received: Received) -> None:
@@ -113,7 +115,7 @@ class ServerCommands(ServerStreams):
         name = "" if named is None else joined(self.app, named[0])
         publishing = [each for each in self.streams.values() if each.state in PUBLISHER_STATES]
         streams = [each for each in publishing if each.name == name]
-        self.reply(command, None)
+        self._answer_no_op(command, None)
         for stream in streams:
             if self._fc_published:
                 info = {"code": str(Code.UNPUBLISH_SUCCESS), "description": f"{name} is now unpublished."}
@@ -121,6 +123,15 @@ class ServerCommands(ServerStreams):
             self._stop(stream.stream_id, StreamInput.UNPUBLISH, received)
         if not streams:
             self.ignored_messages += 1
+
+    def _answer_no_op(self, command: Command, value: AmfValue) -> None:
+        """Answer a call that waits for nothing of ours, unless its transaction id is that of connect.
+
+        xiu uses that id again for releaseStream and FCPublish, and takes each answer for one to connect:
+        it then begins anew.
+        """
+        if command.transaction_id != self._connect_transaction:
+            self.reply(command, value)
 
     def _on_call(self, command: Command, received: Received) -> None:
         """A command that is not ours: the shell may know it. Transaction 0 is never answered."""
