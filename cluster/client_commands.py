@@ -28,6 +28,7 @@ from cluster.client.progress import Progress, printable
 from cluster.client.reconnecting import Reconnecting
 from cluster.client.recording import Recording
 from cluster.client.statistics import StreamStatistics
+from cluster.core.keys import NO_STREAM
 from cluster.core.media.classify import is_coded
 from cluster.core.media.flv import FlvError, FlvOddity
 from cluster.core.message import Message
@@ -54,8 +55,8 @@ def _parsed_url(ctx: click.Context, param: click.Parameter, text: str) -> RtmpUr
 
 def _stream_url(ctx: click.Context, param: click.Parameter, text: str) -> RtmpUrl:
     url = _parsed_url(ctx, param, text)
-    if not url.stream:
-        raise click.BadParameter("it names no stream: expected rtmp://host/app/stream", ctx, param)
+    if not url.key:
+        raise click.BadParameter(NO_STREAM, ctx, param)
     return url
 
 

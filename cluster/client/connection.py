@@ -20,6 +20,7 @@ from cluster.client.targets import resolve
 from cluster.client.waiting import raise_or_return, within
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, MisuseError
+from cluster.core.keys import joined
 from cluster.core.limits import Limits
 from cluster.core.message import Message
 from cluster.core.rtmp import capabilities
@@ -278,7 +279,7 @@ class Connection:
 
     def _name(self, name: str | None) -> str:
         chosen = self.url.stream if name is None else name
-        if not chosen:
+        if not joined(self.url.app, chosen):
             raise MisuseError("no stream name: give one, or connect to a URL that has one")
         return chosen
 

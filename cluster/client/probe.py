@@ -75,7 +75,7 @@ class _Probe:
         async with Connecting(self._url, options) as connection:
             self._report.connected_ms = self._elapsed_ms()
             self._describe_server(connection)
-            if self._url.stream:
+            if self._url.key:
                 try:
                     await self._watch(connection, options.timeout_s)
                 except RtmpError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from cluster.core.keys import split_query
 from cluster.core.rtmp.url import RtmpUrl, UrlError
 
 
@@ -35,8 +36,10 @@ def resolve(current: RtmpUrl, tc_url: str) -> RtmpUrl:
 
 def _app(parsed: RtmpUrl, current: RtmpUrl) -> str:
     """All of the path is the app, but for a stream name that is ours."""
-    name, _, query = parsed.stream.partition("?")
-    if not parsed.stream or (name and name == current.stream.partition("?")[0] and parsed.app):
-        return parsed.app
-    mark = "?" if query else ""
-    return f"{parsed.app}/{name}{mark}{query}" if parsed.app else parsed.stream
+    if not parsed.stream or not parsed.app:
+        return parsed.app or parsed.stream
+    own, _ = split_query(current.stream)
+    name, mark, query = f"/{parsed.stream}".partition("?")
+    if own and name.endswith(f"/{own}"):
+        return parsed.app + name.removesuffix(f"/{own}")
+    return f"{parsed.app}{name}{mark}{query}"

@@ -24,8 +24,8 @@ GoOn: TypeAlias = Callable[[], None]
 _Question: TypeAlias = Coroutine[Any, Any, Reject | None]
 _Request: TypeAlias = events.ConnectRequested | events.PublishRequested | events.PlayRequested
 
-#: The connection itself, among the message stream ids that requests are filed under.
-_WHOLE_CONNECTION = 0
+#: The connection itself, among the message stream ids (0 is one) that requests are filed under.
+_WHOLE_CONNECTION = -1
 
 
 class CallError(Exception):

@@ -98,20 +98,34 @@ class Hub:
         Who saw the publisher leave is kept for the grace period, who came later for the play wait.
         """
         assert stream.offline_since is not None
+        grace_is_over = self.now >= stream.offline_since + self._config.publish_grace_s
         for player in list(stream.players):
             if player.joined_at < stream.offline_since:
-                if self.now >= stream.offline_since + self._config.publish_grace_s:
-                    self._end_of_play(player, completed=False)
+                if grace_is_over and not player.was_told_end:
+                    self._tell_end(player)
             elif self.now >= player.joined_at + self._config.play_wait_s:
                 self._not_found(player)
 
-    def _end_of_play(self, player: Player, *, completed: bool) -> None:
-        """The stream has ended, or as much of it as was asked for; a playlist goes on."""
+    def _tell_end(self, player: Player) -> None:
+        """The stream has ended. Who does not leave waits for it to return; a playlist goes on instead."""
         connection = player.connection
-        if connection.players.get(player.stream_id) is not player:
-            return  # it has stopped by itself meanwhile
+        if connection.session.suspend_play(player.stream_id):
+            player.was_told_end = True
+            player.stream.park(player)
+            connection.write_control()
+        else:
+            self._play_ended(player)
+
+    def _tell_return(self, stream: Stream) -> None:
+        """A publisher begins: who was told the end is told the beginning, before its first message."""
+        for player in [player for player in stream.players if player.was_told_end]:
+            player.was_told_end = False
+            player.connection.session.resume_play(player.stream_id)
+            player.connection.write_control()
+
+    def _play_ended(self, player: Player) -> None:
+        connection = player.connection
         self.end_play(connection, player.stream_id)
-        connection.session.end_play(player.stream_id, completed=completed)
         connection.receive(b"")  # the next of its playlist
         connection.update_pace()  # what it asks for next is answered at once
 
@@ -137,14 +151,17 @@ class Hub:
 
     def _complete(self, player: Player) -> None:
         self.before_turn()
-        self._end_of_play(player, completed=True)
+        connection = player.connection
+        if connection.players.get(player.stream_id) is player:  # it has not stopped by itself meanwhile
+            connection.session.end_play(player.stream_id)
+            self._play_ended(player)
 
     def play(
         self, connection: Connection, stream_id: int, key: str, duration_s: float = TO_THE_END
     ) -> None:
         """``connection`` plays ``key`` on ``stream_id``: from the log, or once there is a publisher.
 
-        ``duration_s`` of media at most, counted from the first frame; 0 is one frame.
+        ``duration_s`` of media at most, counted from the first frame.
         """
         if not connection.session.accept_play(stream_id):
             return  # it closed the stream while a decision was pending
@@ -234,6 +251,7 @@ class Hub:
         stream = self._stream(key)
         self._unwatch(key)
         epoch = granted.epoch
+        self._tell_return(stream)
         stream.begin(epoch, is_local=True)
         stream.set_wanted(self.link.wanted(key))
         self._publishers[key] = Publisher(connection, stream_id, epoch)
@@ -333,7 +351,9 @@ class Hub:
         if splice is not None:
             self._apply(key, splice, splice.stream_up(epoch, origin))
             if splice.state is SpliceState.LIVE:
-                self.streams[key].offline_since = None  # it was thought gone, and never was
+                stream = self.streams[key]
+                self._tell_return(stream)
+                stream.reappear()
 
     def stream_down(self, key: str, epoch: int) -> None:
         """The publisher elsewhere is gone."""
@@ -362,6 +382,7 @@ class Hub:
         if output.snapshot_needed:
             self.link.request_snapshot(key)
         if output.restarted:
+            self._tell_return(stream)
             stream.begin(splice.epoch, is_local=False)
             for header in output.headers:
                 stream.append(header)

@@ -53,14 +53,14 @@ class Player:
     before its next message. ``needs_keyframe_since``: since when its video is held back for a keyframe,
     None while it is not; ``held_back`` counts the frames. ``behind_since``: since when it has not caught
     up, None while it has. ``joined_at``: when it asked to play. Times are of the worker's clock.
-    ``duration_ms``: as much media time as it asked for (0: one frame), None for all there is;
-    ``is_over``: it has had it.
+    ``duration_ms``: as much media time as it asked for, None for all there is; ``is_over``: it has had it.
+    ``was_told_end``: it has been told the end of its stream, and waits for it to return.
     """
 
     __slots__ = (
         "_ends_at_ms", "_greeted", "audio", "behind_since", "connection", "duration_ms", "held_back",
         "is_over", "joined_at", "needs_headers", "needs_keyframe_since", "seq", "stream", "stream_id",
-        "video",
+        "video", "was_told_end",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,7 @@ class Player:
     ) -> None:
         self.duration_ms = duration_ms
         self.is_over = False
+        self.was_told_end = False
         self._ends_at_ms: int | None = None
         self._greeted = False
         self.joined_at = joined_at

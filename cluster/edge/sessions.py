@@ -239,10 +239,12 @@ class Sessions:
         connection.receive(b"")  # what it has sent behind connect, without waiting for the answer
 
     def _publish_requested(self, connection: Connection, event: events.PublishRequested) -> None:
-        key = self._key(connection, event.name)
-        if key is None:
-            self._refuse_publish(connection, event.stream_id, "the stream name is empty or not allowed")
-        elif self.draining:
+        try:
+            key = StreamKey.parse(connection.session.app, event.name)
+        except PeerViolation as violation:
+            self._refuse_publish(connection, event.stream_id, violation.detail)
+            return
+        if self.draining:
             self._refuse_publish(connection, event.stream_id, "this node is shutting down; connect again")
         elif self._decisions is None:
             self._hub.publish(connection, event.stream_id, key)
@@ -259,13 +261,13 @@ class Sessions:
         self._hub.end_publish(connection, event.stream_id)
 
     def _play_requested(self, connection: Connection, event: events.PlayRequested) -> None:
-        key = self._key(connection, event.name)
-        if key is None:
-            connection.session.reject_play(
-                event.stream_id, Code.PLAY_FAILED, "the stream name is empty or not allowed"
-            )
-            connection.end(CloseReason.STREAM_NOT_FOUND, "stream name not allowed")
-        elif self._decisions is None:
+        try:
+            key = StreamKey.parse(connection.session.app, event.name)
+        except PeerViolation as violation:
+            connection.session.reject_play(event.stream_id, Code.PLAY_FAILED, violation.detail)
+            connection.end(CloseReason.STREAM_NOT_FOUND, violation.detail)
+            return
+        if self._decisions is None:
             self._hub.play(connection, event.stream_id, key, event.duration)
         else:
             self._decisions.play(
@@ -309,12 +311,6 @@ class Sessions:
 
     def _close_requested(self, connection: Connection, event: events.CloseRequested) -> None:
         connection.end(CloseReason.PEER_CLOSED, "by its close command")
-
-    def _key(self, connection: Connection, name: str) -> str | None:
-        try:
-            return StreamKey.parse(connection.session.app, name)
-        except PeerViolation:
-            return None
 
 
 def _spelled(peer: tuple[str, int]) -> str:

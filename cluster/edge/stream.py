@@ -130,6 +130,12 @@ class Stream:
             player.needs_headers = False  # they are the first messages of the new publisher
             self._place(player, self.flushed_seq)
 
+    def reappear(self) -> None:
+        """The publisher was thought gone and never was: who waits for one joins."""
+        self.offline_since = None
+        for player in list(self._awaiting):
+            self.resume(player)
+
     def append(self, message: Message) -> None:
         """One message of the publisher; it goes out at the end of this turn."""
         if self.tap is not None:
@@ -245,6 +251,16 @@ class Stream:
         self._take_out(player)
         player.needs_headers = True
         self._join(player)
+
+    def park(self, player: Player) -> None:
+        """The stream has ended for ``player``: of the old log it gets no more, unlike in the grace period.
+
+        One that is paused stays in no set, and is paused when the stream returns.
+        """
+        player.behind_since = None
+        if player in self._in_step or player in self._private or player in self._behind:
+            self.resume(player)
+        self.log.forget()  # players may wait for hours
 
     def fell_behind(self, player: Player) -> None:
         """Its connection has bytes pending: it reads from the log until it has caught up."""

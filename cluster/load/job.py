@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cluster.core.keys import NO_STREAM
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.media import StreamShape
 from cluster.load.tally import Role
@@ -42,7 +42,7 @@ class Drain(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """A load: one stream ``url.stream``, or with several publishers that name with -0, -1, … behind it.
+    """A load: one stream at ``url``, or with several publishers that name with -0, -1, … behind it.
 
     A run is: the publishers connect; the players join within ``ramp_s``; ``settle_s`` more pass; and
     ``duration_s`` are measured. PlanError if that is no sensible load.
@@ -51,7 +51,7 @@ class LoadPlan:
     url: RtmpUrl
     #: Where the players play, if that is not where the publishers publish: another server of one cluster.
     play_from: RtmpUrl | None = None
-    #: 0: play what others publish as ``url.stream``.
+    #: 0: play what others publish at ``url``.
     publishers: int = 1
     players: int = 0
     duration_s: float = 30.0
@@ -78,8 +78,8 @@ class LoadPlan:
 
     def __post_init__(self) -> None:
         for url in (self.url, self.play_url):
-            if not url.stream:
-                raise PlanError("the URL names no stream: expected rtmp://host/app/stream")
+            if not url.key:
+                raise PlanError(NO_STREAM)
             if url.user is not None:
                 raise PlanError("the URL has a user, but load does not log in: put a key into its query")
         if self.play_from is not None and not (self.publishers and self.players):
@@ -122,10 +122,7 @@ class LoadPlan:
         return self._numbered(self.play_url, stream)
 
     def _numbered(self, url: RtmpUrl, stream: int) -> RtmpUrl:
-        if self.publishers <= 1:
-            return url
-        name, mark, query = url.stream.partition("?")
-        return dataclasses.replace(url, stream=f"{name}-{stream}{mark}{query}")
+        return url if self.publishers <= 1 else url.with_suffix(f"-{stream}")
 
 
 @dataclass(frozen=True, slots=True)

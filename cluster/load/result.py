@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -363,7 +363,7 @@ def _by_role(counter: Counter[tuple[Role, str]]) -> dict[str, dict[str, int]]:
 
 
 def _without_key(url: RtmpUrl) -> str:
-    return str(replace(url, stream=url.stream.partition("?")[0]))
+    return str(url.without_queries())
 
 
 def _plan(plan: LoadPlan) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def test_refusals_are_one_line_and_a_code(
     ("arguments", "code", "says"),
     [
         (["publish", "{clip}", "http://h/live/x"], ExitCode.USAGE, "the scheme is neither rtmp nor rtmps"),
-        (["publish", "{clip}", "rtmp://h/live"], ExitCode.USAGE, "it names no stream"),
+        (["publish", "{clip}", "rtmp://h/"], ExitCode.USAGE, "names no stream: expected rtmp://HOST/APP/NAME"),
         (["publish", "{none}", "rtmp://h/live/x"], ExitCode.USAGE, "does not exist"),
         (["play", "rtmp://h/live/x", "--duration", "0"], ExitCode.USAGE, "--duration"),
         (["play", "rtmp://h/live/x", "--timeout", "never"], ExitCode.USAGE, "--timeout"),

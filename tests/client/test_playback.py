@@ -40,7 +40,7 @@ def test_messages_arrive_until_the_server_says_that_it_is_over(run: Run) -> None
             peer.session.send(Message(MessageType.DATA_AMF0, 0, amf0.encode("onCue", 1), 1))
             peer.session.send(Message(MessageType.VIDEO, 0, SEQUENCE_HEADER, 1))
             peer.session.send(Message(MessageType.AUDIO, 2**32 - 1, AUDIO_HEADER, 1))
-            peer.session.end_play(1)
+            peer.session.suspend_play(1)
 
     async def work() -> None:
         async with serving(script) as server, connect(server.url("live/cam?t=1")) as connection:
@@ -70,7 +70,7 @@ def test_items_have_the_events_between_the_messages(run: Run) -> None:
             peer.session.send_status(1, "warning", "NetStream.Play.InsufficientBW", "slow")
             peer.session.send_user_control(UserControlEvent.BUFFER_EMPTY, 1)
             peer.session.send(Message(MessageType.VIDEO, 1, key_frame(), 1))
-            peer.session.end_play(1)
+            peer.session.suspend_play(1)
 
     async def work() -> None:
         async with (

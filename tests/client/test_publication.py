@@ -281,7 +281,7 @@ def test_a_producer_that_waits_learns_of_the_end(run: Run) -> None:
 
 def test_misuse_is_named(run: Run) -> None:
     async def work() -> None:
-        async with serving() as server, connect(server.url("live")) as connection:
+        async with serving() as server, connect(server.url("")) as connection:
             with pytest.raises(MisuseError, match="no stream name"):
                 await connection.publish()
             async with await connection.publish("cam") as publication:

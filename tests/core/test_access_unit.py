@@ -103,7 +103,8 @@ def test_what_encoders_make(
             assert MediaFlags(flags_of(VIDEO, payload)) == (KEY if is_key else INTER)
             assert describe(VIDEO, payload).tracks[0].keyframe is is_key
         payload = wrap(enhanced(four_cc, body, frame_type, layout))
-        assert MediaFlags(flags_of(VIDEO, payload)) == (KEY if is_key else INTER)
+        tracks = MediaFlags.MULTITRACK if "track" in layout or layout == "two codecs" else MediaFlags(0)
+        assert MediaFlags(flags_of(VIDEO, payload)) == (KEY if is_key else INTER) | tracks
         info = describe(VIDEO, payload)
         assert info.kind is MediaKind.FRAMES
         assert next(track for track in info.tracks if track.track_id == 0).keyframe is is_key
@@ -133,7 +134,7 @@ def test_a_joiner_starts_at_the_keyframe(encoded: Encoded) -> None:
 def test_of_a_track_that_is_not_the_first_it_is_no_keyframe_to_start_at() -> None:
     idr = nal(b"\x65\x88")
     payload = enhanced("avc1", idr, 0, "another track")
-    assert MediaFlags(flags_of(VIDEO, payload)) == INTER
+    assert MediaFlags(flags_of(VIDEO, payload)) == INTER | MediaFlags.MULTITRACK | MediaFlags.OTHER_KEYFRAME
     assert describe(VIDEO, payload).tracks[0].keyframe
 
 

@@ -178,7 +178,7 @@ class TestArguments:
 
     @pytest.mark.parametrize(
         ("value", "duration_s"),
-        [(None, -1.0), (-1.0, -1.0), (-1000.0, -1.0), (0.0, 0.0), (3.0, 3.0), (math.nan, -1.0)],
+        [(None, -1.0), (-1.0, -1.0), (-1000.0, -1.0), (0.0, -1.0), (3.0, 3.0), (math.nan, -1.0)],
     )
     def test_play_duration(self, value: Any, duration_s: float) -> None:
         assert arguments.play_duration_s(value) == duration_s
@@ -196,17 +196,21 @@ class TestArguments:
             ("cam", ("cam", "")),
             ("cam?a=1?b", ("cam", "a=1?b")),
             ("?a", ("", "a")),
-            (5.0, ("", "")),
+            (None, ("", "")),
+            (5.0, None),
+            (False, None),
+            ("rtmps://u:p@h:1936/live/cam?a=1", ("rtmps://h:1936/live/cam", "a=1")),
             ("x" * arguments.MAX_NAME_CHARACTERS, ("x" * arguments.MAX_NAME_CHARACTERS, "")),
-            ("x" * (arguments.MAX_NAME_CHARACTERS + 1), ("", "")),
+            ("x" * (arguments.MAX_NAME_CHARACTERS + 1), None),
         ],
     )
-    def test_stream_name(self, value: Any, parts: tuple[str, str]) -> None:
+    def test_stream_name(self, value: Any, parts: tuple[str, str] | None) -> None:
         assert arguments.stream_name(value) == parts
 
     @pytest.mark.parametrize(
         ("value", "stream_id"),
-        [(1.0, 1), (3, 3), (-1.0, 0), (math.nan, 0), (math.inf, 0), (None, 0), ("1", 0)],
+        [(0.0, 0), (1.0, 1), (3, 3), (-1.0, -1), (-9.0, -1)]
+        + [(nothing, -1) for nothing in (math.nan, math.inf, None, "1", True)],
     )
     def test_stream_id(self, value: Any, stream_id: int) -> None:
         assert arguments.stream_id(value) == stream_id

@@ -209,7 +209,7 @@ class TestLibrtmpPlayer:
         ]
         server.accept_play(1)
         assert codes(peer, 1) == ["NetStream.Play.Reset", "NetStream.Play.Start"]
-        server.end_play(1)
+        server.suspend_play(1)
         assert "NetStream.Play.Stop" in codes(peer, 1)
 
     def test_control_that_begins_with_format_1(self) -> None:

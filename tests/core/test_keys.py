@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.core.errors import CloseReason, PeerViolation
-from cluster.core.keys import MAX_KEY_BYTES, StreamKey, clean_app, split_query
+from cluster.core.keys import (
+    MAX_KEY_BYTES,
+    NO_STREAM,
+    StreamKey,
+    clean_app,
+    clean_name,
+    joined,
+    split_query,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +27,8 @@ from cluster.core.keys import MAX_KEY_BYTES, StreamKey, clean_app, split_query
         ("live/?vhost=x/y", "a?token=/?", "live/a"),
         ("live/room", "a", "live/room/a"),
         ("live", "room/a", "live/room/a"),
+        ("live//room", "//a/", "live/room/a"),
+        ("rtmp://h/live?vhost=x", "a", "live/a"),
         ("live", "mp4:a b.mp4", "live/mp4:a b.mp4"),
         ("живой", "поток", "живой/поток"),
     ],
@@ -35,23 +45,59 @@ def violation(app, name):
     return caught.value.detail
 
 
-@pytest.mark.parametrize("text", ["", "/", "///", "?token=1", "/?token=1"])
-def test_empty_parts(text):
-    assert violation(text, "a") == "the app is empty"
-    assert violation("live", text) == "the stream name is empty"
+@pytest.mark.parametrize("text", ["", "/", "///", "?token=1", "/?token=1", "rtmp://h", "rtmp://h/?token=1"])
+def test_empty_parts_are_left_out(text):
+    assert StreamKey.parse(text, "a") == "a"
+    assert StreamKey.parse("live", text) == "live"
+    assert violation(text, text) == NO_STREAM
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rtmp://h/live/a",
+        "RTMPS://h:1936/live/a?token=1",
+        "rtmp://user:pass@[::1]:1935//live//a/",
+        "rtmp://u:p@h/live?vhost=x/a?token=1",
+        "rtmpt://h/live/a",
+    ],
+)
+@pytest.mark.parametrize("app", ["", "live", "live/a", "other"])
+def test_a_whole_address_as_a_name_says_the_app_too(app, name):
+    assert StreamKey.parse(app, name) == "live/a"
+
+
+def test_what_only_looks_like_a_whole_address():
+    assert StreamKey.parse("live", "rtmp:/a") == "live/rtmp:/a"
+    assert StreamKey.parse("live", "mp4:rtmp://h/a") == "live/mp4:rtmp:/h/a"
+    assert StreamKey.parse("live", "http://h/a") == "live/http:/h/a"
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("a?token=1?2", ("a", "token=1?2")),
+        ("rtmp://user:secret@h/live/a?token=1", ("rtmp://h/live/a", "token=1")),
+        ("rtmp://h/live?vhost=x/a", ("rtmp://h/live/a", "vhost=x")),
+        ("rtmp://h/a?token=1", ("rtmp://h/a", "token=1")),
+    ],
+)
+def test_clean_name(name, parts):
+    assert clean_name(name) == parts
+    assert clean_name(parts[0]) == (parts[0], "")
 
 
 @pytest.mark.parametrize("character", list("\x00\x01\t\n\r\x1b\x1f\x7f\x80\x9f"))
 def test_control_characters(character):
-    said = f"holds the control character U+{ord(character):04X} at"
-    assert violation("live", f"ab{character}c") == f"the stream name {said} 2"
-    assert violation(f"{character}live", "a") == f"the app {said} 0"
+    said = f"the stream key holds the control character U+{ord(character):04X} at"
+    assert violation("live", f"ab{character}c") == f"{said} 7"
+    assert violation(f"{character}live", "a") == f"{said} 0"
     assert StreamKey.parse("live", f"a?{character}") == "live/a", "a query is not part of the key"
 
 
 def test_bytes_that_are_not_utf_8():
     name = b"a\xff".decode("utf-8", "surrogateescape")
-    assert violation("live", name) == "the stream name is not UTF-8 at 1"
+    assert violation("live", name) == "the stream key is not UTF-8 at 6"
 
 
 @pytest.mark.parametrize("filler", ["a", "é", "漢", "🎥"])
@@ -76,6 +122,7 @@ def test_clean_app():
     assert clean_app("live") == ("live", "")
     assert clean_app("//live/room//?a=/b/") == ("live/room", "a=/b/")
     assert clean_app("") == ("", "")
+    assert clean_app("rtmp://u:p@h/live/room?a=1") == ("live/room", "a=1")
 
 
 @given(
@@ -91,4 +138,5 @@ def test_any_text_is_a_key_or_a_violation(app, name):
     assert key.isascii() or key.encode()
     assert not key.startswith("/")
     assert not key.endswith("/")
-    assert StreamKey.parse(app, name) == key == StreamKey.parse(*key.split("/", 1))
+    assert "//" not in key
+    assert key == joined(app, name) == StreamKey.parse("", key)

@@ -48,11 +48,11 @@ def test_plays_follow_in_order_and_then_it_is_over() -> None:
     append(peer, "b")
     append(peer, "c")
     for name in ("b", "c"):
-        server.end_play(1, completed=True)
+        server.end_play(1)
         assert next_play(server) == [PlayRequested(1, name, "", -2.0, -1.0, False)]
         server.accept_play(1)
     peer.output()
-    server.end_play(1, completed=True)
+    server.end_play(1)
     assert next_play(server) == []
     assert summary(peer.output()) == [
         play_status("NetStream.Play.Complete"),
@@ -63,12 +63,27 @@ def test_plays_follow_in_order_and_then_it_is_over() -> None:
 
 def test_the_end_of_a_stream_says_that_it_was_unpublished() -> None:
     server, peer = playing()
-    server.end_play(1)
+    assert server.suspend_play(1) is True
     assert summary(peer.output()) == [
         (4, "000100000001", 0),
         ("onStatus", "NetStream.Play.UnpublishNotify", 1),
         ("onStatus", "NetStream.Play.Stop", 1),
     ]
+
+
+def test_the_end_of_a_stream_goes_on_to_the_next() -> None:
+    server, peer = playing()
+    append(peer, "b")
+    assert server.suspend_play(1) is False, "it does not wait for the stream"
+    assert summary(peer.output()) == [play_status("NetStream.Play.Switch")]
+    assert next_play(server) == [PlayRequested(1, "b", "", -2.0, -1.0, False)]
+
+
+def test_a_play_for_after_the_end_begins_at_once_if_the_end_has_been() -> None:
+    server, peer = playing()
+    server.suspend_play(1)
+    assert append(peer, "b") == [PlayEnded(1), PlayRequested(1, "b", "", -2.0, -1.0, False)]
+    assert server.resume_play(1) is False
 
 
 def test_a_rejected_play_goes_on_to_the_next() -> None:

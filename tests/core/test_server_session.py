@@ -178,6 +178,18 @@ class TestConnect:
         assert caught.value.reason is CloseReason.BAD_COMMAND
         assert [reply.name for reply in peer.replies()] == ["_error"]
 
+    @pytest.mark.parametrize(
+        ("app", "path"),
+        [("", ""), ("/live", "live"), ("live/", "live"), ("rtmp://u:p@h:1935/live/a?k=1", "live/a")],
+    )
+    def test_an_app_as_it_may_be_written(self, app: str, path: str) -> None:
+        server, _, event = self.request({"app": app})
+        assert (server.app, event.app) == (path, path)
+
+    def test_nothing_but_the_app_is_needed(self) -> None:
+        server, _, event = self.request({"app": "live"})
+        assert (event.tc_url, event.flash_ver, server.tc_url) == ("", "", "")
+
     def test_the_longest_app(self) -> None:
         assert self.request({"app": "x" * MAX_NAME_CHARACTERS})[0].app == "x" * MAX_NAME_CHARACTERS
 
@@ -256,6 +268,31 @@ class TestCommands:
         _, peer = connected()
         peer.command(name, 0.0, None, "cam")
         assert peer.output() == []
+
+    @pytest.mark.parametrize("name", ["releaseStream", "FCPublish", "FCUnpublish", "getStreamLength"])
+    def test_the_transaction_of_connect_is_not_answered_again(self, name: str) -> None:
+        """xiu uses it once more for releaseStream and FCPublish, and begins anew at each answer."""
+        _, peer = connected()
+        peer.command(name, 1.0, None, "cam")
+        assert peer.output() == []
+        peer.command(name, 2.0, None, "cam")
+        assert [(reply.name, reply.transaction_id) for reply in peer.replies()] == [("_result", 2.0)]
+
+    @pytest.mark.parametrize("command_object", [None, {}, {"a": 1.0}, "x", 5.0, True, ["x"]])
+    @pytest.mark.parametrize("transaction_id", [0.0, 1.0, 2.5, 1e300])
+    def test_create_stream_is_always_answered(self, command_object: object, transaction_id: float) -> None:
+        _, peer = connected()
+        peer.command("createStream", transaction_id, command_object)
+        (reply,) = peer.replies()
+        assert (reply.name, reply.transaction_id, reply.args) == ("_result", transaction_id, (1.0,))
+
+    @pytest.mark.parametrize("transaction_id", ["2", None, True, {}])
+    def test_a_transaction_that_is_no_number_is_none(self, transaction_id: object) -> None:
+        _, peer = connected()
+        for name in ("releaseStream", "createStream"):
+            payload = amf0.encode(name, transaction_id, None)  # type: ignore[arg-type]
+            peer.send(Message(MessageType.COMMAND_AMF0, 0, payload))
+        assert [(reply.transaction_id, reply.args) for reply in peer.replies()] == [(0.0, (1.0,))]
 
     def test_fault_21_we_call_and_are_answered(self) -> None:
         server, peer = connected()

@@ -206,7 +206,16 @@ class TestPublish:
         events = peer.command("publish", 5.0, None, *args, stream_id=1)
         assert events == [PublishRequested(1, "cam", "", "live")]
 
-    @pytest.mark.parametrize("args", [(), (None,), ("",), ("?key=1",), (5.0,)])
+    @pytest.mark.parametrize(
+        ("args", "query"), [((), ""), ((None,), ""), (("",), ""), (("?key=1",), "key=1")]
+    )
+    def test_an_empty_name_is_for_the_app_to_say(self, args: tuple[object, ...], query: str) -> None:
+        _, peer = with_stream()
+        assert peer.command("publish", 5.0, None, *args, stream_id=1) == [
+            PublishRequested(1, "", query, "live")
+        ]
+
+    @pytest.mark.parametrize("args", [(5.0,), ({},), ("x" * 4097,)])
     def test_without_a_name(self, args: tuple[object, ...]) -> None:
         server, peer = with_stream()
         assert peer.command("publish", 5.0, None, *args, stream_id=1) == []
@@ -409,7 +418,14 @@ class TestPlay:
         codes = [told for name, told, _ in summary(peer.output()) if name == "onStatus"]
         assert codes == ["NetStream.Play.Start"]
 
-    @pytest.mark.parametrize("args", [(), (None,), ("",), (5.0,)])
+    @pytest.mark.parametrize("args", [(), (None,), ("",)])
+    def test_an_empty_name_is_for_the_app_to_say(self, args: tuple[object, ...]) -> None:
+        _, peer = with_stream()
+        assert peer.command("play", 4.0, None, *args, stream_id=1) == [
+            PlayRequested(1, "", "", -2.0, -1.0, True)
+        ]
+
+    @pytest.mark.parametrize("args", [(5.0,), (["a"],)])
     def test_without_a_name(self, args: tuple[object, ...]) -> None:
         server, peer = with_stream()
         assert peer.command("play", 4.0, None, *args, stream_id=1) == []
@@ -439,13 +455,47 @@ class TestPlay:
 
     def test_the_end(self) -> None:
         server, peer = playing()
-        assert server.end_play(1) is True
+        assert server.suspend_play(1) is True
         assert summary(peer.output()) == [
             (4, "000100000001", 0),
             ("onStatus", "NetStream.Play.UnpublishNotify", 1),
             ("onStatus", "NetStream.Play.Stop", 1),
         ]
-        assert server.end_play(1) is False
+        assert server.suspend_play(1) is False
+
+    @pytest.mark.parametrize("reset", [True, False])
+    def test_the_stream_returns_to_who_has_stayed(self, reset: bool) -> None:
+        """lal and nginx-rtmp heed no status, and stay."""
+        server, peer = with_stream()
+        peer.command("play", 4.0, None, "cam", -2.0, -1.0, reset, stream_id=1)
+        server.accept_play(1)
+        begun = summary(peer.output())
+        for _ in range(2):
+            server.suspend_play(1)
+            peer.output()
+            assert server.resume_play(1) is True
+            assert server.resume_play(1) is False
+            assert summary(peer.output()) == begun
+        assert ("onStatus", "NetStream.Play.Reset", 1) in begun or not reset
+
+    def test_who_waits_for_a_stream_to_return_may_publish_instead(self) -> None:
+        server, peer = playing()
+        server.suspend_play(1)
+        assert peer.command("publish", 9.0, None, "mine", stream_id=1) == [
+            PlayEnded(1), PublishRequested(1, "mine", "", "live"),
+        ]  # fmt: skip
+
+    def test_who_waits_for_a_stream_to_return_is_not_idle(self) -> None:
+        server, peer = playing()
+        server.suspend_play(1)
+        for second in range(600):
+            server.tick(float(second))
+        peer.now = 600.0
+        peer.command("closeStream", 0.0, stream_id=1)
+        server.tick(599.0 + LIMITS.idle_timeout_s - 0.01)
+        with pytest.raises(PeerViolation) as caught:
+            server.tick(599.0 + LIMITS.idle_timeout_s)
+        assert caught.value.reason is CloseReason.IDLE_TIMEOUT
 
     def test_the_peer_closes(self) -> None:
         _, peer = playing()

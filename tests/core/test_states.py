@@ -15,8 +15,6 @@ from session_support import (
     fresh_client,
     fresh_server,
     handshaken,
-    playing,
-    publishing,
     with_stream,
 )
 
@@ -26,6 +24,13 @@ from cluster.core.rtmp import command as commands
 from cluster.core.rtmp import control
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.command import Command
+from cluster.core.rtmp.events import (
+    PlayEnded,
+    PublishEnded,
+    PublishRequested,
+    StreamClosed,
+    StreamCreated,
+)
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.session import Session
 from cluster.core.rtmp.states import (
@@ -36,6 +41,7 @@ from cluster.core.rtmp.states import (
     RemoteInput,
     SessionInput,
     SessionState,
+    Step,
     StreamInput,
     StreamState,
     Verdict,
@@ -166,82 +172,138 @@ def test_what_is_illegal_for_a_session() -> None:
     }
 
 
-# Server role, its message streams: number 1 is the one under test.
+# Server role, its message streams: number 1, which is created, and 0, which is the connection's own.
 
 
-def publish_pending() -> tuple[ServerSession, Peer]:
+def idle(number: int) -> tuple[ServerSession, Peer]:
     server, peer = with_stream()
-    peer.command("publish", 3.0, None, "cam", "live", stream_id=1)
+    if not number:
+        peer.command("play", 3.0, None, "cam")
+        peer.command("closeStream")
+        peer.output()
     return server, peer
 
 
-def play_pending() -> tuple[ServerSession, Peer]:
+def publish_pending(number: int) -> tuple[ServerSession, Peer]:
     server, peer = with_stream()
-    peer.command("play", 3.0, None, "cam", stream_id=1)
+    peer.command("publish", 3.0, None, "cam", "live", stream_id=number)
     return server, peer
 
 
-STREAMS: dict[StreamState, Callable[[], tuple[ServerSession, Peer]]] = {
-    StreamState.ABSENT: connected,
-    StreamState.IDLE: with_stream,
+def published(number: int) -> tuple[ServerSession, Peer]:
+    server, peer = publish_pending(number)
+    server.accept_publish(number)
+    return server, peer
+
+
+def play_pending(number: int) -> tuple[ServerSession, Peer]:
+    server, peer = with_stream()
+    peer.command("play", 3.0, None, "cam", stream_id=number)
+    return server, peer
+
+
+def played(number: int) -> tuple[ServerSession, Peer]:
+    server, peer = play_pending(number)
+    server.accept_play(number)
+    return server, peer
+
+
+def waiting(number: int) -> tuple[ServerSession, Peer]:
+    server, peer = played(number)
+    server.suspend_play(number)
+    return server, peer
+
+
+STREAMS: dict[StreamState, Callable[[int], tuple[ServerSession, Peer]]] = {
+    StreamState.ABSENT: lambda _: connected(),
+    StreamState.CONTROL: lambda _: connected(),
+    StreamState.IDLE: idle,
     StreamState.PUBLISH_PENDING: publish_pending,
-    StreamState.PUBLISHING: publishing,
+    StreamState.PUBLISHING: published,
     StreamState.PLAY_PENDING: play_pending,
-    StreamState.PLAYING: playing,
+    StreamState.PLAYING: played,
+    StreamState.WAITING: waiting,
 }
-STREAM_MESSAGES: dict[StreamInput, list[Message]] = {
-    StreamInput.PUBLISH: [command("publish", "cam", "live", stream_id=1)],
-    StreamInput.PLAY: [
-        command("play", "cam", stream_id=1),
-        command("play2", {"streamName": "cam"}, stream_id=1),
-    ],
-    StreamInput.QUEUE: [command("play", "cam", -2.0, -1.0, False, stream_id=1)],
-    StreamInput.UNPUBLISH: [command("publish", False, stream_id=1)],
-    StreamInput.STOP: [command("closeStream", stream_id=1), command("play", False, stream_id=1)],
-    StreamInput.DELETE: [command("deleteStream", 1.0), command("deleteStream", stream_id=1)],
-    StreamInput.PAUSE: [command("pause", True, 5.0, stream_id=1), command("pauseRaw", True, stream_id=1)],
-    StreamInput.SEEK: [command("seek", 5.0, stream_id=1)],
-    StreamInput.RECEIVE: [
-        command("receiveAudio", False, stream_id=1),
-        command("receiveVideo", True, stream_id=1),
-    ],
-    StreamInput.BUFFER_LENGTH: [control.set_buffer_length(1, 300)],
-    StreamInput.MEDIA: [
-        Message(MessageType.AUDIO, 0, AAC, 1),
-        Message(MessageType.DATA_AMF0, 0, b"\x02\x00\x01x", 1),
-        Message(MessageType.AGGREGATE, 0, b"", 1),
-    ],
-}
-STREAM_DECISIONS: dict[StreamInput, Callable[[ServerSession], bool]] = {
-    StreamInput.ACCEPT_PUBLISH: lambda server: server.accept_publish(1),
-    StreamInput.REJECT_PUBLISH: lambda server: server.reject_publish(1, "NetStream.Publish.Denied", "no"),
-    StreamInput.ACCEPT_PLAY: lambda server: server.accept_play(1),
-    StreamInput.REJECT_PLAY: lambda server: server.reject_play(1, "NetStream.Play.StreamNotFound", "no"),
-    StreamInput.END_PUBLISH: lambda server: server.end_publish(1, "NetStream.Publish.BadName", "no"),
-    StreamInput.END_PLAY: lambda server: server.end_play(1),
+#: The states of each stream: only that of the connection itself is there from the beginning.
+PLACES = [
+    *((1, state) for state in STREAMS if state is not StreamState.CONTROL),
+    *((0, state) for state in STREAMS if state is not StreamState.ABSENT),
+]
+StreamInputs = dict[StreamInput, list[Message]]
+
+
+def stream_messages(number: int) -> StreamInputs:
+    def told(name: str, *args: object) -> Message:
+        return command(name, *args, stream_id=number)
+
+    return {
+        StreamInput.PUBLISH: [told("publish", "cam", "live")],
+        StreamInput.PLAY: [told("play", "cam"), told("play2", {"streamName": "cam"})],
+        StreamInput.QUEUE: [told("play", "cam", -2.0, -1.0, False)],
+        StreamInput.UNPUBLISH: [told("publish", False)],
+        StreamInput.STOP: [told("closeStream"), told("play", False)],
+        StreamInput.DELETE: [command("deleteStream", float(number)), told("deleteStream")],
+        StreamInput.PAUSE: [told("pause", True, 5.0), told("pauseRaw", True)],
+        StreamInput.SEEK: [told("seek", 5.0)],
+        StreamInput.RECEIVE: [told("receiveAudio", False), told("receiveVideo", True)],
+        StreamInput.BUFFER_LENGTH: [control.set_buffer_length(number, 300)],
+        StreamInput.MEDIA: [
+            Message(MessageType.AUDIO, 0, AAC, number),
+            Message(MessageType.DATA_AMF0, 0, b"\x02\x00\x01x", number),
+            Message(MessageType.AGGREGATE, 0, b"", number),
+        ],
+    }
+
+
+STREAM_DECISIONS: dict[StreamInput, Callable[[ServerSession, int], bool]] = {
+    StreamInput.ACCEPT_PUBLISH: lambda server, number: server.accept_publish(number),
+    StreamInput.REJECT_PUBLISH: lambda server, number: server.reject_publish(
+        number, "NetStream.Publish.Denied", "no"
+    ),
+    StreamInput.ACCEPT_PLAY: lambda server, number: server.accept_play(number),
+    StreamInput.REJECT_PLAY: lambda server, number: server.reject_play(
+        number, "NetStream.Play.StreamNotFound", "no"
+    ),
+    StreamInput.END_PUBLISH: lambda server, number: server.end_publish(
+        number, "NetStream.Publish.BadName", "no"
+    ),
+    StreamInput.END_PLAY: lambda server, number: server.end_play(number),
+    StreamInput.SUSPEND_PLAY: lambda server, number: server.suspend_play(number),
+    StreamInput.RESUME_PLAY: lambda server, number: server.resume_play(number),
 }
 
 
-def state_of(session: Session) -> StreamState:
-    stream = session.streams.get(1)
-    return StreamState.ABSENT if stream is None else stream.state
+def state_of(session: Session, number: int = 1) -> StreamState:
+    stream = session.streams.get(number)
+    if stream is not None:
+        return stream.state
+    return StreamState.ABSENT if number else StreamState.CONTROL
+
+
+def after(step: Step[StreamState], number: int) -> StreamState:
+    """Message stream 0 is never absent: deleted, it is the connection's again."""
+    return StreamState.CONTROL if step.next is StreamState.ABSENT and not number else step.next
 
 
 def test_every_stream_input_is_walked() -> None:
-    assert set(STREAM_MESSAGES) | set(STREAM_DECISIONS) == set(StreamInput)
+    assert set(stream_messages(1)) | set(STREAM_DECISIONS) == set(StreamInput)
     assert set(STREAMS) == set(StreamState)
     assert set(SERVERS) == set(SessionState)
 
 
-@pytest.mark.parametrize(
-    ("what", "message"),
-    [(what, message) for what, messages in STREAM_MESSAGES.items() for message in messages],
-    ids=[f"{what.value}-{number}" for what, each in STREAM_MESSAGES.items() for number in range(len(each))],
-)
-@pytest.mark.parametrize("state", STREAMS)
-def test_a_stream_does_what_the_table_says(state: StreamState, what: StreamInput, message: Message) -> None:
-    server, _ = STREAMS[state]()
-    assert state_of(server) is state
+INPUTS = [
+    (what, variant) for what, messages in stream_messages(1).items() for variant in range(len(messages))
+]
+
+
+@pytest.mark.parametrize(("what", "variant"), INPUTS)
+@pytest.mark.parametrize(("number", "state"), PLACES)
+def test_a_stream_does_what_the_table_says(
+    number: int, state: StreamState, what: StreamInput, variant: int
+) -> None:
+    server, _ = STREAMS[state](number)
+    message = stream_messages(number)[what][variant]
+    assert state_of(server, number) is state
     server.outgoing()
     step = SERVER_STREAM.get((state, what))
     if step is None:
@@ -253,10 +315,10 @@ def test_a_stream_does_what_the_table_says(state: StreamState, what: StreamInput
     received = dispatch(server, message)
     sent = server.outgoing()
     if step.verdict is Verdict.ACT:
-        assert state_of(server) is step.next
+        assert state_of(server, number) is after(step, number)
         assert server.ignored_messages == ignored
     else:
-        assert state_of(server) is state
+        assert state_of(server, number) is state
         assert received == []
     refused = step.verdict is Verdict.REFUSE or (what is StreamInput.SEEK and step.verdict is Verdict.ACT)
     assert (b"error" in sent) is refused
@@ -265,37 +327,50 @@ def test_a_stream_does_what_the_table_says(state: StreamState, what: StreamInput
         assert sent == b""
     if step.verdict is Verdict.HOLD:
         assert (server._held is not None) is (what is StreamInput.MEDIA)
-        assert len(server.streams[1].playlist) == (what is StreamInput.QUEUE)
+        assert len(server.streams[number].playlist) == (what is StreamInput.QUEUE)
 
 
 @pytest.mark.parametrize("what", STREAM_DECISIONS)
-@pytest.mark.parametrize("state", STREAMS)
-def test_a_stream_decision_does_what_the_table_says(state: StreamState, what: StreamInput) -> None:
-    server, _ = STREAMS[state]()
+@pytest.mark.parametrize(("number", "state"), PLACES)
+def test_a_stream_decision_does_what_the_table_says(
+    number: int, state: StreamState, what: StreamInput
+) -> None:
+    server, _ = STREAMS[state](number)
     server.outgoing()
     step = SERVER_STREAM.get((state, what))
-    assert STREAM_DECISIONS[what](server) is (step is not None)
-    assert state_of(server) is (state if step is None else step.next)
+    assert STREAM_DECISIONS[what](server, number) is (step is not None)
+    assert state_of(server, number) is (state if step is None else step.next)
     assert bool(server.outgoing()) is (step is not None)
 
 
 @pytest.mark.parametrize("what", STREAM_DECISIONS)
 def test_no_decision_after_the_connection_is_gone(what: StreamInput) -> None:
-    for state in (StreamState.PUBLISH_PENDING, StreamState.PLAY_PENDING):
-        server, _ = STREAMS[state]()
+    for state in (StreamState.PUBLISH_PENDING, StreamState.PLAY_PENDING, StreamState.WAITING):
+        server, _ = STREAMS[state](1)
         server.close()
         server.outgoing()
-        assert STREAM_DECISIONS[what](server) is False
+        assert STREAM_DECISIONS[what](server, 1) is False
         assert server.outgoing() == b""
 
 
 def test_what_is_illegal_for_a_stream() -> None:
-    pairs = {(state, what) for state in StreamState for what in STREAM_MESSAGES}
+    pairs = {(state, what) for state in StreamState for what in stream_messages(1)}
     assert pairs - set(SERVER_STREAM) == {
         (StreamState.ABSENT, StreamInput.PUBLISH),
         (StreamState.ABSENT, StreamInput.PLAY),
         (StreamState.ABSENT, StreamInput.QUEUE),
     }
+
+
+def test_message_stream_0_is_told_of_when_it_begins_and_when_it_ends() -> None:
+    """As are those that the peer creates: whoever listens sees each of them made before it is used."""
+    server, peer = connected()
+    made = peer.command("publish", 3.0, None, "cam", "live")
+    assert made == [StreamCreated(0), PublishRequested(0, "cam", "", "live")]
+    assert peer.command("deleteStream", 0.0, None, 0.0) == [PublishEnded(0), StreamClosed(0)]
+    assert peer.command("createStream", 4.0) == [StreamCreated(1)]
+    assert peer.command("play", 5.0, None, "cam")[0] == StreamCreated(0)
+    assert server.close() == [StreamClosed(1), PlayEnded(0), StreamClosed(0)]
 
 
 # Client role.
@@ -407,7 +482,8 @@ REMOTE_REQUESTS: dict[RemoteInput, Callable[[ClientSession], None]] = {
 
 def test_every_remote_input_is_walked() -> None:
     assert set(REMOTE_MESSAGES) | set(REMOTE_REQUESTS) == set(RemoteInput)
-    assert set(REMOTE) == set(StreamState)
+    assert set(REMOTE) == set(StreamState) - {StreamState.CONTROL, StreamState.WAITING}
+    assert {state for state, _ in CLIENT_STREAM} == set(REMOTE)
 
 
 @pytest.mark.parametrize("what", REMOTE_MESSAGES)

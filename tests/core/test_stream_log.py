@@ -282,3 +282,28 @@ def test_bytes_appended_counts_what_was_trimmed_too():
     for number in range(5):
         log.append(video(40 * number, KEY if number == 0 else INTER))
     assert (log.bytes_held, log.bytes_appended) == (210, 525)
+
+
+def test_a_log_that_is_forgotten_holds_its_headers_and_goes_on():
+    log = started()
+    log.append(video(33))
+    appended, next_seq = log.bytes_appended, log.next_seq
+    log.forget()
+    assert (log.bytes_held, log.first_seq, log.next_seq, log.join_seq) == (0, next_seq, next_seq, None)
+    assert log.bytes_appended == appended
+    assert payloads(log.headers()) == [METADATA, AVC_HEADER, AAC_HEADER]
+    log.append(video(66))
+    assert log.join_seq is None, "the next keyframe"
+    log.append(video(99, KEY))
+    assert log.start_of_join() == log.join_seq == next_seq + 1
+
+
+def test_the_headers_after_an_absence_longer_than_the_log_are_not_old():
+    log = started(LogLimits(max_ms=30_000))
+    log.keep_from = log.next_seq
+    log.restart(70_000)
+    start = log.next_seq
+    for message in (Message(9, 0, AVC_HEADER), Message(8, 0, AAC_HEADER), video(0, KEY), video(40)):
+        log.append(message)
+    assert log.first_seq <= start
+    assert payloads(log.read(start, start + 2)) == [AVC_HEADER, AAC_HEADER]

@@ -42,12 +42,18 @@ def test_fault_29_where_to_connect(text, scheme, host, port):
     [
         ("live/a", "live", "a"),
         ("live/room/a", "live/room", "a"),
-        ("a/b/c/d", "a/b/c", "d"),
+        ("a/b/c/d", "a/b", "c/d"),
+        ("a/b/c/d/e?t=1", "a/b", "c/d/e?t=1"),
+        ("vod/mp4:films/a.mp4", "vod", "mp4:films/a.mp4"),
+        ("live/room//a", "live/room", "a"),
+        ("live/?token=1", "live", "?token=1"),
+        ("mystream?user=u&pass=p", "mystream?user=u&pass=p", ""),
         ("live", "live", ""),
         ("live/", "live", ""),
         ("live/room/", "live/room", ""),
         ("", "", ""),
-        ("/a", "", "a"),
+        ("/a", "a", ""),
+        ("//live///a", "live", "a"),
         ("live//a", "live", "a"),
         ("live/a?token=1", "live", "a?token=1"),
         ("live/a?token=x/y?z", "live", "a?token=x/y?z"),
@@ -78,6 +84,32 @@ def test_app_and_stream(path, app, stream):
 def test_the_app_may_be_given(path, app, expected):
     url = parse(f"rtmp://h/{path}", app=app)
     assert (url.app, url.stream) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "renamed"),
+    [
+        ("live/a?t=1", "live/a-0?t=1"),
+        ("a/b/c", "a/b/c-0"),
+        ("mystream?pass=p", "mystream-0?pass=p"),
+        ("live/?token=1", "live-0/?token=1"),
+    ],
+)
+def test_the_url_of_a_numbered_stream(path, renamed):
+    assert str(parse(f"rtmp://h/{path}").with_suffix("-0")) == f"rtmp://h/{renamed}"
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [("live/a?t=1", "live/a"), ("live?vhost=x/a", "live/a"), ("mystream?pass=p", "mystream"),
+     ("a/b/c/d", "a/b/c/d"), ("", ""), ("?t=1", "")],
+)  # fmt: skip
+def test_the_stream_key_it_means(path, key):
+    assert parse(f"rtmp://h/{path}").key == key
+
+
+def test_without_queries():
+    assert str(parse("rtmp://h/live?vhost=x/a?token=1").without_queries()) == "rtmp://h/live/a"
 
 
 @pytest.mark.parametrize("app", ["lives", "liv", "room", "live/a/b"])

@@ -122,8 +122,8 @@ def test_after_the_grace_period_players_are_told_that_the_stream_has_ended(house
     house.advance(0.1)
     assert player.codes[-2:] == [Code.PLAY_UNPUBLISH_NOTIFY, Code.PLAY_STOP]
     assert StreamEventReceived(1, UserControlEvent.STREAM_EOF) in player.received
-    assert not player.closed  # it may play something else
-    assert house.counters.players == 0
+    assert not player.closed  # the stream may return, or it may play something else
+    assert house.counters.players == 1
 
 
 def test_a_publisher_that_returns_keeps_its_players_and_time_goes_on(house: House) -> None:

@@ -245,6 +245,7 @@ def test_the_publisher_elsewhere_leaves_and_the_grace_period_begins(house: House
     assert Code.PLAY_STOP not in player.codes
     house.advance(0.1)
     assert player.codes[-2:] == [Code.PLAY_UNPUBLISH_NOTIFY, Code.PLAY_STOP]
+    house.leave(player)
     house.advance(0.25)
     assert house.link.calls[-1] == ("unwatch", STREAM)
 

@@ -60,12 +60,13 @@ class TestDuration:
         assert house.counters.players == 0
         assert not player.closed
 
-    def test_zero_is_one_frame(self, house: House) -> None:
+    def test_zero_is_all(self, house: House) -> None:
+        """xiu asks for 0 and means all of it."""
         publisher = live(house)
         player = play(house, "a", duration=0)
         house.send(publisher, video(40), video(80))
-        assert player.times() == [0]
-        assert player.codes[-1] == Code.PLAY_STOP
+        assert player.times() == [0, 40, 80]
+        assert player.codes[-1] == Code.PLAY_START
 
     def test_time_counts_from_the_first_frame(self, house: House) -> None:
         publisher = live(house)

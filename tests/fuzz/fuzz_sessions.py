@@ -102,7 +102,9 @@ def _decide(
         case Message(stream_id=number) if choose.random() < 0.05:
             server.end_publish(number, "x", "y")
         case events.PauseChanged(stream_id=number) if yes:
-            server.end_play(number, completed=choose.random() < 0.5)
+            server.end_play(number) if choose.random() < 0.5 else server.suspend_play(number)
+        case events.SeekRequested(stream_id=number) if yes:
+            server.resume_play(number)
         case _ if choose.random() < 0.02:
             server.request_reconnect()
             server.call("rpc", 1.0)

@@ -284,7 +284,7 @@ def test_nobody_listens(load: Load) -> None:
     ("arguments", "code", "says"),
     [
         (["http://h/live/x"], ExitCode.USAGE, "the scheme is neither rtmp nor rtmps"),
-        (["rtmp://h/live"], ExitCode.USAGE, "names no stream"),
+        (["rtmp://h/"], ExitCode.USAGE, "names no stream"),
         (["rtmp://h/live/x", "--bitrate", "fast"], ExitCode.USAGE, "not a bit rate"),
         (["rtmp://h/live/x", "--bitrate", "10k"], ExitCode.USAGE, "too few for 30 frames"),
         (["rtmp://h/live/x", "--gop", "soon"], ExitCode.USAGE, "not a number of seconds"),

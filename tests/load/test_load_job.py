@@ -81,9 +81,9 @@ def test_publishers_begin_spread_over_a_group() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"url": RtmpUrl.parse("rtmp://h/live")}, "names no stream"),
+        ({"url": RtmpUrl.parse("rtmp://h/?key=1")}, "names no stream"),
         ({"url": RtmpUrl.parse("rtmp://me:secret@h/live/x")}, "has a user"),
-        ({"play_from": RtmpUrl.parse("rtmp://h/live")}, "names no stream"),
+        ({"play_from": RtmpUrl.parse("rtmp://h/?key=1")}, "names no stream"),
         ({"play_from": RtmpUrl.parse("rtmp://h/live/x"), "publishers": 0}, "give the one address"),
         ({"play_from": RtmpUrl.parse("rtmp://h/live/x"), "players": 0}, "give the one address"),
         ({"publishers": 0, "players": 0}, "nothing to do"),

@@ -344,8 +344,9 @@ def _parsed_ex_video_flags(payload: Buffer, frame_type: int, header: ExHeader) -
     if not header.tracks:
         return _VIDEO
     if frame_type in SILENT_FRAME_TYPES and header.packet_type in CODED_VIDEO:
+        judged = [track for track in header.tracks if not track.track_id] or header.tracks
         flags = _silent_flags(
-            all(can_start(track.four_cc, payload, track.start, track.end) for track in header.tracks)
+            any(can_start(track.four_cc, payload, track.start, track.end) for track in judged)
         )
     else:
         flags = _ex_video_flags(header.packet_type, frame_type)

@@ -201,6 +201,14 @@ class StreamLog:
         self.join_seq = None
         self.has_video = False
 
+    def forget(self) -> None:
+        """Keep no message: the stream has ended, and nobody will read on. Headers stay."""
+        self._trimmed_bytes += self._bytes
+        self._entries.clear()
+        self._bytes = 0
+        self.first_seq = self.next_seq
+        self.join_seq = None
+
     def headers(self) -> list[LogEntry]:
         """The current headers, in replay order."""
         return [self._headers[key] for key in sorted(self._headers, key=header_order)]

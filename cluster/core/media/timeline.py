@@ -106,7 +106,7 @@ class Timeline:
     """
 
     __slots__ = (
-        "_before", "_began_ms", "_data_ms", "_gap_ms", "_headers_ms", "_media", "progress_ms",
+        "_before", "_began_ms", "_data_ms", "_headers_ms", "_media", "progress_ms",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -114,7 +114,6 @@ class Timeline:
         self._media: dict[int, _Medium] = {}
         #: The media of the publishers before: their highest place, and from there to the progress.
         self._before: dict[int, tuple[int, int]] = {}
-        self._gap_ms = 0
         self._began_ms = 0  # the progress when the publisher began
         self._headers_ms = 0
         self._data_ms = 0
@@ -156,7 +155,7 @@ class Timeline:
             self._before[medium] = clock.highest_ms, clock.offset_ms
         self._media.clear()
         if self._before:
-            self._gap_ms += max(1, gap_ms)
+            self.progress_ms += max(1, gap_ms)
         self._began_ms = self.progress_ms
 
     def step_ms(self, message: Message) -> int | None:
@@ -195,7 +194,7 @@ class Timeline:
         highest_ms = self._before[medium][0] if medium in self._before else 0
         restarts = 0
         if other is None:
-            placed_ms = self._behind_all_before(medium) if self._before else wire_ms
+            placed_ms = self._end_near(medium, self._places_before()) if self._before else wire_ms
         else:
             placed_ms = other.place_of(wire_ms)
             restarts = other.restarts
@@ -245,13 +244,9 @@ class Timeline:
         """The clock whose shift is in force: the one that has restarted most often."""
         return max(self._media.values(), key=lambda clock: clock.restarts, default=None)
 
-    def _behind_all_before(self, medium: int) -> int:
-        """Where a publisher's first frame goes on after the publishers before."""
-        self.progress_ms += self._gap_ms
-        self._gap_ms = 0
-        # Where each would stand by now, for one may have ended long before the others.
-        places = {each: self.progress_ms - offset for each, (_, offset) in self._before.items()}
-        return self._end_near(medium, places)
+    def _places_before(self) -> dict[int, int]:
+        """Where the media of the publishers before would stand by now: one may have ended long ago."""
+        return {medium: self.progress_ms - offset for medium, (_, offset) in self._before.items()}
 
     def _end_near(self, medium: int, highest: dict[int, int]) -> int:
         """Where ``medium`` ended. Media that ended shortly after it count too: they interleave with it."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from cluster.core.amf.values import AmfValue
+from cluster.core.keys import clean_name
 
 LIVE_ELSE_RECORDED = -2.0
 LIVE_ONLY = -1.0
 TO_THE_END = -1.0
+NO_STREAM_ID = -1
 
 #: Longer names, apps and versions are no peer's honest ones, and would be kept for its lifetime.
 MAX_NAME_CHARACTERS = 4096
@@ -21,12 +23,16 @@ _LIVE_ONLY_MS = -1000.0
 _APPENDING_MODES = (0.0, 2.0)
 
 
-def stream_name(value: AmfValue) -> tuple[str, str]:
-    """A stream name without its query, and the query; both empty if it is not a usable string."""
-    if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS:
+def stream_name(value: AmfValue) -> tuple[str, str] | None:
+    """A stream name without its query, and the query; None if it is not a usable string.
+
+    No name at all is an empty one: the app may say everything.
+    """
+    if value is None:
         return "", ""
-    name, _, query = value.partition("?")
-    return name, query
+    if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS:
+        return None
+    return clean_name(value)
 
 
 def number(value: AmfValue, default: float) -> float:
@@ -37,8 +43,8 @@ def number(value: AmfValue, default: float) -> float:
 
 
 def stream_id(value: AmfValue) -> int:
-    """A message stream id; 0, which is never a stream's, for what is none."""
-    return max(int(number(value, 0.0)), 0)
+    """A message stream id; NO_STREAM_ID for what is none."""
+    return max(int(number(value, NO_STREAM_ID)), NO_STREAM_ID)
 
 
 def play_start_s(value: AmfValue) -> float:
@@ -50,9 +56,12 @@ def play_start_s(value: AmfValue) -> float:
 
 
 def play_duration_s(value: AmfValue) -> float:
-    """``TO_THE_END`` for any negative, or none; 0 is one frame."""
+    """Seconds of media; ``TO_THE_END`` for any negative, or none.
+
+    0 is all of it, too: xiu sends it, and means that. RTMP 1.0, section 7.2.2.1, has 0 play one frame.
+    """
     duration = number(value, TO_THE_END)
-    return duration if duration >= 0 else TO_THE_END
+    return duration if duration > 0 else TO_THE_END
 
 
 def play_reset(value: AmfValue) -> bool:

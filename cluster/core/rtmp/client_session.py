@@ -246,7 +246,7 @@ class ClientSession(Session):
 
     def _stream_created(self, answer: Command, received: Received, then: _OnStream | None = None) -> None:
         stream_id = arguments.stream_id(answer.arg(0))
-        if answer.name != "_result" or stream_id == 0 or stream_id in self.streams:
+        if answer.name != "_result" or stream_id <= 0 or stream_id in self.streams:
             code = status.field(answer.arg(0), "code") or str(Code.CALL_FAILED)
             description = status.field(answer.arg(0), "description")
             values = (answer.command_object, *answer.args)

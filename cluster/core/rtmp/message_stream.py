@@ -33,7 +33,7 @@ class MessageStream:
     def __init__(self, stream_id: int) -> None:
         self.stream_id = stream_id
         self.state = StreamState.IDLE
-        #: The name published or played; server role: without its query.
+        #: The name published or played; server role: the stream key, unchecked.
         self.name = ""
         #: Server role: the present play asked for NetStream.Play.Reset.
         self.reset = False

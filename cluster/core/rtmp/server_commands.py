@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.keys import clean_app, joined
 from cluster.core.limits import Limits
 from cluster.core.message import Message
 from cluster.core.rtmp import arguments, capabilities, status, swf
@@ -30,6 +32,7 @@ from cluster.core.rtmp.states import SessionInput, StreamInput, Verdict
 from cluster.core.rtmp.status import Code
 
 _OBJECT_ENCODING_AMF3 = 3
+_MAX_APP_CHARACTERS = arguments.MAX_NAME_CHARACTERS
 
 
 class ServerCommands(ServerStreams):
@@ -38,7 +41,6 @@ class ServerCommands(ServerStreams):
     __slots__ = (
         "_connect_transaction",
         "_fc_published",
-        "app",
         "capabilities",
         "flash_ver",
         "object_encoding",
@@ -71,12 +73,10 @@ class ServerCommands(ServerStreams):
     def _on_connect(self, command: Command, received: Received) -> None:
         fields = command.command_object
         app = fields.get("app") if isinstance(fields, dict) else None
-        known = isinstance(app, str) and len(app) <= arguments.MAX_NAME_CHARACTERS
-        if not isinstance(fields, dict) or not known:
+        if not isinstance(fields, dict) or not isinstance(app, str) or len(app) > _MAX_APP_CHARACTERS:
             self._send(status.error(command, Code.CONNECT_REJECTED, "connect names no app."))
             raise PeerViolation(CloseReason.BAD_COMMAND, "connect without an app")
-        path, self.query = arguments.stream_name(app)
-        self.app = path.strip("/")
+        self.app, self.query = clean_app(app)
         self.tc_url = status.field(fields, "tcUrl")[: arguments.MAX_NAME_CHARACTERS]
         self.flash_ver = status.field(fields, "flashVer")[: arguments.MAX_NAME_CHARACTERS]
         encoding = _OBJECT_ENCODING_AMF3 if fields.get("objectEncoding") == _OBJECT_ENCODING_AMF3 else 0
@@ -94,7 +94,8 @@ class ServerCommands(ServerStreams):
             return
         stream_id = next(number for number in range(1, len(self.streams) + 2) if number not in self.streams)
         self.streams[stream_id] = MessageStream(stream_id)
-        self.reply(command, float(stream_id))
+        # Whatever the transaction id, 0 included: without the answer it is of no use.
+        self._send(status.result(command, float(stream_id)))
         received.append(StreamCreated(stream_id))
 
     def _on_delete_stream(self, command: Command, received: Received) -> None:
@@ -106,14 +107,15 @@ class ServerCommands(ServerStreams):
     def _on_no_op(self, command: Command, received: Received) -> None:
         """releaseStream and its like: answered because some encoders wait, and of no further effect."""
         self._fc_published |= command.name == "FCPublish"
-        self.reply(command, 0.0 if command.name == "getStreamLength" else None)
+        self._answer_no_op(command, 0.0 if command.name == "getStreamLength" else None)
         received.append(CommandReceived(command.stream_id, command))
 
     def _on_fc_unpublish(self, command: Command, received: Received) -> None:
-        name = arguments.stream_name(command.arg(0))[0]
+        named = arguments.stream_name(command.arg(0))
+        name = "" if named is None else joined(self.app, named[0])
         publishing = [each for each in self.streams.values() if each.state in PUBLISHER_STATES]
         streams = [each for each in publishing if each.name == name]
-        self.reply(command, None)
+        self._answer_no_op(command, None)
         for stream in streams:
             if self._fc_published:
                 info = {"code": str(Code.UNPUBLISH_SUCCESS), "description": f"{name} is now unpublished."}
@@ -121,6 +123,15 @@ class ServerCommands(ServerStreams):
             self._stop(stream.stream_id, StreamInput.UNPUBLISH, received)
         if not streams:
             self.ignored_messages += 1
+
+    def _answer_no_op(self, command: Command, value: AmfValue) -> None:
+        """Answer a call that waits for nothing of ours, unless its transaction id is that of connect.
+
+        xiu uses that id again for releaseStream and FCPublish, and takes each answer for one to connect:
+        it then begins anew.
+        """
+        if command.transaction_id != self._connect_transaction:
+            self.reply(command, value)
 
     def _on_call(self, command: Command, received: Received) -> None:
         """A command that is not ours: the shell may know it. Transaction 0 is never answered."""

@@ -133,11 +133,7 @@ class ServerSession(ServerCommands):
         stream = self._decide(stream_id, StreamInput.ACCEPT_PLAY)
         if stream is None:
             return False
-        self._send_control(control.stream_begin(stream_id))
-        if stream.reset:
-            description = f"Playing and resetting {stream.name}."
-            self.send_status(stream_id, Level.STATUS, Code.PLAY_RESET, description)
-        self.send_status(stream_id, Level.STATUS, Code.PLAY_START, f"Started playing {stream.name}.")
+        self._begin_play(stream)
         return True
 
     def reject_play(self, stream_id: int, code: str, description: str) -> bool:
@@ -146,8 +142,8 @@ class ServerSession(ServerCommands):
         self._play_next(self.streams[stream_id])
         return True
 
-    def end_play(self, stream_id: int, *, completed: bool = False) -> bool:
-        """The stream is over, or (``completed``) as much of it as was asked for.
+    def end_play(self, stream_id: int) -> bool:
+        """The play is over: as much of the stream was sent as was asked for, or it goes on to the next.
 
         FFmpeg and librtmp players leave at the first of the statuses; so a player with a playlist is told
         of the switch in a data message only.
@@ -158,14 +154,36 @@ class ServerSession(ServerCommands):
         if self._play_next(stream):
             self._send_play_status(stream_id, Code.PLAY_SWITCH)
             return True
-        name = stream.name
-        if completed:
-            self._send_play_status(stream_id, Code.PLAY_COMPLETE)
+        self._send_play_status(stream_id, Code.PLAY_COMPLETE)
         self._send_control(control.stream_eof(stream_id))
-        if not completed:
-            description = f"{name} is now unpublished."
-            self.send_status(stream_id, Level.STATUS, Code.PLAY_UNPUBLISH_NOTIFY, description)
-        self.send_status(stream_id, Level.STATUS, Code.PLAY_STOP, f"Stopped playing {name}.")
+        self.send_status(stream_id, Level.STATUS, Code.PLAY_STOP, f"Stopped playing {stream.name}.")
+        return True
+
+    def suspend_play(self, stream_id: int) -> bool:
+        """The stream has ended, and its player is told so; True if it waits for the stream to return.
+
+        FFmpeg and librtmp players leave at the first of the statuses. lal and nginx-rtmp heed none of
+        them, and their viewers wait behind the connection. A player with a playlist does not wait.
+        """
+        stream = self.streams.get(stream_id)
+        if stream is not None and stream.playlist:
+            self.end_play(stream_id)
+            return False
+        stream = self._decide(stream_id, StreamInput.SUSPEND_PLAY)
+        if stream is None:
+            return False
+        self._send_control(control.stream_eof(stream_id))
+        description = f"{stream.name} is now unpublished."
+        self.send_status(stream_id, Level.STATUS, Code.PLAY_UNPUBLISH_NOTIFY, description)
+        self.send_status(stream_id, Level.STATUS, Code.PLAY_STOP, f"Stopped playing {stream.name}.")
+        return True
+
+    def resume_play(self, stream_id: int) -> bool:
+        """The stream that its player waits for is there again; media follows from the shell."""
+        stream = self._decide(stream_id, StreamInput.RESUME_PLAY)
+        if stream is None:
+            return False
+        self._begin_play(stream)
         return True
 
     def send(self, message: Message) -> None:
@@ -191,6 +209,13 @@ class ServerSession(ServerCommands):
         self.streams.clear()
         self._media_streams = ()
         return ended
+
+    def _begin_play(self, stream: MessageStream) -> None:
+        stream_id, name = stream.stream_id, stream.name
+        self._send_control(control.stream_begin(stream_id))
+        if stream.reset:
+            self.send_status(stream_id, Level.STATUS, Code.PLAY_RESET, f"Playing and resetting {name}.")
+        self.send_status(stream_id, Level.STATUS, Code.PLAY_START, f"Started playing {name}.")
 
     def _send_play_status(self, stream_id: int, code: Code) -> None:
         info = status.information(Level.STATUS, code, "")

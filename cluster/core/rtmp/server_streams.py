@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.keys import joined
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import arguments, control, status
 from cluster.core.rtmp.command import Command
@@ -27,6 +28,7 @@ from cluster.core.rtmp.events import (
     PublishRequested,
     Received,
     SeekRequested,
+    StreamCreated,
     VideoEnabled,
 )
 from cluster.core.rtmp.message_stream import MAX_PLAYLIST, HeldMessages, MessageStream
@@ -36,14 +38,18 @@ from cluster.core.rtmp.status import Code, Level
 
 _COMMAND_TYPES = (MessageType.COMMAND_AMF0, MessageType.COMMAND_AMF3)
 PUBLISHER_STATES = (StreamState.PUBLISH_PENDING, StreamState.PUBLISHING)
-_PLAYER_STATES = (StreamState.PLAY_PENDING, StreamState.PLAYING)
+_LISTENER_STATES = (StreamState.PLAY_PENDING, StreamState.PLAYING, StreamState.WAITING)
+#: The message stream of the connection itself (RTMP 1.0, section 5.3.1.2.1).
+_CONTROL_STREAM_ID = 0
 _PLAYLIST_ENDS = (StreamInput.PLAY, StreamInput.STOP)
 
 
 class ServerStreams(Session):
     """The part of a server-role session that deals with its message streams."""
 
-    __slots__ = ()
+    __slots__ = ("app",)
+
+    app: str
 
     def send_status(
         self, stream_id: int, level: str, code: str, description: str, **info: AmfValue
@@ -74,7 +80,6 @@ class ServerStreams(Session):
             self.ignored_messages += 1
             return
         stream_id, buffer_ms = event.values
-        # librtmp sets one for message stream 0, too: it is ignored like any that does not exist.
         if self._judge_stream(stream_id, StreamInput.BUFFER_LENGTH, received) is Verdict.ACT:
             self.streams[stream_id].buffer_ms = buffer_ms
             received.append(BufferLengthSet(stream_id, buffer_ms))
@@ -94,17 +99,23 @@ class ServerStreams(Session):
     def _judge_stream(self, stream_id: int, what: StreamInput, received: Received) -> Verdict:
         """Look up the stream table for what the peer sent, and move."""
         stream = self.streams.get(stream_id)
-        state = StreamState.ABSENT if stream is None else stream.state
+        if stream is not None:
+            state = stream.state
+        else:
+            state = StreamState.ABSENT if stream_id != _CONTROL_STREAM_ID else StreamState.CONTROL
         step = SERVER_STREAM.get((state, what))
         if step is None:
             detail = f"{what.value} on message stream {stream_id}, {state.value}"
             raise PeerViolation(CloseReason.ILLEGAL_STATE, detail)
         if step.verdict is Verdict.IGNORE:
             self.ignored_messages += 1
-        elif step.verdict is Verdict.ACT and stream is not None:
+        elif step.verdict is Verdict.ACT:
+            if stream is None:  # the table has CONTROL do no more than begin
+                stream = self.streams[stream_id] = MessageStream(stream_id)
+                received.append(StreamCreated(stream_id))
             if what is StreamInput.PLAY or step.next is not state:
                 received.extend(self._ended_by(stream))
-            if state in _PLAYER_STATES and what in _PLAYLIST_ENDS:
+            if state in _LISTENER_STATES and what in _PLAYLIST_ENDS:
                 stream.playlist = ()
             if step.next is not state:
                 self._move(stream, step.next)
@@ -114,7 +125,7 @@ class ServerStreams(Session):
         """The event of what ends when ``stream`` leaves its present state by the peer's doing."""
         if stream.state in PUBLISHER_STATES:
             return [PublishEnded(stream.stream_id)]
-        return [PlayEnded(stream.stream_id)] if stream.state in _PLAYER_STATES else []
+        return [PlayEnded(stream.stream_id)] if stream.state in _LISTENER_STATES else []
 
     def _move(self, stream: MessageStream, state: StreamState) -> None:
         if stream.state is StreamState.PUBLISH_PENDING and self._held is not None:
@@ -136,8 +147,8 @@ class ServerStreams(Session):
         if command.arg(0) is False:  # Flash's way to stop
             self._stop(stream_id, StreamInput.UNPUBLISH, received)
             return
-        name, query = arguments.stream_name(command.arg(0))
-        if not name and stream_id in self.streams:
+        named = arguments.stream_name(command.arg(0))
+        if named is None:
             self.send_status(stream_id, Level.ERROR, Code.PUBLISH_BAD_NAME, "publish names no stream.")
             return
         verdict = self._judge_stream(stream_id, StreamInput.PUBLISH, received)
@@ -145,7 +156,8 @@ class ServerStreams(Session):
             description = f"Message stream {stream_id} is in use."
             self.send_status(stream_id, Level.ERROR, Code.PUBLISH_BAD_NAME, description)
         else:
-            self.streams[stream_id].name = name
+            name, query = named
+            self.streams[stream_id].name = joined(self.app, name)
             publish_type = command.arg(1)
             if not isinstance(publish_type, str):
                 publish_type = "live"
@@ -164,10 +176,11 @@ class ServerStreams(Session):
     def _play(
         self, stream_id: int, named: AmfValue, args: tuple[AmfValue, ...], received: Received
     ) -> None:
-        name, query = arguments.stream_name(named)
-        if not name and stream_id in self.streams:
+        parts = arguments.stream_name(named)
+        if parts is None:
             self.send_status(stream_id, Level.ERROR, Code.PLAY_FAILED, "play names no stream.")
             return
+        name, query = parts
         start, duration, reset = (*args, None, None, None)[:3]
         replaces = arguments.play_reset(reset)
         start_s, duration_s = arguments.play_start_s(start), arguments.play_duration_s(duration)
@@ -180,7 +193,7 @@ class ServerStreams(Session):
             self._queue(Command("play", 0.0, None, (named, start_s, duration_s, False), stream_id))
         else:
             stream = self.streams[stream_id]
-            stream.name, stream.reset = name, replaces
+            stream.name, stream.reset = joined(self.app, name), replaces
             received.append(PlayRequested(stream_id, name, query, start_s, duration_s, replaces))
 
     def _queue(self, play: Command) -> None:

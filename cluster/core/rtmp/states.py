@@ -24,12 +24,16 @@ class SessionState(enum.Enum):
 
 
 class StreamState(enum.Enum):
+    """Server role only: CONTROL and WAITING."""
+
     ABSENT = "absent"  # never created, or deleted
+    CONTROL = "control"  # message stream 0 of the connection itself, which nobody has to create
     IDLE = "idle"
     PUBLISH_PENDING = "publish_pending"
     PUBLISHING = "publishing"
     PLAY_PENDING = "play_pending"
     PLAYING = "playing"
+    WAITING = "waiting"  # was told that the stream has ended, and is given it again when it returns
 
 
 class SessionInput(enum.Enum):
@@ -51,7 +55,7 @@ class SessionInput(enum.Enum):
 
 
 class StreamInput(enum.Enum):
-    """What can happen to a message stream. From the peer, but for the last six (server role)."""
+    """What can happen to a message stream. From the peer, but for the last eight (server role)."""
 
     PUBLISH = "publish"
     PLAY = "play"
@@ -71,6 +75,8 @@ class StreamInput(enum.Enum):
     REJECT_PLAY = "reject_play"
     END_PUBLISH = "end_publish"
     END_PLAY = "end_play"
+    SUSPEND_PLAY = "suspend_play"  # the publisher has left for good
+    RESUME_PLAY = "resume_play"  # and yet there is one again
 
 
 class RemoteInput(enum.Enum):
@@ -177,37 +183,46 @@ def _stay(
     return {(state, what): Step(verdict, state) for state in states}
 
 
-_ALIVE = (_T.IDLE, _T.PUBLISH_PENDING, _T.PUBLISHING, _T.PLAY_PENDING, _T.PLAYING)
+_ASKED = (_T.PUBLISH_PENDING, _T.PUBLISHING, _T.PLAY_PENDING, _T.PLAYING)
 _PUBLISHER = (_T.PUBLISH_PENDING, _T.PUBLISHING)
 _PLAYER = (_T.PLAY_PENDING, _T.PLAYING)
-_NOT_PUBLISHER = (_T.ABSENT, _T.IDLE, *_PLAYER)
-_NOT_PLAYER = (_T.ABSENT, _T.IDLE, *_PUBLISHER)
 
-#: Server role. publish and play on a stream that does not exist have no entry: no real peer does it.
+#: Of the server role. A player that waits for its stream to return is a player to what its peer asks, but
+#: its message stream is free for another play or publish at once, as it is after any end.
+_NOTHING = (_T.ABSENT, _T.CONTROL)
+_FREE = (_T.CONTROL, _T.IDLE, _T.WAITING)
+_LISTENER = (*_PLAYER, _T.WAITING)
+_CREATED = (_T.IDLE, *_ASKED, _T.WAITING)
+_NOT_PUBLISHER = (*_NOTHING, _T.IDLE, *_LISTENER)
+_NOT_LISTENER = (*_NOTHING, _T.IDLE, *_PUBLISHER)
+
+#: Server role. publish and play on a stream that does not exist have no entry: no real peer does it. On
+#: message stream 0 xiu does both, and what it creates it does not use; nginx-rtmp takes that.
 SERVER_STREAM: StreamTable = {
-    **_to((_T.IDLE,), StreamInput.PUBLISH, _T.PUBLISH_PENDING),
-    **_stay((*_PUBLISHER, *_PLAYER), StreamInput.PUBLISH, _REFUSE),
+    **_to(_FREE, StreamInput.PUBLISH, _T.PUBLISH_PENDING),
+    **_stay(_ASKED, StreamInput.PUBLISH, _REFUSE),
     # A second play on a stream replaces the first, or waits for its end (section 7.2.2.1, reset).
-    **_to((_T.IDLE, *_PLAYER), StreamInput.PLAY, _T.PLAY_PENDING),
+    **_to((*_FREE, *_PLAYER), StreamInput.PLAY, _T.PLAY_PENDING),
     **_stay(_PUBLISHER, StreamInput.PLAY, _REFUSE),
-    **_to((_T.IDLE,), StreamInput.QUEUE, _T.PLAY_PENDING),
+    **_to(_FREE, StreamInput.QUEUE, _T.PLAY_PENDING),
     **_stay(_PLAYER, StreamInput.QUEUE, _HOLD),
     **_stay(_PUBLISHER, StreamInput.QUEUE, _REFUSE),
     **_to(_PUBLISHER, StreamInput.UNPUBLISH, _T.IDLE),
     **_stay(_NOT_PUBLISHER, StreamInput.UNPUBLISH, _IGNORE),
-    **_to((*_PUBLISHER, *_PLAYER), StreamInput.STOP, _T.IDLE),
-    **_stay((_T.ABSENT, _T.IDLE), StreamInput.STOP, _IGNORE),
-    **_to(_ALIVE, StreamInput.DELETE, _T.ABSENT),
-    **_stay((_T.ABSENT,), StreamInput.DELETE, _IGNORE),
-    **_stay(_PLAYER, StreamInput.PAUSE),
-    **_stay(_NOT_PLAYER, StreamInput.PAUSE, _IGNORE),
-    **_stay(_PLAYER, StreamInput.SEEK),
-    **_stay(_NOT_PLAYER, StreamInput.SEEK, _IGNORE),
+    **_to((*_PUBLISHER, *_LISTENER), StreamInput.STOP, _T.IDLE),
+    **_stay((*_NOTHING, _T.IDLE), StreamInput.STOP, _IGNORE),
+    **_to(_CREATED, StreamInput.DELETE, _T.ABSENT),
+    **_stay(_NOTHING, StreamInput.DELETE, _IGNORE),
+    **_stay(_LISTENER, StreamInput.PAUSE),
+    **_stay(_NOT_LISTENER, StreamInput.PAUSE, _IGNORE),
+    **_stay(_LISTENER, StreamInput.SEEK),
+    **_stay(_NOT_LISTENER, StreamInput.SEEK, _IGNORE),
     # Flash players choose the tracks and the buffer before they play.
-    **_stay(_ALIVE, StreamInput.RECEIVE),
-    **_stay((_T.ABSENT,), StreamInput.RECEIVE, _IGNORE),
-    **_stay(_ALIVE, StreamInput.BUFFER_LENGTH),
-    **_stay((_T.ABSENT,), StreamInput.BUFFER_LENGTH, _IGNORE),
+    **_stay(_CREATED, StreamInput.RECEIVE),
+    **_stay(_NOTHING, StreamInput.RECEIVE, _IGNORE),
+    **_stay(_CREATED, StreamInput.BUFFER_LENGTH),
+    # librtmp sets one for message stream 0, too.
+    **_stay(_NOTHING, StreamInput.BUFFER_LENGTH, _IGNORE),
     **_stay((_T.PUBLISHING,), StreamInput.MEDIA),
     # Encoders that do not wait for NetStream.Publish.Start.
     **_stay((_T.PUBLISH_PENDING,), StreamInput.MEDIA, _HOLD),
@@ -217,8 +232,14 @@ SERVER_STREAM: StreamTable = {
     **_to((_T.PLAY_PENDING,), StreamInput.ACCEPT_PLAY, _T.PLAYING),
     **_to((_T.PLAY_PENDING,), StreamInput.REJECT_PLAY, _T.IDLE),
     **_to(_PUBLISHER, StreamInput.END_PUBLISH, _T.IDLE),
-    **_to(_PLAYER, StreamInput.END_PLAY, _T.IDLE),
+    **_to(_LISTENER, StreamInput.END_PLAY, _T.IDLE),
+    **_to((_T.PLAYING,), StreamInput.SUSPEND_PLAY, _T.WAITING),
+    **_to((_T.WAITING,), StreamInput.RESUME_PLAY, _T.PLAYING),
 }
+
+_REMOTE = (_T.ABSENT, _T.IDLE, *_ASKED)
+_ALIVE = (_T.IDLE, *_ASKED)
+_NOT_PLAYER = (_T.ABSENT, _T.IDLE, *_PUBLISHER)
 
 #: Client role. Servers send statuses and media late and early, so none of theirs is illegal.
 CLIENT_STREAM: RemoteTable = {
@@ -226,10 +247,10 @@ CLIENT_STREAM: RemoteTable = {
     **_to((_T.IDLE, *_PLAYER), RemoteInput.ASK_PLAY, _T.PLAY_PENDING),
     **_to(_ALIVE, RemoteInput.CLOSE, _T.IDLE),
     **_to(_ALIVE, RemoteInput.DELETE, _T.ABSENT),
-    **_stay(tuple(_T), RemoteInput.NOTICE),
-    **_stay(tuple(_T), RemoteInput.PUBLISH_STARTED),
+    **_stay(_REMOTE, RemoteInput.NOTICE),
+    **_stay(_REMOTE, RemoteInput.PUBLISH_STARTED),
     **_to((_T.PUBLISH_PENDING,), RemoteInput.PUBLISH_STARTED, _T.PUBLISHING),
-    **_stay(tuple(_T), RemoteInput.PLAY_STARTED),
+    **_stay(_REMOTE, RemoteInput.PLAY_STARTED),
     **_to((_T.PLAY_PENDING,), RemoteInput.PLAY_STARTED, _T.PLAYING),
     **_stay((_T.ABSENT,), RemoteInput.ENDED),
     **_to(_ALIVE, RemoteInput.ENDED, _T.IDLE),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import quote, unquote
 
 from cluster.core.errors import ClusterError
+from cluster.core.keys import joined, split_path, split_query
 
 DEFAULT_PORTS: Final = {"rtmp": 1935, "rtmps": 443}
 
@@ -29,7 +31,7 @@ class RtmpUrl:
     """A parsed URL. ``str`` shows it without the password, and so does ``repr``.
 
     ``host`` of an IPv6 address has no brackets. ``app`` and ``stream`` include their own ``?query``, as
-    the protocol carries them; ``stream`` is empty if the URL names none, which is enough to connect.
+    the protocol carries them; either may be empty. ``key`` is the stream key that they mean together.
     """
 
     scheme: str
@@ -44,8 +46,8 @@ class RtmpUrl:
     def parse(cls, text: str, *, app: str | None = None) -> Self:
         """Split ``text``; UrlError says what is wrong with it.
 
-        The last path segment is the stream, what stands before it the app. Peers that split elsewhere
-        give ``app``, with which the path then must begin.
+        ``split_path`` says where the app ends. Peers that split elsewhere give ``app``, with which the
+        path then must begin.
         """
         scheme, separator, rest = text.partition("://")
         scheme = scheme.lower()
@@ -64,8 +66,26 @@ class RtmpUrl:
             raise UrlError("no '/' after the host, so no app: expected rtmp://host/app/stream")
         user, password, address = _split_credentials(authority)
         host, port = _split_address(address, DEFAULT_PORTS[scheme])
-        app_name, stream = _split_path(path) if app is None else _split_after(path, app)
+        app_name, stream = split_path(path) if app is None else _split_after(path, app)
         return cls(scheme, host, port, app_name, stream, user, password)
+
+    @property
+    def key(self) -> str:
+        """What the URL means to a server that joins app and stream; "" if it names no stream."""
+        return joined(self.app, self.stream)
+
+    def with_suffix(self, suffix: str) -> Self:
+        """The URL of another stream: ``suffix`` behind the stream, or behind the app if that is all."""
+        is_named = bool(split_query(self.stream)[0])
+        name, mark, query = (self.stream if is_named else self.app).partition("?")
+        renamed = f"{name}{suffix}{mark}{query}"
+        if is_named:
+            return dataclasses.replace(self, stream=renamed)
+        return dataclasses.replace(self, app=renamed)
+
+    def without_queries(self) -> Self:
+        """The URL without what may be a secret in its path."""
+        return dataclasses.replace(self, app=split_query(self.app)[0], stream=split_query(self.stream)[0])
 
     @property
     def tls(self) -> bool:
@@ -125,21 +145,6 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535:
         return int(text)
     raise UrlError("the port is not a number from 1 to 65535")
-
-
-def _split_path(path: str) -> tuple[str, str]:
-    """App and stream of a path without its leading slash.
-
-    A query belongs to what it follows: behind two or more segments to the stream, behind one to the app.
-    """
-    before, mark, query = path.partition("?")
-    app, slash, name = before.rpartition("/")
-    if slash:
-        return app.strip("/"), f"{name}{mark}{query}"
-    if not mark:
-        return name, ""
-    query, _, stream = query.partition("/")
-    return f"{name}?{query}", stream
 
 
 def _split_after(path: str, app: str) -> tuple[str, str]:
