@@ -180,7 +180,8 @@ class EdgeConfig:
         None, default_text="none",
     )  # fmt: skip
     node_name: str = _option(
-        "--node-name", _node_name, "NAME", "This node's name in logs and at the routers.",
+        "--node-name", _node_name, "NAME",
+        "This node's name in logs and at the routers, for people: better no other node has it.",
         socket.gethostname, default_text="the host name",
     )  # fmt: skip
     latency_budget_ms: float = _option(
