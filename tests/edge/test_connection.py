@@ -34,6 +34,8 @@ class ScriptedSession:
         self.violation: PeerViolation | None = None
         self.to_send = b""
         self.received = b""
+        self.work = 0
+        self.unread = b""
 
     def receive(self, data: bytes, now: float) -> list[object]:
         self.received += bytes(data)
