@@ -86,7 +86,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_budget", "_linger_until", "_look_at_work", "_low_water_bytes", "_owner", "_pending_control_bytes",
+        "_budget", "_is_leisurely", "_linger_until", "_look_at_work", "_owner", "_pending_control_bytes",
         "_recv_into", "_socket", "close_reason", "number", "opened_at", "peer", "pending", "players",
         "publications", "send", "session",
     )  # fmt: skip
@@ -113,7 +113,7 @@ class Connection:
         self.publications: dict[int, Stream] = {}
         self.close_reason: CloseReason | None = None
         self._linger_until = 0.0
-        self._low_water_bytes = 1
+        self._is_leisurely = False
         self._budget: ChunkBudget | None = None
         self._look_at_work = CHUNKS_PER_LOOK
         owner.poller.register(accepted.fileno(), self.on_ready)
@@ -208,10 +208,15 @@ class Connection:
         else:
             pace = Pace.LEISURELY
         self._owner.poller.set_pace(self._socket.fileno(), pace)
-        low_water_bytes = LEISURELY_BYTES if pace is Pace.LEISURELY else 1
-        if low_water_bytes != self._low_water_bytes:
-            self._low_water_bytes = low_water_bytes
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water_bytes)
+        self._be_leisurely(pace is Pace.LEISURELY)
+
+    def _be_leisurely(self, leisurely: bool) -> None:
+        if leisurely is self._is_leisurely:
+            return
+        self._is_leisurely = leisurely
+        self._owner.counters.publishers_unheard += 1 if leisurely else -1
+        low_water_bytes = LEISURELY_BYTES if leisurely else 1
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water_bytes)
 
     # ---- writing -----------------------------------------------------------------------------
 

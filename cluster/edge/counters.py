@@ -39,6 +39,10 @@ class Counters:
     connections_accepted: int = _counter("RTMP connections accepted.")
     connections: int = _gauge("RTMP connections open now.")
     publishers: int = _gauge("Publishers on this worker now.")
+    publishers_unheard: int = _gauge(
+        "Connections of publishers that nobody plays, here or elsewhere. They are read twice a second, so "
+        "their pings, commands and acknowledgements wait half a second at most."
+    )
     players: int = _gauge("Players on this worker now.")
     streams: int = _gauge("Streams this worker knows now, published here or played here.")
     bytes_received: int = _counter("Bytes read from RTMP connections.")
