@@ -165,7 +165,10 @@ def _router_bind(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--watch", is_flag=True, help="Again every 2 s, on a screen of its own, until Ctrl-C.")
 @_declared("routers", "cluster_key")
 def status(as_json: bool, watch: bool, **values: Any) -> int:
-    """Show the routers, nodes and streams of a cluster."""
+    """Show the routers, nodes and streams of a cluster.
+
+    The publisher of a stream without players is read twice a second: that long its pings wait.
+    """
     config = EdgeConfig(**_given(values))
     routers = config.routers or (DEFAULT_ROUTER_BIND,)
     if watch:

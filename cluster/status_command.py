@@ -6,6 +6,7 @@ import dataclasses
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def as_dict(answers: Sequence[Answer]) -> dict[str, Any]:
             }
             for answer in answers
         ],
-        "nodes": list(_nodes(answers).values()),
+        "nodes": _nodes(answers),
         "workers": [worker._asdict() for worker in _workers(answers).values()],
         "streams": [stream._asdict() for stream in _streams(answers)],
     }  # fmt: skip
@@ -133,16 +134,18 @@ def table(answers: Sequence[Answer]) -> str:
         lines.append(_row(answer.router, *cells, widths=_ROUTER_WIDTHS))
     heads = ("NODE", "WORKERS", "CONNECTIONS", "PUBLISHED", "PLAYERS", "STATE")
     lines += ["", _row(*heads, widths=_NODE_WIDTHS)]
-    for node in _nodes(answers).values():
+    for node in _nodes(answers):
         state = "drain" if node["draining"] else "ok"
         amounts = (str(node[name]) for name in ("workers", "connections", "published", "players"))
-        lines.append(_row(node["node"], *amounts, state, widths=_NODE_WIDTHS))
+        name = _cut_within(node["node"], node["instance"], abs(_NODE_WIDTHS[0]))
+        lines.append(_row(name, *amounts, state, widths=_NODE_WIDTHS))
     titles = ("STREAM", "ORIGIN", "EPOCH", "CODECS", "KBIT/S", "PLAYERS", "AGE")
     lines += ["", _row(*titles, widths=_STREAM_WIDTHS)]
+    called = _Called(_workers(answers))
     for stream in _streams(answers):
-        origin, kbit_per_s = stream.origin.rpartition("/")[0], stream.bits_per_second // 1000
-        figures = (str(kbit_per_s), str(sum(stream.players.values())), _age(stream.age_ms))
-        names = (stream.key, origin, str(stream.epoch), stream.codecs)
+        kbit_per_s, players = stream.bits_per_second // 1000, sum(stream.players.values())
+        figures = (str(kbit_per_s), str(players), _age(stream.age_ms))
+        names = (stream.key, _origin(stream.origin, called), str(stream.epoch), stream.codecs)
         lines.append(_row(*names, *figures, widths=_STREAM_WIDTHS))
         lines += _by_node(stream.players)
     return "\n".join(line.rstrip() for line in lines)
@@ -160,6 +163,13 @@ def _by_node(players: Mapping[str, int]) -> list[str]:
     return lines
 
 
+def _origin(worker_id: str, called: _Called) -> str:
+    """A worker by node and slot, so cut that it is still told from others."""
+    node_id, slot = node_of(worker_id), worker_id.rpartition("/")[0].rpartition("/")[2]
+    instance = node_id.rpartition("/")[2]
+    return _cut_within(f"{called[node_id]}/{slot}", f"{instance}/{slot}", abs(_STREAM_WIDTHS[1]))
+
+
 def _row(*cells: str, widths: Iterable[int]) -> str:
     shown = []
     for cell, width in zip(cells, widths, strict=True):
@@ -172,6 +182,15 @@ def _row(*cells: str, widths: Iterable[int]) -> str:
 def _cut(text: str, width: int) -> str:
     """At most so many cells of a terminal, in which some characters take two."""
     return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
+def _cut_within(text: str, end: str, width: int) -> str:
+    """As ``_cut``, but if ``text`` has this ``end`` it is what stays."""
+    text, end = _shown(text), _shown(end)
+    room = width - cell_len(end) - 1
+    if cell_len(text) <= width or not text.endswith(f"/{end}"):
+        return _cut(text, width)
+    return _cut(end, width) if room < 0 else f"{set_cell_size(text, room)}…{end}"
 
 
 def _shown(text: str) -> str:
@@ -198,31 +217,56 @@ def _workers(answers: Sequence[Answer]) -> dict[str, WorkerStatus]:
     return dict(sorted(workers.items()))
 
 
+class _Called(dict[str, str]):
+    """What people read for a node's id: its name, and its instance too if another node has the name."""
+
+    def __init__(self, worker_ids: Iterable[str]) -> None:
+        super().__init__()
+        self._sharing = Counter(_name_of(node_id) for node_id in {node_of(each) for each in worker_ids})
+
+    def __missing__(self, node_id: str) -> str:
+        name = _name_of(node_id)
+        return name if self._sharing[name] < 2 else node_id
+
+
+def _name_of(node_id: str) -> str:
+    return node_id.rpartition("/")[0] or node_id
+
+
 def _streams(answers: Sequence[Answer]) -> list[StreamStatus]:
-    """By key, in the highest epoch that any router knows."""
+    """By key, in the highest epoch that any router knows; players by what their node is called."""
     streams: dict[str, StreamStatus] = {}
     for answer in answers:
         for stream in answer.status.streams if answer.status else ():
             known = streams.get(stream.key)
             if known is None or stream.epoch > known.epoch:
                 streams[stream.key] = stream
+    called = _Called(_workers(answers))
+    for key, stream in streams.items():
+        players: Counter[str] = Counter()
+        for node_id, count in stream.players.items():
+            players[called[node_id]] += count
+        streams[key] = stream._replace(players=dict(players))
     return [streams[key] for key in sorted(streams)]
 
 
-def _nodes(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
+def _nodes(answers: Sequence[Answer]) -> list[dict[str, Any]]:
     """Sums over the workers of each node."""
+    workers = _workers(answers)
+    called = _Called(workers)
     nodes: dict[str, dict[str, Any]] = {}
-    for worker in _workers(answers).values():
-        name = node_of(worker.worker_id)
-        empty = {"node": name, "workers": 0, "connections": 0, "published": 0, "players": 0}
-        node = nodes.setdefault(name, {**empty, "draining": False})
+    for worker in workers.values():
+        node_id = node_of(worker.worker_id)
+        name, instance = called[node_id], node_id.rpartition("/")[2]
+        empty = {"node": name, "instance": instance, "workers": 0, "connections": 0, "published": 0}
+        node = nodes.setdefault(name, {**empty, "players": 0, "draining": False})
         node["workers"] += 1
         node["connections"] += int(worker.load.get("connections", 0))
         node["draining"] = node["draining"] or worker.draining
     for stream in _streams(answers):
-        if (origin := nodes.get(node_of(stream.origin))) is not None:
+        if (origin := nodes.get(called[node_of(stream.origin)])) is not None:
             origin["published"] += 1
         for name, players in stream.players.items():
             if name in nodes:
                 nodes[name]["players"] += players
-    return nodes
+    return list(nodes.values())

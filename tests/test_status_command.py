@@ -19,12 +19,12 @@ from cluster.router.router import Router
 from cluster.status_command import Answer, as_dict, ask, table
 
 WORKERS = [
-    WorkerStatus("a/0/1", False, 20, {"connections": 3}),
-    WorkerStatus("a/1/1", False, 90, {"connections": 1}),
-    WorkerStatus("b/0/1", True, 10, {"connections": 2}),
+    WorkerStatus("a/1a/0/1", False, 20, {"connections": 3}),
+    WorkerStatus("a/1a/1/1", False, 90, {"connections": 1}),
+    WorkerStatus("b/1b/0/1", True, 10, {"connections": 2}),
 ]
 STREAM = StreamStatus(
-    "live/a", 1_795_340_815_629, "a/0/1", 3_725_000, "avc1 mp4a", 2_500_000, {"a": 2, "b": 1}
+    "live/a", 1_795_340_815_629, "a/1a/0/1", 3_725_000, "avc1 mp4a", 2_500_000, {"a/1a": 2, "b/1b": 1}
 )
 ANSWERS = [
     Answer("tcp://r1:1936", ClusterStatus(WORKERS, [STREAM]), 1.2),
@@ -58,8 +58,8 @@ def test_the_table() -> None:
 def test_no_line_is_longer_than_80_columns_and_none_steers_the_terminal(
     key: str, node: str, codecs: str, rate: int, age_ms: int, players: dict[str, int]
 ) -> None:
-    worker = WorkerStatus(f"{node}/0/1", False, 0, {})
-    stream = StreamStatus(key, 1_795_340_815_629, f"{node}/0/1", age_ms, codecs, rate, players)
+    worker = WorkerStatus(f"{node}/1a/0/1", False, 0, {})
+    stream = StreamStatus(key, 1_795_340_815_629, f"{node}/1a/0/1", age_ms, codecs, rate, players)
     shown = table([Answer("tcp://" + "r" * 60, ClusterStatus([worker], [stream]), 1.0)])
     lines = shown.split("\n")
     assert max(map(cell_len, lines)) <= 80
@@ -67,7 +67,8 @@ def test_no_line_is_longer_than_80_columns_and_none_steers_the_terminal(
 
 
 def test_what_takes_two_cells_stands_in_its_column() -> None:
-    wide = STREAM._replace(key="live/カメラ一号二号三号四号五号", players={"東京" * 16: 1, "b": 20})
+    players = {"東京" * 16 + "/1c": 1, "b/1b": 20}
+    wide = STREAM._replace(key="live/カメラ一号二号三号四号五号", players=players)
     *_, row, first, second = table([Answer("r", ClusterStatus(WORKERS, [wide]), 1)]).splitlines()
     assert row.startswith("live/カメラ一号二号… a/0 ")
     assert cell_len(row) == 80
@@ -76,14 +77,39 @@ def test_what_takes_two_cells_stands_in_its_column() -> None:
 
 
 def test_routers_that_know_different_things_are_put_together() -> None:
-    newer = STREAM._replace(epoch=STREAM.epoch + 1, origin="b/0/1")
+    newer = STREAM._replace(epoch=STREAM.epoch + 1, origin="b/1b/0/1")
     silent = WORKERS[0]._replace(silent_ms=5_000, load={"connections": 99})
     one, other = ClusterStatus(WORKERS, [STREAM]), ClusterStatus([silent], [newer])
     known = as_dict([Answer("r1", one, 1), Answer("r2", other, 1)])
-    assert [stream["origin"] for stream in known["streams"]] == ["b/0/1"]
+    assert [stream["origin"] for stream in known["streams"]] == ["b/1b/0/1"]
     assert len(known["workers"]) == 3
     assert [node["connections"] for node in known["nodes"]] == [4, 2]
     assert [node["published"] for node in known["nodes"]] == [0, 1]
+
+
+def test_nodes_that_share_a_name_are_told_apart() -> None:
+    """By their instances, which stay where a long name has to be cut."""
+    name = "a-host-with-a-long-name.example.net"
+    workers = [
+        WorkerStatus(f"{name}/0a1b2c3d/0/1", False, 20, {"connections": 3}),
+        WorkerStatus(f"{name}/4e5f6071/12/1", False, 20, {"connections": 1}),
+        *WORKERS,
+    ]
+    one = StreamStatus("live/a", 1, f"{name}/0a1b2c3d/0/1", 0, "", 0, {f"{name}/4e5f6071": 2, "b/1b": 1})
+    other = one._replace(key="live/b", origin=f"{name}/4e5f6071/12/1", players={f"{name}/0a1b2c3d": 1})
+    answers = [Answer("r", ClusterStatus(workers, [one, other]), 1)]
+    known = as_dict(answers)
+    shown = ("node", "instance", "published", "players")
+    assert [tuple(node[name] for name in shown) for node in known["nodes"]] == [
+        (f"{name}/0a1b2c3d", "0a1b2c3d", 1, 1), (f"{name}/4e5f6071", "4e5f6071", 1, 2),
+        ("a", "1a", 0, 0), ("b", "1b", 0, 1),
+    ]  # fmt: skip
+    assert known["streams"][0]["players"] == {f"{name}/4e5f6071": 2, "b": 1}
+    lines = table(answers).splitlines()
+    assert [line.split()[0] for line in lines[4:8]] == [
+        "a-host-with-a-long-name…0a1b2c3d", "a-host-with-a-long-name…4e5f6071", "a", "b",
+    ]  # fmt: skip
+    assert [line.split()[1] for line in lines if line.startswith("live/")] == ["…0a1b2c3d/0", "4e5f6071/12"]
 
 
 def test_a_router_is_asked_and_one_that_is_not_there_is_not_waited_for_long(

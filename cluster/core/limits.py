@@ -15,6 +15,9 @@ class Limits:
     max_message_bytes: int = 10 * MIB
     #: Real peers use at most a handful; 64 leaves room for one per track.
     max_chunk_streams: int = 64
+    #: Chunks looked at one by one in one go; what is behind them is handed out unread. A client reads
+    #: what a server of its own choice sends, so only servers bound it.
+    max_chunks_at_once: int | None = None
     #: Bytes of unfinished messages over all chunk streams of one connection: one full message and
     #: some control messages between its chunks.
     max_partial_bytes: int = 12 * MIB

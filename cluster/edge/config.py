@@ -20,6 +20,7 @@ from cluster.core.errors import ClusterError
 from cluster.core.limits import MIB, Limits
 from cluster.core.media.stream_log import LogLimits
 from cluster.edge.addresses import BindAddress, parse_bind
+from cluster.edge.chunk_budget import CHUNKS_PER_TURN
 from cluster.logs import LEVELS, LogFormat
 
 _LIMITS = Limits()
@@ -180,7 +181,8 @@ class EdgeConfig:
         None, default_text="none",
     )  # fmt: skip
     node_name: str = _option(
-        "--node-name", _node_name, "NAME", "This node's name in logs and at the routers.",
+        "--node-name", _node_name, "NAME",
+        "This node's name in logs and at the routers, for people: better no other node has it.",
         socket.gethostname, default_text="the host name",
     )  # fmt: skip
     latency_budget_ms: float = _option(
@@ -280,6 +282,7 @@ class EdgeConfig:
         """The bounds on one RTMP connection that follow from the options."""
         return Limits(
             max_message_bytes=self.max_message_bytes,
+            max_chunks_at_once=CHUNKS_PER_TURN,
             max_partial_bytes=self.max_message_bytes + _PARTIAL_HEADROOM_BYTES,
             handshake_timeout_s=self.handshake_timeout_s,
             idle_timeout_s=self.idle_timeout_s,

@@ -13,10 +13,12 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from cluster.complaints import Complaints
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
+from cluster.edge.chunk_budget import CHUNKS_PER_LOOK, ChunkBudget
 from cluster.edge.counters import Counters
 from cluster.edge.poller import READABLE, WRITABLE, Pace, Poller
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from cluster.edge.stream import Stream
 
 logger = logging.getLogger(__name__)
+_paced = Complaints(logger, "reads_paced")
 
 #: Control bytes (acknowledgements, pongs, replies) that may wait for a peer that does not read them.
 #: A peer that asks without end and never reads the answers is closed, not buffered.
@@ -83,9 +86,9 @@ class Connection:
     """
 
     __slots__ = (
-        "_linger_until", "_low_water_bytes", "_owner", "_pending_control_bytes", "_recv_into", "_socket",
-        "close_reason", "number", "opened_at", "peer", "pending", "players", "publications", "send",
-        "session",
+        "_budget", "_is_leisurely", "_linger_until", "_look_at_work", "_owner", "_pending_control_bytes",
+        "_recv_into", "_socket", "close_reason", "number", "opened_at", "peer", "pending", "players",
+        "publications", "send", "session",
     )  # fmt: skip
 
     def __init__(
@@ -110,7 +113,9 @@ class Connection:
         self.publications: dict[int, Stream] = {}
         self.close_reason: CloseReason | None = None
         self._linger_until = 0.0
-        self._low_water_bytes = 1
+        self._is_leisurely = False
+        self._budget: ChunkBudget | None = None
+        self._look_at_work = CHUNKS_PER_LOOK
         owner.poller.register(accepted.fileno(), self.on_ready)
 
     # ---- reading -----------------------------------------------------------------------------
@@ -121,6 +126,8 @@ class Connection:
             if mask & WRITABLE:
                 self._on_writable()
             if not mask & ~WRITABLE or self._socket.fileno() < 0:
+                return
+            if self._owner.poller.is_paused(self._socket.fileno()):
                 return
         owner = self._owner
         received = owner.receive_buffer
@@ -137,6 +144,28 @@ class Connection:
         owner.counters.bytes_received += count
         if self.close_reason is None:  # else lingering: read and forget, so that it can read our last word
             self.receive(received[:count])
+            if self.session.work >= self._look_at_work:
+                self._spend()
+
+    def _spend(self) -> None:
+        """Put off reading on if the peer makes too much work, or to let others have their turn."""
+        owner, work = self._owner, self.session.work
+        self._look_at_work = work + CHUNKS_PER_LOOK
+        if self._budget is None:
+            self._budget = ChunkBudget(owner.now)
+        wait_s = self._budget.spend(work, owner.now)
+        if self.close_reason is not None or not (wait_s or self.session.unread):
+            return
+        if wait_s:
+            owner.counters.reads_paced += 1
+            _paced.warn(f"{self.peer} sends too many chunks or messages: it is read more slowly")
+        owner.poller.pause(self._socket.fileno(), wait_s, self._read_on)
+
+    def _read_on(self) -> None:
+        """What a pause left unread comes first; the poller sees to the rest."""
+        if self.close_reason is None and self.session.unread:
+            self.receive(self.session.unread)
+            self._spend()
 
     def receive(self, data: Buffer) -> None:
         """Hand ``data`` to the session and act on what it makes of it.
@@ -179,10 +208,15 @@ class Connection:
         else:
             pace = Pace.LEISURELY
         self._owner.poller.set_pace(self._socket.fileno(), pace)
-        low_water_bytes = LEISURELY_BYTES if pace is Pace.LEISURELY else 1
-        if low_water_bytes != self._low_water_bytes:
-            self._low_water_bytes = low_water_bytes
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water_bytes)
+        self._be_leisurely(pace is Pace.LEISURELY)
+
+    def _be_leisurely(self, leisurely: bool) -> None:
+        if leisurely is self._is_leisurely:
+            return
+        self._is_leisurely = leisurely
+        self._owner.counters.publishers_unheard += 1 if leisurely else -1
+        low_water_bytes = LEISURELY_BYTES if leisurely else 1
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water_bytes)
 
     # ---- writing -----------------------------------------------------------------------------
 

@@ -39,10 +39,17 @@ class Counters:
     connections_accepted: int = _counter("RTMP connections accepted.")
     connections: int = _gauge("RTMP connections open now.")
     publishers: int = _gauge("Publishers on this worker now.")
+    publishers_unheard: int = _gauge(
+        "Connections of publishers that nobody plays, here or elsewhere. They are read twice a second, so "
+        "their pings, commands and acknowledgements wait half a second at most."
+    )
     players: int = _gauge("Players on this worker now.")
     streams: int = _gauge("Streams this worker knows now, published here or played here.")
     bytes_received: int = _counter("Bytes read from RTMP connections.")
     bytes_sent: int = _counter("Bytes written to RTMP connections.")
+    reads_paced: int = _counter(
+        "Times the reading of a connection was put off: it had sent more chunks or messages than it may."
+    )
     messages_received: int = _counter("Media messages received from publishers.")
     messages_ignored: int = _counter("RTMP messages received that this server has no use for.")
     aggregates_truncated: int = _counter("Aggregate messages received whose end was missing.")

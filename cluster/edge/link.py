@@ -26,10 +26,11 @@ from cluster.complaints import Complaints
 from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.cluster_status import StreamFacts
-from cluster.core.bus.control import ControlMessage, Granted, Refused, WorkerIdentity
+from cluster.core.bus.control import ControlMessage, Granted, Refused
 from cluster.core.bus.endpoints import Endpoints, at_relay
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
 from cluster.core.bus.envelope import EnvelopeError, decode
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
 from cluster.edge.link_interfaces import LinkCounters, LinkHandler
 from cluster.edge.link_origins import LinkOrigins
@@ -89,6 +90,7 @@ class Link:
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
         self._malformed = Complaints(logger, "envelope_malformed")
+        self._shared_name = Complaints(logger, "name_shared")
         self._refusal_told_at: dict[str, float] = {}
         self._retries: dict[str, asyncio.TimerHandle] = {}
         self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
@@ -102,6 +104,7 @@ class Link:
             control.StreamDown: self._stream_down,
             control.SnapshotRequest: lambda peer, message: self._answers.requested(peer, message),
             control.Snapshot: lambda _, message: self._snapshot_received(message),
+            control.NameShared: lambda _, message: self._name_shared(message),
         }
 
     async def start(self) -> None:
@@ -228,8 +231,9 @@ class Link:
     def _make_hello(self, peer: RouterPeer) -> control.Hello:
         identity = self._identity
         return control.Hello(
-            identity.node, identity.slot, identity.incarnation, self._origins.draining, self._load,
-            list(self._origins.epochs.items()), self._watches.keys_at(peer),
+            identity.node, identity.instance, identity.slot, identity.incarnation,
+            self._origins.draining, self._load, list(self._origins.epochs.items()),
+            self._watches.keys_at(peer),
         )  # fmt: skip
 
     # ---- routers come and go ---------------------------------------------------------------------
@@ -351,6 +355,14 @@ class Link:
             self._requests.answered(snapshot.key)
             self._counters.snapshots_received += 1
             self._handler.snapshot_received(snapshot)
+
+    def _name_shared(self, shared: control.NameShared) -> None:
+        """Each router says so, to one worker of this node."""
+        identity = self._identity
+        self._shared_name.warn(
+            f"{len(shared.instances)} nodes share the name {identity.node} (this one is instance "
+            f"{identity.instance}): give each its own with --node-name, to tell them apart"
+        )
 
     def _origin_changed(self, key: str) -> None:
         self._requests.forget(key)

@@ -14,6 +14,7 @@ import asyncio
 import enum
 import select
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 
 from cluster.edge.wake_ups import WakeUps
@@ -44,6 +45,14 @@ class Pace(enum.Enum):
     LEISURELY = "leisurely"
 
 
+@dataclass(slots=True)
+class _Pause:
+    """A socket that is not read until ``timer`` is due; ``pace`` is what it has then."""
+
+    pace: Pace
+    timer: asyncio.TimerHandle
+
+
 class Poller:
     """Readiness of non-blocking sockets, each with one handler that is given the epoll event mask."""
 
@@ -62,6 +71,8 @@ class Poller:
         self._prompt = select.epoll()
         self._deferred = select.epoll() if budget_s > 0 else None
         self._paces: dict[int, Pace] = {}  # of those that are not prompt
+        self._writing: set[int] = set()
+        self._paused: dict[int, _Pause] = {}
         self._tick: asyncio.TimerHandle | None = None
         self._leisurely: dict[int, None] = {}  # the one to be read next comes first
         self._leisure: asyncio.TimerHandle | None = None
@@ -77,10 +88,58 @@ class Poller:
     def want_write(self, fd: int, wanted: bool) -> None:
         """Also call its handler when ``fd`` takes bytes again; such a socket is always prompt."""
         self.set_pace(fd, Pace.PROMPT)
-        self._prompt.modify(fd, READABLE | WRITABLE if wanted else READABLE)
+        before = self._prompt_mask(fd)
+        if wanted:
+            self._writing.add(fd)
+        else:
+            self._writing.discard(fd)
+        self._change_prompt(fd, before)
+
+    def pause(self, fd: int, seconds: float, resume: Callable[[], None]) -> None:
+        """Do not read ``fd``, which is not paused, for so long; then call ``resume``, in a turn.
+
+        The end of a paused socket is not noticed meanwhile, unless it wants to write.
+        """
+        pace = self._paces.get(fd, Pace.PROMPT)
+        self.set_pace(fd, Pace.PROMPT)
+        before = self._prompt_mask(fd)
+        self._paused[fd] = _Pause(pace, self._loop.call_later(seconds, self._resume, fd, resume))
+        self._change_prompt(fd, before)
+
+    def is_paused(self, fd: int) -> bool:
+        return fd in self._paused
+
+    def _resume(self, fd: int, resume: Callable[[], None]) -> None:
+        self._before_turn()
+        before = self._prompt_mask(fd)
+        pause = self._paused.pop(fd)
+        self._change_prompt(fd, before)
+        self.set_pace(fd, pause.pace)
+        resume()
+        self._after_turn()
+
+    def _prompt_mask(self, fd: int) -> int:
+        """What a prompt socket is looked at for."""
+        return (0 if fd in self._paused else READABLE) | (WRITABLE if fd in self._writing else 0)
+
+    def _change_prompt(self, fd: int, before: int) -> None:
+        """The mask was ``before``. A descriptor that is registered for nothing would still tell of a
+        broken connection, again and again."""
+        mask = self._prompt_mask(fd)
+        if mask == before:
+            return
+        if not before:
+            self._prompt.register(fd, mask)
+        elif mask:
+            self._prompt.modify(fd, mask)
+        else:
+            self._prompt.unregister(fd)
 
     def set_pace(self, fd: int, pace: Pace) -> None:
-        """Serve ``fd`` at this pace from now on."""
+        """Serve ``fd`` at this pace from now on, or once it is no longer paused."""
+        if fd in self._paused:
+            self._paused[fd].pace = pace
+            return
         if pace is Pace.BUDGETED and self._deferred is None:
             pace = Pace.PROMPT
         before = self._paces.pop(fd, Pace.PROMPT)
@@ -113,11 +172,16 @@ class Poller:
         """Forget ``fd``; to be called before it is closed."""
         self.set_pace(fd, Pace.PROMPT)
         del self._handlers[fd]
-        self._prompt.unregister(fd)
+        if self._prompt_mask(fd):
+            self._prompt.unregister(fd)
+        self._writing.discard(fd)
+        pause = self._paused.pop(fd, None)
+        if pause is not None:
+            pause.timer.cancel()
 
     def close(self) -> None:
         self._wake_ups.close()
-        for timer in (self._tick, self._leisure):
+        for timer in (self._tick, self._leisure, *(pause.timer for pause in self._paused.values())):
             if timer is not None:
                 timer.cancel()
         self._prompt.close()

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import resource
+import secrets
 import selectors
 import signal
 import socket
@@ -35,6 +36,10 @@ logger = logging.getLogger(__name__)
 #: File descriptors of a worker that are not connections: listeners, bus sockets, the loop's own.
 _RESERVED_FILES = 64
 
+#: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
+#: and people read it where names do not tell nodes apart.
+_INSTANCE_BYTES = 4
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -56,10 +61,12 @@ class Supervisor:
         self._timing = timing or Timing()
         self._clock = clock
         self._numbers = NodeNumbers(config.workers)
+        instance = secrets.token_hex(_INSTANCE_BYTES)
         self._slots = [
             WorkerSlot(
                 slot,
                 self._config,
+                instance=instance,
                 timing=self._timing,
                 own_router=own_router,
                 worker_class=worker_class,

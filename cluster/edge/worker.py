@@ -9,7 +9,7 @@ import logging
 import signal
 
 from cluster import cluster_key
-from cluster.core.bus.control import WorkerIdentity
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
 from cluster.edge.config import EdgeConfig
 from cluster.edge.counters import Counters

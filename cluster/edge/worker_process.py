@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from cluster.core.bus.control import WorkerIdentity
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.config import EdgeConfig
 from cluster.edge.status import StatusPipe
 from cluster.exit_codes import ExitCode

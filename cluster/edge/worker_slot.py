@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cluster.core.bus.control import WorkerIdentity
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import MisuseError
 from cluster.edge.config import EdgeConfig
 from cluster.edge.status import Beat, Ready, StatusReader
@@ -67,13 +67,15 @@ class SlotState(enum.Enum):
 
 
 class WorkerSlot:
-    """Starts, hears and ends the processes of one slot. ``clock`` is monotonic, in seconds."""
+    """Starts, hears and ends the processes of one slot. ``instance`` is the node's, see
+    ``WorkerIdentity``; ``clock`` is monotonic, in seconds."""
 
     def __init__(
         self,
         slot: int,
         config: EdgeConfig,
         *,
+        instance: str,
         timing: Timing,
         own_router: str | None = None,
         worker_class: str = WORKER_CLASS,
@@ -83,6 +85,7 @@ class WorkerSlot:
         self.state = SlotState.EMPTY
         self.restart_at = 0.0
         self._config = config
+        self._instance = instance
         self._timing = timing
         self._own_router = own_router
         self._worker_class = worker_class
@@ -116,9 +119,10 @@ class WorkerSlot:
             return None
 
     def _start(self) -> StatusReader:
-        # The wall clock makes it another one than any of an earlier run of this node, too.
         self._incarnation = max(self._incarnation + 1, time.time_ns() // 1_000_000)
-        identity = WorkerIdentity(self._config.node_name, self.slot, self._incarnation)
+        identity = WorkerIdentity(
+            self._config.node_name, self._instance, self.slot, self._incarnation
+        )
         status_fd, worker_fd = os.pipe()
         try:
             self._process = _spawn(

@@ -25,7 +25,7 @@ class FactsBook:
         return self._reports.get(worker_id, {}).get(key) or StreamFacts(key, 0, "", 0)
 
     def players(self) -> dict[str, dict[str, int]]:
-        """Players by stream key and node."""
+        """Players by stream key and node id."""
         players: dict[str, dict[str, int]] = {}
         for worker_id, report in self._reports.items():
             node = node_of(worker_id)

@@ -17,7 +17,9 @@ from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, MAX_WAITING_PUBLISHERS, W
 from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
 from cluster.core.bus.control import BUSY, DRAINING, ControlMessage
 from cluster.core.bus.epochs import EpochBook
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.router.facts import FactsBook
+from cluster.router.shared_names import SharedNames
 
 #: A control message and the id of the worker it goes to.
 Delivery: TypeAlias = tuple[str, ControlMessage]
@@ -30,7 +32,8 @@ class Registry(Protocol):
         """``worker_id`` sent ``message``."""
 
     def tick(self, now: float, wall_ms: int) -> list[Delivery]:
-        """Time has passed: drop silent workers, end contests that nobody answered."""
+        """Time has passed: drop silent workers, end contests that nobody answered, tell nodes that share
+        a name."""
 
     def drop_worker(self, worker_id: str, now: float, wall_ms: int) -> list[Delivery]:
         """``worker_id`` cannot be reached: its streams end."""
@@ -46,7 +49,8 @@ class Registry(Protocol):
 class _Worker:
     """``received`` and ``sent`` count messages since its Hello and our Welcome: see Heartbeat."""
 
-    slot: tuple[str, int]
+    identity: WorkerIdentity
+    known_since: float
     heard_at: float
     draining: bool
     load: dict[str, float]
@@ -83,6 +87,7 @@ class MemoryRegistry:
         self._watchers: dict[str, dict[str, None]] = {}
         self._contests: dict[str, _Contest] = {}
         self._facts = FactsBook()
+        self._shared_names = SharedNames()
         self._epochs = EpochBook()
         self._last_contest_id = 0
         self._now = 0.0
@@ -128,7 +133,8 @@ class MemoryRegistry:
         return self._take()
 
     def tick(self, now: float, wall_ms: int) -> list[Delivery]:
-        """Drop workers silent for WORKER_TIMEOUT_S; contests unanswered for CONTEST_TIMEOUT_S are won."""
+        """Drop workers silent for WORKER_TIMEOUT_S; contests unanswered for CONTEST_TIMEOUT_S are won;
+        nodes that share a name are told so now and then."""
         self._now, self._wall_ms = now, wall_ms
         for worker_id, worker in list(self._workers.items()):
             if now - worker.heard_at > WORKER_TIMEOUT_S:
@@ -136,6 +142,12 @@ class MemoryRegistry:
         for key, contest in list(self._contests.items()):
             if now >= contest.deadline:
                 self._resolve(key, yielded=True)
+        staying = [
+            (worker.identity, worker.known_since)
+            for worker in self._workers.values() if not worker.draining
+        ]  # fmt: skip
+        for worker_id, shared in self._shared_names.look(staying, now):
+            self._send(worker_id, shared)
         return self._take()
 
     def drop_worker(self, worker_id: str, now: float, wall_ms: int) -> list[Delivery]:
@@ -168,16 +180,17 @@ class MemoryRegistry:
     # ---- membership ------------------------------------------------------------------------------
 
     def _hello(self, worker_id: str, hello: control.Hello) -> None:
-        identity = control.WorkerIdentity(hello.node, hello.slot, hello.incarnation)
+        identity = WorkerIdentity(hello.node, hello.instance, hello.slot, hello.incarnation)
         if identity.worker_id != worker_id:
             return
-        slot = (hello.node, hello.slot)
         for other_id, other in list(self._workers.items()):
-            if other.slot == slot and other_id != worker_id:
+            if other.identity.place == identity.place and other_id != worker_id:
                 self._drop(other_id)  # a slot holds one process: the other one is dead
         worker = self._workers.get(worker_id)
         if worker is None:
-            worker = self._workers[worker_id] = _Worker(slot, self._now, hello.draining, dict(hello.load))
+            worker = self._workers[worker_id] = _Worker(
+                identity, self._now, self._now, hello.draining, dict(hello.load)
+            )
         worker.heard_at, worker.draining, worker.load = self._now, hello.draining, dict(hello.load)
         self._send(worker_id, control.Welcome())
         worker.received = worker.sent = 0

@@ -140,7 +140,9 @@ class Router:
                 if self._receive_all(socket) and time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + self._tick_s
                     self._proxy.tick(time.monotonic())
-                    self._deliver(socket, self._registry.tick(time.monotonic(), _wall_ms()))
+                    deliveries = self._registry.tick(time.monotonic(), _wall_ms())
+                    _tell_shared_names(deliveries)
+                    self._deliver(socket, deliveries)
         except Exception:
             self._failed = True
             logger.exception("the registry failed", extra={"event": "router_failed"})
@@ -186,6 +188,18 @@ class Router:
                     raise
                 # It is gone, or must be told everything anew: it will be asked for a hello if it lives.
                 queue.extend(self._registry.drop_worker(worker_id, time.monotonic(), _wall_ms()))
+
+
+def _tell_shared_names(deliveries: list[Delivery]) -> None:
+    """One line for each name that nodes are told now that they share."""
+    shared = {message.node: message for _, message in deliveries if isinstance(message, control.NameShared)}
+    for node, message in shared.items():
+        instances = ", ".join(message.instances)
+        fields = {"node": node, "nodes": len(message.instances), "instances": instances}
+        logger.warning(
+            "%(nodes)d nodes share the name %(node)s (instances %(instances)s): give each its own with "
+            "--node-name, to tell them apart", fields, extra={"event": "name_shared"},
+        )  # fmt: skip
 
 
 def _wall_ms() -> int:

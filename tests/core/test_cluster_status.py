@@ -8,8 +8,8 @@ from cluster.core.bus.cluster_status import are_facts, are_streams, are_workers,
 
 
 def test_a_nodes_name_may_hold_slashes() -> None:
-    assert node_of("host/0/17") == "host"
-    assert node_of("rack/host/1/17") == "rack/host"
+    assert node_of("host/1a2b/0/17") == "host/1a2b"
+    assert node_of("rack/host/1a2b/1/17") == "rack/host/1a2b"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from cluster.core.bus import control
 from cluster.core.bus.bounds import MAX_KEY_BYTES
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus, WorkerStatus
-from cluster.core.bus.control import MAX_NODE_BYTES, ControlError, ControlMessage, WorkerIdentity
+from cluster.core.bus.control import ControlError, ControlMessage
+from cluster.core.bus.identity import MAX_INSTANCE_BYTES, MAX_NODE_BYTES, WorkerIdentity
 from cluster.core.bus.packing import VERSION
 from cluster.core.errors import MisuseError
 from cluster.core.message import Message
@@ -21,8 +22,8 @@ HEADERS = [Message(18, 0, b"metadata"), Message(9, 0, b"sequence header")]
 LOG = [Message(9, 2**33, b"keyframe"), Message(8, 2**33 + 5, b"")]
 
 EXAMPLES: list[ControlMessage] = [
-    control.Hello("node", 3, 9, True, {"players": 4, "cpu": 0.5}, [("live/a", 7), ("live/b", 8)], ["c"]),
-    control.Hello("node", 0, 0, False, {}, [], []),
+    control.Hello("node", "1a2b", 3, 9, True, {"cpu": 0.5}, [("live/a", 7), ("live/b", 8)], ["c"]),
+    control.Hello("node", "1a2b", 0, 0, False, {}, [], []),
     control.Heartbeat({"players": 4}, True, 12),
     control.Goodbye(),
     control.Publish("live/a", True, 5),
@@ -36,23 +37,24 @@ EXAMPLES: list[ControlMessage] = [
     control.Granted("live/a", 7, 5),
     control.Refused("live/a", control.BUSY, 5),
     control.Contested("live/a", 5),
-    control.StreamUp("live/a", 7, "node/3/9"),
+    control.StreamUp("live/a", 7, "node/1a2b/3/9"),
     control.StreamDown("live/a", 7),
     control.Contest("live/a", False, 5),
     control.Revoked("live/a", 7),
-    control.SnapshotRequest("live/a", 5, "node/3/9"),
-    control.NoStream("live/a", 5, "node/3/9"),
-    control.Snapshot("live/a", 7, 100, HEADERS, LOG, "node/3/9", 5, "node/4/9"),
+    control.SnapshotRequest("live/a", 5, "node/1a2b/3/9"),
+    control.NoStream("live/a", 5, "node/1a2b/3/9"),
+    control.Snapshot("live/a", 7, 100, HEADERS, LOG, "node/1a2b/3/9", 5, "node/1a2b/4/9"),
     control.Snapshot("live/a", 7, 0, HEADERS, []),
     control.Snapshot("live/a", 7, 0, [], []),
     control.Snapshot("live/a", 7, 1, [], LOG[:1]),
     control.Report([StreamFacts("live/a", 3, "avc1 mp4a", 2_500_000), StreamFacts("live/b", 0, "", 0)]),
     control.StatusRequest(),
     control.ClusterStatus(
-        [WorkerStatus("node/3/9", True, 12, {"connections": 4})],
-        [StreamStatus("live/a", 7, "node/3/9", 1_000, "avc1", 2_500_000, {"node": 3, "other": 1})],
+        [WorkerStatus("node/1a2b/3/9", True, 12, {"connections": 4})],
+        [StreamStatus("live/a", 7, "node/1a2b/3/9", 1_000, "avc1", 2_500_000, {"node/1a2b": 3, "b/1": 1})],
     ),
     control.ClusterStatus([], []),
+    control.NameShared("node", ["1a2b", "3c4d"]),
 ]
 
 
@@ -137,14 +139,18 @@ def test_a_snapshot_of_fewer_messages_than_headers_is_refused() -> None:
 
 
 def test_an_identity() -> None:
-    assert WorkerIdentity("edge-1", 2, 17).worker_id == "edge-1/2/17"
-    longest = WorkerIdentity("n" * MAX_NODE_BYTES, 2**16, 2**63 - 1)
+    identity = WorkerIdentity("edge-1", "1a2b", 2, 17)
+    assert identity.worker_id == "edge-1/1a2b/2/17"
+    assert identity.place == ("edge-1", "1a2b", 2)
+    longest = WorkerIdentity("n" * MAX_NODE_BYTES, "i" * MAX_INSTANCE_BYTES, 2**16, 2**63 - 1)
     assert len(longest.worker_id) <= 255  # what a routing id may have
-    for node in ("", "n" * (MAX_NODE_BYTES + 1), "a\0"):
+    no_names = [(node, "i") for node in ("", "n" * (MAX_NODE_BYTES + 1), "a\0")]
+    no_instances = [("n", instance) for instance in ("", "i" * (MAX_INSTANCE_BYTES + 1), "a/b", "é", "\0")]
+    for node, instance in no_names + no_instances:
         with pytest.raises(MisuseError):
-            WorkerIdentity(node, 0, 0)
+            WorkerIdentity(node, instance, 0, 0)
         with pytest.raises(ControlError):
-            control.decode(frames_of(control.Hello(node, 0, 0, False, {}, [], [])))
+            control.decode(frames_of(control.Hello(node, instance, 0, 0, False, {}, [], [])))
 
 
 def test_what_msgpack_does_not_know_is_our_mistake() -> None:

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 
-from cluster.core.bus.control import WorkerIdentity
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.addresses import reserved
 from cluster.edge.config import EdgeConfig
 from cluster.edge.counters import Counters

@@ -12,9 +12,10 @@ from zmq_support import until
 
 from cluster.cluster_key import ClusterKey
 from cluster.core.bus import control
-from cluster.core.bus.control import ControlMessage, Granted, Snapshot, WorkerIdentity
+from cluster.core.bus.control import ControlMessage, Granted, Snapshot
 from cluster.core.bus.endpoints import endpoints
 from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.splice import Splice, SpliceOutput
 from cluster.core.message import Message
 from cluster.edge.counters import Counters
@@ -44,9 +45,10 @@ class LinkedWorker:
         incarnation: int = 1,
         key: ClusterKey | None = None,
         node: str = "test-node",
+        instance: str = "0a",
         own_router: str | None = None,
     ) -> None:
-        identity = WorkerIdentity(node, slot, incarnation)
+        identity = WorkerIdentity(node, instance, slot, incarnation)
         self.worker_id = identity.worker_id
         self.counters = Counters()
         self.link = Link(routers, identity, self, self.counters, key=key, own_router=own_router)

@@ -12,6 +12,7 @@ import pytest
 from cluster.core.errors import EnvironmentFault
 from cluster.core.limits import Limits
 from cluster.edge.addresses import BindAddress, parse_bind, reserved
+from cluster.edge.chunk_budget import CHUNKS_PER_TURN
 from cluster.edge.config import OPTIONS, ConfigError, EdgeConfig, available_cpus
 
 
@@ -133,7 +134,7 @@ def test_defaults() -> None:
     assert config.routers == ()
     assert config.node_name == socket.gethostname()
     assert config.metrics is None
-    assert config.limits() == Limits()
+    assert config.limits() == Limits(max_chunks_at_once=CHUNKS_PER_TURN)
     assert config.log_limits().max_ms == 30_000
 
 

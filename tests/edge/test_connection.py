@@ -34,6 +34,8 @@ class ScriptedSession:
         self.violation: PeerViolation | None = None
         self.to_send = b""
         self.received = b""
+        self.work = 0
+        self.unread = b""
 
     def receive(self, data: bytes, now: float) -> list[object]:
         self.received += bytes(data)
@@ -503,10 +505,12 @@ def test_a_publisher_that_nobody_hears_is_read_at_leisure(scene: Scene) -> None:
     scene.connection.update_pace()
     assert scene.pace() is Pace.LEISURELY
     assert scene.low_water_bytes() == LEISURELY_BYTES
+    assert scene.owner.counters.publishers_unheard == 1
     stream.is_heard = True
     scene.connection.update_pace()
     assert scene.pace() is Pace.BUDGETED
     assert scene.low_water_bytes() == 1
+    assert scene.owner.counters.publishers_unheard == 0
 
 
 def test_one_heard_stream_of_several_sets_the_pace(scene: Scene) -> None:

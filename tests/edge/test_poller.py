@@ -463,3 +463,112 @@ def test_a_leisurely_socket_can_be_closed_by_the_handler_of_another(
         tolerant.poller.set_pace(fd, Pace.LEISURELY)
     clock.advance(LEISURE_S + 1e-6)
     assert _numbers(tolerant) == [[0]]
+
+
+# ---- pauses ----------------------------------------------------------------------------------
+
+
+def test_a_paused_socket_is_not_read_and_then_has_its_pace_again(
+    clock: SteppedLoop, budgeted: Scene
+) -> None:
+    fd, peer = budgeted.pair("a")
+    budgeted.poller.set_pace(fd, Pace.BUDGETED)
+    budgeted.poller.pause(fd, 1.0, lambda: budgeted.log.append("resumed"))
+    assert budgeted.poller.is_paused(fd)
+    peer.send(b"x")
+    clock.advance(0.9)
+    assert budgeted.turns() == []
+    clock.advance(0.11)
+    assert budgeted.turns() == ["resumed"]
+    assert not budgeted.poller.is_paused(fd)
+    clock.turn()
+    assert budgeted.turns() == ["resumed"], "its budget is not over"
+    clock.advance(BUDGET_S + 0.01)
+    assert budgeted.turns() == ["resumed", "a"]
+
+
+@pytest.mark.parametrize("pace", list(Pace))
+def test_the_pace_that_is_set_during_a_pause_holds_after_it(
+    clock: SteppedLoop, budgeted: Scene, pace: Pace
+) -> None:
+    fd, peer = budgeted.pair("a")
+    budgeted.poller.pause(fd, 1.0, lambda: None)
+    budgeted.poller.set_pace(fd, pace)
+    peer.send(b"x")
+    clock.advance(0.9)
+    assert budgeted.turns() == []
+    clock.advance(0.11)
+    clock.turn()
+    assert budgeted.turns() == (["a"] if pace is not Pace.BUDGETED else [])
+    clock.advance(BUDGET_S + 0.01)
+    assert budgeted.turns() == ["a"]
+    assert (fd in budgeted.poller._leisurely) == (pace is Pace.LEISURELY)
+
+
+def test_a_paused_leisurely_socket_is_not_read_at_leisure(clock: SteppedLoop, budgeted: Scene) -> None:
+    fd, peer = budgeted.pair("a")
+    budgeted.poller.set_pace(fd, Pace.LEISURELY)
+    budgeted.poller.pause(fd, 10 * LEISURE_S, lambda: None)
+    peer.send(b"x")
+    for _ in range(9):
+        clock.advance(LEISURE_S)
+    assert budgeted.turns() == []
+    clock.advance(LEISURE_S + 0.01)
+    clock.turn()
+    assert budgeted.turns() == ["a"]
+
+
+def test_a_pause_lets_writing_go_on(clock: SteppedLoop, budgeted: Scene) -> None:
+    fd, peer = budgeted.pair("a")
+    budgeted.poller.want_write(fd, True)
+    budgeted.poller.pause(fd, 1.0, lambda: None)
+    peer.send(b"x")
+    clock.turn()
+    assert set(budgeted.masks) == {WRITABLE}
+    budgeted.poller.want_write(fd, False)
+    budgeted.masks.clear()
+    clock.turn()
+    assert budgeted.masks == []
+    budgeted.poller.want_write(fd, True)
+    clock.turn()
+    assert set(budgeted.masks) == {WRITABLE}
+    budgeted.masks.clear()
+    clock.advance(1.01)
+    clock.turn()
+    assert WRITABLE | READABLE in budgeted.masks
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_socket_that_is_closed_during_a_pause_is_not_resumed(
+    clock: SteppedLoop, budgeted: Scene, writes: bool
+) -> None:
+    fd, _ = budgeted.pair("a")
+    budgeted.poller.want_write(fd, writes)
+    budgeted.poller.pause(fd, 1.0, lambda: pytest.fail("resumed"))
+    budgeted.poller.unregister(fd)
+    assert not budgeted.poller.is_paused(fd)
+    clock.advance(1.01)
+    budgeted.poller.register(fd, lambda mask: None)  # as the next socket with this number would be
+    budgeted.poller.unregister(fd)
+
+
+def test_a_peer_that_breaks_off_during_a_pause_wakes_nobody_before_its_end(
+    clock: SteppedLoop, budgeted: Scene
+) -> None:
+    fd, peer = budgeted.pair("a")
+    budgeted.poller.pause(fd, 1.0, lambda: None)
+    peer.close()
+    for _ in range(5):
+        clock.turn()
+    assert budgeted.turns() == []
+    clock.advance(1.01)
+    clock.turn()
+    assert "a" in budgeted.turns()
+
+
+def test_a_poller_that_closes_during_a_pause_resumes_nothing(clock: SteppedLoop) -> None:
+    scene = Scene(clock, BUDGET_S)
+    fd, _ = scene.pair("a")
+    scene.poller.pause(fd, 1.0, lambda: pytest.fail("resumed"))
+    scene.close()
+    clock.advance(1.01)

@@ -380,3 +380,19 @@ def test_waiting_until_empty(house: House) -> None:
     house.settle()
     assert until_timeout.done()
     until_timeout.result()
+
+
+def test_publishers_that_nobody_plays_are_counted_as_long_as_they_are(house: House) -> None:
+    counters = house.counters
+    heard, unheard = house.publisher("a"), house.publisher("b")
+    assert counters.publishers_unheard == 2
+    player = house.player("a")
+    assert counters.publishers_unheard == 1
+    house.leave(unheard)
+    house.advance(1)
+    assert counters.publishers_unheard == 0
+    house.leave(player)
+    assert counters.publishers_unheard == 1
+    house.leave(heard)
+    house.advance(1)
+    assert (counters.publishers, counters.publishers_unheard) == (0, 0)

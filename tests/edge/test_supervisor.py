@@ -180,7 +180,8 @@ def test_a_host_without_room_for_a_process_is_asked_again_later(monkeypatch: pyt
 
     monkeypatch.setattr(subprocess, "Popen", no_room)
     files_before = len(os.listdir("/proc/self/fd"))
-    slot = WorkerSlot(0, EdgeConfig(), timing=Timing(first_delay_s=0.25), clock=lambda: 100.0)
+    timing = Timing(first_delay_s=0.25)
+    slot = WorkerSlot(0, EdgeConfig(), instance="0a", timing=timing, clock=lambda: 100.0)
     for restart_at in (100.0, 100.25, 100.5):
         assert slot.start() is None
         assert slot.state is SlotState.WAITING

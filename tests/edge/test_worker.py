@@ -17,7 +17,7 @@ from edge_support import AAC_HEADER, AVC_HEADER, KEY, audio, video
 from tcp_peer import TcpPeer
 from zmq_support import on_asyncio, on_uvloop, until
 
-from cluster.core.bus.control import WorkerIdentity
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
 from cluster.core.message import Message
 from cluster.core.rtmp import events
@@ -50,7 +50,8 @@ class RunningWorker:
         self._reader = StatusReader(reading)
         self.ready: Ready | None = None
         self.beats: list[Beat] = []
-        self.worker = Worker(config, WorkerIdentity("test-node", 0, 1), StatusPipe(self._writing), None)
+        identity = WorkerIdentity("test-node", "0a", 0, 1)
+        self.worker = Worker(config, identity, StatusPipe(self._writing), None)
         self.task = asyncio.get_running_loop().create_task(self.worker.run())
 
     @property

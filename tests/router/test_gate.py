@@ -29,13 +29,13 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
     context.destroy(0)
 
 
-HELLO = control.Hello("n", 0, 1, False, {}, [], [])
+HELLO = control.Hello("n", "i", 0, 1, False, {}, [], [])
 
 
 def worker_of(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """Not connected yet."""
     worker = context.socket(zmq.DEALER)
-    worker.routing_id = b"n/0/1"
+    worker.routing_id = b"n/i/0/1"
     worker.rcvtimeo = 10_000
     worker.reconnect_ivl = 20
     return worker

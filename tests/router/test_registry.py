@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.complaints import COMPLAIN_EVERY_S
 from cluster.core.bus import control
 from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, MAX_WAITING_PUBLISHERS, WORKER_TIMEOUT_S
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus
@@ -20,6 +21,7 @@ from cluster.core.bus.control import (
     Heartbeat,
     Hello,
     HelloWanted,
+    NameShared,
     NoStream,
     Publish,
     Refused,
@@ -35,7 +37,7 @@ from cluster.core.bus.control import (
 )
 from cluster.router.registry import Delivery, MemoryRegistry
 
-A, B, C = "node/0/1", "node/1/1", "node/2/1"
+A, B, C = "node/i/0/1", "node/i/1/1", "node/i/2/1"
 KEY = "live/a"
 
 
@@ -57,9 +59,10 @@ class Harness:
         watches: list[str] | None = None,
         draining: bool = False,
     ) -> list[Delivery]:
-        node, slot, incarnation = worker_id.split("/")
+        node, instance, slot, incarnation = worker_id.split("/")
+        numbers = int(slot), int(incarnation)
         return self.says(
-            worker_id, Hello(node, int(slot), int(incarnation), draining, {}, origins or [], watches or [])
+            worker_id, Hello(node, instance, *numbers, draining, {}, origins or [], watches or [])
         )
 
     def says(self, worker_id: str, message: ControlMessage) -> list[Delivery]:
@@ -178,7 +181,7 @@ def test_an_origin_that_goes_during_a_contest_yields(harness: Harness, goes: str
     elif goes == "dropped":
         out = harness.registry.drop_worker(A, harness.now, harness.wall_ms)
     else:
-        out = harness.hello("node/0/2")
+        out = harness.hello("node/i/0/2")
     assert (B, Granted(KEY, epoch + 1, 1)) in out
     assert not any(isinstance(message, Revoked) for _, message in out)
 
@@ -308,7 +311,7 @@ def test_a_hello_is_told_of_what_it_watches(harness: Harness) -> None:
 
 
 def test_a_hello_in_another_workers_name_is_ignored(harness: Harness) -> None:
-    assert harness.says(A, Hello("node", 1, 1, False, {}, [], [])) == []
+    assert harness.says(A, Hello("node", "i", 1, 1, False, {}, [], [])) == []
 
 
 def test_a_heartbeat_is_answered_and_keeps_the_worker(harness: Harness) -> None:
@@ -333,14 +336,14 @@ def test_a_silent_worker_is_dropped_after_the_timeout(harness: Harness) -> None:
 def test_another_process_in_the_slot_replaces_the_one_before(harness: Harness, incarnation: int) -> None:
     epoch = harness.grant(A)
     harness.says(B, Watch(KEY))
-    successor = f"node/0/{incarnation}"
+    successor = f"node/i/0/{incarnation}"
     assert harness.hello(successor) == [(B, StreamDown(KEY, epoch)), (successor, Welcome())]
     assert A not in harness.registry.loads()
 
 
 def test_the_same_slot_of_another_node_is_another_worker(harness: Harness) -> None:
     harness.grant(A)
-    assert harness.hello("other/0/9") == [("other/0/9", Welcome())]
+    assert harness.hello("other/i/0/9") == [("other/i/0/9", Welcome())]
 
 
 def test_a_goodbye_ends_streams_and_watches(harness: Harness) -> None:
@@ -364,6 +367,60 @@ def test_differing_counts_ask_for_a_hello(harness: Harness) -> None:
 def test_messages_that_only_a_router_sends_are_ignored(harness: Harness) -> None:
     for message in (Welcome(), HelloWanted(), Granted(KEY, 1, 1), StreamUp(KEY, 1, B), Revoked(KEY, 1)):
         assert harness.says(A, message) == []
+
+
+# ---- nodes of one name -----------------------------------------------------------------------
+
+NAMESAKE, NAMESAKE_1 = "node/j/0/1", "node/j/1/1"
+
+
+def beats_for(harness: Harness, seconds: float, *worker_ids: str) -> list[Delivery]:
+    """Whom the registry told of a shared name, while these beat and the others have gone silent."""
+    told: list[Delivery] = []
+    for _ in range(round(seconds / 0.5)):
+        harness.beat(*worker_ids)
+        told += [each for each in harness.tick(0.5) if isinstance(each[1], NameShared)]
+    return told
+
+
+def test_nodes_of_one_name_publish_to_each_other_and_contest(harness: Harness) -> None:
+    assert harness.hello(NAMESAKE) == [(NAMESAKE, Welcome())]
+    epoch = harness.grant(A)
+    assert harness.says(NAMESAKE, Watch(KEY)) == [(NAMESAKE, StreamUp(KEY, epoch, A))]
+    contest = harness.contest(NAMESAKE)
+    granted = harness.says(A, ContestReply(KEY, contest, True))
+    assert granted[-1] == (NAMESAKE, Granted(KEY, epoch + 1, 1))
+    assert set(harness.registry.loads()) == {A, B, C, NAMESAKE}
+
+
+def test_one_worker_of_each_node_of_one_name_is_told_so_once_in_a_while(harness: Harness) -> None:
+    harness.hello(NAMESAKE_1)
+    harness.hello(NAMESAKE)
+    living = (A, B, C, NAMESAKE, NAMESAKE_1)
+    shared = NameShared("node", ("i", "j"))
+    assert beats_for(harness, WORKER_TIMEOUT_S, *living) == []
+    assert beats_for(harness, COMPLAIN_EVERY_S, *living) == [(A, shared), (NAMESAKE, shared)]
+    assert beats_for(harness, 1, *living) == [(A, shared), (NAMESAKE, shared)]
+    harness.says(NAMESAKE, Goodbye())
+    assert beats_for(harness, COMPLAIN_EVERY_S, *living[:3], NAMESAKE_1)[1:] == [(NAMESAKE_1, shared)]
+    harness.says(NAMESAKE_1, Goodbye())
+    assert beats_for(harness, 2 * COMPLAIN_EVERY_S, A, B, C) == []
+
+
+@pytest.mark.parametrize("how", ["killed", "draining"])
+def test_a_node_that_is_restarted_shares_its_name_with_nobody(harness: Harness, how: str) -> None:
+    harness.says(B, Goodbye())
+    harness.says(C, Goodbye())
+    harness.hello(NAMESAKE)
+    if how == "killed":
+        harness.beat(A)  # its last
+        assert beats_for(harness, COMPLAIN_EVERY_S, NAMESAKE) == []
+        assert A not in harness.registry.loads()
+    else:
+        harness.says(A, Heartbeat(draining=True))
+        for _ in range(20):
+            harness.says(A, Heartbeat(draining=True))
+            assert beats_for(harness, 0.5, NAMESAKE) == []
 
 
 # ---- snapshots -------------------------------------------------------------------------------
@@ -394,7 +451,7 @@ def test_every_message_a_worker_sends_is_known_to_the_registry() -> None:
     handled = set(MemoryRegistry()._handlers) | {control.Hello, control.StatusRequest}
     sent_by_routers_only = {
         control.ClusterStatus, Welcome, HelloWanted, Granted, Refused, Contested, StreamUp, StreamDown,
-        Contest, Revoked,
+        Contest, Revoked, NameShared,
     }  # fmt: skip
     assert handled | sent_by_routers_only == set(control.ControlMessage.__args__)
 
@@ -414,7 +471,7 @@ def test_anyone_may_ask_for_the_status_and_changes_nothing() -> None:
     assert asker == "somebody"
     assert isinstance(status, control.ClusterStatus)
     assert status.streams == [
-        StreamStatus(KEY, granted, A, 5_000, "avc1 mp4a", 2_500_000, {"node": 6})
+        StreamStatus(KEY, granted, A, 5_000, "avc1 mp4a", 2_500_000, {"node/i": 6})
     ]
     assert [worker.worker_id for worker in status.workers] == [A, B, C]
     assert harness.registry.sizes() == before
@@ -423,4 +480,4 @@ def test_anyone_may_ask_for_the_status_and_changes_nothing() -> None:
     harness.says(C, Goodbye())
     [(_, status)] = harness.says("somebody", control.StatusRequest())
     assert isinstance(status, control.ClusterStatus)
-    assert status.streams[0].players == {"node": 1}
+    assert status.streams[0].players == {"node/i": 1}

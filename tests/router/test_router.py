@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -16,6 +18,7 @@ from cluster.core.errors import EnvironmentFault, MisuseError
 from cluster.router import router as router_module
 from cluster.router.router import Router
 
+Eventually = Callable[..., Any]
 ANY_PORT = "tcp://127.0.0.1:0"
 PATIENCE_MS = 10_000
 
@@ -50,7 +53,7 @@ def has_ipv6() -> bool:
     return True
 
 
-HELLO = control.Hello("n", 0, 1, False, {}, [], [])
+HELLO = control.Hello("n", "i", 0, 1, False, {}, [], [])
 
 
 @pytest.mark.parametrize("kind", ["tcp", "ipv6", "ipc"])
@@ -74,14 +77,14 @@ def test_media_and_control_at_the_three_endpoints(
         publisher.send_multipart([b"live/a\0", b"header", b"body"])
         assert subscriber.recv_multipart() == [b"live/a\0", b"header", b"body"]
         if kind != "ipv6":
-            assert say(dealer(context, router, b"n/0/1"), HELLO) == control.Welcome()
+            assert say(dealer(context, router, b"n/i/0/1"), HELLO) == control.Welcome()
             assert router.sizes()["workers"] == 1
     assert not router.is_alive
 
 
 def test_bad_control_messages_are_counted(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     with Router(ANY_PORT) as router:
-        worker = dealer(context, router, b"n/0/1")
+        worker = dealer(context, router, b"n/i/0/1")
         for frames in ([b""], [b"\xc1"], [b"a", b"b", b"c"], [b"\x91\x01"]):
             worker.send_multipart(frames)
         assert say(worker, HELLO) == control.Welcome()
@@ -91,18 +94,18 @@ def test_bad_control_messages_are_counted(context: zmq.Context[zmq.Socket[bytes]
 
 def test_a_name_that_is_no_text_is_only_a_name(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     with Router(ANY_PORT) as router:
-        assert say(dealer(context, router, b"\xff/0/1"), control.Heartbeat()) == control.HelloWanted()
+        assert say(dealer(context, router, b"\xff/i/0/1"), control.Heartbeat()) == control.HelloWanted()
 
 
 def test_a_worker_that_cannot_be_reached_is_dropped_at_once(
     context: zmq.Context[zmq.Socket[bytes]], eventually: object
 ) -> None:
     with Router(ANY_PORT) as router:
-        origin, other = dealer(context, router, b"n/0/1"), dealer(context, router, b"n/1/1")
-        hello = control.Hello("n", 0, 1, False, {}, [("live/a", 5)], [])
+        origin, other = dealer(context, router, b"n/i/0/1"), dealer(context, router, b"n/i/1/1")
+        hello = control.Hello("n", "i", 0, 1, False, {}, [("live/a", 5)], [])
         assert say(origin, hello) == control.Welcome()
-        assert say(other, control.Hello("n", 1, 1, False, {}, [], ["live/a"])) == control.Welcome()
-        assert control.decode(other.recv_multipart()) == control.StreamUp("live/a", 5, "n/0/1")
+        assert say(other, control.Hello("n", "i", 1, 1, False, {}, [], ["live/a"])) == control.Welcome()
+        assert control.decode(other.recv_multipart()) == control.StreamUp("live/a", 5, "n/i/0/1")
         origin.close(0)
 
         def asked() -> bool:
@@ -119,8 +122,34 @@ def test_a_silent_worker_is_dropped_by_the_clock(
     context: zmq.Context[zmq.Socket[bytes]], eventually: object
 ) -> None:
     with Router(ANY_PORT) as router:
-        assert say(dealer(context, router, b"n/0/1"), HELLO) == control.Welcome()
+        assert say(dealer(context, router, b"n/i/0/1"), HELLO) == control.Welcome()
         eventually(lambda: router.sizes()["workers"] == 0, "its heartbeats are missed")  # type: ignore[operator]
+
+
+def test_nodes_that_share_a_name_are_told_of_in_one_line(
+    context: zmq.Context[zmq.Socket[bytes]], eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[str]:
+        return [each.getMessage() for each in caplog.records if each.__dict__.get("event") == "name_shared"]
+
+    with Router(ANY_PORT) as router:
+        nodes = {instance: dealer(context, router, f"n/{instance}/0/1".encode()) for instance in "ij"}
+        for instance, node in nodes.items():
+            assert say(node, dataclasses.replace(HELLO, instance=instance)) == control.Welcome()
+
+        def both_beat() -> bool:
+            for node in nodes.values():
+                node.send_multipart(control.encode(control.Heartbeat()))
+            return bool(told())
+
+        eventually(both_beat, "a line about it")
+        for node in nodes.values():
+            while not isinstance(answer := control.decode(node.recv_multipart()), control.NameShared):
+                pass
+            assert answer == control.NameShared("n", ["i", "j"])
+        assert [line.partition(":")[0] for line in told()] == [
+            "2 nodes share the name n (instances i, j)"
+        ]
 
 
 def test_a_failed_registry_shows(
@@ -128,7 +157,7 @@ def test_a_failed_registry_shows(
 ) -> None:
     with Router(ANY_PORT) as router:
         monkeypatch.setattr(router_module, "_wall_ms", lambda: 1 / 0)
-        dealer(context, router, b"n/0/1").send_multipart(control.encode(HELLO))
+        dealer(context, router, b"n/i/0/1").send_multipart(control.encode(HELLO))
         eventually(lambda: not router.is_alive, "the router is seen to have failed")  # type: ignore[operator]
 
 

@@ -26,7 +26,7 @@ class WorkerStatus(NamedTuple):
 
 
 class StreamStatus(NamedTuple):
-    """One published stream; ``origin`` is a worker id, ``players`` are counted by node."""
+    """One published stream; ``origin`` is a worker id, ``players`` are counted by node id."""
 
     key: str
     epoch: int
@@ -38,7 +38,10 @@ class StreamStatus(NamedTuple):
 
 
 def node_of(worker_id: str) -> str:
-    """The node of a worker: its id is NODE/SLOT/INCARNATION, and a node's name may hold slashes."""
+    """The id of a worker's node: NODE/INSTANCE of NODE/INSTANCE/SLOT/INCARNATION.
+
+    Nodes may share a name, and it may hold slashes.
+    """
     return worker_id.rsplit("/", 2)[0]
 
 

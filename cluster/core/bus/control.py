@@ -25,6 +25,7 @@ from cluster.core.bus.cluster_status import (
     streams_from,
     workers_from,
 )
+from cluster.core.bus.identity import is_instance, is_node
 from cluster.core.bus.packing import (
     VERSION,
     PackingError,
@@ -35,41 +36,15 @@ from cluster.core.bus.packing import (
     split_messages,
     unpack,
 )
-from cluster.core.errors import ClusterError, MisuseError
+from cluster.core.errors import ClusterError
 from cluster.core.message import Message
 
 #: Why a publish is refused: another publisher has the stream key, or the worker is shutting down.
 BUSY = "busy"
 DRAINING = "draining"
 
-#: A ZeroMQ routing id has at most 255 bytes; slot and incarnation take their part of it.
-MAX_NODE_BYTES = 200
-
-
 class ControlError(ClusterError):
     """Frames from the bus that are no control message."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerIdentity:
-    """One worker process: the node's name, the slot in it, and which process of that slot.
-
-    A worker started again in the same slot must have another ``incarnation`` (its start time, say).
-    """
-
-    node: str
-    slot: int
-    incarnation: int
-
-    def __post_init__(self) -> None:
-        size = len(self.node.encode("utf-8", "surrogateescape"))
-        if not 0 < size <= MAX_NODE_BYTES or "\0" in self.node:
-            raise MisuseError(f"a node's name has 1 to {MAX_NODE_BYTES} bytes and no NUL")
-
-    @property
-    def worker_id(self) -> str:
-        """The one name of this process on the bus: sender of envelopes, origin of streams."""
-        return f"{self.node}/{self.slot}/{self.incarnation}"
 
 
 # ---- worker to router ------------------------------------------------------------------------
@@ -83,6 +58,7 @@ class Hello:
     """
 
     node: str
+    instance: str
     slot: int
     incarnation: int
     draining: bool
@@ -253,6 +229,14 @@ class Revoked:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class NameShared:
+    """Several nodes that live have the name ``node``; ``instances`` are theirs."""
+
+    node: str
+    instances: Sequence[str]
+
+
 # ---- through a router, from worker to worker -------------------------------------------------
 
 
@@ -300,7 +284,7 @@ class NoStream:
 ControlMessage: TypeAlias = (
     Hello | Heartbeat | Goodbye | Publish | Announce | Unpublish | Watch | Unwatch | ContestReply
     | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown | Contest | Revoked
-    | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus
+    | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus | NameShared
 )  # fmt: skip
 
 
@@ -324,11 +308,8 @@ def _key(value: Any) -> bool:
     )  # fmt: skip
 
 
-def _node(value: Any) -> bool:
-    return (
-        type(value) is str and "\0" not in value
-        and 0 < len(value.encode("utf-8", "surrogateescape")) <= MAX_NODE_BYTES
-    )  # fmt: skip
+def _instances(value: Any) -> bool:
+    return type(value) is list and all(map(is_instance, value))
 
 
 def _load(value: Any) -> bool:
@@ -349,7 +330,7 @@ def _origins(value: Any) -> bool:
 
 #: tag -> (class, a check for each field). Tags are never used again for something else.
 _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
-    1: (Hello, (_node, is_unsigned, is_unsigned, _flag, _load, _origins, _keys)),
+    1: (Hello, (is_node, is_instance, is_unsigned, is_unsigned, _flag, _load, _origins, _keys)),
     2: (Heartbeat, (_load, _flag, is_unsigned)),
     3: (Goodbye, ()),
     4: (Publish, (_key, _flag, is_unsigned)),
@@ -372,6 +353,7 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     22: (Report, (are_facts,)),
     23: (StatusRequest, ()),
     24: (ClusterStatus, (are_workers, are_streams)),
+    25: (NameShared, (is_node, _instances)),
 }
 _SNAPSHOT_TAG = 21
 #: key, epoch, next sequence number, origin, request id, requester, number of headers; then messages.
@@ -408,7 +390,7 @@ def decode(frames: Sequence[bytes]) -> ControlMessage:
         raise ControlError(f"tag {tag} with {len(values)} fields, not {len(checks)}")
     _check(tag, values, checks)
     if cls is Hello:
-        values[5] = [(key, epoch) for key, epoch in values[5]]
+        values[6] = [(key, epoch) for key, epoch in values[6]]
     elif cls is Report:
         values = [facts_from(values[0])]
     elif cls is ClusterStatus:

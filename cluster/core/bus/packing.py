@@ -15,8 +15,8 @@ from cluster.core.errors import ClusterError, MisuseError
 from cluster.core.message import Buffer, Message
 
 #: Of everything on the bus; another version is refused, never guessed at. In version 1 an envelope had
-#: three frames.
-VERSION = 2
+#: three frames, up to version 2 a worker's id had no instance of its node in it.
+VERSION = 3
 
 #: Epochs, sequence numbers and unwrapped timestamps are 64-bit signed on the wire.
 MAX_INTEGER = 2**63 - 1

@@ -9,6 +9,9 @@ chunks with extended timestamps, are walked one by one.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
+from functools import cache
+from itertools import repeat
 
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.limits import Limits
@@ -28,6 +31,9 @@ _HEADER_BYTES = (11, 7, 3)
 #: Up to this many chunks of a message that is all there are joined, which copies them once; for more,
 #: the strided deletion of ``_take`` costs less, though it copies three times.
 _FEW_CHUNKS = 8
+#: What a message costs, with those who handle it: so many chunks' worth (a chunk that is walked takes 0.7
+#: to 1 us, a message 1.3 to 7 us).
+_MESSAGE_WORK = 4
 #: Continuation headers looked at in one go. Unbounded, a peer that interleaves tiny chunks would have
 #: the rest of the buffer scanned again for each of them.
 _MAX_RUN = 256
@@ -38,6 +44,12 @@ _unpack_two_u32 = struct.Struct(">II").unpack_from
 _unpack_u32_little = struct.Struct("<I").unpack_from
 # What Message(...) does, without the keyword handling of its generated constructor.
 _new_message = tuple.__new__
+
+
+@cache
+def _steps(count: int | None) -> Iterable[object]:
+    """To iterate over as often as wanted: ``count`` times each, or without end."""
+    return repeat(None) if count is None else (None,) * count
 
 
 class _ChunkStream:
@@ -66,14 +78,19 @@ class ChunkReader:
 
     ``chunk_size`` is the peer's present chunk size in bytes, ``partial_bytes`` the payload held of
     messages that are not complete, ``discarded_partials`` counts messages that the peer began and then
-    left for another on the same chunk stream.
+    left for another on the same chunk stream. ``work`` is what all reading has cost so far, in chunks:
+    one for each that had to be looked at by itself, four for each message. ``unread`` is what the latest
+    feed left because its chunks were too many for one go: it is to be fed next, before anything else.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.chunk_size = DEFAULT_CHUNK_SIZE
         self.partial_bytes = 0
         self.discarded_partials = 0
+        self.work = 0
+        self.unread = b""
         self._limits = limits
+        self._steps = _steps(limits.max_chunks_at_once)
         self._streams: dict[int, _ChunkStream] = {}
         #: The beginning of a chunk header whose end has not come.
         self._pending = b""
@@ -81,6 +98,7 @@ class ChunkReader:
         self._current: _ChunkStream | None = None
         self._chunk_left = 0
         self._violated: tuple[CloseReason, str] | None = None
+        self._is_cut = False
 
     def feed(self, data: Buffer) -> list[Message]:
         """Read what arrived; return the messages it completes, in order of their last byte.
@@ -95,40 +113,64 @@ class ChunkReader:
         if self._violated is not None:
             raise PeerViolation(*self._violated)
         messages: list[Message] = []
+        if not data:
+            return messages
+        if self.unread:
+            self.unread = b""
         try:
             if self._pending:
                 self._resume(data, messages)
             else:
                 stop = self._parse(data, 0, messages)
                 if stop < len(data):
-                    self._pending = bytes(data[stop:])
+                    self._leave(bytes(data[stop:]))
         except PeerViolation as violation:
             # Not the exception itself: its traceback would keep the receive buffer.
             self._violated = violation.reason, violation.detail
             if not messages:
                 raise
+        self.work += _MESSAGE_WORK * len(messages)
         return messages
+
+    def check(self) -> None:
+        """Raise the violation that stood behind complete messages, if there was one."""
+        if self._violated is not None:
+            raise PeerViolation(*self._violated)
 
     def _resume(self, data: Buffer, messages: list[Message]) -> None:
         """Go on with a header that the last feed cut.
 
         Only it is glued to what completes it, so that payload is not copied twice.
         """
-        head = self._pending + bytes(data[:_MAX_HEADER_BYTES])
+        pending, self._pending = self._pending, b""
+        head = pending + bytes(data[:_MAX_HEADER_BYTES])
         stop = self._parse(head, 0, messages)
         if len(data) <= _MAX_HEADER_BYTES:
-            self._pending = head[stop:]
+            self._leave(head[stop:])
             return
-        pos = stop - len(self._pending)
-        self._pending = bytes(data[self._parse(data, pos, messages) :])
+        pos = stop - len(pending)
+        if not self._is_cut:
+            pos = self._parse(data, pos, messages)
+        self._leave(bytes(data[pos:]))
+
+    def _leave(self, rest: bytes) -> None:
+        """What a feed did not read: the beginning of a header, or more than could be read in one go."""
+        if self._is_cut:
+            self._is_cut = False
+            self.unread = rest
+        else:
+            self._pending = rest
 
     def _parse(self, data: Buffer, pos: int, messages: list[Message]) -> int:
-        """Read chunks from ``pos`` on; return where an incomplete header begins, or the end."""
+        """Read chunks from ``pos`` on, a step for each or for a run of them. Returns where an incomplete
+        header begins, or the end, or, and then ``_is_cut``, where the steps of one go were used up."""
         end = len(data)
         if self._chunk_left and self._current is not None:
             pos = self._take(self._current, self._chunk_left, data, pos, messages)
         streams = self._streams
-        while pos < end:
+        for _ in self._steps:
+            if pos >= end:
+                break
             basic = data[pos]
             chunk_stream_id = basic & 0x3F
             body = pos + 1
@@ -216,6 +258,8 @@ class ChunkReader:
                 stream.partial = bytearray()
             left = min(length - len(stream.partial), self.chunk_size)
             pos = self._take(stream, left, data, body, messages)
+        else:
+            self._is_cut = pos < end
         return pos
 
     def _take(
@@ -227,6 +271,7 @@ class ChunkReader:
         header: their number does not change the number of Python operations. Returns where it stopped.
         """
         assert stream.partial is not None
+        self.work += 1
         held = len(stream.partial)
         end = len(data)
         stop = pos + left
@@ -238,7 +283,10 @@ class ChunkReader:
             return end
         self._chunk_left = 0
         rest = stream.length - held - left
-        if not rest or stop == end or stream.extended is not None or not stream.continuation:
+        if (
+            not rest or stop == end or stream.extended is not None
+            or not stream.continuation or data[stop] != stream.continuation[0]
+        ):  # fmt: skip
             stream.partial += data[pos:stop]
         else:
             stride = self.chunk_size + 1

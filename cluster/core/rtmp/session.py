@@ -126,6 +126,8 @@ class Session(SessionOutput):
             self._fail(violation)
             if not received:
                 raise
+        if len(data):
+            self.bytes_received -= len(self._reader.unread)  # they are given again
         if self.bytes_received >= self._acks.due_at:
             self._send_control(control.acknowledgement(self._acks.acknowledge(self.bytes_received)))
         return received
@@ -138,7 +140,7 @@ class Session(SessionOutput):
             return
         try:
             if self._handshake is None:
-                self._reader.feed(b"")  # raises a violation that stood behind complete messages
+                self._reader.check()
                 self._keep_alive(now)
             elif now - self._quiet_since >= self._limits.handshake_timeout_s:
                 # As a whole: a bound on each read would let a peer drip bytes.
@@ -161,6 +163,16 @@ class Session(SessionOutput):
     def rtt_ms(self) -> float | None:
         """The last round-trip time; None until a ping was answered."""
         return self._liveness.rtt_ms
+
+    @property
+    def work(self) -> int:
+        """What reading has cost so far, in chunks; see ``ChunkReader``."""
+        return self._reader.work
+
+    @property
+    def unread(self) -> bytes:
+        """What the latest ``receive`` left (``max_chunks_at_once``) and the next is to begin with."""
+        return self._reader.unread
 
     @property
     def peer_acknowledged_bytes(self) -> int | None:

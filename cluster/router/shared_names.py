@@ -1,0 +1,41 @@
+"""Nodes that have one name: nothing depends on it but people, who should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cluster.complaints import COMPLAIN_EVERY_S
+from cluster.core.bus.bounds import WORKER_TIMEOUT_S
+from cluster.core.bus.control import NameShared
+from cluster.core.bus.identity import WorkerIdentity
+
+
+class SharedNames:
+    """Names that several nodes have, each told of once in COMPLAIN_EVERY_S for as long as that lasts."""
+
+    def __init__(self) -> None:
+        self._told_at: dict[str, float] = {}
+
+    def look(
+        self, workers: Iterable[tuple[WorkerIdentity, float]], now: float
+    ) -> list[tuple[str, NameShared]]:
+        """What is due: a message for one worker of each node concerned.
+
+        ``workers`` are those that live and are not about to end, with the time they were first heard. A
+        node counts once it has been known for WORKER_TIMEOUT_S: whoever had its name before it started
+        and died is forgotten by then, so a node that is restarted shares its name with nobody.
+        """
+        nodes: dict[str, dict[str, str]] = {}
+        for identity, since in sorted(workers, key=lambda worker: worker[0].slot):
+            if now - since > WORKER_TIMEOUT_S:
+                nodes.setdefault(identity.node, {}).setdefault(identity.instance, identity.worker_id)
+        self._told_at = {
+            name: told_at for name, told_at in self._told_at.items() if now - told_at < COMPLAIN_EVERY_S
+        }
+        due: list[tuple[str, NameShared]] = []
+        for name, spokesmen in nodes.items():
+            if len(spokesmen) > 1 and name not in self._told_at:
+                self._told_at[name] = now
+                shared = NameShared(name, tuple(sorted(spokesmen)))
+                due += [(worker_id, shared) for worker_id in spokesmen.values()]
+        return due
