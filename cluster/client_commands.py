@@ -41,6 +41,7 @@ _STDOUT = Path("/dev/stdout")
 _ODDITIES = {
     FlvOddity.VERSION: "its version of FLV is not 1, and it is read as if it were",
     FlvOddity.DATA_OFFSET: "its header says that it is shorter than 9 bytes, which none is",
+    FlvOddity.FILTER_BIT: "it says that tags are encrypted, and they are not",
     FlvOddity.PREVIOUS_TAG_SIZE: "sizes behind its tags (PreviousTagSize) are wrong, and not needed",
 }
 _Command = Callable[..., Any]

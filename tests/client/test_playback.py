@@ -374,3 +374,20 @@ async def _started(connection: Connection, name: str | None = None) -> Playback:
 
 async def _next(playback: Any) -> Any:
     return await anext(playback)
+
+
+def test_a_servers_ping_is_answered_by_players_and_publishers(run: Run) -> None:
+    async def work() -> None:
+        async with (
+            serving() as server,
+            connect(server.url()) as connection,
+            await connection.play(),
+            await connection.publish("other"),
+        ):
+            peer = server.peer
+            assert peer.session.rtt_ms is None
+            peer.session.ping(asyncio.get_running_loop().time())
+            peer.flush()
+            await until(lambda: peer.session.rtt_ms is not None, "a pong")
+
+    run(work())

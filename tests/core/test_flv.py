@@ -176,6 +176,10 @@ for _start in [len(encode(MESSAGES[:count])) for count in range(len(MESSAGES))]:
     RESERVED[_start] |= 0xC0
     RESERVED[_start + 8 : _start + 11] = b"\x00\x01\x02"
 
+FILTERED = bytearray(STREAM)
+for _start in [len(encode(MESSAGES[:count])) for count in range(len(MESSAGES))]:
+    FILTERED[_start] |= 0x20
+
 SIZE = FlvOddity.PREVIOUS_TAG_SIZE
 #: What is wrong in a field nothing depends on, and what is counted of it. The size behind the last tag is
 #: followed by nothing, and not looked at.
@@ -194,6 +198,7 @@ ODD = {
     "flags that deny both media": (header(flags=0) + TAGS, {}),
     "every flag": (header(flags=0xFF) + TAGS, {}),
     "reserved bits and stream ids": (bytes(RESERVED), {}),
+    "the filter bit": (bytes(FILTERED), {FlvOddity.FILTER_BIT: 7}),
     "all at once": (
         header(version=2, flags=2, data_offset=1, first_size=1) + with_sizes(lambda *_: 0)[13:],
         {FlvOddity.VERSION: 1, FlvOddity.DATA_OFFSET: 1, SIZE: 7},
@@ -241,10 +246,27 @@ def test_messages_before_a_fault_come_first_and_the_fault_stays():
     assert reader.buffered_bytes == 0
 
 
-def test_an_encrypted_tag():
-    data = bytearray(STREAM)
-    data[13] |= 0x20
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x17\x01\x00\x00\x00\x01Encryption\x00\x00\x00\x11\x01" + bytes(30),
+        b"\xaf\x01\x01SE\x00\x00\x00\x10" + bytes(30),
+        b"\x01Encryption\x00",
+    ],
+)
+def test_an_encrypted_tag(body):
+    tag = b"".join(encode_tag(9, 0, body))
+    data = STREAM + bytes((tag[0] | 0x20,)) + tag[1:]
     assert fault_of(data) is FlvFault.ENCRYPTED_TAG
+    for cut in range(len(data)):
+        reader = FlvReader()
+        reader.feed(data[:cut])
+        with contextlib.suppress(FlvError):
+            reader.feed(data[cut:])
+        with pytest.raises(FlvError) as caught:
+            reader.finish()
+        assert caught.value.fault is FlvFault.ENCRYPTED_TAG
+    assert fault_of(STREAM + tag) is None, "the same bytes without the bit are a body like any other"
 
 
 def test_tags_of_unknown_type_are_skipped_and_counted():

@@ -34,6 +34,10 @@ _MAX_DATA_OFFSET = 1024
 _HAS_AUDIO = 0x04
 _HAS_VIDEO = 0x01
 _FILTERED = 0x20
+#: Number and name of the filters there are (annex F.3.1). They stand behind the body's own header of up to
+#: five bytes, in a body that is encrypted.
+_FILTER_NAMES = (b"\x01Encryption\x00", b"\x01SE\x00")
+_FILTER_WITHIN_BYTES = 5 + len(_FILTER_NAMES[0])
 
 _KNOWN_VERSION = 1
 
@@ -64,6 +68,8 @@ class FlvOddity(enum.StrEnum):
     #: Seen: without the tag header's 11 bytes, one short, a running sum, 0. Each tag has its own size in
     #: front; FFmpeg, flv.js and nginx-rtmp go by that.
     PREVIOUS_TAG_SIZE = "previous_tag_size"
+    #: Of a tag whose body is not encrypted; FFmpeg does not look at the bit.
+    FILTER_BIT = "filter_bit"
 
 
 class FlvError(ClusterError):
@@ -199,11 +205,14 @@ class FlvReader:
         size = int.from_bytes(buffer[tag + 1 : tag + 4], "big")
         if size > self._max_tag_bytes:
             raise FlvError(FlvFault.TAG_TOO_LARGE, f"{size} bytes, at most {self._max_tag_bytes} are taken")
-        if buffer[tag] & _FILTERED:
-            raise FlvError(FlvFault.ENCRYPTED_TAG, "the tag's body is encrypted")
         end = body + size
         if len(buffer) < end:
             return start
+        if buffer[tag] & _FILTERED:
+            beginning = buffer[body : min(end, body + _FILTER_WITHIN_BYTES)]
+            if any(name in beginning for name in _FILTER_NAMES):
+                raise FlvError(FlvFault.ENCRYPTED_TAG, "the tag's body is encrypted")
+            self._note(FlvOddity.FILTER_BIT, True)
         type_id = buffer[tag] & 0x1F
         if type_id in TAG_TYPES:
             timestamp = buffer[tag + 7] << 24 | int.from_bytes(buffer[tag + 4 : tag + 7], "big")
