@@ -7,11 +7,11 @@ import struct
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from cluster.client.file_clock import FileClock, Placed
 from cluster.core.amf import amf0
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import EnvironmentFault, MisuseError
 from cluster.core.media.classify import MediaFlags, data_handler_name, flags_of, strip_set_data_frame
+from cluster.core.media.file_clock import FileClock, Placed
 from cluster.core.media.flv import TAG_TYPES, encode_header, encode_tag
 from cluster.core.media.metadata import encode_metadata, read_metadata
 from cluster.core.message import Message, MessageType

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cluster.client.file_clock import FileClock, Placed
 from cluster.client.headers import Headers
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.classify import MediaFlags, flags_of, is_coded
+from cluster.core.media.file_clock import FileClock, Placed
 from cluster.core.media.flv import FlvError, FlvFault, FlvOddity, FlvReader
 from cluster.core.message import Message
 

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import pytest
-from scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame
 
-from cluster.client.file_clock import MAX_HELD_MESSAGES, MAX_HELD_MS, FileClock
 from cluster.core.amf import amf0
+from cluster.core.media.file_clock import MAX_HELD_MESSAGES, MAX_HELD_MS, FileClock
 from cluster.core.message import Message, MessageType
+
+SEQUENCE_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f"
+AUDIO_HEADER = bytes.fromhex("af001190")
+
+
+def key_frame(number: int = 0) -> bytes:
+    return bytes.fromhex("1701000000") + number.to_bytes(4, "big")
+
+
+def inter_frame(number: int = 0) -> bytes:
+    return bytes.fromhex("2701000000") + number.to_bytes(4, "big")
+
+
+def audio_frame(number: int = 0) -> bytes:
+    return bytes.fromhex("af01") + number.to_bytes(4, "big")
+
 
 VIDEO, AUDIO, DATA = MessageType.VIDEO, MessageType.AUDIO, MessageType.DATA_AMF0
 CUE = amf0.encode("onCue", 1)
