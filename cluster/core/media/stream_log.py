@@ -313,9 +313,8 @@ class StreamLog:
     def _remember_header(self, entry: LogEntry) -> bool:
         """Keep a header for joiners; False if it says less than the one that is known."""
         key = header_key(entry.type_id, entry.payload)
-        if key is None:
-            return True
-        if len(entry.payload) > (MAX_METADATA_BYTES if entry.flags & _DATA else MAX_HEADER_BYTES):
+        bound_bytes = MAX_METADATA_BYTES if entry.flags & _DATA else MAX_HEADER_BYTES
+        if key is None or len(entry.payload) > bound_bytes:
             return True
         known = self._headers.get(key)
         if known is not None:
