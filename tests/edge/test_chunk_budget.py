@@ -168,11 +168,12 @@ def test_the_end_of_a_paced_connection_is_seen(house: House, how: str) -> None:
 def test_a_paced_peer_is_pinged_and_its_answers_are_heard(house: House) -> None:
     publisher, _ = published(house)
     [connection] = [each for each in house.sessions._connections if each.publications]
-    for _ in range(70):
-        pour(house, publisher, tiny(PAYLOAD) + restored(publisher))
-        for _ in range(10):
-            house.advance(0.1)
-    assert house.counters.reads_paced > 70
+    flood = tiny(PAYLOAD) + restored(publisher)
+    for _ in range(30):  # a ping goes out after 20 s
+        pour(house, publisher, flood)
+        house.advance(0.5)
+        house.advance(0.5)
+    assert house.counters.reads_paced > 20
     assert connection.session.rtt_ms is not None
     assert house.counters.closes == {}
 
