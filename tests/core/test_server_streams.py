@@ -200,6 +200,13 @@ class TestPublish:
         ]
         assert peer.send(VIDEO, AUDIO, csid=4) == [VIDEO, AUDIO]
 
+    @pytest.mark.parametrize("publish_type", ["live", "record", "append", "cast", "", "x" * 5000])
+    def test_any_type_will_do(self, publish_type: str) -> None:
+        """What is published is live, whatever is asked."""
+        _, peer = with_stream()
+        events = peer.command("publish", 5.0, None, "cam", publish_type, "more", stream_id=1)
+        assert events == [PublishRequested(1, "cam", "", publish_type)]
+
     @pytest.mark.parametrize("args", [("cam",), ("cam", None), ("cam", 5.0)])
     def test_the_type_is_live_by_default(self, args: tuple[object, ...]) -> None:
         _, peer = with_stream()
@@ -431,6 +438,20 @@ class TestPlay:
         assert peer.command("play", 4.0, None, *args, stream_id=1) == []
         assert summary(peer.output()) == [("onStatus", "NetStream.Play.Failed", 1)]
         assert server.streams[1].state is StreamState.IDLE
+
+    @pytest.mark.parametrize("args", [("live",), ("-2", "0", "x"), (None, None, None), ({}, [], "no", 1.0)])
+    def test_arguments_of_other_types_say_nothing(self, args: tuple[object, ...]) -> None:
+        _, peer = with_stream()
+        assert peer.command("play", 4.0, None, "cam", *args, stream_id=1) == [
+            PlayRequested(1, "cam", "", -2.0, -1.0, True)
+        ]
+
+    @pytest.mark.parametrize("name", ["pause", "seek", "receiveAudio", "receiveVideo", "pauseRaw"])
+    @pytest.mark.parametrize("args", [(), (None,), ("x", "y"), ({}, 1.0)])
+    def test_commands_of_a_player_need_no_arguments(self, name: str, args: tuple[object, ...]) -> None:
+        server, peer = playing()
+        assert len(peer.command(name, 0.0, None, *args, stream_id=1)) == 1
+        assert server.streams[1].state is StreamState.PLAYING
 
     def test_a_second_play_replaces_the_first(self) -> None:
         server, peer = playing()

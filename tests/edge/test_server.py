@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from edge_support import AAC_HEADER, AVC_HEADER, KEY, audio, video
 from tcp_peer import TcpPeer
+from wire_peer import WirePeer
 from zmq_support import on_asyncio, on_uvloop, until
 
 from cluster.core.message import Message
@@ -154,6 +156,36 @@ def test_everything_a_program_hears_of_a_publisher_and_a_player(on_loop) -> None
             assert heard.index(asked) < heard.index(started)
 
     on_loop(play_it())
+
+
+class Eager(WirePeer):
+    """Says all it wants on message stream 0 at once, and waits for no answer."""
+
+    def on_connected_socket(self) -> None:
+        super().on_connected_socket()
+        self.command("publish", 2.0, self.name, "live")
+
+    def on_result(self, transaction_id: float) -> None:
+        pass
+
+
+def test_a_publish_on_message_stream_0_behind_connect_is_decided_for_itself() -> None:
+    async def play_it() -> None:
+        async with scene() as here:
+            host, _, port = here.server.addresses[0].rpartition(":")
+            peer = Eager(socket.create_connection((host, int(port)), timeout=5), "live", "cam?key=1")
+            await until(lambda: not peer.pump() and peer.codes, "the publish to be granted")
+            assert peer.codes == [Code.PUBLISH_START]
+            peer.command("deleteStream", 0.0, 0.0)
+            await until(lambda: not peer.pump() and ("stream closed", 0) in here.handler.heard, "its end")
+            peer.close()
+            heard = [what for what in here.handler.heard if what[0] != "closed"]
+            assert heard == [
+                ("connect", "live"), ("created", 0), ("publish", "live/cam", "key=1"),
+                ("publish started", "live/cam"), ("publish ended", "live/cam"), ("stream closed", 0),
+            ]  # fmt: skip
+
+    on_asyncio(play_it())
 
 
 @pytest.mark.parametrize(

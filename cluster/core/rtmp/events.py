@@ -2,7 +2,7 @@
 
 A publish lives from its ``PublishRequested`` to exactly one ``PublishEnded``, pending or not, unless the
 shell itself rejected or ended it; a play likewise. Names are as the peer wrote them, the part from the
-first "?" on standing in ``query`` (without the "?").
+first "?" on standing in ``query`` (without the "?"); a whole address has lost its credentials besides.
 """
 
 from __future__ import annotations
