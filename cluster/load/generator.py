@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.job import Drain, Job, LoadPlan, PlayerJob, Schedule, ServerAddress
 from cluster.load.loop import Loop
-from cluster.load.media import Script, file_script, synthetic_script
+from cluster.load.media import MAGIC_AT, Script, file_script, synthetic_script
 from cluster.load.peer import Common, Peer, State, Target
 from cluster.load.player import Player
 from cluster.load.publisher import Publisher
@@ -170,12 +170,14 @@ class Generator:
         plan = self._plan
         by_timer = self._by_timer(job)
         slow_bytes_per_s = plan.slow_bytes_per_s if job.role is Role.SLOW_PLAYER else 0
-        media_start_ns = None
+        media_starts_ns = None
         if plan.file is not None and plan.publishers:
-            media_start_ns = self._schedule.publisher_starts_ns(job.stream, plan.publishers)
+            starts_ns = self._schedule.publisher_starts_ns(job.stream, plan.publishers)
+            ahead_ns = self._script(1).ahead_ns
+            media_starts_ns = {each: starts_ns - ahead_ns.get(each, 0) for each in MAGIC_AT}
         player = Player(
             self._common, plan.player_url(job.stream), sampled=job.sampled, by_timer=by_timer,
-            slow_bytes_per_s=slow_bytes_per_s, media_start_ns=media_start_ns,
+            slow_bytes_per_s=slow_bytes_per_s, media_starts_ns=media_starts_ns,
             # A stream of ours is about to be there; one of others is, or is not.
             retry_until_ns=self._schedule.measure_ns if plan.publishers else 0,
         )  # fmt: skip

@@ -7,13 +7,15 @@ writes its timestamp, and into synthetic ones a sequence number and the clock, i
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from cluster.core.amf import amf0
 from cluster.core.errors import EnvironmentFault
-from cluster.core.media.classify import MediaFlags, flags_of
+from cluster.core.media.classify import NOT_TIMED, MediaFlags, flags_of
+from cluster.core.media.file_clock import FileClock
 from cluster.core.media.flv import FlvError, FlvFault, FlvReader
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp.message_stream import media_chunk_stream
@@ -93,9 +95,13 @@ class StreamShape:
 
 
 class Template(NamedTuple):
-    """One message, encoded. ``magic_at``: where its stamp's magic begins in ``chunks``; 0: it has none."""
+    """One message, encoded: when it is sent and what it is stamped, from the beginning of a pass.
+
+    ``magic_at``: where its stamp's magic begins in ``chunks``; 0: it has none.
+    """
 
     offset_ns: int
+    timestamp_ms: int
     type_id: int
     chunks: bytearray
     magic_at: int
@@ -112,11 +118,16 @@ class Template(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One pass of a stream, to be repeated every ``period_ns``; ``preamble`` goes out before the first."""
+    """One pass of a stream, to be repeated every ``period_ns``; ``preamble`` goes out before the first.
+
+    ``ahead_ns``: by message type, how far its frames are stamped ahead of when they are sent. Media may be
+    apart. A type without an entry is not ahead.
+    """
 
     preamble: bytes
     templates: list[Template]
     period_ns: int
+    ahead_ns: Mapping[int, int] = field(default_factory=dict)
 
 
 def synthetic_script(shape: StreamShape, *, chunk_size: int, stream_id: int) -> Script:
@@ -124,7 +135,8 @@ def synthetic_script(shape: StreamShape, *, chunk_size: int, stream_id: int) -> 
     headers = ((_VIDEO, synthetic.VIDEO_HEADER), (_AUDIO, synthetic.AUDIO_HEADER))
     preamble = b"".join(encode_chunks(*header, chunk_size, stream_id) for header in headers)
     templates = [
-        Template(offset_ns, type_id, encode_chunks(type_id, payload, chunk_size, stream_id),
+        Template(offset_ns, offset_ns // 1_000_000, type_id,
+                 encode_chunks(type_id, payload, chunk_size, stream_id),
                  _CHUNK_HEADER_BYTES + MAGIC_AT[type_id])
         for offset_ns, type_id, payload in shape.messages()
     ]  # fmt: skip
@@ -133,17 +145,22 @@ def synthetic_script(shape: StreamShape, *, chunk_size: int, stream_id: int) -> 
 
 def file_script(path: Path, *, chunk_size: int, stream_id: int) -> Script:
     """An FLV file, its headers with each pass. FlvError, or EnvironmentFault if it cannot be read."""
-    messages = _messages_of(path)
-    first_ms, latest_ms = messages[0].timestamp, 0
+    clock = FileClock()
+    placed = [each for message in _messages_of(path) for each in clock.feed(message)] + clock.flush()
     templates = []
-    for message in messages:
-        latest_ms = max(latest_ms, message.timestamp - first_ms)  # interleaving may step back
-        payload = bytes(message.payload)
-        if flags_of(message.type_id, payload) & MediaFlags.METADATA:
-            payload = _SET_DATA_FRAME + payload
-        chunks = encode_chunks(message.type_id, payload, chunk_size, stream_id)
-        templates.append(Template(latest_ms * 1_000_000, message.type_id, chunks, 0))
-    return Script(b"", templates, (latest_ms + _LAST_MS) * 1_000_000)
+    firsts_ms: dict[int, int] = {}
+    ahead_ns: dict[int, int] = {}
+    longest_ms = 0
+    for (type_id, timestamp_ms, payload, _), progress_ms in placed:
+        flags = flags_of(type_id, payload)
+        body = (_SET_DATA_FRAME if flags & MediaFlags.METADATA else b"") + bytes(payload)
+        chunks = encode_chunks(type_id, body, chunk_size, stream_id)
+        templates.append(Template(progress_ms * 1_000_000, timestamp_ms, type_id, chunks, 0))
+        if not flags & (NOT_TIMED | MediaFlags.DATA):
+            first_ms = firsts_ms.setdefault(type_id, timestamp_ms)
+            longest_ms = max(longest_ms, timestamp_ms - first_ms, progress_ms)
+            ahead_ns.setdefault(type_id, (timestamp_ms - progress_ms) * 1_000_000)
+    return Script(b"", templates, (longest_ms + _LAST_MS) * 1_000_000, ahead_ns)
 
 
 def _messages_of(path: Path) -> list[Message]:

@@ -45,19 +45,20 @@ class Player(Peer):
     """``sampled``: it parses all it gets. Otherwise it only drops bytes once it has seen a keyframe: when
     the loop tells of some, or with ``by_timer`` when ``drain`` is called, and the loop leaves it alone.
 
-    ``slow_bytes_per_s`` other than 0: it takes no more than that. ``media_start_ns`` is when its stream's
-    timestamp 0 is sent, if the messages carry no stamps. Refused before ``retry_until_ns``, it tries again.
+    ``slow_bytes_per_s`` other than 0: it takes no more than that. ``media_starts_ns`` is, by message
+    type, when its stream's timestamp 0 is sent, if the messages carry no stamps. Refused before
+    ``retry_until_ns``, it tries again.
     """
 
     __slots__ = (
         "_acknowledge_at", "_acknowledged_ns", "_by_timer", "_bytes", "_expected", "_joined_ns",
-        "_keyframe_seen", "_media_start_ns", "_noted_ns", "_parsing", "_read_ns", "_retry_until_ns",
+        "_keyframe_seen", "_media_starts_ns", "_noted_ns", "_parsing", "_read_ns", "_retry_until_ns",
         "_sampled", "_slow_bytes_per_s", "_stalled", "_url",
     )  # fmt: skip
 
     def __init__(
         self, common: Common, url: RtmpUrl, *, sampled: bool, by_timer: bool,
-        slow_bytes_per_s: float, media_start_ns: int | None, retry_until_ns: int = 0,
+        slow_bytes_per_s: float, media_starts_ns: dict[int, int] | None, retry_until_ns: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(common, Role.SLOW_PLAYER if slow_bytes_per_s else Role.PLAYER, url)
         self._url = url
@@ -65,7 +66,7 @@ class Player(Peer):
         self._sampled = sampled
         self._by_timer = by_timer
         self._slow_bytes_per_s = slow_bytes_per_s
-        self._media_start_ns = media_start_ns
+        self._media_starts_ns = media_starts_ns
         self._parsing = True
         self._keyframe_seen = False
         self._bytes = 0
@@ -237,10 +238,10 @@ class Player(Peer):
         if magic_at is None:
             return
         tally = self._common.tally
-        if self._media_start_ns is not None:
+        if self._media_starts_ns is not None:
             if not is_coded(message):
                 return
-            sent_ns = self._media_start_ns + message.timestamp * 1_000_000
+            sent_ns = self._media_starts_ns[message.type_id] + message.timestamp * 1_000_000
         elif (stamp := synthetic.read_stamp(message.payload, magic_at)) is not None:
             sequence, sent_ns = stamp
             expected = self._expected.get(message.type_id, sequence)

@@ -59,7 +59,7 @@ class Publisher(Peer):
         else:
             sequence = self._video_sent
             self._video_sent += 1
-        timestamp_ms = (self._cycle_ns + template.offset_ns) // 1_000_000
+        timestamp_ms = self._cycle_ns // 1_000_000 + template.timestamp_ms
         data = template.stamped(timestamp_ms, sequence, now_ns)
         tally = self._common.tally
         tally.late.record(now_ns - due_ns)

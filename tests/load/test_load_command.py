@@ -94,6 +94,11 @@ def result_of(command: subprocess.Popen[str], code: int = ExitCode.OK) -> dict[s
     return found
 
 
+def complaints_of_the_server(found: dict[str, Any]) -> list[str]:
+    """Without what a busy machine makes the generator say of itself."""
+    return [each for each in found["complaints"] if not each.startswith("the generator was late")]
+
+
 def test_streams_and_players_over_two_processes(edge: Edge, load: Load, tmp_path: Path) -> None:
     page, file = tmp_path / "report.html", tmp_path / "result.json"
     out, err = load(
@@ -105,7 +110,7 @@ def test_streams_and_players_over_two_processes(edge: Edge, load: Load, tmp_path
     assert "players join: publishers 3, players" in err
     assert page.read_text().startswith("<!doctype html>")
     found = json.loads(file.read_text())
-    assert found["complaints"] == []
+    assert complaints_of_the_server(found) == []
     assert found["publishers"] == {"asked": 3, "publishing": 3}
     players = found["players"]
     assert (players["joined"], players["playing"], players["slow_playing"]) == (24, 18, 6)
@@ -135,7 +140,7 @@ def test_players_at_another_node(load: Load, tmp_path: Path) -> None:
             "--gop", "0.5", "--pid", str(here.pid), "--pid", str(there.pid), "--json", "-", *SHORT,
         )  # fmt: skip
         found = json.loads(out)
-        assert found["complaints"] == []
+        assert complaints_of_the_server(found) == []
         assert found["plan"]["play_from"] == there.url("far")
         assert found["players"]["playing"] == 4
         assert found["frames"]["read"] > 4 * 20
@@ -157,7 +162,7 @@ def test_over_tls_and_in_small_chunks(
         "--ca-file", str(certificate.cert), "--json", "-", *SHORT,
     )  # fmt: skip
     found = json.loads(out)
-    assert found["complaints"] == []
+    assert complaints_of_the_server(found) == []
     assert found["players"]["playing"] == 10
     assert found["received"]["bits_per_s"] == pytest.approx(10 * 2_500_000, rel=0.25)
     assert found["delay_ms"]["count"] > 50
@@ -174,7 +179,7 @@ def test_a_file_is_published_over_and_over(edge: Edge, load: Load, tmp_path: Pat
     clip.write_bytes(flv_of(StreamShape(gop_s=0.5).messages()))
     out, _ = load(edge.url("film"), "--file", str(clip), "--players", "3", "--json", "-", *SHORT)
     found = json.loads(out)
-    assert found["complaints"] == []
+    assert complaints_of_the_server(found) == []
     assert found["players"]["playing"] == 3
     assert 0 < found["delay_ms"]["p50"] < 500
     assert found["delay_ms"]["count"] > 50

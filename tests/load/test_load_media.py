@@ -111,18 +111,41 @@ def test_streams_that_cannot_be_made(shape: tuple[int, int, float], says: str) -
 def test_a_file_is_sent_as_it_is_with_its_metadata_as_a_publisher_says_it(tmp_path: Path) -> None:
     described = b"\x02\x00\x0aonMetaData\x08\x00\x00\x00\x00\x00\x00\x09"
     path = tmp_path / "clip.flv"
-    end_of_sequence = b"\x17\x02\0\0\0"
+    frame, end_of_sequence = b"\x17\x01\0\0\0frame", b"\x17\x02\0\0\0"
     path.write_bytes(
         flv_of([
-            (1_000_000_000, MessageType.DATA_AMF0, described), (2_000_000_000, VIDEO, end_of_sequence),
+            (0, VIDEO, frame), (1_000_000_000, MessageType.DATA_AMF0, described),
+            (1_000_000_000, VIDEO, frame), (2_000_000_000, VIDEO, end_of_sequence),
         ])
     )  # fmt: skip
     script = file_script(path, chunk_size=4096, stream_id=1)
     got = chunks_of(script, 10)
-    assert [message.type_id for message in got] == [VIDEO, AUDIO, MessageType.DATA_AMF0]
+    assert [message.type_id for message in got] == [VIDEO, AUDIO, VIDEO, MessageType.DATA_AMF0, VIDEO]
     assert bytes(got[0].payload) == synthetic.VIDEO_HEADER
-    assert bytes(got[2].payload) == b"\x02\x00\x0d@setDataFrame" + described
+    assert bytes(got[3].payload) == b"\x02\x00\x0d@setDataFrame" + described
     assert script.period_ns == 1_040_000_000
+
+
+@pytest.mark.parametrize("skew_ms", [1500, 60_000, -1500])
+def test_media_apart_are_sent_when_they_come_and_stamped_as_they_are(tmp_path: Path, skew_ms: int) -> None:
+    path = tmp_path / "clip.flv"
+    frame, sound = b"\x17\x01\0\0\0frame", b"\xaf\x01sound"
+    tags = [
+        tag
+        for at in range(60_000, 62_000, 40)
+        for tag in ((at * 1_000_000, VIDEO, frame), ((at + skew_ms) * 1_000_000, AUDIO, sound))
+    ]
+    path.write_bytes(flv_of(tags))
+    script = file_script(path, chunk_size=4096, stream_id=1)
+    frames = [each for each in script.templates if each.magic_at == 0][2:]
+    video, audio = ([each for each in frames if each.type_id == kind] for kind in (VIDEO, AUDIO))
+    base_ms = 60_000 + min(0, skew_ms)
+    assert [each.timestamp_ms + base_ms for each in video] == list(range(60_000, 62_000, 40))
+    assert [each.timestamp_ms + base_ms - skew_ms for each in audio] == list(range(60_000, 62_000, 40))
+    assert [each.offset_ns for each in frames] == sorted(each.offset_ns for each in frames)
+    assert frames[-1].offset_ns == 1_960_000_000
+    assert script.ahead_ns[AUDIO] - script.ahead_ns[VIDEO] == skew_ms * 1_000_000
+    assert script.period_ns == 2_000_000_000
 
 
 def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

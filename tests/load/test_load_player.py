@@ -34,7 +34,7 @@ def test_who_only_drops_what_it_gets_still_shows_that_it_lives(loop: Loop) -> No
     """It sees no ping, so every ten seconds a pong goes with the acknowledgement."""
     player = Player(
         Common(loop, 4096, publish_to=NOBODY, play_from=NOBODY), RtmpUrl.parse("rtmp://h/live/x"),
-        sampled=False, by_timer=False, slow_bytes_per_s=0, media_start_ns=None,
+        sampled=False, by_timer=False, slow_bytes_per_s=0, media_starts_ns=None,
     )  # fmt: skip
     ours, theirs = socket.socketpair()
     with ours, theirs:
