@@ -93,7 +93,7 @@ class Hub:
         self.counters.streams = len(self.streams)
 
     def _dismiss_waiting(self, stream: Stream) -> None:
-        """The players of a stream without publisher go once their time is up.
+        """The players of a stream without publisher are told so once their time is up.
 
         Who saw the publisher leave is kept for the grace period, who came later for the play wait.
         """
@@ -109,6 +109,8 @@ class Hub:
     def _tell_end(self, player: Player) -> None:
         """The stream has ended. Who does not leave waits for it to return; a playlist goes on instead."""
         connection = player.connection
+        if connection.players.get(player.stream_id) is not player:
+            return  # it has stopped by itself meanwhile
         if connection.session.suspend_play(player.stream_id):
             player.was_told_end = True
             player.stream.park(player)
