@@ -32,11 +32,10 @@ def tiny_chunks(stream_id: int) -> Iterator[bytes]:
             + len(frame).to_bytes(3, "big") + bytes([9]) + stream_id.to_bytes(4, "little")
             for index, frame in enumerate(frames)
         ]  # fmt: skip
-        turns = zip(*frames, strict=True)
-        first, second = next(turns)
-        yield b"".join([heads[0], bytes([first]), heads[1], bytes([second])]) + b"".join(
-            bytes([0xE8, one, 0xE9, other]) for one, other in turns
-        )
+        turns = bytearray(4 * (len(frames[0]) - 1))
+        turns[0::4], turns[2::4] = b"\xe8" * (len(turns) // 4), b"\xe9" * (len(turns) // 4)
+        turns[1::4], turns[3::4] = (frame[1:] for frame in frames)
+        yield b"".join([heads[0], frames[0][:1], heads[1], frames[1][:1], turns])
         sequence += 2
 
 
