@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ from tls_support import make_certificate
 
 FILLER = bytes(2_000)
 WATCHED_S = 4.0
-#: Media of neighbours, that come every 40 ms.
-LONGEST_PAUSE_S = 0.5
+#: Between media of neighbours, that come every 40 ms, for 19 of 20: the machine has other work.
+USUAL_PAUSE_S = 0.25
 #: The budget is a fifth of a core at most; the rest is for its neighbours and a machine that is busy.
 MOST_OF_A_CORE = 0.5
 
@@ -87,7 +88,8 @@ def test_a_flood_of_tiny_chunks_is_paced_and_its_neighbours_are_served(
     neighbour.wait_for_frames(first + round(WATCHED_S * FRAMES_PER_SECOND), 3 * WATCHED_S)
     used_s = sum(psutil.Process(worker).cpu_times()[:2]) - cpu_before
     assert used_s < MOST_OF_A_CORE * (time.monotonic() - began_at)
-    assert neighbour.longest_pause_s(first) < LONGEST_PAUSE_S
+    pauses = sorted(after.at - before.at for before, after in itertools.pairwise(neighbour.frames[first:]))
+    assert pauses[len(pauses) * 95 // 100] < USUAL_PAUSE_S
     assert neighbour.gaps() == []
 
     frames = len(player.frames)
