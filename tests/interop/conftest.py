@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "system"))  # its tools serve here as well
 
+from absence_table import AbsenceTable
 from cluster_process import ClusterProcess, Edge
 from interop_cluster import Clips, Cluster
 from sight_table import SightTable
@@ -25,6 +26,7 @@ GRACE_S = 0.5
 
 _TABLE = Table()
 _SIGHTS = SightTable()
+_ABSENCES = AbsenceTable()
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +41,12 @@ def sights() -> SightTable:
     return _SIGHTS
 
 
+@pytest.fixture(scope="session")
+def absence_table() -> AbsenceTable:
+    """Gathers how soon viewers behind relays had media again; printed with the table."""
+    return _ABSENCES
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
@@ -46,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    sections = _SIGHTS.as_lines()
+    sections = [*_SIGHTS.as_lines(), *_ABSENCES.as_lines()]
     if not _TABLE.rows and not sections:
         return
     terminalreporter.write_sep("=", "interop table")

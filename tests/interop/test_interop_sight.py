@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from absence_table import AbsenceTable
 from sight import (
     LEAST_SHARE_OF_BYTES,
     MARGIN_S,
@@ -105,14 +106,16 @@ def test_the_streams_of_an_input() -> None:
 
 
 def test_the_sections_of_the_document() -> None:
-    sights = SightTable()
-    assert sights.as_lines() == []
+    sights, absences = SightTable(), AbsenceTable()
+    assert sights.as_lines() == absences.as_lines() == []
     sights.note("ffprobe URL", "both", same=True)
     sights.note("ffprobe URL", "video", same=False)
     sights.note("ffprobe URL", "video", same=True)
     sights.note("PyAV", "both", same=True)
     assert "| `ffprobe URL` | same | worse |" in sights.as_lines()
     assert "| `PyAV` | same | – |" in sights.as_lines()
+    absences.note("a relay", 5, 0.24, None)
+    assert "| a relay | 5 s | 0.2 s | no media |" in absences.as_lines()
 
 
 def test_every_task_has_a_name_of_its_own_and_runs_with_some_stream() -> None:
