@@ -40,11 +40,11 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.for-test
 	$(PY) tests/fuzz --seconds $(FUZZ_SECONDS)
 
-interop: $(VENV)/.for-test
+interop: $(VENV)/.for-interop
 	@sh tools/peers.sh $(INTEROP_PEERS)
 	$(PY) -m pytest tests/interop -m interop
 
-interop-table: $(VENV)/.for-test
+interop-table: $(VENV)/.for-interop
 	@sh tools/peers.sh $(INTEROP_PEERS)
 	INTEROP_TABLE=docs/interop.md $(PY) -m pytest tests/interop -m interop
 
@@ -87,6 +87,10 @@ $(VENV)/.for-run: pyproject.toml tools/venv.sh
 $(VENV)/.for-test: pyproject.toml tools/venv.sh
 	@sh tools/venv.sh $(VENV) test
 	@touch $@ $(VENV)/.for-run
+
+$(VENV)/.for-interop: pyproject.toml tools/venv.sh
+	@sh tools/venv.sh $(VENV) test,interop
+	@touch $@ $(VENV)/.for-test $(VENV)/.for-run
 
 $(VENV)/.for-check: pyproject.toml tools/venv.sh
 	@sh tools/venv.sh $(VENV) test,check

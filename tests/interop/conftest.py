@@ -11,8 +11,10 @@ import pytest
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "system"))  # its tools serve here as well
 
+from absence_table import AbsenceTable
 from cluster_process import ClusterProcess, Edge
 from interop_cluster import Clips, Cluster
+from sight_table import SightTable
 from table import Table
 from tls_support import make_certificate
 from workbench import Workbench, free_ports_from
@@ -23,12 +25,26 @@ TABLE_FILE = os.environ.get("INTEROP_TABLE", "")
 GRACE_S = 0.5
 
 _TABLE = Table()
+_SIGHTS = SightTable()
+_ABSENCES = AbsenceTable()
 
 
 @pytest.fixture(scope="session")
 def table() -> Table:
     """Gathers what each cell showed; printed at the end of the run."""
     return _TABLE
+
+
+@pytest.fixture(scope="session")
+def sights() -> SightTable:
+    """Gathers what each command saw; printed with the table."""
+    return _SIGHTS
+
+
+@pytest.fixture(scope="session")
+def absence_table() -> AbsenceTable:
+    """Gathers how soon viewers behind relays had media again; printed with the table."""
+    return _ABSENCES
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,12 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _TABLE.rows:
+    sections = [*_SIGHTS.as_lines(), *_ABSENCES.as_lines()]
+    if not _TABLE.rows and not sections:
         return
     terminalreporter.write_sep("=", "interop table")
-    terminalreporter.write_line(_TABLE.as_text())
+    terminalreporter.write_line("\n".join([_TABLE.as_text() if _TABLE.rows else "", *sections]))
     if TABLE_FILE:
-        Path(TABLE_FILE).write_text(_TABLE.as_document())
+        Path(TABLE_FILE).write_text(_TABLE.as_document(sections))
         terminalreporter.write_line(f"written to {TABLE_FILE}")
 
 

@@ -1,4 +1,5 @@
-"""nginx-rtmp as a relay: FFmpeg publishes to it and it pushes to us, or it pulls from us for FFmpeg."""
+"""nginx-rtmp as a relay: FFmpeg publishes to it and it pushes to us, or it pulls from us for FFmpeg; and by
+itself, to compare with."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ rtmp {{
     access_log off;
     server {{
         listen 127.0.0.1:{port};
-        application relay {{ live on; {relay} }}
+        application {application} {{ live on; {directives} }}
     }}
 }}
 """
@@ -51,22 +52,32 @@ def version() -> str | None:
 
 def publish(bench: Workbench, url: str) -> Job:
     name = urlsplit(url).path.rpartition("/")[2]
-    port = _start(bench, f"push {url.rpartition('/')[0]};")
+    port = _start(bench, "relay", f"push {url.rpartition('/')[0]};")
     return peer_ffmpeg.publish(bench, f"rtmp://127.0.0.1:{port}/relay/{name}")
 
 
 def play(bench: Workbench, url: str) -> Path:
     name = urlsplit(url).path.rpartition("/")[2]
-    port = _start(bench, f"pull {url} name={name};")
+    port = _start(bench, "relay", f"pull {url} name={name};")
     return peer_ffmpeg.play(bench, f"rtmp://127.0.0.1:{port}/relay/{name}")
 
 
-def _start(bench: Workbench, relay: str) -> int:
+def serve(bench: Workbench, *pulls: str) -> tuple[int, int]:
+    """A server of the application ``live`` that begins with a keyframe; ``pulls``: URLs it relays under the
+    same name to who asks. Its port and process id."""
+    relayed = " ".join(f"pull {url} name={url.rpartition('/')[2]};" for url in pulls)
+    port = _start(bench, "live", f"wait_key on; {relayed}")
+    return port, bench.servers[-1].pid
+
+
+def _start(bench: Workbench, application: str, directives: str) -> int:
     port = free_port()
     directory = bench.path("nginx")
     directory.mkdir()
     config = directory / "nginx.conf"
-    config.write_text(_CONFIG.format(module=_module(), directory=directory, port=port, relay=relay))
+    config.write_text(_CONFIG.format(
+        module=_module(), directory=directory, port=port, application=application, directives=directives
+    ))  # fmt: skip
     binary = _binary()
     assert binary is not None
     command = [binary, "-p", str(directory), "-e", f"{directory}/error.log", "-c", str(config)]

@@ -22,19 +22,25 @@ def version() -> str | None:
 
 def publish(bench: Workbench, url: str) -> Job:
     path = urlsplit(url).path
-    port = _start(bench, "push", url, path)
+    port = _start(bench, "push", url)
     return peer_ffmpeg.publish(bench, f"rtmp://127.0.0.1:{port}{path}")
 
 
 def play(bench: Workbench, url: str) -> Path:
     path = urlsplit(url).path
-    port = _start(bench, "pull", url, path)
+    port = pull(bench, url)
     return peer_ffmpeg.play(bench, f"rtmp://127.0.0.1:{port}{path}")
 
 
-def _start(bench: Workbench, mode: str, url: str, path: str) -> int:
+def pull(bench: Workbench, *urls: str) -> int:
+    """Pulls each of them, whether anybody plays it or not, and serves it under the same path. Its port."""
+    return _start(bench, "pull", *urls)
+
+
+def _start(bench: Workbench, mode: str, *urls: str) -> int:
     port = free_port()
     script = Path(__file__).with_name("node_media_server.js")
-    command = ["node", str(script), str(_PACKAGE), str(bench.path("data")), str(port), mode, url, path]
+    relays = [part for url in urls for part in (url, urlsplit(url).path)]
+    command = ["node", str(script), str(_PACKAGE), str(bench.path("data")), str(port), mode, *relays]
     bench.spawn_server("node-media-server", command, port)
     return port

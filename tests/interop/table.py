@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ffmpeg_tools import GOP_FRAMES
@@ -65,8 +66,8 @@ class Table:
         ]
         return "\n".join([*text, "", *self._numbered_notes()])
 
-    def as_document(self) -> str:
-        """``docs/interop.md``."""
+    def as_document(self, sections: Sequence[str] = ()) -> str:
+        """``docs/interop.md``; ``sections``: lines that come before the versions."""
         lines = [_header(), ["---"] * len(_header()), *self._lines()]
         versions = sorted({(each.row.peer, each.version) for each in self.rows})
         return "\n".join([
@@ -87,6 +88,7 @@ class Table:
             "",
             *self._numbered_notes(),
             "",
+            *sections,
             "## Versions",
             "",
             "| peer | version |",

@@ -70,11 +70,12 @@ def read_hashes(output: Path) -> Packets:
 
 
 def _read(path: Path) -> list[Packet]:
-    """The whole lines of a framehash file: ``stream, dts, pts, duration, size, hash``."""
+    """The whole lines of a framehash file: ``stream, dts, pts, duration, size, hash``, and after these what
+    else FFmpeg attached to the packet, such as headers that came again."""
     packets: list[Packet] = []
     for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
         if not line.startswith("#") and line.endswith("\n"):
-            _stream, dts, _pts, _duration, _size, digest = (part.strip() for part in line.split(","))
+            _stream, dts, _pts, _duration, _size, digest = (part.strip() for part in line.split(",")[:6])
             packets.append(Packet(int(dts), digest))
     return packets
 
