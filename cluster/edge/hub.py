@@ -15,7 +15,7 @@ from cluster.core.bus.control import DRAINING, Granted, Refused, Snapshot
 from cluster.core.bus.envelope import Envelope
 from cluster.core.bus.splice import Splice, SpliceOutput, SpliceState
 from cluster.core.errors import CloseReason
-from cluster.core.media.stream_log import LogEntry
+from cluster.core.media.log_entry import LogEntry
 from cluster.core.rtmp.arguments import TO_THE_END
 from cluster.core.rtmp.status import Code, Level
 from cluster.edge.config import EdgeConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cluster.core.media.classify import MediaFlags
-from cluster.core.media.stream_log import LogEntry
+from cluster.core.media.log_entry import LogEntry
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.core.rtmp.chunk_writer import ChunkStreamId, encode_shared
 from cluster.core.rtmp.server_session import SAMPLE_ACCESS

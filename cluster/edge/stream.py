@@ -23,7 +23,8 @@ from operator import call
 from typing import Protocol
 
 from cluster.core.errors import CloseReason
-from cluster.core.media.stream_log import LogEntry, LogLimits, StreamLog
+from cluster.core.media.log_entry import LogEntry
+from cluster.core.media.stream_log import LogLimits, StreamLog
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.status import Code, Level
 from cluster.edge.counters import Counters
@@ -312,7 +313,7 @@ class Stream:
         if self.log.next_seq != self._seq_at_sweep:
             self._seq_at_sweep = self.log.next_seq
             self.last_media_at = now
-        self.log.forget_gone_video()
+        self.log.note_gone()
         for player in [player for player in self._behind if player.behind_since is not None]:
             if now - player.behind_since > self._slow_rule.close_s:  # type: ignore[operator]
                 self._close_slow(player)

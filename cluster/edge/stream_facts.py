@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.media.describe import describe
-from cluster.core.media.stream_log import LogEntry
+from cluster.core.media.log_entry import LogEntry
 from cluster.edge.stream import Stream
 
 

@@ -242,3 +242,27 @@ def test_whatever_is_lost_or_repeated_what_comes_out_is_in_order(data: st.DataOb
         take(splice.snapshot(snapshot(0, produced + 1)))
     assert splice.state is SpliceState.LIVE
     assert out[-1] == produced
+
+
+def test_what_was_held_back_leads_up_to_a_snapshot_that_begins_later() -> None:
+    """Who waited for a stream of audio alone: its origin's snapshot begins at the live end."""
+    splice = awaiting()
+    for first in (0, 2, 4):
+        splice.envelope(envelope(first, first + 2))
+    output = splice.snapshot(snapshot(5, 5))
+    assert output.restarted
+    assert numbers(output.messages) == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_was_held_back_behind_a_gap_does_not() -> None:
+    splice = awaiting()
+    for first in (0, 3):  # 2 is lost
+        splice.envelope(envelope(first, first + 2))
+    assert numbers(splice.snapshot(snapshot(4, 4)).messages) == [3, 4]
+    splice = awaiting()
+    splice.envelope(envelope(0, 2))  # 2 and 3 are lost
+    assert numbers(splice.snapshot(snapshot(4, 5)).messages) == [4]
+    splice = awaiting()
+    for first in (0, 6):  # the gap lies in what the snapshot has
+        splice.envelope(envelope(first, first + 2))
+    assert numbers(splice.snapshot(snapshot(4, 6)).messages) == [4, 5, 6, 7]

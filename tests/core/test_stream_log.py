@@ -2,13 +2,8 @@
 
 import pytest
 
-from cluster.core.media.stream_log import (
-    MAX_HEADER_BYTES,
-    MAX_HEADERS,
-    MAX_METADATA_BYTES,
-    LogLimits,
-    StreamLog,
-)
+from cluster.core.media.log_headers import MAX_HEADER_BYTES, MAX_HEADERS, MAX_METADATA_BYTES
+from cluster.core.media.stream_log import LogLimits, StreamLog
 from cluster.core.message import Message
 
 AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f"

@@ -2,6 +2,9 @@
 
 import pytest
 
+from cluster.core.amf import amf0
+from cluster.core.amf.values import EcmaArray
+from cluster.core.media.log_headers import MAX_HEADER_BYTES
 from cluster.core.media.stream_log import GONE_AFTER_MS, LogLimits, StreamLog
 from cluster.core.message import Message
 
@@ -119,12 +122,46 @@ def test_video_that_is_gone_is_no_place_to_join():
     log = two_tracks()
     passes(log, AUDIO, 0, type_id=8)
     passes(log, AUDIO, GONE_AFTER_MS, type_id=8)
-    log.forget_gone_video()
+    log.note_gone()
     assert (log.join_seq, log.video_is_gone) == (2, False)
     passes(log, AUDIO, GONE_AFTER_MS + 1, type_id=8)
-    log.forget_gone_video()
+    log.note_gone()
     assert (log.join_seq, log.video_is_gone) == (None, True)
+    assert log.headers_for(log.next_seq) == []
+    returned = log.next_seq
     assert passes(log, one_track(1, 0xA6), GONE_AFTER_MS + 2)  # one track of video is enough
+    assert not log.video_is_gone
+    again = [bytes(entry.payload) for entry in log.read(returned, log.next_seq)]
+    assert again == [AVC_HEADER, header_of(1), one_track(1, 0xA6)]
+
+
+def test_a_keyframe_of_video_that_returns_is_where_joins_start():
+    log = two_tracks()
+    for at in (0, GONE_AFTER_MS + 1):
+        passes(log, AUDIO, at, type_id=8)
+    log.note_gone()
+    assert passes(log, KEY, GONE_AFTER_MS + 2)
+    assert bytes(log.read(log.join_seq, log.join_seq + 1)[0].payload) == KEY
+    assert [bytes(entry.payload) for entry in log.headers_for(log.join_seq)] == [AVC_HEADER, header_of(1)]
+
+
+def test_metadata_names_no_medium_that_is_gone():
+    log = StreamLog()
+    members = {"videocodecid": 7.0, "width": 2.0, "audiocodecid": 10.0}
+    metadata = amf0.encode("onMetaData", EcmaArray(members))
+    too_large = amf0.encode("onMetaData", EcmaArray({"videocodecid": 7.0, "note": "x" * MAX_HEADER_BYTES}))
+    for payload, type_id in ((metadata, 18), (AVC_HEADER, 9), (AAC_HEADER, 8), (KEY, 9), (AUDIO, 8)):
+        passes(log, payload, 0, type_id)
+    passes(log, AUDIO, GONE_AFTER_MS + 1, type_id=8)
+    log.note_gone()
+    for _ in range(2):
+        shown, header = log.headers_for(log.next_seq)
+        assert amf0.decode_all(shown.payload) == ["onMetaData", {"audiocodecid": 10.0}]
+        assert (shown.timestamp, header.payload) == (0, AAC_HEADER)
+    for payload in (too_large, b"\x02\x00\x0aonMetaData\x05"):  # not worth it; not to be read
+        passes(log, payload, 0, type_id=18)
+        assert [header.payload for header in log.headers_for(log.next_seq)] == [AAC_HEADER]
+    log.restart(100)
     assert not log.video_is_gone
 
 

@@ -403,7 +403,8 @@ def test_a_splice_of_every_snapshot_with_the_envelopes_is_whole(house: House) ->
         for envelope in house.link.published:
             splice.envelope(envelope)
         output = splice.snapshot(_from(snapshot, "test-node/0/1"))
-        start = snapshot.messages[0].timestamp
+        # What the bus carried from 100 on leads up to a snapshot that begins later.
+        start = min(100, snapshot.messages[0].timestamp)
         assert [m.timestamp for m in output.messages] == list(range(start, 1200, 100))
         assert not output.lost_messages
 

@@ -9,7 +9,7 @@ from cluster.core.message import Message, MessageType
 from cluster.edge.stream import SlowPlayerRule, Stream
 
 OTHER_AVC_HEADER = AVC_HEADER[:-1] + b"\x20"
-METADATA = amf0.encode("onMetaData", {"width": 1.0})
+METADATA = amf0.encode("onMetaData", {"videocodecid": 7.0, "audiocodecid": 10.0})
 WAIT_S = 4.0
 
 
@@ -183,8 +183,9 @@ def camera_off(stream, owner):
 def test_who_joins_while_the_camera_is_off_starts_at_the_live_end(stream, owner):
     _, now_ms = camera_off(stream, owner)
     late, _ = join(stream)
-    assert joined_headers(late) == [METADATA, AVC_HEADER, AAC_HEADER]
-    assert sounds(late) == []
+    metadata, header = [m.payload for m in late.taken]
+    assert amf0.decode_all(metadata) == ["onMetaData", {"audiocodecid": 10.0}]
+    assert header == AAC_HEADER  # FFmpeg would wait for a medium that it is told of
     writes = owner.counters.writes
     run(stream, owner, now_ms, now_ms + 40, picture=False)
     assert sounds(late) == [now_ms]
@@ -206,6 +207,28 @@ def test_a_camera_that_returns_with_a_keyframe_is_seen_by_all(stream, owner):
     owner.turn()
     assert late.timestamps() == [now_ms, now_ms + 40]
     assert watcher.timestamps()[-2:] == [now_ms, now_ms + 40]
+    for connection in (late, watcher):
+        returned = [m.payload for m in connection.taken][-4:-1]
+        assert returned == [METADATA, AVC_HEADER, video(0, KEY).payload]
+
+
+def test_a_microphone_that_is_off_is_not_waited_for_either(stream, owner):
+    join(stream)
+    started(stream, owner)
+    for ms in range(520, 1000 + GONE_AFTER_MS, 40):
+        publish(stream, video(ms, KEY if ms % 1000 == 0 else INTER))
+        owner.turn()
+        stream.sweep(owner.now)
+    late, _ = join(stream)
+    metadata, header, *frames = [m.payload for m in late.taken]
+    assert amf0.decode_all(metadata) == ["onMetaData", {"videocodecid": 7.0}]
+    assert header == AVC_HEADER
+    assert frames[0] == video(0, KEY).payload
+    publish(stream, audio(6000))
+    owner.turn()
+    assert [m.payload for m in late.taken][-3:] == [METADATA, AAC_HEADER, audio(0).payload]
+    later, _ = join(stream)
+    assert joined_headers(later) == [METADATA, AVC_HEADER, AAC_HEADER]
 
 
 def test_a_camera_that_returns_without_one_is_seen_by_those_who_have_its_frames(stream, owner):

@@ -30,13 +30,8 @@ from cluster.core.media.classify import (
 )
 from cluster.core.media.describe import describe
 from cluster.core.media.flv import FlvError, FlvReader
-from cluster.core.media.stream_log import (
-    MAX_HEADER_BYTES,
-    MAX_HEADERS,
-    MAX_METADATA_BYTES,
-    LogLimits,
-    StreamLog,
-)
+from cluster.core.media.log_headers import MAX_HEADER_BYTES, MAX_HEADERS, MAX_METADATA_BYTES
+from cluster.core.media.stream_log import LogLimits, StreamLog
 from cluster.core.media.timeline import medium_of
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import aggregate, capabilities, command, control, shared_object

@@ -126,11 +126,28 @@ class Splice:
         else:
             output.restarted = True
             output.headers = snapshot.headers
-            output.messages = list(snapshot.messages)
+            output.messages = self._held_before(snapshot.first_seq) + snapshot.messages
         self.next_seq = snapshot.next_seq
         self.state = SpliceState.LIVE
         self._release(output)
         return output
+
+    def _held_before(self, seq: int) -> list[Message]:
+        """What was held back and leads up to ``seq``, where a snapshot begins.
+
+        Who waited for the stream gets it from its first message, though a snapshot begins at a keyframe
+        or, of audio alone, at the live end.
+        """
+        before: list[Message] = []
+        next_seq: int | None = None
+        for envelope in self._held:
+            if next_seq is not None and envelope.first_seq != next_seq:
+                before.clear()
+            before += envelope.messages[: max(0, seq - envelope.first_seq)]
+            next_seq = envelope.first_seq + len(envelope.messages)
+            if next_seq >= seq:
+                return before if envelope.first_seq <= seq else []
+        return []
 
     def _rises(self, epoch: int, origin: str) -> bool:
         return (epoch, origin) > (self.epoch, self.origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from cluster.core.amf import amf0
@@ -16,6 +16,17 @@ from cluster.core.message import MessageType
 #: Values of one onMetaData. The keyframe index of a day's recording, with an object of two numbers for each
 #: second, has 260,000; a command of a stranger's is bounded closer, as it costs a server.
 MAX_METADATA_VALUES: Final = 300_000
+
+#: What describes a medium, by message type.
+_OF_MEDIUM: Final[Mapping[int, frozenset[str]]] = {
+    MessageType.VIDEO: frozenset(
+        ("videocodecid", "videodatarate", "width", "height", "framerate", "videoTrackIdInfoMap")
+    ),
+    MessageType.AUDIO: frozenset(
+        ("audiocodecid", "audiodatarate", "audiosamplerate", "audiosamplesize", "audiochannels", "stereo",
+         "audioTrackIdInfoMap")
+    ),
+}  # fmt: skip
 
 _HANDLER = "onMetaData"
 _READING = Limits(max_amf_values=MAX_METADATA_VALUES)
@@ -38,6 +49,18 @@ def read_metadata(type_id: int, payload: bytes | memoryview) -> dict[str, Any] |
     except AmfError:
         return None
     return members if isinstance(members, dict) else None
+
+
+def without_media(payload: bytes | memoryview, media: Iterable[int]) -> bytes | None:
+    """onMetaData that says nothing of ``media`` (message types); None if it cannot be read.
+
+    FFmpeg's player waits for a medium that the metadata names.
+    """
+    members = read_metadata(MessageType.DATA_AMF0, payload)
+    if members is None:
+        return None
+    unwanted = frozenset[str]().union(*(_OF_MEDIUM[medium] for medium in media))
+    return encode_metadata({name: value for name, value in members.items() if name not in unwanted})
 
 
 def encode_metadata(members: Mapping[str, AmfValue]) -> bytes:

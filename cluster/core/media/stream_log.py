@@ -13,17 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.core.limits import MIB
-from cluster.core.media.classify import (
-    NOT_TIMED,
-    HeaderKey,
-    MediaFlags,
-    data_handler_name,
-    flags_of,
-    header_key,
-    header_order,
-    is_empty_header,
-    track_ids,
-)
+from cluster.core.media.classify import NOT_TIMED, MediaFlags, data_handler_name, flags_of, track_ids
+from cluster.core.media.log_entry import LogEntry
+from cluster.core.media.log_headers import LogHeaders
 from cluster.core.media.timeline import Timeline, medium_of
 from cluster.core.message import Buffer, Message, MessageType
 
@@ -33,7 +25,6 @@ _DATA = int(MediaFlags.DATA)
 _KEYFRAME = int(MediaFlags.KEYFRAME)
 _MULTITRACK = int(MediaFlags.MULTITRACK)
 _ANY_KEYFRAME = _KEYFRAME | int(MediaFlags.OTHER_KEYFRAME)
-_SEQUENCE_HEADER = int(MediaFlags.SEQUENCE_HEADER)
 _HEADER = int(MediaFlags.SEQUENCE_HEADER | MediaFlags.METADATA | MediaFlags.CONFIG)
 _NOT_FRAME = _DATA | int(NOT_TIMED)
 _VIDEO_TYPE = int(MessageType.VIDEO)
@@ -46,18 +37,9 @@ _JOIN_TRACK = 0
 #: this many messages, so that trimming costs nothing per message.
 _TRIM_EVERY_MESSAGES = 64
 
-#: Cached headers per stream: 16 tracks with up to three kinds each. One more replaces the oldest.
-MAX_HEADERS = 48
-
 #: A medium that has sent no frame for so long, while the other went on, is gone: who joins must not wait
-#: for it, nor begin so far behind live. Longer than any pause of an encoder that still runs.
-GONE_AFTER_MS = 10_000
-
-#: A larger header is passed on but not cached; real ones, even HDR metadata, take some hundred bytes.
-MAX_HEADER_BYTES = 64 * 1024
-#: onMetaData, of which there is one, may have the keyframe index of a recording in it: nine bytes or more
-#: for each keyframe and number.
-MAX_METADATA_BYTES = 2 * MIB
+#: for it, nor begin so far behind live. Longer than the pauses of an encoder that still runs.
+GONE_AFTER_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +54,6 @@ class LogLimits:
     keyframe_wait_ms: int = 10_000
 
 
-class LogEntry:
-    """One message in a log.
-
-    ``timestamp`` is what players are told, ``progress_ms`` how far the stream's media had come with this
-    message. ``chunks`` caches its RTMP encoding once any player reads it.
-    """
-
-    __slots__ = ("chunks", "flags", "payload", "progress_ms", "timestamp", "type_id")
-
-    def __init__(
-        self, type_id: int, timestamp: int, payload: bytes | memoryview, flags: int, progress_ms: int
-    ) -> None:
-        self.type_id = type_id
-        self.timestamp = timestamp
-        self.payload = payload
-        self.flags = flags
-        self.progress_ms = progress_ms
-        self.chunks: list[Buffer] | None = None
-
-    @property
-    def is_video_frame(self) -> bool:
-        """Video that a decoder can use with a keyframe before it only, whatever the track."""
-        return self.flags & _VIDEO != 0 and not self.flags & _NOT_FRAME
-
-    def message(self, stream_id: int = 0) -> Message:
-        """This entry as a message on ``stream_id``, its timestamp not yet cut to 32 bits."""
-        return Message(self.type_id, self.timestamp, self.payload, stream_id)
-
-
 class StreamLog:
     """The messages of one stream, numbered from 0 for as long as the worker knows the stream.
 
@@ -111,7 +64,7 @@ class StreamLog:
     """
 
     __slots__ = (
-        "_bytes", "_bytes_before_join", "_entries", "_headers", "_headers_at_join", "_limits", "_next_trim",
+        "_bytes", "_bytes_before_join", "_entries", "_gone", "_headers", "_limits", "_next_trim",
         "_started", "_trimmed_bytes", "_waiting_since_ms", "dropped_before_keyframe", "first_seq",
         "has_video", "join_seq", "keep_from", "next_seq", "timeline",
     )  # fmt: skip
@@ -119,9 +72,7 @@ class StreamLog:
     def __init__(self, limits: LogLimits | None = None) -> None:
         self._limits = limits or LogLimits()
         self._entries: list[LogEntry] = []
-        self._headers: dict[HeaderKey, LogEntry] = {}
-        #: Those that were replaced after the message at join_seq, which still needs them.
-        self._headers_at_join: dict[HeaderKey, LogEntry] = {}
+        self._headers = LogHeaders()
         self._bytes = 0
         self._trimmed_bytes = 0
         self._bytes_before_join = 0  # ever appended before the message at join_seq
@@ -130,6 +81,8 @@ class StreamLog:
         self._started: set[int] = set()
         #: When the others had their first frame, by the stream's progress.
         self._waiting_since_ms: dict[int, int] = {}
+        #: The types of media that are gone.
+        self._gone: frozenset[int] = frozenset()
         self.timeline = Timeline()
         self.first_seq = 0
         self.next_seq = 0
@@ -162,13 +115,19 @@ class StreamLog:
             placed_ms = timeline.place_other(type_id, flags, payload, wire_ms)
             entry = LogEntry(type_id, placed_ms, payload, flags, timeline.progress_ms)
             if flags & _HEADER:
-                if not self._remember_header(entry):
+                changed = self._headers.remember(entry)
+                if changed is None:
                     return None
+                self.has_video = self.has_video or flags & _VIDEO != 0
+                if changed:
+                    self._await_keyframe(changed)
             elif flags & _DATA and data_handler_name(payload) == "@clearDataFrame":
-                self._forget_metadata()
+                self._headers.forget_metadata()
         else:
             medium = medium_of(type_id, flags, payload) if flags & _MULTITRACK else type_id
             placed_ms = timeline.place(medium, wire_ms)
+            if self._gone and type_id in self._gone:
+                self._return(type_id, placed_ms)
             if flags & _VIDEO:
                 if flags & _KEYFRAME:
                     self._begin_at_keyframe()
@@ -195,9 +154,9 @@ class StreamLog:
         if gap_ms is not None:
             self.timeline.restart(gap_ms)
         self._headers.clear()
-        self._headers_at_join.clear()
         self._started.clear()
         self._waiting_since_ms.clear()
+        self._gone = frozenset()
         self.join_seq = None
         self.has_video = False
 
@@ -211,7 +170,7 @@ class StreamLog:
 
     def headers(self) -> list[LogEntry]:
         """The current headers, in replay order."""
-        return [self._headers[key] for key in sorted(self._headers, key=header_order)]
+        return self._headers.current()
 
     def headers_for(self, seq: int) -> list[LogEntry]:
         """What a joiner at ``seq`` is sent before the messages from there.
@@ -219,11 +178,9 @@ class StreamLog:
         Each header stands where the first message of its medium does: some players choke on a jump
         after them, and a medium never goes back. onMetaData stands at 0.
         """
-        known = self._headers
-        if seq == self.join_seq and self._headers_at_join:
-            known = known | self._headers_at_join
-        firsts = self._first_timestamps(seq, {header.type_id for header in known.values()})
-        return [self._stamped(known[key], firsts) for key in sorted(known, key=header_order)]
+        wanted = self._headers.for_join(at_keyframe=seq == self.join_seq, gone=self._gone)
+        firsts = self._first_timestamps(seq, {header.type_id for header in wanted})
+        return [self._stamped(header, firsts) for header in wanted]
 
     def start_of_join(self) -> int:
         """Where a new player's cursor goes: the latest keyframe, or the live end."""
@@ -232,11 +189,18 @@ class StreamLog:
     @property
     def video_is_gone(self) -> bool:
         """Its publisher has stopped sending video, and goes on with audio."""
-        return self.timeline.silent_ms(_VIDEO_TYPE) > GONE_AFTER_MS
+        return _VIDEO_TYPE in self._gone
 
-    def forget_gone_video(self) -> None:
-        """To be called now and then: nobody joins at the last keyframe of video that is gone."""
-        if self.join_seq is not None and self.video_is_gone:
+    def note_gone(self) -> None:
+        """To be called now and then: see which medium has stopped while the other goes on.
+
+        Until it returns, nobody joins at its last keyframe, and joiners are not told of it: FFmpeg waits
+        for a medium that has a header or stands in the metadata.
+        """
+        for type_id in self._headers.media():
+            if self.timeline.silent_ms(type_id) > GONE_AFTER_MS:
+                self._gone |= {type_id}
+        if self.video_is_gone:
             self.join_seq = None
 
     def read(self, seq: int, end_seq: int, max_bytes: int | None = None) -> list[LogEntry]:
@@ -261,14 +225,32 @@ class StreamLog:
             return 0
         return self.timeline.progress_ms - self._entries[max(0, seq - self.first_seq)].progress_ms
 
+    def _return(self, type_id: int, placed_ms: int) -> None:
+        """A medium that was gone sends again: its headers go out anew, for those who joined meanwhile."""
+        self._gone -= {type_id}
+        for known in self.headers():
+            if known.type_id == type_id or known.flags & _DATA:
+                timestamp = 0 if known.flags & _DATA else placed_ms
+                progress_ms = self.timeline.progress_ms
+                entry = LogEntry(known.type_id, timestamp, known.payload, known.flags, progress_ms)
+                self._entries.append(entry)
+                self._bytes += len(entry.payload)
+                self.next_seq += 1
+
     def _begin_at_keyframe(self) -> None:
         """The coming message is one that a joiner can start at."""
         self.has_video = True
         self._started.add(_JOIN_TRACK)
         self.join_seq = self.next_seq
-        self._headers_at_join.clear()
+        self._headers.begin_at_keyframe()
         self._bytes_before_join = self.bytes_appended
         self._next_trim = self.next_seq
+
+    def _await_keyframe(self, tracks: tuple[int, ...]) -> None:
+        """The codec of video tracks changes: a decoder cannot use what refers to frames before that."""
+        self._started.difference_update(tracks)
+        if _JOIN_TRACK in tracks:
+            self.join_seq = None
 
     def _may_pass(self, type_id: int, flags: int, payload: Buffer) -> bool:
         """Whether a decoder can use a frame of video tracks that may not have had their keyframe."""
@@ -309,43 +291,6 @@ class StreamLog:
                 now_ms = self.timeline.now(medium_of(type_id, flags, payload))
                 timestamp = min(now_ms, *firsts.values()) if firsts else now_ms
         return LogEntry(type_id, timestamp, payload, flags, self.timeline.progress_ms)
-
-    def _remember_header(self, entry: LogEntry) -> bool:
-        """Keep a header for joiners; False if it says less than the one that is known."""
-        key = header_key(entry.type_id, entry.payload)
-        bound_bytes = MAX_METADATA_BYTES if entry.flags & _DATA else MAX_HEADER_BYTES
-        if key is None or len(entry.payload) > bound_bytes:
-            return True
-        known = self._headers.get(key)
-        if known is not None:
-            # FFmpeg's first AV1 header is empty, the real one follows; never the other way round.
-            if is_empty_header(entry.type_id, entry.payload):
-                return False
-            if known.payload != entry.payload and not is_empty_header(known.type_id, known.payload):
-                self._replace_header(key, known)
-        elif len(self._headers) >= MAX_HEADERS:
-            del self._headers[next(iter(self._headers))]
-        if entry.flags & _VIDEO:
-            self.has_video = True
-        # At the end: of two headers of equal rank the newer one must be replayed last.
-        self._headers.pop(key, None)
-        self._headers[key] = entry
-        return True
-
-    def _replace_header(self, key: HeaderKey, known: LogEntry) -> None:
-        """A track's header changes: what that means for its own frames, and for who joins before it."""
-        if known.flags & _VIDEO and known.flags & _SEQUENCE_HEADER:
-            # A decoder with the new header cannot use what refers to frames before it.
-            self._started.difference_update(key.tracks)
-            if _JOIN_TRACK in key.tracks:
-                self.join_seq = None
-        if not known.flags & _DATA:
-            self._headers_at_join.setdefault(key, known)
-
-    def _forget_metadata(self) -> None:
-        """``@clearDataFrame``: joiners are not told the old onMetaData any more."""
-        for key in [key for key in self._headers if key.media == "data"]:
-            del self._headers[key]
 
     def _trim(self) -> None:
         """Drop what nobody needs, and beyond the bounds also what somebody would have needed."""
