@@ -128,7 +128,7 @@ class Connection:
             if not mask & ~WRITABLE or self._socket.fileno() < 0:
                 return
             if self._owner.poller.is_paused(self._socket.fileno()):
-                return
+                return  # it only wanted to write: what is unread must come first
         owner = self._owner
         received = owner.receive_buffer
         try:

@@ -96,9 +96,9 @@ class Poller:
         self._change_prompt(fd, before)
 
     def pause(self, fd: int, seconds: float, resume: Callable[[], None]) -> None:
-        """Do not read ``fd``, which is not paused, for so long; then call ``resume``, in a turn.
+        """Do not read ``fd`` for so long, then call ``resume`` in a turn. It must not be paused already.
 
-        The end of a paused socket is not noticed meanwhile, unless it wants to write.
+        That the peer has closed is not noticed meanwhile, unless bytes wait to be written to it.
         """
         pace = self._paces.get(fd, Pace.PROMPT)
         self.set_pace(fd, Pace.PROMPT)
@@ -123,8 +123,10 @@ class Poller:
         return (0 if fd in self._paused else READABLE) | (WRITABLE if fd in self._writing else 0)
 
     def _change_prompt(self, fd: int, before: int) -> None:
-        """The mask was ``before``. A descriptor that is registered for nothing would still tell of a
-        broken connection, again and again."""
+        """Tell epoll what the mask of ``fd`` is now; it was ``before``.
+
+        One that is registered for nothing would still tell of a broken connection, again and again.
+        """
         mask = self._prompt_mask(fd)
         if mask == before:
             return

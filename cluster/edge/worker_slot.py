@@ -67,8 +67,10 @@ class SlotState(enum.Enum):
 
 
 class WorkerSlot:
-    """Starts, hears and ends the processes of one slot. ``instance`` is the node's, see
-    ``WorkerIdentity``; ``clock`` is monotonic, in seconds."""
+    """Starts, hears and ends the processes of one slot.
+
+    ``instance`` is the node's, see ``WorkerIdentity``; ``clock`` is monotonic, in seconds.
+    """
 
     def __init__(
         self,
@@ -120,9 +122,7 @@ class WorkerSlot:
 
     def _start(self) -> StatusReader:
         self._incarnation = max(self._incarnation + 1, time.time_ns() // 1_000_000)
-        identity = WorkerIdentity(
-            self._config.node_name, self._instance, self.slot, self._incarnation
-        )
+        identity = WorkerIdentity(self._config.node_name, self._instance, self.slot, self._incarnation)
         status_fd, worker_fd = os.pipe()
         try:
             self._process = _spawn(

@@ -43,6 +43,7 @@ from cluster.core.message import Message
 BUSY = "busy"
 DRAINING = "draining"
 
+
 class ControlError(ClusterError):
     """Frames from the bus that are no control message."""
 

@@ -253,7 +253,7 @@ class StreamLog:
             self.join_seq = None
 
     def _may_pass(self, type_id: int, flags: int, payload: Buffer) -> bool:
-        """Whether a decoder can use a frame of video tracks that may not have had their keyframe."""
+        """Whether a decoder can use this frame. Its tracks may still wait for their keyframe."""
         self.has_video = True
         tracks = track_ids(type_id, payload)
         if flags & _ANY_KEYFRAME:

@@ -162,8 +162,11 @@ class ChunkReader:
             self._pending = rest
 
     def _parse(self, data: Buffer, pos: int, messages: list[Message]) -> int:
-        """Read chunks from ``pos`` on, a step for each or for a run of them. Returns where an incomplete
-        header begins, or the end, or, and then ``_is_cut``, where the steps of one go were used up."""
+        """Read chunks from ``pos`` on, a step for each or for a run of them. Returns where it stopped.
+
+        That is the end of ``data``, or where an incomplete header begins, or where the steps of one go
+        were used up. Only in the last case ``_is_cut`` is set.
+        """
         end = len(data)
         if self._chunk_left and self._current is not None:
             pos = self._take(self._current, self._chunk_left, data, pos, messages)
