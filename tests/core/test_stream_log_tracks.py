@@ -4,7 +4,7 @@ import pytest
 
 from cluster.core.amf import amf0
 from cluster.core.amf.values import EcmaArray
-from cluster.core.media.log_headers import MAX_HEADER_BYTES
+from cluster.core.media.log_headers import MAX_HEADER_BYTES, MAX_HEADERS
 from cluster.core.media.stream_log import GONE_AFTER_MS, LogLimits, StreamLog
 from cluster.core.message import Message
 
@@ -121,6 +121,7 @@ def test_a_wait_of_nothing_drops_nothing():
 def test_video_that_is_gone_is_no_place_to_join():
     log = two_tracks()
     passes(log, AUDIO, 0, type_id=8)
+    log.note_gone()
     passes(log, AUDIO, GONE_AFTER_MS, type_id=8)
     log.note_gone()
     assert (log.join_seq, log.video_is_gone) == (2, False)
@@ -139,7 +140,7 @@ def test_a_keyframe_of_video_that_returns_is_where_joins_start():
     log = two_tracks()
     for at in (0, GONE_AFTER_MS + 1):
         passes(log, AUDIO, at, type_id=8)
-    log.note_gone()
+        log.note_gone()
     assert passes(log, KEY, GONE_AFTER_MS + 2)
     assert bytes(log.read(log.join_seq, log.join_seq + 1)[0].payload) == KEY
     assert [bytes(entry.payload) for entry in log.headers_for(log.join_seq)] == [AVC_HEADER, header_of(1)]
@@ -152,6 +153,7 @@ def test_metadata_names_no_medium_that_is_gone():
     too_large = amf0.encode("onMetaData", EcmaArray({"videocodecid": 7.0, "note": "x" * MAX_HEADER_BYTES}))
     for payload, type_id in ((metadata, 18), (AVC_HEADER, 9), (AAC_HEADER, 8), (KEY, 9), (AUDIO, 8)):
         passes(log, payload, 0, type_id)
+    log.note_gone()
     passes(log, AUDIO, GONE_AFTER_MS + 1, type_id=8)
     log.note_gone()
     for _ in range(2):
@@ -188,3 +190,26 @@ def test_headers_stand_with_the_first_of_their_medium_and_silent_ones_not_ahead(
     assert [header.timestamp for header in log.headers_for(log.join_seq)] == [5040, 5040, 5040]
     passes(log, AUDIO, 65_040, type_id=8)
     assert [header.timestamp for header in log.headers_for(log.join_seq)] == [5040, 65_040, 65_040]
+
+
+def test_a_wait_that_a_keyframe_ended_does_not_count_for_the_next_one():
+    log = StreamLog()
+    passes(log, AVC_HEADER)
+    assert not passes(log, INTER)
+    assert passes(log, KEY, 40)
+    for ms in range(80, 20_000, 40):
+        passes(log, INTER, ms)
+    passes(log, OTHER_AVC_HEADER, 20_000)
+    assert not passes(log, INTER, 20_040)
+
+
+@pytest.mark.parametrize("with_keyframe", [True, False])
+def test_headers_that_were_replaced_are_kept_up_to_a_bound(with_keyframe):
+    log = StreamLog()
+    if with_keyframe:
+        passes(log, AVC_HEADER)
+        passes(log, KEY)
+    for track in range(1, 3 * MAX_HEADERS):
+        passes(log, header_of(track))
+        passes(log, header_of(track, b"other"))
+    assert len(log._headers._at_join) == (MAX_HEADERS if with_keyframe else 0)

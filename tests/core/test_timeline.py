@@ -421,6 +421,7 @@ def test_a_medium_is_silent_since_its_last_frame():
     timeline = Timeline()
     assert timeline.silent_ms(VIDEO) == 0
     place_all(timeline, frames(0, 2, skew_ms=30_000))
+    assert (timeline.silent_ms(VIDEO), timeline.silent_ms(AUDIO)) == (0, 0)
     place_all(timeline, [(AUDIO, 30_040 + at) for at in range(0, 12_000, 40)])
     assert timeline.silent_ms(VIDEO) == 11_960
     assert timeline.silent_ms(AUDIO) == 0

@@ -42,9 +42,10 @@ class LogHeaders:
         """The types of the media that have a header."""
         return {header.type_id for header in self._known.values() if not header.flags & _DATA}
 
-    def remember(self, entry: LogEntry) -> tuple[int, ...] | None:
+    def remember(self, entry: LogEntry, *, is_joinable: bool) -> tuple[int, ...] | None:
         """Keep ``entry`` for joiners. None if it says less than the one that is known.
 
+        ``is_joinable``: there is a message that joins start at, which may need what is replaced.
         Otherwise the video tracks whose codec changes with it: none for a first header, for one that
         replaces an empty one, and for audio.
         """
@@ -61,7 +62,8 @@ class LogHeaders:
                 return None
             differs = known.payload != entry.payload and not is_empty_header(known.type_id, known.payload)
             if differs and not known.flags & _DATA:
-                self._at_join.setdefault(key, known)
+                if is_joinable and len(self._at_join) < MAX_HEADERS:
+                    self._at_join.setdefault(key, known)
                 if known.flags & _VIDEO and known.flags & _SEQUENCE_HEADER:
                     changed = key.tracks
         elif len(self._known) >= MAX_HEADERS:

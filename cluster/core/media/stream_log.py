@@ -115,7 +115,7 @@ class StreamLog:
             placed_ms = timeline.place_other(type_id, flags, payload, wire_ms)
             entry = LogEntry(type_id, placed_ms, payload, flags, timeline.progress_ms)
             if flags & _HEADER:
-                changed = self._headers.remember(entry)
+                changed = self._headers.remember(entry, is_joinable=self.join_seq is not None)
                 if changed is None:
                     return None
                 self.has_video = self.has_video or flags & _VIDEO != 0
@@ -241,6 +241,7 @@ class StreamLog:
         """The coming message is one that a joiner can start at."""
         self.has_video = True
         self._started.add(_JOIN_TRACK)
+        self._waiting_since_ms.pop(_JOIN_TRACK, None)
         self.join_seq = self.next_seq
         self._headers.begin_at_keyframe()
         self._bytes_before_join = self.bytes_appended

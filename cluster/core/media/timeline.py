@@ -10,6 +10,7 @@ players have seen. Only coded frames move a clock. Everything else follows.
     frame, up to a second back        at the highest place of its medium
     frame, further back               a restart: right behind what there was; the other media follow it when
                                       they fall back too, and so stay as far apart as they are stamped
+    frame, back from a stray ahead    the same, and the other media go with it at once
     frame, back where its medium      as stamped, by the shift from before: what came in between was a stray
     was before a restart
     first frame of a new publisher    behind what there was, by the time that passed
@@ -71,11 +72,14 @@ class _Medium:
 
     ``placed_ms`` is where its last frame, stamped ``wire_ms``, belongs; ``highest_ms`` the highest place
     handed out. ``offset_ms`` leads from its places to the stream's progress. ``restarts`` counts those of
-    its clock; ``before`` is its stamp, place and count before the last one, which stood at
+    its clock; ``before`` is its stamp, place, count and offset before the last one, which stood at
     ``restarted_ms``.
     """
 
-    __slots__ = ("before", "highest_ms", "offset_ms", "placed_ms", "restarted_ms", "restarts", "wire_ms")
+    __slots__ = (
+        "before", "heard_ms", "highest_ms", "leapt_from", "looked_wire_ms", "offset_ms", "placed_ms",
+        "restarted_ms", "restarts", "wire_ms",
+    )  # fmt: skip
 
     def __init__(
         self, wire_ms: int, placed_ms: int, highest_ms: int, offset_ms: int, restarts: int
@@ -86,11 +90,21 @@ class _Medium:
         self.offset_ms = offset_ms
         self.restarts = restarts
         self.restarted_ms = placed_ms
-        self.before: tuple[int, int, int] | None = None
+        #: Its stamp when it was last looked at, and the progress when that had changed.
+        self.looked_wire_ms = -1
+        self.heard_ms = 0
+        self.before: tuple[int, int, int, int] | None = None
+        #: Its stamp and place before it last went far ahead, and where it went.
+        self.leapt_from: tuple[int, int, int] | None = None
 
     def place_of(self, wire_ms: int) -> int:
         """Where ``wire_ms`` stands by the shift of this medium."""
         return self.placed_ms + signed_step_ms(self.wire_ms, wire_ms)
+
+    @property
+    def has_leapt(self) -> bool:
+        """It has gone ahead so recently that it may have been a stray."""
+        return self.leapt_from is not None and self.placed_ms - self.leapt_from[2] < SETTLED_MS
 
     @property
     def is_settling(self) -> bool:
@@ -179,12 +193,17 @@ class Timeline:
         return min((highest for highest, _ in self._before.values()), default=self._headers_ms)
 
     def silent_ms(self, type_id: int) -> int:
-        """For how much media time its publisher has sent no frame of this type, on any track."""
-        ends = [
-            clock.highest_ms + clock.offset_ms
-            for medium, clock in self._media.items() if medium & 0xFF == type_id
-        ]  # fmt: skip
-        return self.progress_ms - max(ends, default=self._began_ms)
+        """For how much media time its publisher has sent no frame of this type, on any track.
+
+        To be asked now and then: as exact as it is asked often, and free of charge for frames.
+        """
+        heard_ms = self._began_ms
+        for medium, clock in self._media.items():
+            if medium & 0xFF == type_id:
+                if clock.wire_ms != clock.looked_wire_ms:
+                    clock.looked_wire_ms, clock.heard_ms = clock.wire_ms, self.progress_ms
+                heard_ms = max(heard_ms, clock.heard_ms)
+        return self.progress_ms - heard_ms
 
     # What is rare.
 
@@ -216,18 +235,20 @@ class Timeline:
         if placed_ms < clock.highest_ms - MAX_STEP_BACK_MS:
             return self._restart_clock(medium, clock, wire_ms)
         if clock.before is not None and clock.is_settling:
-            was_wire_ms, was_placed_ms, was_restarts = clock.before
+            was_wire_ms, was_placed_ms, was_restarts, was_offset_ms = clock.before
             step_ms = signed_step_ms(was_wire_ms, wire_ms)
             if -MAX_STEP_BACK_MS <= step_ms <= _RETURN_MS:
                 # What was taken for a restart was a stray.
-                clock.restarts, clock.before = was_restarts, None
+                clock.restarts, clock.offset_ms, clock.before = was_restarts, was_offset_ms, None
                 return was_placed_ms + step_ms
+        if placed_ms > clock.placed_ms:
+            clock.leapt_from = clock.wire_ms, clock.placed_ms, placed_ms
         return placed_ms
 
     def _restart_clock(self, medium: int, clock: _Medium, wire_ms: int) -> int:
         """Where a frame belongs that has fallen back: its publisher, or only it, counts anew."""
         if clock.before is None or not clock.is_settling:
-            clock.before = (clock.wire_ms, clock.placed_ms, clock.restarts)
+            clock.before = (clock.wire_ms, clock.placed_ms, clock.restarts, clock.offset_ms)
         newest = self._newest()
         assert newest is not None
         placed_ms = newest.place_of(wire_ms)
@@ -237,8 +258,26 @@ class Timeline:
             highest = {each: other.highest_ms for each, other in self._media.items()}
             placed_ms = self._end_near(medium, highest) + RESTART_GAP_MS
             clock.restarts = newest.restarts + 1
+            self._take_along(clock, wire_ms, placed_ms)
         clock.restarted_ms = placed_ms
+        clock.offset_ms = self.progress_ms - placed_ms
         return placed_ms
+
+    def _take_along(self, clock: _Medium, wire_ms: int, placed_ms: int) -> None:
+        """``clock`` is back from a stray far ahead, and cannot go back: the others go with it."""
+        if clock.leapt_from is None or not clock.has_leapt:
+            return
+        was_wire_ms, was_placed_ms, _ = clock.leapt_from
+        step_ms = signed_step_ms(was_wire_ms, wire_ms)
+        clock.leapt_from = None
+        if not -MAX_STEP_BACK_MS <= step_ms <= _RETURN_MS:
+            return
+        moved_ms = placed_ms - was_placed_ms - step_ms
+        for other in self._media.values():
+            if other is not clock and not other.has_leapt:  # else it comes back by itself
+                other.placed_ms += moved_ms
+                other.offset_ms = self.progress_ms - other.placed_ms
+                other.restarts = clock.restarts
 
     def _newest(self) -> _Medium | None:
         """The clock whose shift is in force: the one that has restarted most often."""
