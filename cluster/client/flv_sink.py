@@ -137,8 +137,14 @@ class FlvSink:
 
 
 def _metadata_of(type_id: int, payload: bytes | memoryview) -> dict[str, AmfValue] | None:
-    """The onMetaData that this is, if it can be read, without what is true of its own file alone."""
+    """The onMetaData that this is, without what is true of its own file alone; None if it is none, or
+    cannot be read or written again."""
     metadata = read_metadata(type_id, payload)
     if metadata is None:
         return None
-    return {key: value for key, value in metadata.items() if key not in _DROPPED}
+    left = {key: value for key, value in metadata.items() if key not in _DROPPED}
+    try:
+        encode_metadata(left)
+    except MisuseError:  # it holds itself: the bytes are kept as they came
+        return None
+    return left

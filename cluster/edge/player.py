@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cluster.core.media.classify import MediaFlags
+from cluster.core.media.classify import NOT_TIMED, MediaFlags
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.core.rtmp.chunk_writer import ChunkStreamId, encode_shared
@@ -28,7 +28,7 @@ _TIMESTAMP_MASK = 0xFFFFFFFF
 _VIDEO = int(MediaFlags.VIDEO)
 _AUDIO = int(MediaFlags.AUDIO)
 _KEYFRAME = int(MediaFlags.KEYFRAME)
-_HEADER = int(MediaFlags.SEQUENCE_HEADER | MediaFlags.METADATA | MediaFlags.CONFIG)
+_NOT_FRAME = int(MediaFlags.DATA | NOT_TIMED)
 
 
 def encode_entry(entry: LogEntry, stream_id: int = SHARED_STREAM_ID) -> list[Buffer]:
@@ -54,13 +54,14 @@ class Player:
     None while it is not; ``held_back`` counts the frames. ``behind_since``: since when it has not caught
     up, None while it has. ``joined_at``: when it asked to play. Times are of the worker's clock.
     ``duration_ms``: as much media time as it asked for, None for all there is; ``is_over``: it has had it.
-    ``was_told_end``: it has been told the end of its stream, and waits for it to return.
+    ``paused``: it asked for nothing until it asks again. ``was_told_end``: it has been told the end of its
+    stream, and waits for it to return.
     """
 
     __slots__ = (
-        "_ends_at_ms", "_greeted", "audio", "behind_since", "connection", "duration_ms", "held_back",
-        "is_over", "joined_at", "needs_headers", "needs_keyframe_since", "seq", "stream", "stream_id",
-        "video", "was_told_end",
+        "_greeted", "_played_ms", "_reached_ms", "audio", "behind_since", "connection", "duration_ms",
+        "held_back", "is_over", "joined_at", "needs_headers", "needs_keyframe_since", "paused", "seq",
+        "stream", "stream_id", "video", "was_told_end",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +75,9 @@ class Player:
         self.duration_ms = duration_ms
         self.is_over = False
         self.was_told_end = False
-        self._ends_at_ms: int | None = None
+        self.paused = False
+        self._played_ms = -1  # before its first frame
+        self._reached_ms: int | None = None
         self._greeted = False
         self.joined_at = joined_at
         self.connection = connection
@@ -125,11 +128,19 @@ class Player:
 
     def _ends_before(self, entry: LogEntry, duration_ms: int) -> bool:
         """Whether the media time asked for, counted from the first frame, is over at ``entry``."""
-        if self._ends_at_ms is not None:
-            self.is_over = self.is_over or entry.progress_ms >= self._ends_at_ms
-        elif not entry.flags & _HEADER:
-            self._ends_at_ms = entry.progress_ms + duration_ms
+        if self._played_ms < 0:
+            if not entry.flags & _NOT_FRAME:
+                self._played_ms, self._reached_ms = 0, entry.progress_ms
+            return False
+        if self._reached_ms is not None:
+            self._played_ms += entry.progress_ms - self._reached_ms
+        self._reached_ms = entry.progress_ms
+        self.is_over = self.is_over or self._played_ms >= duration_ms
         return self.is_over
+
+    def leave_out_gap(self) -> None:
+        """Media time passes that it is not sent (a pause, a publisher's absence): its duration stands."""
+        self._reached_ms = None
 
     @property
     def needs_greeting(self) -> bool:

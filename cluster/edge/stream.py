@@ -126,7 +126,9 @@ class Stream:
         self.flushed_seq = self.log.next_seq
         self._pictureless.clear()
         for player in self.players:
-            player.needs_keyframe_since = None  # the log itself begins its video with one
+            player.leave_out_gap()
+            if player not in self._behind:
+                player.needs_keyframe_since = None  # the log itself begins its video with one
         for player in list(self._awaiting):
             player.needs_headers = False  # they are the first messages of the new publisher
             self._place(player, self.flushed_seq)
@@ -250,6 +252,7 @@ class Stream:
     def resume(self, player: Player) -> None:
         """``player`` goes on as one that joins now (after a pause, or with other media wanted)."""
         self._take_out(player)
+        player.leave_out_gap()
         player.needs_headers = True
         self._join(player)
 
@@ -259,6 +262,8 @@ class Stream:
         One that is paused stays in no set, and is paused when the stream returns.
         """
         player.behind_since = None
+        if player in self._behind:
+            self._owner.counters.player_messages_dropped += max(0, self.flushed_seq - player.seq)
         if player in self._in_step or player in self._private or player in self._behind:
             self.resume(player)
         self.log.forget()  # players may wait for hours
@@ -375,8 +380,9 @@ class Stream:
         player.seq = self._start_of(player)
         if player.seq <= was_at:
             player.seq = self.flushed_seq
-            if self.log.has_video:
-                player.needs_keyframe_since = needed_since or self._owner.now
+            player.needs_keyframe_since = self._owner.now if self.log.has_video else None
+        if player.needs_keyframe_since is not None and needed_since is not None:
+            player.needs_keyframe_since = needed_since
         counters = self._owner.counters
         counters.player_skips += 1
         counters.player_messages_dropped += player.seq - was_at

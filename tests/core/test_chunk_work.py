@@ -111,3 +111,12 @@ def test_a_session_counts_what_it_is_given_again_once() -> None:
     assert received == media
     assert session.bytes_received - before == len(data)
     assert session.work - work >= 4 * len(media)
+
+
+def test_each_part_of_an_aggregate_is_a_message() -> None:
+    server, peer = publishing()
+    before = server.work
+    parts = 1000
+    received = peer.send(Message(22, 0, (b"\x08" + bytes(14)) * parts, 1))
+    assert len(received) == parts
+    assert server.work - before >= 4 * parts

@@ -56,11 +56,7 @@ def test_progress_is_media_time_whatever_the_skew() -> None:
     assert [p.progress_ms for m in HEADERS + media for p in clock.feed(m)] == [0, 0, 0, 0, 40, 40]
 
 
-def test_what_a_medium_without_headers_sends_is_not_waited_for() -> None:
-    assert placed_by(FileClock(), Message(AUDIO, 700, audio_frame(1))) == [(AUDIO, 0)]
-
-
-def test_a_medium_that_only_announced_itself_is_waited_for_within_the_bounds() -> None:
+def test_a_medium_that_may_come_is_waited_for_within_the_bounds() -> None:
     clock = FileClock()
     assert placed_by(clock, *HEADERS, Message(VIDEO, 5000, key_frame(1))) == []
     assert placed_by(clock, Message(VIDEO, 5000 + MAX_HELD_MS - 1, inter_frame(2))) == []
@@ -70,6 +66,21 @@ def test_a_medium_that_only_announced_itself_is_waited_for_within_the_bounds() -
     held = HEADERS + [Message(VIDEO, 5, inter_frame(n)) for n in range(MAX_HELD_MESSAGES - 3)]
     assert placed_by(clock, *held) == []
     assert len(placed_by(clock, Message(VIDEO, 5, inter_frame(0)))) == MAX_HELD_MESSAGES
+
+
+def test_many_messages_before_the_first_frame_do_not_move_it() -> None:
+    clock = FileClock()
+    cues = [Message(DATA, 3_600_000, CUE)] * (MAX_HELD_MESSAGES + 5)
+    assert placed_by(clock, *cues) == [(DATA, 0)] * MAX_HELD_MESSAGES
+    media = [Message(VIDEO, 3_600_000, key_frame(1)), Message(AUDIO, 3_600_010, audio_frame(1))]
+    assert placed_by(clock, *media) == [(DATA, 0)] * 5 + [(VIDEO, 0), (AUDIO, 10)]
+
+
+def test_a_medium_whose_header_comes_late_is_waited_for() -> None:
+    clock = FileClock()
+    audio = [Message(AUDIO, 60_000, AUDIO_HEADER), Message(AUDIO, 60_000, audio_frame(1))]
+    video = [Message(VIDEO, 20, SEQUENCE_HEADER), Message(VIDEO, 20, key_frame(1))]
+    assert [at for _, at in placed_by(clock, *audio, *video)] == [0, 59_980, 0, 0]
 
 
 def test_a_stream_that_ends_early_is_not_lost() -> None:
@@ -94,8 +105,7 @@ def test_data_follows_the_media_around_it() -> None:
     assert [at for _, at in placed_by(clock, *messages)] == [0, 0, 1000, 900, 1500, 1500, 1000, 1040]
 
 
-def test_audio_that_begins_before_the_first_frame_seen_stands_at_zero() -> None:
-    """Nobody announced it, so nothing was held for it."""
+def test_a_medium_that_comes_when_the_bounds_are_reached_stands_at_zero_at_the_least() -> None:
     clock = FileClock()
-    media = [Message(VIDEO, 5000, key_frame(1)), Message(AUDIO, 4000, audio_frame(1))]
-    assert placed_by(clock, *media) == [(VIDEO, 0), (AUDIO, 0)]
+    placed_by(clock, *(Message(VIDEO, 5000 + at, key_frame(1)) for at in range(0, MAX_HELD_MS + 40, 40)))
+    assert placed_by(clock, Message(AUDIO, 4000, audio_frame(1))) == [(AUDIO, 0)]

@@ -82,6 +82,33 @@ class TestDuration:
         house.send(publisher, video(500), video(1000))
         assert player.times() == [0, 500]
 
+    def test_what_it_is_not_sent_does_not_count(self, house: House) -> None:
+        """Neither the publisher's absence nor a pause of its own."""
+        publisher = live(house)
+        player = play(house, "a", duration=0.1)
+        house.send(publisher, video(40))
+        house.advance(0)
+        house.leave(publisher)
+        house.advance(5)
+        publisher = live(house)
+        player.session.pause(1, True)
+        house.settle()
+        house.send(publisher, *(video(ms) for ms in range(40, 4000, 40)), video(4000, KEY))
+        player.session.pause(1, False)
+        house.settle()
+        assert Code.PLAY_STOP not in player.codes
+        house.send(publisher, video(4040), video(4080))
+        assert player.codes[-1] == Code.PLAY_STOP
+        assert len(player.times()) == 5  # two before, one after the return, two after the pause
+
+    def test_data_is_no_first_frame(self, house: House) -> None:
+        publisher = live(house)
+        house.leave(publisher)
+        player = play(house, "a", duration=0.1)
+        publisher = live(house)
+        house.send(publisher, video(60))
+        assert Code.PLAY_STOP not in player.codes
+
     @pytest.mark.parametrize("duration", [1e308, 1e9])
     def test_a_year_is_no_end(self, house: House, duration: float) -> None:
         publisher = live(house)

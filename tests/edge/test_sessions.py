@@ -165,6 +165,22 @@ def test_a_paused_player_gets_nothing_and_goes_on_at_the_latest_keyframe(house: 
     assert player.codes[-2:] == [Code.PAUSE_NOTIFY, Code.UNPAUSE_NOTIFY]
 
 
+@pytest.mark.parametrize("medium", ["audio", "video"])
+def test_other_media_do_not_end_a_pause(house: House, medium: str) -> None:
+    publisher, player = live(house), house.player()
+    player.session.pause(1, True)
+    switch = player.session.receive_audio if medium == "audio" else player.session.receive_video
+    for on in (False, True):
+        switch(1, on)
+        house.settle()
+        house.send(publisher, video(33), audio(34))
+    assert player.times() == [0]
+    player.session.pause(1, False)
+    house.settle()
+    house.send(publisher, video(66, KEY))
+    assert player.times()[-1] == 66
+
+
 def test_receive_video_off_and_on(house: House) -> None:
     publisher, player = live(house), house.player()
     player.session.receive_video(1, False)

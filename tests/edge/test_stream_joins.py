@@ -161,6 +161,40 @@ def test_a_new_publisher_ends_the_wait(stream, owner):
     assert len(late.timestamps()) == 2  # from the keyframe on
 
 
+def test_who_is_behind_at_a_new_publisher_gets_no_old_picture(stream, owner):
+    intra_refresh(stream, owner)
+    late, player = join(stream)
+    late.room = 0
+    run(stream, owner, 32_000, 34_000)
+    stream.end()
+    begin(stream, epoch=2)
+    late.writable(1 << 40)
+    publish(stream, video(0), video(40, KEY), video(80))
+    owner.turn()
+    assert len(late.timestamps()) == 2
+    assert player.needs_keyframe_since is None
+
+
+def test_moving_on_does_not_make_the_wait_longer(stream, owner):
+    intra_refresh(stream, owner)
+    slow, player = join(stream)
+    since = player.needs_keyframe_since
+    slow.room = 0
+    run(stream, owner, 32_000, 38_000)
+    assert owner.counters.player_skips >= 1
+    assert player.needs_keyframe_since == since
+
+
+def test_what_a_slow_player_is_not_sent_of_a_stream_that_ended_is_counted(stream, owner):
+    slow, player = join(stream)
+    started(stream, owner)
+    slow.room = 0
+    run(stream, owner, 520, 1000)
+    stream.end()
+    stream.park(player)
+    assert owner.counters.player_messages_dropped == 23  # of 24, one stands in its socket
+
+
 def test_headers_before_any_frame_are_no_reason_to_keep_audio_back(stream, owner):
     begin(stream)
     late, _ = join(stream)

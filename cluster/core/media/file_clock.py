@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cluster.core.media.classify import MediaFlags, flags_of, is_coded
+from cluster.core.media.classify import is_coded
 from cluster.core.media.timeline import Timeline
 from cluster.core.message import Message
 
-#: How long, in media time, the first messages are held for a medium that has only sent its header.
+#: How long, in media time, the first messages are held for a medium that has not sent a frame.
 MAX_HELD_MS = 1000
 #: So many messages are held at most: a second of video, and of audio, and more than any stream's headers.
 MAX_HELD_MESSAGES = 128
+
+#: Audio and video.
+_MEDIA = 2
 
 
 class Placed(NamedTuple):
@@ -24,14 +27,13 @@ class Placed(NamedTuple):
 class FileClock:
     """Places messages like ``Timeline``, moved so that the first frame of the earliest medium is at 0.
 
-    Media may be stamped apart, and the one ahead may come first. So messages are held until each medium
-    that has sent a header has sent a frame too, within the bounds above. What precedes all frames is at 0.
+    Media may be stamped apart, and the one ahead may come first. So messages are held until there has been
+    a frame of audio and one of video, within the bounds above. What precedes all frames is at 0.
     """
 
     def __init__(self) -> None:
         self._timeline = Timeline()
         self._held: list[Placed] | None = []
-        self._announced: set[int] = set()
         #: By message type, where its first frame stands.
         self._firsts: dict[int, int] = {}
         self._base_ms = 0
@@ -44,21 +46,18 @@ class FileClock:
             self._firsts.setdefault(message.type_id, placed_ms)
         elif self._held is not None and not self._firsts:
             placed_ms = -1  # before all frames
-            if flags_of(message.type_id, message.payload) & MediaFlags.SEQUENCE_HEADER:
-                self._announced.add(message.type_id)
         placed = Placed(message._replace(timestamp=placed_ms), self._timeline.progress_ms)
         if self._held is None:
             return [self._from_zero(placed)]
         self._held.append(placed)
-        whole = self._firsts.keys() >= self._announced and self._firsts
         full = len(self._held) >= MAX_HELD_MESSAGES or self._timeline.progress_ms >= MAX_HELD_MS
-        return self.flush() if whole or full else []
+        return self.flush() if full or len(self._firsts) == _MEDIA else []
 
     def flush(self) -> list[Placed]:
         """The messages that are held, which wait no longer."""
         if self._held is None:
             return []
-        held, self._held = self._held, None
+        held, self._held = self._held, None if self._firsts else []
         self._base_ms = min(self._firsts.values(), default=0)
         return [self._from_zero(placed) for placed in held]
 

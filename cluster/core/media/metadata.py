@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cluster.core.amf import amf0
 from cluster.core.amf.values import AmfValue, EcmaArray
-from cluster.core.errors import AmfError
+from cluster.core.errors import AmfError, MisuseError
 from cluster.core.limits import Limits
 from cluster.core.media.classify import MediaFlags, flags_of, strip_set_data_frame
 from cluster.core.message import MessageType
@@ -60,7 +60,10 @@ def without_media(payload: bytes | memoryview, media: Iterable[int]) -> bytes | 
     if members is None:
         return None
     unwanted = frozenset[str]().union(*(_OF_MEDIUM[medium] for medium in media))
-    return encode_metadata({name: value for name, value in members.items() if name not in unwanted})
+    try:
+        return encode_metadata({name: value for name, value in members.items() if name not in unwanted})
+    except MisuseError:  # it holds itself, or refers to one value too often
+        return None
 
 
 def encode_metadata(members: Mapping[str, AmfValue]) -> bytes:

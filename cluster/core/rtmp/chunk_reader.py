@@ -33,7 +33,7 @@ _HEADER_BYTES = (11, 7, 3)
 _FEW_CHUNKS = 8
 #: What a message costs, with those who handle it: so many chunks' worth (a chunk that is walked takes 0.7
 #: to 1 us, a message 1.3 to 7 us).
-_MESSAGE_WORK = 4
+MESSAGE_WORK = 4
 #: Continuation headers looked at in one go. Unbounded, a peer that interleaves tiny chunks would have
 #: the rest of the buffer scanned again for each of them.
 _MAX_RUN = 256
@@ -129,7 +129,7 @@ class ChunkReader:
             self._violated = violation.reason, violation.detail
             if not messages:
                 raise
-        self.work += _MESSAGE_WORK * len(messages)
+        self.work += MESSAGE_WORK * len(messages)
         return messages
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.limits import Limits
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.core.rtmp import command, control, shared_object
-from cluster.core.rtmp.chunk_reader import ChunkReader
+from cluster.core.rtmp.chunk_reader import MESSAGE_WORK, ChunkReader
 from cluster.core.rtmp.command import Command
 from cluster.core.rtmp.control import UserControl, UserControlEvent
 from cluster.core.rtmp.events import (
@@ -288,9 +288,11 @@ class Session(SessionOutput):
             self.ignored_messages += 1
 
     def _deliver(self, message: Message, received: Received) -> None:
-        """Hand on media that has passed the stream table."""
+        """Hand on media that has passed the stream table. The parts of an aggregate are messages too."""
+        before = len(received)
         if not deliver(message, received):
             self.truncated_aggregates += 1
+        self._reader.work += MESSAGE_WORK * (len(received) - before - 1)
 
     # Protocol control.
 
