@@ -15,7 +15,7 @@ import pytest
 from cluster_process import Edge, StartEdge
 from ffmpeg_tools import FfmpegProcess
 from polling import wait_until
-from rtmp_peer import LivePlayer
+from rtmp_peer import LivePlayer, Peers
 
 from cluster.client import connect
 from cluster.core.media.classify import is_coded
@@ -59,18 +59,29 @@ def players() -> Iterator[list[AudioPlayer]]:
 
 
 def test_players_that_wait_get_audio_from_its_first_message(
-    start_edge: StartEdge, players: list[AudioPlayer], clip: Path, tmp_path: Path
+    start_edge: StartEdge, players: list[AudioPlayer], peers: Peers, clip: Path, tmp_path: Path
 ) -> None:
     edge = start_edge("--workers", "2")
     names = [f"audio-{number}" for number in range(STREAMS)]
     for name in names:
         players += [AudioPlayer(edge, name, worker=worker) for worker in edge.workers().values()]
     wait_until(lambda: all(player.accepted for player in players), "the players to wait")
+    _wait_until_all_workers_know(edge, peers)
     messages = _audio_of(clip, tmp_path)
     frames = sum(is_coded(message) for message in messages)
     asyncio.run(_publish_at_once([edge.url(name) for name in names], messages, players, frames))
     got = {f"{player.name} on worker {player.worker}": player.messages for player in players}
     assert set(got.values()) == {frames}, got
+
+
+def _wait_until_all_workers_know(edge: Edge, peers: Peers) -> None:
+    """Who plays what. Workers tell each other in order, so a later stream that has crossed says so."""
+    workers = edge.workers().values()
+    later = [peers.play(edge, f"later-{origin}", worker=worker) for origin in workers for worker in workers]
+    for origin in workers:
+        peers.publish(edge, f"later-{origin}", worker=origin)
+    for player in later:
+        player.wait_for_frames(1)
 
 
 def _audio_of(clip: Path, directory: Path) -> list[Message]:
