@@ -23,7 +23,7 @@ from cluster.edge.connection import Connection, StreamSocket
 from cluster.edge.counters import Counters
 from cluster.edge.decisions import Decisions
 from cluster.edge.hub import Hub
-from cluster.edge.player import SHARED_CHUNK_SIZE, Player
+from cluster.edge.player import SHARED_CHUNK_SIZE
 from cluster.edge.poller import Poller
 from cluster.edge.tls import TlsSocket
 from cluster.edge.tls_certificate import Certificate
@@ -281,7 +281,6 @@ class Sessions:
     def _pause_changed(self, connection: Connection, event: events.PauseChanged) -> None:
         player = connection.players.get(event.stream_id)
         if player is not None:
-            player.paused = event.paused
             if event.paused:
                 player.stream.pause(player)
             else:
@@ -290,19 +289,12 @@ class Sessions:
     def _audio_enabled(self, connection: Connection, event: events.AudioEnabled) -> None:
         player = connection.players.get(event.stream_id)
         if player is not None and player.audio != event.on:
-            player.audio = event.on
-            self._go_on(player)
+            player.stream.change_media(player, audio=event.on, video=player.video)
 
     def _video_enabled(self, connection: Connection, event: events.VideoEnabled) -> None:
         player = connection.players.get(event.stream_id)
         if player is not None and player.video != event.on:
-            player.video = event.on
-            self._go_on(player)
-
-    def _go_on(self, player: Player) -> None:
-        """``player`` wants other media from here on; if it is paused, once it no longer is."""
-        if not player.paused:
-            player.stream.resume(player)
+            player.stream.change_media(player, audio=player.audio, video=event.on)
 
     def _shared_object_received(
         self, connection: Connection, event: events.SharedObjectReceived

@@ -137,7 +137,8 @@ class Stream:
         """The publisher was thought gone and never was: who waits for one joins."""
         self.offline_since = None
         for player in list(self._awaiting):
-            self.resume(player)
+            self._awaiting.discard(player)
+            self._join(player)
 
     def append(self, message: Message) -> None:
         """One message of the publisher; it goes out at the end of this turn."""
@@ -246,15 +247,32 @@ class Stream:
 
     def pause(self, player: Player) -> None:
         """``player`` is sent nothing until it is resumed; what it misses is not counted as a loss."""
+        player.paused = True
+        if player in self._in_step:
+            player.seq = self.flushed_seq
         self._take_out(player)
         player.behind_since = None
 
     def resume(self, player: Player) -> None:
-        """``player`` goes on as one that joins now (after a pause, or with other media wanted)."""
+        """A pause is over: ``player`` goes on at the latest keyframe, but nothing is sent twice."""
+        player.paused = False
         self._take_out(player)
         player.leave_out_gap()
         player.needs_headers = True
-        self._join(player)
+        self._join(player, not_before=player.seq)
+
+    def change_media(self, player: Player, *, audio: bool, video: bool) -> None:
+        """``player`` wants these media from here on. Video that it did not want begins with a keyframe."""
+        if video and not player.video and self.log.has_video:
+            player.needs_keyframe_since = self._owner.now
+        player.audio, player.video = audio, video
+        player.needs_headers = True
+        if player.paused or player in self._awaiting:
+            return
+        if player in self._in_step:
+            player.seq = self.flushed_seq
+        self._take_out(player)
+        self._place(player, player.seq)
 
     def park(self, player: Player) -> None:
         """The stream has ended for ``player``: of the old log it gets no more, unlike in the grace period.
@@ -265,7 +283,10 @@ class Stream:
         if player in self._behind:
             self._owner.counters.player_messages_dropped += max(0, self.flushed_seq - player.seq)
         if player in self._in_step or player in self._private or player in self._behind:
-            self.resume(player)
+            self._take_out(player)
+            player.leave_out_gap()
+            player.needs_headers = True
+            self._join(player)
         self.log.forget()  # players may wait for hours
 
     def fell_behind(self, player: Player) -> None:
@@ -330,20 +351,23 @@ class Stream:
                 player.needs_keyframe_since = None  # no keyframe comes: its video begins where it is
         self._note_kept()
 
-    def _join(self, player: Player) -> None:
+    def _join(self, player: Player, not_before: int = 0) -> None:
         if self.offline_since is not None:
             player.seq = self.flushed_seq
             self._awaiting.add(player)
         else:
-            self._place(player, self._start_of(player))
+            self._place(player, self._start_of(player, not_before))
 
-    def _start_of(self, player: Player) -> int:
+    def _start_of(self, player: Player, not_before: int = 0) -> int:
         """Where ``player`` goes that joins now; if not at a keyframe, it needs the next one.
 
-        A keyframe that has not been flushed yet comes with the next flush.
+        A keyframe that has not been flushed yet comes with the next flush. One that has had all up to
+        ``not_before`` goes on there if that is later.
         """
         log = self.log
         start = min(log.start_of_join(), self.flushed_seq)
+        if start < not_before:
+            return not_before
         at_keyframe = start == log.join_seq
         player.needs_keyframe_since = self._owner.now if log.has_video and not at_keyframe else None
         return start
@@ -415,6 +439,7 @@ class Stream:
         self._note_kept()
 
     def _note_kept(self) -> None:
+        self.log.unsent_from = self.flushed_seq if self._has_audience else _KEEP_NOTHING
         if not self._has_audience:
             self.log.keep_from = _KEEP_NOTHING
         elif self._behind:

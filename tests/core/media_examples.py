@@ -23,6 +23,23 @@ def _audio(name: str, text: str, flags: F = NONE) -> Example:
     return Example(name, AUDIO, bytes.fromhex(text), F.AUDIO | flags)
 
 
+#: What has no bytes to decode, whatever it calls itself.
+EMPTY = [
+    _video("no bytes", "", F.EMPTY),
+    _video("avc without a unit, key", "17 01 000000", F.EMPTY),
+    _video("avc without a unit, inter", "27 01 000000", F.EMPTY),
+    _video("hevc without a unit, key", "91 68766331 000000", F.EMPTY),
+    _video("hevc without a unit, CodedFramesX", "A3 68766331", F.EMPTY),
+    _video("av1 without a unit", "91 61763031", F.EMPTY),
+    _video("OneTrack without a unit", "96 01 61766331 02 000000", F.EMPTY),
+    _video("ManyTracks without units", "96 13 68766331 00 000000 01 000000", F.EMPTY),
+    _audio("no bytes", "", F.EMPTY),
+    _audio("aac without data", "AF 01", F.EMPTY),
+    _audio("mp3 without data", "2F", F.EMPTY),
+    _audio("opus without data", "91 4F707573", F.EMPTY),
+    _audio("OneTrack without data", "95 01 6D703461 01", F.EMPTY),
+]
+
 EXAMPLES = [
     _video("hevc sequence start", "90 68766331 0101", F.SEQUENCE_HEADER),
     _video("hevc key, CTS 33", "91 68766331 000021 00000002 2601", F.KEYFRAME),

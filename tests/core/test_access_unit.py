@@ -240,7 +240,7 @@ def test_headers_and_ends_are_what_they_are(frame_type: int) -> None:
     assert flags_of(VIDEO, avc + bytes(12)) == MediaFlags.VIDEO | MediaFlags.SEQUENCE_HEADER
     assert flags_of(VIDEO, avc + b"\x02\x00\x00\x00") == MediaFlags.VIDEO | MediaFlags.END_OF_SEQUENCE
     assert flags_of(VIDEO, avc + b"\x01\x00\x00") == MediaFlags.VIDEO | MediaFlags.MALFORMED
-    assert flags_of(VIDEO, avc + b"\x01\x00\x00\x00") == INTER
+    assert flags_of(VIDEO, avc + b"\x01\x00\x00\x00") == MediaFlags.VIDEO | MediaFlags.EMPTY
     assert flags_of(VIDEO, bytes((frame_type << 4 | 2, 0, 0))) == INTER
 
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_examples import AUDIO, EXAMPLES, MALFORMED, VIDEO, named
+from media_examples import AUDIO, EMPTY, EXAMPLES, MALFORMED, VIDEO, named
 
 from cluster.core.media.classify import (
     HeaderKey,
@@ -34,7 +34,7 @@ ECMA_ARRAY = bytes.fromhex("08 00000002 0005 7769647468 00 4094000000000000 0001
 CACHED = MediaFlags.SEQUENCE_HEADER | MediaFlags.METADATA | MediaFlags.CONFIG
 
 
-@pytest.mark.parametrize("example", EXAMPLES + MALFORMED, ids=named(EXAMPLES + MALFORMED))
+@pytest.mark.parametrize("example", EXAMPLES + MALFORMED + EMPTY, ids=named(EXAMPLES + MALFORMED + EMPTY))
 @pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
 def test_flags_of_written_out_messages(example, wrap):
     assert MediaFlags(flags_of(example.type_id, wrap(example.payload))) == example.flags
@@ -289,6 +289,11 @@ def test_the_short_way_for_one_track_agrees_with_the_parser(type_id, first, layo
     flags = flags_of(type_id, payload)
     parsed = parse_ex_header(payload, video=type_id == VIDEO)
     assert bool(flags & MediaFlags.MALFORMED) == parsed.malformed
+    coded = parsed.packet_type in ((1, 3) if type_id == VIDEO else (1,))
+    empty = coded and all(track.start == track.end for track in parsed.tracks) and bool(parsed.tracks)
+    assert bool(flags & MediaFlags.EMPTY) == empty
+    if empty:
+        return
     has_track_0 = any(track.track_id == 0 for track in parsed.tracks)
     key = type_id == VIDEO and has_track_0 and first >> 4 & 7 in (1, 4) and parsed.packet_type in (1, 3)
     assert bool(flags & MediaFlags.KEYFRAME) == key
@@ -327,3 +332,9 @@ def test_what_a_decoder_is_given_is_coded(example):
     says = CACHED | MediaFlags.END_OF_SEQUENCE | MediaFlags.COMMAND | MediaFlags.EMPTY
     is_media = example.type_id in (AUDIO, VIDEO)
     assert is_coded(Message(example.type_id, 0, example.payload)) == (is_media and not example.flags & says)
+
+
+@pytest.mark.parametrize("example", MALFORMED + EMPTY, ids=named(MALFORMED + EMPTY))
+def test_what_cannot_be_decoded_is_not_coded(example):
+    """It must not move a clock, begin a join, or count as a frame."""
+    assert not is_coded(Message(example.type_id, 0, example.payload))

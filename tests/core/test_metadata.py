@@ -12,7 +12,12 @@ from cluster.core.amf import amf0
 from cluster.core.amf.values import EcmaArray
 from cluster.core.errors import AmfError, MisuseError
 from cluster.core.limits import Limits
-from cluster.core.media.metadata import MAX_METADATA_VALUES, encode_metadata, read_metadata
+from cluster.core.media.metadata import (
+    MAX_METADATA_VALUES,
+    encode_metadata,
+    read_metadata,
+    without_media,
+)
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import command
 
@@ -102,3 +107,13 @@ def test_a_strangers_command_stays_bounded() -> None:
         else:
             with pytest.raises(AmfError):
                 command.decode(message, Limits())
+
+
+def test_what_holds_itself_is_left_out_rather_than_written() -> None:
+    """A member that refers to the object it stands in: AMF0 can say it, and nothing can write it again."""
+    payload = b"\x02\x00\x0aonMetaData\x03\x00\x04self\x07\x00\x00\x00\x00\x09"
+    members = read_metadata(MessageType.DATA_AMF0, payload)
+    assert members is not None
+    assert members["self"] is members
+    assert without_media(payload, [MessageType.VIDEO]) is None
+    assert without_media(b"nonsense", [MessageType.VIDEO]) is None

@@ -21,7 +21,7 @@ from cluster.core.amf import amf0
 from cluster.core.amf.values import EcmaArray
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Message, MessageType
-from cluster.core.rtmp import control
+from cluster.core.rtmp import arguments, control
 from cluster.core.rtmp.chunk_reader import ChunkReader
 from cluster.core.rtmp.events import (
     AudioEnabled,
@@ -331,6 +331,23 @@ class TestMedia:
             server.accept_publish(stream_id)
         assert peer.send(VIDEO._replace(stream_id=0)) == []
         assert server.ignored_messages == 2
+
+    @pytest.mark.parametrize("stream_id", [1, 2, 5])
+    def test_media_on_a_message_stream_that_does_not_publish_is_the_one_publisher_s(
+        self, stream_id: int
+    ) -> None:
+        """Others heed no message stream in media: an encoder may use one it never created."""
+        server, peer = with_stream()
+        peer.command("createStream", 3.0)
+        publisher = 3 - stream_id if stream_id < 3 else 1
+        peer.command("publish", 4.0, None, "cam", "live", stream_id=publisher)
+        server.accept_publish(publisher)
+        sent = VIDEO._replace(stream_id=stream_id)
+        assert peer.send(sent) == [sent._replace(stream_id=publisher)]
+
+    @pytest.mark.parametrize("marker", [b"\x05", b"\x06"])
+    def test_a_name_that_is_null_or_undefined_is_none(self, marker: bytes) -> None:
+        assert arguments.stream_name(amf0.decode_all(marker)[0]) == ("", "")
 
     def test_media_before_connect_is_illegal(self) -> None:
         peer = handshaken()

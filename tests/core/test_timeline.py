@@ -289,6 +289,7 @@ def test_nothing_ever_goes_back_in_any_medium(steps):
 FOLLOWERS = {
     "data": (DATA, TEXT), "cue point": (DATA, CUE),
     "empty audio": (AUDIO, b""), "empty video": (VIDEO, b""),
+    "audio without data": (AUDIO, b"\xaf\x01"), "video without a unit": (VIDEO, b"\x17\x01\0\0\0"),
     "metadata": (DATA, META), "audio header": (AUDIO, AAC_HEADER), "video header": (VIDEO, AVC_HEADER),
     "end of video": (VIDEO, bytes.fromhex("1702000000")), "seek command": (VIDEO, bytes.fromhex("5700")),
 }  # fmt: skip
@@ -391,6 +392,12 @@ def test_headers_before_any_media_keep_their_time():
     headers = [Message(VIDEO, stamp, AVC_HEADER) for stamp in (0, 0xFFFFFF, 0)]
     assert [timeline.place_message(header) for header in headers] == [0, 0xFFFFFF, 0xFFFFFF]
     assert place_all(timeline, video_at(0xFFFFFF, 0x1000010)) == [0xFFFFFF, 0x1000010]
+
+
+def test_headers_before_media_that_are_apart_keep_their_distance():
+    timeline = Timeline()
+    headers = [Message(VIDEO, 101_000, AVC_HEADER), Message(AUDIO, 99_500, AAC_HEADER)]
+    assert [timeline.place_message(header) for header in headers] == [101_000, 99_500]
 
 
 def test_headers_of_a_medium_that_has_not_begun_stand_where_they_say_or_where_the_media_are():

@@ -250,20 +250,68 @@ def test_another_message_stream_id_is_encoded_for_itself(stream, owner):
     assert connection.timestamps() == shared.timestamps() == [0, 33]
 
 
+def test_a_leap_of_stamps_loses_nothing_that_was_not_sent_yet(stream, owner):
+    """It all came in one read: the log must not take what stands before the leap for old."""
+    connection, _ = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY), video(40), video(100_000, KEY), video(100_040, KEY), video(100_080))
+    owner.turn()
+    assert connection.timestamps() == [0, 40, 100_000, 100_040, 100_080]
+    assert owner.counters.player_skips == 0
+    # Once it has been sent it is old.
+    publish(stream, video(100_120, KEY))
+    owner.turn()
+    assert stream.log.first_seq > 2
+
+
+@pytest.mark.parametrize("medium", ["audio", "video"])
+def test_nothing_comes_twice_for_who_turns_a_medium_off_and_on(stream, owner, medium):
+    connection, player = join(stream)
+    begin(stream)
+    for ms in range(0, 2000, 40):
+        if ms in (800, 1200):
+            wants = {"audio": True, "video": True, medium: ms == 1200}
+            stream.change_media(player, **wants)
+        publish(stream, video(ms, KEY if ms in (0, 1600) else INTER), Message(8, ms, AUDIO + b"sound"))
+        owner.turn()
+    everything = list(range(0, 2000, 40))
+    without = [ms for ms in everything if not 800 <= ms < 1200]
+    shown = [ms for ms in everything if not 800 <= ms < 1600]  # its picture begins at the keyframe
+    assert connection.timestamps() == (everything if medium == "audio" else shown)
+    assert connection.timestamps(MessageType.AUDIO) == (without if medium == "audio" else everything)
+    headers = [m.payload for m in connection.taken if m.payload in (AVC_HEADER, AAC_HEADER)]
+    assert headers.count(AVC_HEADER if medium == "video" else AAC_HEADER) >= 2  # it may have changed
+    assert player in stream._in_step
+
+
+def test_a_pause_within_a_group_of_pictures_goes_on_where_it_stopped(stream, owner):
+    connection, player = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY), video(40))
+    owner.turn()
+    stream.pause(player)
+    stream.change_media(player, audio=False, video=True)
+    publish(stream, video(80), video(120))
+    owner.turn()
+    assert connection.timestamps() == [0, 40]
+    stream.resume(player)
+    publish(stream, video(160))
+    owner.turn()
+    assert connection.timestamps() == [0, 40, 80, 120, 160]
+
+
 def test_receive_video_off_and_on_again(stream, owner):
     connection, player = join(stream)
     begin(stream)
     publish(stream, video(0, KEY), Message(8, 10, AUDIO))
     owner.turn()
-    player.video = False
-    stream.resume(player)
+    stream.change_media(player, audio=True, video=False)
     taken = len(connection.taken)
     publish(stream, video(33), Message(8, 31, AUDIO))
     owner.turn()
     frames = [m for m in connection.taken[taken:] if m.payload[1:2] == b"\x01"]
     assert MessageType.VIDEO not in {m.type_id for m in frames}
-    player.video = True
-    stream.resume(player)
+    stream.change_media(player, audio=True, video=True)
     publish(stream, video(66, KEY))
     owner.turn()
     assert connection.timestamps()[-1] == 66

@@ -40,6 +40,7 @@ class MediaFlags(enum.IntFlag):
     DISPOSABLE = 256
     #: An audio MultichannelConfig.
     CONFIG = 512
+    #: No bytes, or coded frames without any: encoders send such to keep a connection or a medium alive.
     EMPTY = 1024
     MALFORMED = 2048
     #: A Multitrack message: ``track_ids`` tells whose it is.
@@ -64,7 +65,7 @@ AUDIO_ENHANCED: Final = 9
 #: What has no place of its own in time.
 NOT_TIMED: Final = (
     MediaFlags.SEQUENCE_HEADER | MediaFlags.END_OF_SEQUENCE | MediaFlags.METADATA | MediaFlags.CONFIG
-    | MediaFlags.COMMAND | MediaFlags.EMPTY
+    | MediaFlags.COMMAND | MediaFlags.EMPTY | MediaFlags.MALFORMED
 )  # fmt: skip
 #: AVC, and the HEVC and AV1 that SRS, lal and others send under unassigned ids with AVC's layout.
 AVC_LIKE_CODECS: Final = frozenset((7, 12, 13))
@@ -113,14 +114,16 @@ _VIDEO_TYPE = int(MessageType.VIDEO)
 _AUDIO_TYPE = int(MessageType.AUDIO)
 _DATA_TYPES = frozenset((int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3)))
 
-#: With this many bytes, the tables need no look at the length: first byte, FourCC and a video CTS.
-_VIDEO_TABLE_BYTES = 8
-_AUDIO_TABLE_BYTES = 5
+#: With this many bytes, the tables need no look at the length: first byte, FourCC, a video CTS, and a byte.
+_VIDEO_TABLE_BYTES = 9
+_AUDIO_TABLE_BYTES = 6
 #: The same for the OneTrack messages that OBS sends for each track but the first: in front of the body
 #: stand the layout (high nibble 0) with the packet type, the FourCC and the track id.
-_VIDEO_ONE_TRACK_BYTES = 10
-_AUDIO_ONE_TRACK_BYTES = 7
+_VIDEO_ONE_TRACK_BYTES = 11
+_AUDIO_ONE_TRACK_BYTES = 8
 _ONE_TRACK_ID_AT = 6
+#: AVCPacketType of coded frames.
+_AVC_NALUS = 1
 
 
 def _frame_flags(frame_type: int) -> int:
@@ -234,7 +237,7 @@ def header_key(type_id: int, payload: Buffer) -> HeaderKey | None:
 
 def track_ids(type_id: int, payload: Buffer) -> tuple[int, ...]:
     """The tracks of an audio or video message, sorted; (0,) for one that names none."""
-    if len(payload) >= _AUDIO_ONE_TRACK_BYTES and payload[1] < 16 and _is_multitrack(type_id, payload[0]):
+    if len(payload) > _ONE_TRACK_ID_AT and payload[1] < 16 and _is_multitrack(type_id, payload[0]):
         return (payload[_ONE_TRACK_ID_AT],)  # OneTrack, the layout of every real encoder, unparsed
     header = enhanced_header(type_id, payload)
     tracks = () if header is None else header.tracks
@@ -328,7 +331,9 @@ def _parsed_video_flags(payload: Buffer) -> int:
     )
     # Only the end of a sequence and a command need no composition time (FLV 10.1, E.4.3.1).
     needs_cts = first & 15 in AVC_LIKE_CODECS and not flags & (_END_OF_SEQUENCE | _COMMAND)
-    return _VIDEO | _MALFORMED if needs_cts and len(payload) < 5 else flags
+    if needs_cts and len(payload) < 5:
+        return _VIDEO | _MALFORMED
+    return _VIDEO | _EMPTY if needs_cts and len(payload) == 5 and payload[1] == _AVC_NALUS else flags
 
 
 def _silent_flags(is_key: bool) -> int:
@@ -343,6 +348,8 @@ def _parsed_ex_video_flags(payload: Buffer, frame_type: int, header: ExHeader) -
         return _VIDEO | _COMMAND
     if not header.tracks:
         return _VIDEO
+    if header.packet_type in CODED_VIDEO and _has_no_body(header):
+        return _VIDEO | _EMPTY
     if frame_type in SILENT_FRAME_TYPES and header.packet_type in CODED_VIDEO:
         judged = [track for track in header.tracks if not track.track_id] or header.tracks
         flags = _silent_flags(
@@ -377,7 +384,16 @@ def _parsed_audio_flags(payload: Buffer) -> int:
             return _AUDIO | _MALFORMED
         if not header.tracks:
             return _AUDIO
+        if header.packet_type == ex_header.CODED_FRAMES and _has_no_body(header):
+            return _AUDIO | _EMPTY
         return _ex_audio_flags(header.packet_type) | (_MULTITRACK if header.multitrack else 0)
-    if sound_format == AUDIO_AAC and len(payload) < 2:
+    if sound_format != AUDIO_AAC:
+        return _AUDIO if len(payload) > 1 else _AUDIO | _EMPTY
+    if len(payload) < 2:
         return _AUDIO | _MALFORMED
-    return _AUDIO_TABLE[first][payload[1]] if sound_format == AUDIO_AAC else _AUDIO
+    flags = _AUDIO_TABLE[first][payload[1]]
+    return _AUDIO | _EMPTY if len(payload) == 2 and not flags & _SEQUENCE_HEADER else flags
+
+
+def _has_no_body(header: ExHeader) -> bool:
+    return all(track.start == track.end for track in header.tracks)

@@ -10,6 +10,7 @@ keyframes of video track 0.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from cluster.core.limits import MIB
@@ -60,13 +61,14 @@ class StreamLog:
     ``next_seq`` is the number the next message gets, ``first_seq`` that of the oldest one kept.
     ``join_seq`` is the keyframe a joiner starts at; None while there is none to start at. ``has_video``:
     its publisher has sent video, or a header of it. ``keep_from`` is set by the owner: the oldest number
-    a player still has to be sent.
+    a player still has to be sent. So is ``unsent_from``: the oldest number that has not been offered to
+    anyone, which time alone does not make old: stamps may leap.
     """
 
     __slots__ = (
         "_bytes", "_bytes_before_join", "_entries", "_gone", "_headers", "_limits", "_next_trim",
         "_started", "_trimmed_bytes", "_waiting_since_ms", "dropped_before_keyframe", "first_seq",
-        "has_video", "join_seq", "keep_from", "next_seq", "timeline",
+        "has_video", "join_seq", "keep_from", "next_seq", "timeline", "unsent_from",
     )  # fmt: skip
 
     def __init__(self, limits: LogLimits | None = None) -> None:
@@ -87,6 +89,7 @@ class StreamLog:
         self.first_seq = 0
         self.next_seq = 0
         self.keep_from = 0
+        self.unsent_from = sys.maxsize
         self.join_seq: int | None = None
         self.has_video = False
         self.dropped_before_keyframe = 0
@@ -304,8 +307,9 @@ class StreamLog:
             held = self.bytes_appended - self._bytes_before_join
         else:
             held = self._bytes - sum(len(entry.payload) for entry in entries[:drop])
+        ages_until = self.unsent_from - self.first_seq
         while drop < len(entries) - 1 and (
-            held > self._limits.max_bytes or entries[drop].progress_ms < oldest_ms
+            held > self._limits.max_bytes or (drop < ages_until and entries[drop].progress_ms < oldest_ms)
         ):
             held -= len(entries[drop].payload)
             drop += 1

@@ -308,6 +308,7 @@ class Timeline:
             if not self._before:
                 # Headers are all there is to go by. Some are stamped 0 whatever the clock says.
                 self._headers_ms = max(self._headers_ms, wire_ms)
+                return wire_ms or self._headers_ms
             return self.now(medium)
         placed_ms = other.place_of(wire_ms)
         earliest_ms = self.now(medium)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cluster.core.amf.values import AmfValue
+from cluster.core.amf.values import UNDEFINED, AmfValue
 from cluster.core.keys import clean_name
 
 LIVE_ELSE_RECORDED = -2.0
@@ -28,7 +28,7 @@ def stream_name(value: AmfValue) -> tuple[str, str] | None:
 
     No name at all is an empty one: the app may say everything.
     """
-    if value is None:
+    if value is None or value is UNDEFINED:
         return "", ""
     if not isinstance(value, str) or len(value) > MAX_NAME_CHARACTERS:
         return None

@@ -58,7 +58,8 @@ class ServerStreams(Session):
         self._send(status.on_status(stream_id, level, code, description, **info))
 
     def _media(self, message: Message, received: Received) -> None:
-        if not message.stream_id:
+        stream = self.streams.get(message.stream_id)
+        if stream is None or stream.state not in PUBLISHER_STATES:
             message = self._of_the_one_publisher(message)
         verdict = self._judge_stream(message.stream_id, StreamInput.MEDIA, received)
         if verdict is Verdict.HOLD:
@@ -67,9 +68,10 @@ class ServerStreams(Session):
             self._deliver(message, received)
 
     def _of_the_one_publisher(self, message: Message) -> Message:
-        """Media on message stream 0, which carries none: node-media-server's relay sends all of it there.
+        """Media on a message stream that does not publish: node-media-server's relay sends all of it on 0.
 
-        It is meant for the one message stream that publishes; with none or several it stays where it is.
+        It is meant for the one message stream that does; with none or several it stays where it is. Other
+        servers heed no message stream id in media at all (nginx-rtmp, SRS).
         """
         publishing = [each.stream_id for each in self.streams.values() if each.state in PUBLISHER_STATES]
         return message._replace(stream_id=publishing[0]) if len(publishing) == 1 else message
