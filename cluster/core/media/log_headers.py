@@ -102,9 +102,7 @@ class LogHeaders:
     def _without(self, metadata: LogEntry, gone: frozenset[int]) -> LogEntry | None:
         if self._metadata_of != (metadata, gone):
             self._metadata_of = metadata, gone
-            # A keyframe index of hundreds of thousands of values is not worth the time.
-            small = len(metadata.payload) <= MAX_HEADER_BYTES
-            self._metadata_left = without_media(metadata.payload, gone) if small else None
+            self._metadata_left = without_media(metadata.payload, gone)
         if self._metadata_left is None:
             return None
         return LogEntry(metadata.type_id, 0, self._metadata_left, metadata.flags, 0)
