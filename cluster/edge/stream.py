@@ -255,6 +255,8 @@ class Stream:
 
     def resume(self, player: Player) -> None:
         """A pause is over: ``player`` goes on at the latest keyframe, but nothing is sent twice."""
+        if not player.paused:
+            return
         player.paused = False
         self._take_out(player)
         player.leave_out_gap()

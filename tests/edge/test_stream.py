@@ -284,6 +284,17 @@ def test_nothing_comes_twice_for_who_turns_a_medium_off_and_on(stream, owner, me
     assert player in stream._in_step
 
 
+def test_a_pause_that_was_none_ends_with_nothing_sent_twice(stream, owner):
+    connection, player = join(stream)
+    begin(stream)
+    publish(stream, video(0, KEY), video(40))
+    owner.turn()
+    stream.resume(player)
+    publish(stream, video(80))
+    owner.turn()
+    assert connection.timestamps() == [0, 40, 80]
+
+
 def test_a_pause_within_a_group_of_pictures_goes_on_where_it_stopped(stream, owner):
     connection, player = join(stream)
     begin(stream)

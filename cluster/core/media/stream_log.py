@@ -277,7 +277,7 @@ class StreamLog:
         """By type, where the first message from ``seq`` on stands; without those that have none."""
         firsts: dict[int, int] = {}
         wanted.difference_update(_DATA_TYPES)
-        for index in range(seq - self.first_seq, len(self._entries)):
+        for index in range(max(0, seq - self.first_seq), len(self._entries)):
             if len(firsts) == len(wanted):
                 break
             entry = self._entries[index]
