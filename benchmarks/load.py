@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import proc
 from benchmarks.model import Measured, Setting
 from benchmarks.servers import Server
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 
 _ROOT = Path(__file__).resolve().parent.parent
 #: As fast as one connection after another each 4 ms.

@@ -21,8 +21,8 @@ from typing import Any
 import zmq
 
 from benchmarks import machine, proc
-from cluster.bus_sockets import uplink_socket
-from cluster.cluster_key import ClusterKey
+from cluster.bus.cluster_key import ClusterKey
+from cluster.bus.sockets import uplink_socket
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import at_relay, endpoints
 from cluster.router.relay import Relays

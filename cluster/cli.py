@@ -20,17 +20,19 @@ from typing import Any
 
 import click
 
-from cluster import __version__, client_commands, cluster_key, signals
+from cluster import __version__, client_commands
+from cluster.bus import cluster_key
 from cluster.core.bus.endpoints import endpoints
 from cluster.core.errors import EnvironmentFault
-from cluster.edge.addresses import reserved
 from cluster.edge.config import OPTIONS, ConfigError, EdgeConfig, Option
 from cluster.edge.supervisor import Supervisor
-from cluster.edge.tls_certificate import Certificate
-from cluster.exit_codes import ExitCode
 from cluster.load_command import load
-from cluster.logs import LogFormat, announce, configure
-from cluster.notify import Notifier
+from cluster.net.addresses import reserved
+from cluster.net.tls_certificate import Certificate
+from cluster.process import signals
+from cluster.process.exit_codes import ExitCode
+from cluster.process.logs import LogFormat, announce, configure
+from cluster.process.notify import Notifier
 from cluster.router.relay import Relays
 from cluster.router.router import Router
 from cluster.status_command import status as show_status

@@ -33,8 +33,8 @@ from cluster.core.media.classify import is_coded
 from cluster.core.media.flv import FlvError, FlvOddity
 from cluster.core.message import Message
 from cluster.core.rtmp.url import RtmpUrl, UrlError
-from cluster.exit_codes import ExitCode
-from cluster.tls import Tls
+from cluster.net.tls_client import Tls
+from cluster.process.exit_codes import ExitCode
 
 _STDOUT = Path("/dev/stdout")
 #: What a file has wrong that does not keep it from being published.

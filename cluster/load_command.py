@@ -11,15 +11,15 @@ from typing import Any
 
 import click
 
-from cluster import signals
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.flv import FlvError
 from cluster.core.rtmp.url import RtmpUrl, UrlError
-from cluster.exit_codes import ExitCode
 from cluster.load.conductor import Refused, Unreachable, run_load
 from cluster.load.job import Drain, LoadPlan, PlanError
 from cluster.load.media import ShapeError, StreamShape
-from cluster.tls import Tls
+from cluster.net.tls_client import Tls
+from cluster.process import signals
+from cluster.process.exit_codes import ExitCode
 
 _STDOUT = Path("-")
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}

@@ -15,8 +15,8 @@ import click
 import zmq
 from rich.cells import cell_len, set_cell_size
 
-from cluster import cluster_key
-from cluster.cluster_key import ClusterKey
+from cluster.bus import cluster_key
+from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import control
 from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus, node_of
 from cluster.core.bus.control import ControlError

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from cluster import cluster_key
+from cluster.bus import cluster_key
 from cluster.core.errors import EnvironmentFault
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 from cluster.status_command import Answer, as_dict, ask, resolved, table
 
 #: From one look to the next: workers report no more often.

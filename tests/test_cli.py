@@ -17,7 +17,7 @@ import pytest
 from cluster import __version__
 from cluster.cli import run
 from cluster.edge.config import OPTIONS
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parents[1]
 

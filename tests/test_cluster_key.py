@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from zmq.utils import z85
 
-from cluster import cluster_key
+from cluster.bus import cluster_key
+from cluster.bus.cluster_key import KEY_FILE, ClusterKey, KeyFault
 from cluster.cli import run
-from cluster.cluster_key import KEY_FILE, ClusterKey, KeyFault
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 
 
 def test_a_new_key_is_the_owners_alone_and_can_be_loaded(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from cluster.complaints import COMPLAIN_EVERY_S, Complaints
+from cluster.process.complaints import COMPLAIN_EVERY_S, Complaints
 
 
 def test_one_line_in_a_while_says_how_many_were_left_out(caplog: pytest.LogCaptureFixture) -> None:

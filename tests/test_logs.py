@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.logs import announce, configure, redact_query
+from cluster.process.logs import announce, configure, redact_query
 
 LOGGER = logging.getLogger("cluster.test")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.notify import SOCKET_VARIABLE, Notifier
+from cluster.process.notify import SOCKET_VARIABLE, Notifier
 
 ROOT = Path(__file__).resolve().parents[1]
 

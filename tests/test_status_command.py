@@ -14,7 +14,7 @@ from cluster.cli import run
 from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
 from cluster.core.bus.control import ClusterStatus
 from cluster.core.bus.endpoints import endpoints
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 from cluster.router.router import Router
 from cluster.status_command import Answer, as_dict, ask, table
 

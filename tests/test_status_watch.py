@@ -16,7 +16,7 @@ from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
 from cluster.core.bus.control import ClusterStatus
 from cluster.core.bus.endpoints import Endpoints, endpoints
 from cluster.core.errors import EnvironmentFault
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 from cluster.status_command import Answer
 
 STREAMS = [StreamStatus(f"live/{n}", 1, "a/0/1", 0, "avc1", 0, {"a": n}) for n in range(20)]

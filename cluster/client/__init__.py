@@ -23,7 +23,7 @@ from cluster.client.reconnecting import reconnecting
 from cluster.client.reconnecting_playback import ReconnectingPlayback
 from cluster.client.reconnecting_publication import ReconnectingPublication
 from cluster.client.shared_object import SharedObject
-from cluster.tls import Tls
+from cluster.net.tls_client import Tls
 
 __all__ = [
     "Backoff",

@@ -24,7 +24,7 @@ from cluster.core.rtmp.capabilities import RELAY, Capabilities, CapsEx
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.url import RtmpUrl, UrlError
-from cluster.tls import Tls
+from cluster.net.tls_client import Tls
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -19,9 +19,9 @@ from cluster.core.bus.endpoints import EndpointError, endpoints
 from cluster.core.errors import ClusterError
 from cluster.core.limits import MIB, Limits
 from cluster.core.media.stream_log import LogLimits
-from cluster.edge.addresses import BindAddress, parse_bind
 from cluster.edge.chunk_budget import CHUNKS_PER_TURN
-from cluster.logs import LEVELS, LogFormat
+from cluster.net.addresses import BindAddress, parse_bind
+from cluster.process.logs import LEVELS, LogFormat
 
 _LIMITS = Limits()
 

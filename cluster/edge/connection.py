@@ -13,14 +13,14 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from cluster.complaints import Complaints
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.edge.chunk_budget import CHUNKS_PER_LOOK, ChunkBudget
 from cluster.edge.counters import Counters
-from cluster.edge.poller import READABLE, WRITABLE, Pace, Poller
+from cluster.net.poller import READABLE, WRITABLE, Pace, Poller
+from cluster.process.complaints import Complaints
 
 if TYPE_CHECKING:
     from cluster.edge.player import Player

@@ -21,8 +21,8 @@ from typing import Any
 
 import zmq
 
-from cluster.cluster_key import ClusterKey
-from cluster.complaints import Complaints
+from cluster.bus.cluster_key import ClusterKey
+from cluster.bus.router_names import RouterNames
 from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.cluster_status import StreamFacts
@@ -39,8 +39,8 @@ from cluster.edge.link_peer import RouterPeer
 from cluster.edge.link_routers import LinkRouters
 from cluster.edge.link_snapshots import SnapshotAnswers, SnapshotRequests
 from cluster.edge.link_watches import LinkWatches
-from cluster.edge.wake_ups import next_moment
-from cluster.router_names import RouterNames
+from cluster.net.wake_ups import next_moment
+from cluster.process.complaints import Complaints
 
 __all__ = ["Link", "LinkCounters", "LinkHandler", "WorkerIdentity"]
 

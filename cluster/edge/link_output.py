@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import zmq
 
-from cluster.bus_sockets import uplink_socket
-from cluster.cluster_key import ClusterKey
+from cluster.bus.cluster_key import ClusterKey
+from cluster.bus.sockets import uplink_socket
+from cluster.bus.zmq_reader import ZmqReader
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.envelope import encode_frame, key_of
 from cluster.core.bus.high_water import HighWater
 from cluster.core.bus.packing import MessageLike
 from cluster.edge.link_interfaces import LinkCounters
-from cluster.edge.zmq_reader import ZmqReader
 
 _SUBSCRIBED = 1
 #: A plain int: an enum member costs a call each time it is used.

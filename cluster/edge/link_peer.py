@@ -9,16 +9,16 @@ from collections.abc import Callable
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from cluster.bus_sockets import REFUSALS, uplink_socket
-from cluster.cluster_key import ClusterKey
-from cluster.complaints import Complaints
+from cluster.bus.cluster_key import ClusterKey
+from cluster.bus.sockets import REFUSALS, uplink_socket
+from cluster.bus.zmq_reader import ZmqReader
 from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.control import ControlError, ControlMessage
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.high_water import HighWater
 from cluster.edge.link_interfaces import LinkCounters
-from cluster.edge.zmq_reader import ZmqReader
+from cluster.process.complaints import Complaints
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from cluster.core.errors import EnvironmentFault
-from cluster.edge.addresses import BindAddress, advice
 from cluster.edge.counters import DECLARATIONS, Declaration
+from cluster.net.addresses import BindAddress, advice
 
 _PREFIX = "rtmp_cluster_"
 

@@ -16,17 +16,17 @@ from types import TracebackType
 
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason
-from cluster.edge.addresses import BindAddress, parse_bind, reserved
 from cluster.edge.config import EdgeConfig
 from cluster.edge.connection import Connection
 from cluster.edge.counters import Counters
 from cluster.edge.decisions import CallError, Decisions
 from cluster.edge.handler import Peer, Reject, ServerHandler
 from cluster.edge.hub import Hub
-from cluster.edge.listener import Listener
 from cluster.edge.local_link import LocalLink
-from cluster.edge.poller import Poller
 from cluster.edge.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TICK, Sessions
+from cluster.net.addresses import BindAddress, parse_bind, reserved
+from cluster.net.listener import Listener
+from cluster.net.poller import Poller
 
 __all__ = ["CallError", "Peer", "Reject", "Server", "ServerHandler"]
 

@@ -18,16 +18,16 @@ from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.shared_registry import SharedObjects
 from cluster.core.rtmp.status import Code, Level
-from cluster.edge.addresses import BindAddress
 from cluster.edge.connection import Connection, StreamSocket
 from cluster.edge.counters import Counters
 from cluster.edge.decisions import Decisions
 from cluster.edge.hub import Hub
 from cluster.edge.player import SHARED_CHUNK_SIZE
-from cluster.edge.poller import Poller
-from cluster.edge.tls import TlsSocket
-from cluster.edge.tls_certificate import Certificate
-from cluster.edge.tls_handshakes import TlsHandshakes
+from cluster.net.addresses import BindAddress
+from cluster.net.poller import Poller
+from cluster.net.tls_certificate import Certificate
+from cluster.net.tls_handshakes import TlsHandshakes
+from cluster.net.tls_socket import TlsSocket
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from cluster.edge.addresses import BindAddress
+from cluster.net.addresses import BindAddress
 
 logger = logging.getLogger(__name__)
 

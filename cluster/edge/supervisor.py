@@ -20,16 +20,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from cluster import signals
-from cluster.edge.addresses import BindAddress
 from cluster.edge.config import EdgeConfig
 from cluster.edge.metrics import NodeNumbers, served
 from cluster.edge.status import StatusReader
 from cluster.edge.worker_process import WORKER_CLASS
 from cluster.edge.worker_slot import SlotState, Timing, WorkerSlot
-from cluster.exit_codes import ExitCode
-from cluster.logs import announce
-from cluster.notify import Notifier
+from cluster.net.addresses import BindAddress
+from cluster.process import signals
+from cluster.process.exit_codes import ExitCode
+from cluster.process.logs import announce
+from cluster.process.notify import Notifier
 
 logger = logging.getLogger(__name__)
 

@@ -8,20 +8,20 @@ import gc
 import logging
 import signal
 
-from cluster import cluster_key
+from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
 from cluster.edge.config import EdgeConfig
 from cluster.edge.counters import Counters
 from cluster.edge.hub import Hub
 from cluster.edge.link import Link
-from cluster.edge.listener import Listener
-from cluster.edge.poller import Poller
 from cluster.edge.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TICK, Sessions
 from cluster.edge.status import StatusPipe
 from cluster.edge.stream_facts import FactsReporter
-from cluster.edge.tls_certificate import Certificate
-from cluster.edge.wake_ups import next_moment
+from cluster.net.listener import Listener
+from cluster.net.poller import Poller
+from cluster.net.tls_certificate import Certificate
+from cluster.net.wake_ups import next_moment
 
 logger = logging.getLogger(__name__)
 

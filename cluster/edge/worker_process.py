@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.config import EdgeConfig
 from cluster.edge.status import StatusPipe
-from cluster.exit_codes import ExitCode
-from cluster.logs import configure
+from cluster.process.exit_codes import ExitCode
+from cluster.process.logs import configure
 
 __all__ = ["StatusPipe", "WorkerStart", "main"]
 

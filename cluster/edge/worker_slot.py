@@ -18,7 +18,7 @@ from cluster.core.errors import MisuseError
 from cluster.edge.config import EdgeConfig
 from cluster.edge.status import Beat, Ready, StatusReader
 from cluster.edge.worker_process import WORKER_CLASS, WorkerStart
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from cluster.core.keys import NO_STREAM
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.media import StreamShape
 from cluster.load.tally import Role
-from cluster.tls import Tls
+from cluster.net.tls_client import Tls
 
 #: Timestamps stay below 2**24 milliseconds, 4.6 hours: no message needs an extended one.
 MAX_RUN_S = 4 * 3600.0

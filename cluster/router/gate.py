@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from cluster.cluster_key import ClusterKey
+from cluster.bus.cluster_key import ClusterKey
 
 logger = logging.getLogger(__name__)
 

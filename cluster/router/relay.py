@@ -22,14 +22,14 @@ from types import TracebackType
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from cluster.bus_sockets import REFUSALS, bus_socket, uplink_socket
-from cluster.cluster_key import ClusterKey
+from cluster.bus.cluster_key import ClusterKey
+from cluster.bus.router_names import RouterNames
+from cluster.bus.sockets import REFUSALS, bus_socket, uplink_socket
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints, at_relay, endpoints
 from cluster.core.bus.high_water import HighWater
 from cluster.core.errors import EnvironmentFault
 from cluster.router.proxy import Proxy
-from cluster.router_names import RouterNames
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from types import TracebackType
 
 import zmq
 
-from cluster.cluster_key import ClusterKey
-from cluster.complaints import Complaints
+from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import control
 from cluster.core.bus.control import ControlError
 from cluster.core.errors import MisuseError
+from cluster.process.complaints import Complaints
 from cluster.router.gate import Gate
 from cluster.router.proxy import Proxy
 from cluster.router.registry import Delivery, MemoryRegistry, Registry

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cluster.complaints import COMPLAIN_EVERY_S
 from cluster.core.bus.bounds import WORKER_TIMEOUT_S
 from cluster.core.bus.control import NameShared
 from cluster.core.bus.identity import WorkerIdentity
+from cluster.process.complaints import COMPLAIN_EVERY_S
 
 
 class SharedNames:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import zmq
 
-from cluster.bus_sockets import bus_socket
-from cluster.cluster_key import ClusterKey
+from cluster.bus.cluster_key import ClusterKey
+from cluster.bus.sockets import bus_socket
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints, endpoints
 from cluster.core.bus.high_water import HighWater

@@ -22,7 +22,7 @@ from cluster.cli import run
 from cluster.core.amf import amf0
 from cluster.core.media.flv import FlvError, FlvReader, encode_header, encode_tag
 from cluster.core.message import Message, MessageType
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 
 Start = Callable[..., "Command"]
 

@@ -34,7 +34,7 @@ from cluster.core.media.flv import FlvReader
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import events
 from cluster.core.rtmp.events import Event
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 
 VIDEO, AUDIO, DATA = MessageType.VIDEO, MessageType.AUDIO, MessageType.DATA_AMF0
 METADATA = amf0.encode("onMetaData", EcmaArray({"width": 2.0}))

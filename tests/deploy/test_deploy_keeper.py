@@ -21,7 +21,7 @@ KEEPER = ROOT / "deploy" / "ansible" / "roles" / "rtmp_cluster" / "files" / "kee
 _SERVICE = """
     import os, signal, sys, time
     from pathlib import Path
-    from cluster.notify import Notifier
+    from cluster.process.notify import Notifier
 
     def told(number, frame):
         global terms

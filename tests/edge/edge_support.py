@@ -28,12 +28,12 @@ from cluster.core.rtmp import capabilities, events
 from cluster.core.rtmp.capabilities import Capabilities
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.url import RtmpUrl
-from cluster.edge import wake_ups
 from cluster.edge.config import EdgeConfig
 from cluster.edge.counters import Counters
 from cluster.edge.hub import Hub
-from cluster.edge.poller import Poller
 from cluster.edge.sessions import Sessions
+from cluster.net import wake_ups
+from cluster.net.poller import Poller
 
 AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f"
 AAC_HEADER = bytes.fromhex("af001190")

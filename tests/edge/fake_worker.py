@@ -14,13 +14,13 @@ import sys
 import time
 
 from cluster.core.bus.identity import WorkerIdentity
-from cluster.edge.addresses import reserved
 from cluster.edge.config import EdgeConfig
 from cluster.edge.counters import Counters
 from cluster.edge.status import StatusPipe
 from cluster.edge.supervisor import Supervisor
 from cluster.edge.worker_slot import Timing
-from cluster.logs import configure
+from cluster.net.addresses import reserved
+from cluster.process.logs import configure
 
 BEAT_INTERVAL_S = 0.02
 BAD = "FAKE_WORKER_BAD"

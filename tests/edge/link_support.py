@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import zmq
 from zmq_support import until
 
-from cluster.cluster_key import ClusterKey
+from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import control
 from cluster.core.bus.control import ControlMessage, Granted, Snapshot
 from cluster.core.bus.endpoints import endpoints

@@ -11,9 +11,9 @@ import pytest
 
 from cluster.core.errors import EnvironmentFault
 from cluster.core.limits import Limits
-from cluster.edge.addresses import BindAddress, parse_bind, reserved
 from cluster.edge.chunk_budget import CHUNKS_PER_TURN
 from cluster.edge.config import OPTIONS, ConfigError, EdgeConfig, available_cpus
+from cluster.net.addresses import BindAddress, parse_bind, reserved
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from cluster.core.rtmp.status import Code, Level
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.edge.connection import LEISURELY_BYTES, LINGER_S, MAX_PENDING_CONTROL_BYTES, Connection
 from cluster.edge.counters import Counters
-from cluster.edge.poller import Pace, Poller
+from cluster.net.poller import Pace, Poller
 
 BUDGET_S = 0.05
 Pair: TypeAlias = tuple[socket.socket, socket.socket]

@@ -9,7 +9,7 @@ import pytest
 from link_support import KEY, LinkedWorker, RunningPublisher, linked, live_pair
 from zmq_support import on_uvloop, until
 
-from cluster import router_names
+from cluster.bus import router_names
 from cluster.core.bus import bounds
 from cluster.router.router import Router
 

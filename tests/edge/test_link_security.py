@@ -9,7 +9,7 @@ import pytest
 from link_support import ANY_PORT, KEY, LinkedWorker, RunningPublisher, linked, live_pair, node_of
 from zmq_support import on_uvloop, until
 
-from cluster.cluster_key import ClusterKey
+from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus.control import Granted
 from cluster.router.router import Router
 

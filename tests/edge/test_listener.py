@@ -12,9 +12,9 @@ import pytest
 import uvloop
 from edge_support import run_until
 
-from cluster.edge import listener as listener_module
-from cluster.edge.listener import MAX_UNSENT_BYTES, OUT_OF_FILES_PAUSE_S, Listener
-from cluster.edge.poller import Poller
+from cluster.net import listener as listener_module
+from cluster.net.listener import MAX_UNSENT_BYTES, OUT_OF_FILES_PAUSE_S, Listener
+from cluster.net.poller import Poller
 
 LOCALHOST = "127.0.0.1"
 

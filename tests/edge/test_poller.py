@@ -13,8 +13,8 @@ import pytest
 import uvloop
 from edge_support import SteppedLoop, run_until, stepped_loop
 
-from cluster.edge import poller as poller_module
-from cluster.edge.poller import (
+from cluster.net import poller as poller_module
+from cluster.net.poller import (
     LEISURE_S,
     LEISURELY_PER_TURN,
     READABLE,

@@ -22,7 +22,7 @@ import pytest
 from cluster.edge.config import EdgeConfig
 from cluster.edge.status import Beat, Ready, StatusPipe, StatusReader
 from cluster.edge.worker_slot import Backoff, SlotState, Timing, WorkerSlot
-from cluster.exit_codes import ExitCode
+from cluster.process.exit_codes import ExitCode
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 ROOT = Path(__file__).resolve().parents[2]

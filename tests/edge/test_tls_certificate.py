@@ -13,7 +13,7 @@ import pytest
 from tls_support import CertificateFiles, make_certificate
 
 from cluster.core.errors import EnvironmentFault
-from cluster.edge.tls_certificate import Certificate
+from cluster.net.tls_certificate import Certificate
 
 
 @pytest.fixture

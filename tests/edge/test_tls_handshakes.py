@@ -16,7 +16,7 @@ from cluster.core.errors import CloseReason
 from cluster.core.limits import Limits
 from cluster.core.rtmp import events
 from cluster.core.rtmp.client_session import ClientSession
-from cluster.edge.tls_certificate import Certificate
+from cluster.net.tls_certificate import Certificate
 
 HANDSHAKE_TIMEOUT_S = 10.0
 _PEER = ("192.0.2.7", 40_000)

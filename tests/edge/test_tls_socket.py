@@ -13,8 +13,8 @@ import pytest
 from edge_support import tcp_pair, unix_pair
 from tls_support import CertificateFiles, make_certificate
 
-from cluster.edge.tls import MAX_RECORD_BYTES, TlsSocket
-from cluster.edge.tls_certificate import Certificate
+from cluster.net.tls_certificate import Certificate
+from cluster.net.tls_socket import MAX_RECORD_BYTES, TlsSocket
 
 _BUFFER_BYTES = 4 * MAX_RECORD_BYTES
 _MOST_STEPS = 100_000

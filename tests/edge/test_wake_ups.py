@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from zmq_support import on_asyncio, on_uvloop, until
 
-from cluster.edge.wake_ups import HASTY_WAKE_UPS, REST_S, WakeUps, next_moment
+from cluster.net.wake_ups import HASTY_WAKE_UPS, REST_S, WakeUps, next_moment
 
 on_either_loop = pytest.mark.parametrize("on_loop", [on_asyncio, on_uvloop])
 

@@ -22,10 +22,10 @@ from cluster.core.errors import CloseReason
 from cluster.core.message import Message
 from cluster.core.rtmp import events
 from cluster.core.rtmp.status import Code
-from cluster.edge.addresses import BindAddress
 from cluster.edge.config import EdgeConfig
 from cluster.edge.status import Beat, Ready, StatusPipe, StatusReader
 from cluster.edge.worker import Worker
+from cluster.net.addresses import BindAddress
 
 LOCALHOST = "127.0.0.1"
 HEADERS = (Message(9, 0, AVC_HEADER, 1), Message(8, 0, AAC_HEADER, 1))

@@ -16,7 +16,7 @@ from polling import wait_until
 from rtmp_peer import FRAMES_PER_SECOND
 from topology import Topology
 
-from cluster.cluster_key import generate
+from cluster.bus.cluster_key import generate
 
 GARBAGE = [
     b"", b"GET / HTTP/1.1\r\nHost: router\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

@@ -23,8 +23,8 @@ from tls_support import CertificateFiles
 from cluster.cli import run
 from cluster.core.rtmp import events
 from cluster.core.rtmp.events import Event
-from cluster.exit_codes import ExitCode
 from cluster.load.media import StreamShape
+from cluster.process.exit_codes import ExitCode
 
 #: As short as a run can be.
 SHORT = ["--ramp", "0.1", "--settle", "0.1", "--duration", "0.5"]

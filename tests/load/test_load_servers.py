@@ -17,8 +17,8 @@ from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import events
 from cluster.core.rtmp.events import Event
 from cluster.core.rtmp.status import Code
-from cluster.exit_codes import ExitCode
 from cluster.load import synthetic
+from cluster.process.exit_codes import ExitCode
 
 TIMEOUT_S = 30.0
 Rewrite = Callable[[Message], Message]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import zmq
 
-from cluster.cluster_key import ClusterKey
+from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import control
 from cluster.core.bus.endpoints import endpoints
 from cluster.router import gate as gate_module

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.complaints import COMPLAIN_EVERY_S
 from cluster.core.bus import control
 from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, MAX_WAITING_PUBLISHERS, WORKER_TIMEOUT_S
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus
@@ -35,6 +34,7 @@ from cluster.core.bus.control import (
     Watch,
     Welcome,
 )
+from cluster.process.complaints import COMPLAIN_EVERY_S
 from cluster.router.registry import Delivery, MemoryRegistry
 
 A, B, C = "node/i/0/1", "node/i/1/1", "node/i/2/1"

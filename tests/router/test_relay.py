@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import zmq
 
-from cluster import router_names
-from cluster.cluster_key import ClusterKey
+from cluster.bus import router_names
+from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import EndpointError, at_relay, endpoints
 from cluster.core.errors import EnvironmentFault

@@ -7,8 +7,8 @@ import ssl
 from typing import Protocol
 
 from cluster.core.errors import CloseReason, PeerViolation
-from cluster.edge.poller import Poller
-from cluster.edge.tls import TlsSocket
+from cluster.net.poller import Poller
+from cluster.net.tls_socket import TlsSocket
 
 #: The first byte of an RTMP handshake (RTMP 1.0, section 5.2.2) and of a TLS one (RFC 8446, section 5.1).
 _RTMP_VERSION = 0x03

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from cluster.edge.wake_ups import WakeUps
+from cluster.net.wake_ups import WakeUps
 
 #: Sockets served before the loop gets a chance to run timers and the bus: bounds one turn's length.
 MAX_EVENTS_PER_TURN = 512

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import zmq
 
-from cluster.edge.wake_ups import WakeUps
+from cluster.net.wake_ups import WakeUps
 
 #: Messages read before the loop gets to do something else.
 MAX_MESSAGES_PER_TURN = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zmq
 
-from cluster.cluster_key import ClusterKey
+from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import bounds
 
 #: What the monitor of a connecting socket tells of a router that does not let it in. libzmq gives up

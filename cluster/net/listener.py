@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-from cluster.edge.poller import Poller
+from cluster.net.poller import Poller
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""ZeroMQ for workers and routers alike: bounded sockets, the cluster's key, routers by host name."""

@@ -1,0 +1,1 @@
+"""Sockets and turns, without a protocol: the poller, listeners, addresses, TLS."""
