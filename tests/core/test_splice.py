@@ -254,11 +254,18 @@ def test_what_was_held_back_leads_up_to_a_snapshot_that_begins_later() -> None:
     assert numbers(output.messages) == [0, 1, 2, 3, 4, 5]
 
 
+def test_what_was_held_back_leads_up_to_a_keyframe() -> None:
+    splice = awaiting()
+    for first in (0, 2, 4):
+        splice.envelope(envelope(first, first + 2))
+    assert numbers(splice.snapshot(snapshot(3, 5)).messages) == [0, 1, 2, 3, 4, 5]
+
+
 def test_what_was_held_back_behind_a_gap_does_not() -> None:
     splice = awaiting()
     for first in (0, 3):  # 2 is lost
         splice.envelope(envelope(first, first + 2))
-    assert numbers(splice.snapshot(snapshot(4, 4)).messages) == [3, 4]
+    assert numbers(splice.snapshot(snapshot(4, 5)).messages) == [3, 4]
     splice = awaiting()
     splice.envelope(envelope(0, 2))  # 2 and 3 are lost
     assert numbers(splice.snapshot(snapshot(4, 5)).messages) == [4]
@@ -266,3 +273,19 @@ def test_what_was_held_back_behind_a_gap_does_not() -> None:
     for first in (0, 6):  # the gap lies in what the snapshot has
         splice.envelope(envelope(first, first + 2))
     assert numbers(splice.snapshot(snapshot(4, 6)).messages) == [4, 5, 6, 7]
+
+
+def test_a_stream_of_audio_alone_begins_with_what_the_bus_brings_first() -> None:
+    """The snapshot comes another way, and may be here before what was sent before it."""
+    splice = awaiting()
+    splice.envelope(envelope(0, 2))
+    output = splice.snapshot(snapshot(6, 6))
+    assert (output.restarted, numbers(output.messages)) == (True, [0, 1])
+    assert numbers(splice.envelope(envelope(2, 8)).messages) == [2, 3, 4, 5, 6, 7]
+    splice = awaiting()
+    assert splice.snapshot(snapshot(6, 6)).messages == []
+    assert numbers(splice.envelope(envelope(4, 8)).messages) == [4, 5, 6, 7]
+    assert splice.envelope(envelope(9, 10)).lost_messages == 1
+    splice = awaiting()
+    splice.snapshot(snapshot(6, 6))
+    assert splice.envelope(envelope(7, 8)).lost_messages == 1

@@ -22,6 +22,9 @@ What each state makes of each input (a source is an epoch and its origin; the hi
     envelope, after a gap                        held back               AWAITING, needed, held back
     snapshot                                     LIVE, or needed again   ignored
 
+A snapshot without messages is of a stream that has no keyframe to join at: it goes on with the first envelope
+that comes, whatever its number.
+
 Of two origins with one epoch (both granted in the same millisecond by routers that could not see each
 other) the one whose worker id is higher wins, here as in the registry.
 """
@@ -82,6 +85,9 @@ class Splice:
         self.held_bytes = 0
         self.duplicate_messages = 0
         self.overflowed_envelopes = 0
+        #: The stream is joined at no message in particular: with whatever the bus brings first. What it
+        #: brings may have left before the snapshot, and who waited for the stream wants it.
+        self._begins_anywhere = False
         self._max_held_bytes = max_held_bytes
         self._held: deque[Envelope] = deque()
 
@@ -126,17 +132,18 @@ class Splice:
         else:
             output.restarted = True
             output.headers = snapshot.headers
-            output.messages = self._held_before(snapshot.first_seq) + snapshot.messages
+            self._begins_anywhere = not snapshot.messages
+            if snapshot.messages:
+                output.messages = self._held_before(snapshot.first_seq) + snapshot.messages
         self.next_seq = snapshot.next_seq
         self.state = SpliceState.LIVE
         self._release(output)
         return output
 
     def _held_before(self, seq: int) -> list[Message]:
-        """What was held back and leads up to ``seq``, where a snapshot begins.
+        """What was held back and leads up to ``seq``, the keyframe that a snapshot begins at.
 
-        Who waited for the stream gets it from its first message, though a snapshot begins at a keyframe
-        or, of audio alone, at the live end.
+        Who waited for the stream gets it from its first message.
         """
         before: list[Message] = []
         next_seq: int | None = None
@@ -180,6 +187,9 @@ class Splice:
     def _follow(self, envelope: Envelope, output: SpliceOutput) -> None:
         """``envelope`` of the source while LIVE: what is new of it goes to ``output``."""
         assert self.next_seq is not None
+        if self._begins_anywhere:
+            self._begins_anywhere = False
+            self.next_seq = min(self.next_seq, envelope.first_seq)
         messages = envelope.messages
         skip = self.next_seq - envelope.first_seq
         if skip < 0:
