@@ -22,8 +22,8 @@ What each state makes of each input (a source is an epoch and its origin; the hi
     envelope, after a gap                        held back               AWAITING, needed, held back
     snapshot                                     LIVE, or needed again   ignored
 
-A snapshot without messages is of a stream that has no keyframe to join at: it goes on with the first envelope
-that comes, whatever its number.
+A snapshot without messages is of a stream that has no keyframe to join at: it goes on with the first
+envelope that comes, whatever its number.
 
 Of two origins with one epoch (both granted in the same millisecond by routers that could not see each
 other) the one whose worker id is higher wins, here as in the registry.
