@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cluster.core.media.classify import NOT_TIMED, MediaFlags
+from cluster.core.media.classify import NOT_FRAME, MediaFlags
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.core.rtmp.chunk_writer import ChunkStreamId, encode_shared
@@ -28,7 +28,7 @@ _TIMESTAMP_MASK = 0xFFFFFFFF
 _VIDEO = int(MediaFlags.VIDEO)
 _AUDIO = int(MediaFlags.AUDIO)
 _KEYFRAME = int(MediaFlags.KEYFRAME)
-_NOT_FRAME = int(MediaFlags.DATA | NOT_TIMED)
+_NOT_FRAME = int(NOT_FRAME)
 
 
 def encode_entry(entry: LogEntry, stream_id: int = SHARED_STREAM_ID) -> list[Buffer]:

@@ -5,12 +5,12 @@
                 video is held back for a keyframe)
     behind      its socket is full, or it has just joined; reads the log from its own cursor
     awaiting    waits for a publisher
-    paused      in none of these; resuming is joining again
+    paused      in none of these; resuming is joining at the latest keyframe, or where it stopped if later
 
 No player has a queue: a slow one costs a cursor and the one message its socket cut in two.
 
-Nobody waits for a keyframe but in front of a black picture: headers and audio go out at once. A player
-that needs a keyframe is in step all the same while the stream is audio alone, its video being gone.
+Only video waits for a keyframe: headers and audio go out at once. While the video of a stream is gone, its
+audio is the same for everyone, so a player that needs a keyframe is in step all the same.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class WorkerSlot:
             return None
 
     def _start(self) -> StatusReader:
-        self._incarnation = max(self._incarnation + 1, time.time_ns() // 1_000_000)
+        self._incarnation += 1
         identity = WorkerIdentity(self._config.node_name, self._instance, self.slot, self._incarnation)
         status_fd, worker_fd = os.pipe()
         try:

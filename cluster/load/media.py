@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cluster.core.amf import amf0
 from cluster.core.errors import EnvironmentFault
-from cluster.core.media.classify import NOT_TIMED, MediaFlags, flags_of
+from cluster.core.media.classify import NOT_FRAME, MediaFlags, flags_of
 from cluster.core.media.file_clock import FileClock
 from cluster.core.media.flv import FlvError, FlvFault, FlvReader
 from cluster.core.message import Message, MessageType
@@ -156,7 +156,7 @@ def file_script(path: Path, *, chunk_size: int, stream_id: int) -> Script:
         body = (_SET_DATA_FRAME if flags & MediaFlags.METADATA else b"") + bytes(payload)
         chunks = encode_chunks(type_id, body, chunk_size, stream_id)
         templates.append(Template(progress_ms * 1_000_000, timestamp_ms, type_id, chunks, 0))
-        if not flags & (NOT_TIMED | MediaFlags.DATA):
+        if not flags & NOT_FRAME:
             first_ms = firsts_ms.setdefault(type_id, timestamp_ms)
             longest_ms = max(longest_ms, timestamp_ms - first_ms, progress_ms)
             ahead_ns.setdefault(type_id, (timestamp_ms - progress_ms) * 1_000_000)

@@ -33,7 +33,7 @@ class WorkerIdentity:
 
     ``node`` is the node's name, which is for people: others may have it too. ``instance`` is what the
     node drew when it started, for its workers alone. A worker started again in the same slot must have
-    another ``incarnation`` (its start time, say).
+    another ``incarnation``: the node counts them.
     """
 
     node: str

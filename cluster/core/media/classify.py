@@ -67,6 +67,8 @@ NOT_TIMED: Final = (
     MediaFlags.SEQUENCE_HEADER | MediaFlags.END_OF_SEQUENCE | MediaFlags.METADATA | MediaFlags.CONFIG
     | MediaFlags.COMMAND | MediaFlags.EMPTY | MediaFlags.MALFORMED
 )  # fmt: skip
+#: What is no coded frame of audio or video, and so moves no clock.
+NOT_FRAME: Final = NOT_TIMED | MediaFlags.DATA
 #: AVC, and the HEVC and AV1 that SRS, lal and others send under unassigned ids with AVC's layout.
 AVC_LIKE_CODECS: Final = frozenset((7, 12, 13))
 CODED_VIDEO: Final = (ex_header.CODED_FRAMES, ex_header.CODED_FRAMES_X)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cluster.core.media.classify import NOT_TIMED, MediaFlags
+from cluster.core.media.classify import NOT_FRAME, MediaFlags
 from cluster.core.message import Buffer, Message
 
 _VIDEO = int(MediaFlags.VIDEO)
-_NOT_FRAME = int(MediaFlags.DATA | NOT_TIMED)
+_NOT_FRAME = int(NOT_FRAME)
 
 
 class LogEntry:

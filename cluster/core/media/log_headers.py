@@ -43,11 +43,11 @@ class LogHeaders:
         return {header.type_id for header in self._known.values() if not header.flags & _DATA}
 
     def remember(self, entry: LogEntry, *, is_joinable: bool) -> tuple[int, ...] | None:
-        """Keep ``entry`` for joiners. None if it says less than the one that is known.
+        """Keep ``entry`` for joiners; returns the video tracks whose codec changes with it.
 
-        ``is_joinable``: there is a message that joins start at, which may need what is replaced.
-        Otherwise the video tracks whose codec changes with it: none for a first header, for one that
-        replaces an empty one, and for audio.
+        A first header changes none, nor does one that replaces an empty one, or one of audio. None if it
+        says less than the one that is known. ``is_joinable``: joins have a message to start at, which may
+        need the header that is replaced.
         """
         key = header_key(entry.type_id, entry.payload)
         bound_bytes = MAX_METADATA_BYTES if entry.flags & _DATA else MAX_HEADER_BYTES

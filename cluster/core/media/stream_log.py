@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 
 from cluster.core.limits import MIB
-from cluster.core.media.classify import NOT_TIMED, MediaFlags, data_handler_name, flags_of, track_ids
+from cluster.core.media.classify import NOT_FRAME, MediaFlags, data_handler_name, flags_of, track_ids
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.media.log_headers import LogHeaders
 from cluster.core.media.timeline import Timeline, medium_of
@@ -27,7 +27,7 @@ _KEYFRAME = int(MediaFlags.KEYFRAME)
 _MULTITRACK = int(MediaFlags.MULTITRACK)
 _ANY_KEYFRAME = _KEYFRAME | int(MediaFlags.OTHER_KEYFRAME)
 _HEADER = int(MediaFlags.SEQUENCE_HEADER | MediaFlags.METADATA | MediaFlags.CONFIG)
-_NOT_FRAME = _DATA | int(NOT_TIMED)
+_NOT_FRAME = int(NOT_FRAME)
 _VIDEO_TYPE = int(MessageType.VIDEO)
 _DATA_TYPES = (int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3))
 

@@ -103,12 +103,12 @@ class _Medium:
 
     @property
     def has_leapt(self) -> bool:
-        """It has gone ahead so recently that it may have been a stray."""
+        """This medium has gone ahead so recently that its frame may have been a stray."""
         return self.leapt_from is not None and self.placed_ms - self.leapt_from[2] < SETTLED_MS
 
     @property
     def is_settling(self) -> bool:
-        """Its clock has restarted so recently that it may have been a stray."""
+        """Its clock has restarted so recently that its frame may have been a stray."""
         return self.placed_ms - self.restarted_ms < SETTLED_MS
 
 
