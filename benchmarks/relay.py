@@ -25,7 +25,7 @@ from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.sockets import uplink_socket
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import at_relay, endpoints
-from cluster.router.relay import Relays
+from cluster.router.repeater import Relays
 from cluster.router.router import Router
 
 _TOPIC = b"live/a\0"

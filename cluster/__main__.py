@@ -1,6 +1,6 @@
 """``python -m cluster`` is ``rtmp-cluster``."""
 
-from cluster.cli import main
+from cluster.commands.main import main
 
 if __name__ == "__main__":
     main()

@@ -14,7 +14,7 @@ from collections import Counter
 from cluster.core.errors import CloseReason
 from cluster.core.message import Message
 from cluster.core.rtmp.events import PublishRequested
-from cluster.edge.server import Peer, Reject, Server, ServerHandler
+from cluster.edge.embed.server import Peer, Reject, Server, ServerHandler
 
 
 class Gatekeeper(ServerHandler):

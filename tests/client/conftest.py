@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,11 +10,8 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
-# The edge as a child process, and FFmpeg, are those of the system tests.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "system"))
-
-from cluster_process import Edge
-from ffmpeg_tools import Packets, hashes_of_file, make_clip
+from support.cluster_process import Edge
+from support.ffmpeg import Packets, hashes_of_file, make_clip
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from address_tables import TYPED
-from scripted_server import serving, until
 
 from cluster.client import connect
 from cluster.core.errors import MisuseError
 from cluster.core.rtmp import events
 from cluster.core.rtmp.url import RtmpUrl
+from support.addresses import TYPED
+from support.scripted_server import serving, until
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cluster_process import ROOT, Edge
-from ffmpeg_tools import Packets, hashes_of_file
-from polling import wait_until
-from scripted_server import SEQUENCE_HEADER, inter_frame, key_frame
 
-from cluster.cli import run
+from cluster.commands.main import run
 from cluster.core.amf import amf0
 from cluster.core.media.flv import FlvError, FlvReader, encode_header, encode_tag
 from cluster.core.message import Message, MessageType
 from cluster.process.exit_codes import ExitCode
+from support.cluster_process import ROOT, Edge
+from support.ffmpeg import Packets, hashes_of_file
+from support.polling import wait_until
+from support.scripted_server import SEQUENCE_HEADER, inter_frame, key_frame
 
 Start = Callable[..., "Command"]
 

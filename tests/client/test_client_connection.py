@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from scripted_server import Peer, accept, read_by_the_server, serving, until
 
 from cluster.client import (
     CallError,
@@ -27,6 +26,7 @@ from cluster.core.rtmp import events
 from cluster.core.rtmp.control import UserControlEvent
 from cluster.core.rtmp.events import Event
 from cluster.core.rtmp.shared_object import SharedEvent, SharedEventType, SharedObjectMessage
+from support.scripted_server import Peer, accept, read_by_the_server, serving, until
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from cluster_process import ROOT, Edge
-from polling import wait_until
 
 from cluster import client
 from cluster.client.connecting import ConnectOptions
+from support.cluster_process import ROOT, Edge
+from support.polling import wait_until
 
 DOCUMENT = ROOT / "docs" / "client.md"
 EXAMPLES = ROOT / "examples"

@@ -11,10 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-from cluster_process import Edge, kill_worker
-from ffmpeg_tools import Ffmpegs, Packets, hashes_of_file
-from scripted_server import SEQUENCE_HEADER, key_frame, until
-from tls_support import make_certificate
 
 from cluster.client import (
     Backoff,
@@ -35,6 +31,10 @@ from cluster.core.media.classify import MediaFlags, flags_of
 from cluster.core.media.flv import encode_header, encode_tag
 from cluster.core.media.metadata import encode_metadata
 from cluster.core.rtmp.url import RtmpUrl
+from support.cluster_process import Edge, kill_worker
+from support.ffmpeg import Ffmpegs, Packets, hashes_of_file
+from support.scripted_server import SEQUENCE_HEADER, key_frame, until
+from support.tls import make_certificate
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from scripted_server import SEQUENCE_HEADER, Peer, accept, key_frame, serving, until
 
 from cluster.client import connect
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import events
 from cluster.core.rtmp.events import Event
 from cluster.core.rtmp.status import Code, Level
+from support.scripted_server import SEQUENCE_HEADER, Peer, accept, key_frame, serving, until
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -8,7 +8,6 @@ import random
 from collections.abc import Callable
 
 import pytest
-from scripted_server import SEQUENCE_HEADER, audio_frame, inter_frame, key_frame, until
 
 from cluster.client import progress
 from cluster.client.backoff import Attempts, Backoff
@@ -20,6 +19,7 @@ from cluster.client.waiting import within
 from cluster.core.errors import MisuseError
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp.url import RtmpUrl, UrlError
+from support.scripted_server import SEQUENCE_HEADER, audio_frame, inter_frame, key_frame, until
 
 VIDEO, AUDIO = MessageType.VIDEO, MessageType.AUDIO
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_server import Peer, ScriptedServer, accept, answering_with, serving, until
-from tls_support import make_certificate
 
 from cluster.client import ConnectionClosed, ConnectRejected, RtmpError, Timeout, Tls, Unreachable, connect
 from cluster.client.connecting import MAX_REDIRECTS
@@ -23,6 +21,8 @@ from cluster.core.rtmp.adobe_auth import authenticated
 from cluster.core.rtmp.capabilities import Capabilities, CapsEx
 from cluster.core.rtmp.events import Event
 from cluster.core.rtmp.url import RtmpUrl, UrlError
+from support.scripted_server import Peer, ScriptedServer, accept, answering_with, serving, until
+from support.tls import make_certificate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

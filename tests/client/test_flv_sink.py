@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame
 
 from cluster.client.flv_sink import FlvSink
 from cluster.core.amf import amf0
@@ -19,6 +18,7 @@ from cluster.core.media.flv import FlvReader
 from cluster.core.media.metadata import MAX_METADATA_VALUES
 from cluster.core.media.timeline import RESTART_GAP_MS
 from cluster.core.message import Message, MessageType
+from support.scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame
 
 VIDEO, AUDIO, DATA = MessageType.VIDEO, MessageType.AUDIO, MessageType.DATA_AMF0
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame, until
 
 from cluster.client import flv_source
 from cluster.client.flv_source import DEFAULT_FRAME_MS, FlvSource
@@ -16,6 +15,14 @@ from cluster.core.amf.values import EcmaArray
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.flv import FlvError, FlvFault, FlvOddity, encode_header, encode_tag
 from cluster.core.message import Message, MessageType
+from support.scripted_server import (
+    AUDIO_HEADER,
+    SEQUENCE_HEADER,
+    audio_frame,
+    inter_frame,
+    key_frame,
+    until,
+)
 
 VIDEO, AUDIO, DATA = MessageType.VIDEO, MessageType.AUDIO, MessageType.DATA_AMF0
 METADATA = amf0.encode("onMetaData", EcmaArray({"width": 2}))

@@ -11,8 +11,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cluster_process import ROOT
-from scripted_server import (
+
+from cluster.client.recording import Recording
+from cluster.core.amf import amf0
+from cluster.core.amf.values import EcmaArray
+from cluster.core.errors import EnvironmentFault
+from cluster.core.media.flv import FlvReader
+from cluster.core.message import Message, MessageType
+from cluster.core.rtmp import events
+from cluster.core.rtmp.events import Event
+from cluster.process.exit_codes import ExitCode
+from support.cluster_process import ROOT
+from support.scripted_server import (
     AUDIO_HEADER,
     SEQUENCE_HEADER,
     Peer,
@@ -25,16 +35,6 @@ from scripted_server import (
     serving,
     until,
 )
-
-from cluster.client.recording import Recording
-from cluster.core.amf import amf0
-from cluster.core.amf.values import EcmaArray
-from cluster.core.errors import EnvironmentFault
-from cluster.core.media.flv import FlvReader
-from cluster.core.message import Message, MessageType
-from cluster.core.rtmp import events
-from cluster.core.rtmp.events import Event
-from cluster.process.exit_codes import ExitCode
 
 VIDEO, AUDIO, DATA = MessageType.VIDEO, MessageType.AUDIO, MessageType.DATA_AMF0
 METADATA = amf0.encode("onMetaData", EcmaArray({"width": 2.0}))

@@ -7,16 +7,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from scripted_server import (
-    AUDIO_HEADER,
-    SEQUENCE_HEADER,
-    Peer,
-    accept,
-    audio_frame,
-    key_frame,
-    serving,
-    until,
-)
 
 from cluster.client import CallError, Connection, ConnectionClosed, Playback, PlayFailed, connect
 from cluster.client.read_gate import ReadGate
@@ -28,6 +18,16 @@ from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import events
 from cluster.core.rtmp.control import UserControlEvent
 from cluster.core.rtmp.events import Event, StatusReceived
+from support.scripted_server import (
+    AUDIO_HEADER,
+    SEQUENCE_HEADER,
+    Peer,
+    accept,
+    audio_frame,
+    key_frame,
+    serving,
+    until,
+)
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 QUEUE_BYTES = 100_000

@@ -7,17 +7,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from scripted_server import (
-    AUDIO_HEADER,
-    SEQUENCE_HEADER,
-    Peer,
-    accept,
-    inter_frame,
-    key_frame,
-    read_by_the_server,
-    serving,
-    until,
-)
 
 from cluster.client import CallError, ConnectionClosed, PublishRefused, Timeout, connect
 from cluster.client.socket_protocol import WRITE_BUFFER_BYTES
@@ -28,6 +17,17 @@ from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import events
 from cluster.core.rtmp.command import Command
 from cluster.core.rtmp.events import Event
+from support.scripted_server import (
+    AUDIO_HEADER,
+    SEQUENCE_HEADER,
+    Peer,
+    accept,
+    inter_frame,
+    key_frame,
+    read_by_the_server,
+    serving,
+    until,
+)
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

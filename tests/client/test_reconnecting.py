@@ -7,7 +7,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from scripted_server import (
+
+from cluster.client import Backoff, ConnectionClosed, PlayFailed, PublishRefused, Unreachable, reconnecting
+from cluster.client.reconnecting_playback import ReconnectingPlayback
+from cluster.client.reconnecting_publication import ReconnectingPublication
+from cluster.core.amf import amf0
+from cluster.core.amf.values import EcmaArray
+from cluster.core.media.classify import data_handler_name
+from cluster.core.message import Message, MessageType
+from cluster.core.rtmp import events
+from cluster.core.rtmp.events import Event
+from support.scripted_server import (
     AUDIO_HEADER,
     SEQUENCE_HEADER,
     Peer,
@@ -19,16 +29,6 @@ from scripted_server import (
     serving,
     until,
 )
-
-from cluster.client import Backoff, ConnectionClosed, PlayFailed, PublishRefused, Unreachable, reconnecting
-from cluster.client.reconnecting_playback import ReconnectingPlayback
-from cluster.client.reconnecting_publication import ReconnectingPublication
-from cluster.core.amf import amf0
-from cluster.core.amf.values import EcmaArray
-from cluster.core.media.classify import data_handler_name
-from cluster.core.message import Message, MessageType
-from cluster.core.rtmp import events
-from cluster.core.rtmp.events import Event
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 QUICK = Backoff(first_s=0.01, max_s=0.05)

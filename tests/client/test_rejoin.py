@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame
 
 from cluster.client import rejoin as module
 from cluster.client.headers import MAX_HEADERS, Headers
 from cluster.client.rejoin import Rejoin
 from cluster.core.amf import amf0
 from cluster.core.message import Message, MessageType
+from support.scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame
 
 VIDEO, AUDIO, DATA = MessageType.VIDEO, MessageType.AUDIO, MessageType.DATA_AMF0
 HEADERS = [Message(VIDEO, 0, SEQUENCE_HEADER), Message(AUDIO, 0, AUDIO_HEADER)]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from dockerfile import array, read, texts
 
-from cluster.edge.config import OPTIONS, EdgeConfig
+from cluster.edge.node.config import OPTIONS, EdgeConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "deploy" / "docker"

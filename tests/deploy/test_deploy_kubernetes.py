@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.edge.config import OPTIONS
+from cluster.edge.node.config import OPTIONS
 
 yaml = pytest.importorskip("yaml", reason="the manifests need PyYAML: pip install 'rtmp-cluster[test]'")
 

@@ -160,7 +160,7 @@ def _ending(hosts: SshHosts, name: str, command: str) -> list[dict[str, Any]]:
     if command == "router":
         return events(hosts[name], command, "ending")
     draining = events(hosts[name], command, "draining")
-    return [event for event in draining if event["logger"] == "cluster.edge.supervisor"]
+    return [event for event in draining if event["logger"] == "cluster.edge.node.supervisor"]
 
 
 def _ran(hosts: SshHosts, name: str, command: str) -> list[datetime.datetime]:

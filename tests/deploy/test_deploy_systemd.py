@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.core import ParameterSource
 
-from cluster.cli import cli
-from cluster.edge.config import EdgeConfig
+from cluster.commands.main import cli
+from cluster.edge.node.config import EdgeConfig
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 _NAMES = ("rtmp-cluster-edge.service", "rtmp-cluster-router.service")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from link_support import ANY_PORT
-from zmq_support import no_socket_left_open
+
+from support.routers import ANY_PORT
+from support.sockets import no_socket_left_open
 
 __all__ = ["no_socket_left_open"]
 

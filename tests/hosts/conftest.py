@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "system"))  # its peers serve here as well
-
-from ffmpeg_tools import Packets, hashes_of_file, make_clip
 from hosts_cluster import NODES, ROUTERS, HostedCluster
 from topology import NotPermittedError, Topology, leftovers
+
+from support.ffmpeg import Packets, hashes_of_file, make_clip
 
 #: A few lines of figures each test may print; shown at the end of the run.
 _FIGURES: list[str] = []

@@ -12,11 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster_process import ROOT, ClusterProcess, Edge
-from ffmpeg_tools import Ffmpegs, Player, Publisher
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, LivePlayer, LivePublisher, PatientPublisher, Peers, RtmpPeer
 from topology import Host, Topology
+
+from support.cluster_process import ROOT, ClusterProcess, Edge
+from support.ffmpeg import Ffmpegs, Player, Publisher
+from support.polling import wait_until
+from support.rtmp_peer import (
+    FRAMES_PER_SECOND,
+    LivePlayer,
+    LivePublisher,
+    PatientPublisher,
+    Peers,
+    RtmpPeer,
+)
 
 ROUTERS = ("r1", "r2")
 NODES = ("a", "b", "c")

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from hosts_cluster import HostedCluster, HostedEdge
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, LivePublisher
+
+from support.polling import wait_until
+from support.rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, LivePublisher
 
 #: What every node here is started with.
 DRAIN_TIMEOUT_S = 2.0

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from hosts_cluster import ROUTERS, HostedCluster, router_address
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, LivePlayer, LivePublisher
 
 from cluster.core.bus import placement
+from support.polling import wait_until
+from support.rtmp_peer import FRAMES_PER_SECOND, LivePlayer, LivePublisher
 
 #: Longest pause in media that losing one of two routers may cost.
 FAILOVER_S = 1.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ffmpeg_tools import Packets
 from hosts_cluster import NODES, HostedCluster
-from polling import wait_until
+
+from support.ffmpeg import Packets
+from support.polling import wait_until
 
 #: Frames measured for the delay: 4 s.
 DELAY_FRAMES = 100

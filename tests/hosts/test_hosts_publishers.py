@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from hosts_cluster import NODES, HostedCluster
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer
+
+from support.polling import wait_until
+from support.rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer
 
 #: After a partition has healed one publisher is left so soon.
 ONE_LEFT_S = 2.0

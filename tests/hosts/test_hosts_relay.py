@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hosts_cluster import ROUTERS, HostedCluster
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, LivePublisher
+
+from support.polling import wait_until
+from support.rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, LivePublisher
 
 #: Frames for which bytes on the wire are counted: 4 s, whole groups of pictures.
 WINDOW_FRAMES = 2 * GOP_FRAMES

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_process import ClusterProcess
 from hosts_cluster import ROUTER_PORT, HostedCluster, HostedEdge
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND
 from topology import Topology
 
 from cluster.bus.cluster_key import generate
+from support.cluster_process import ClusterProcess
+from support.polling import wait_until
+from support.rtmp_peer import FRAMES_PER_SECOND
 
 GARBAGE = [
     b"", b"GET / HTTP/1.1\r\nHost: router\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

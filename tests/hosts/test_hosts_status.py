@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hosts_cluster import NODES, HostedCluster
-from polling import wait_until
+
+from support.polling import wait_until
 
 
 def test_the_status_of_a_cluster(cluster: HostedCluster) -> None:

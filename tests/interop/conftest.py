@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "system"))  # its tools serve here as well
-
 from absence_table import AbsenceTable
-from cluster_process import ClusterProcess, Edge
 from interop_cluster import Clips, Cluster
 from sight_table import SightTable
 from table import Table
-from tls_support import make_certificate
 from workbench import Workbench, free_ports_from
+
+from support.cluster_process import ClusterProcess, Edge
+from support.tls import make_certificate
 
 #: Where ``make interop-table`` wants the table.
 TABLE_FILE = os.environ.get("INTEROP_TABLE", "")

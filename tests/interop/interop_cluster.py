@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster_process import Edge
-from ffmpeg_tools import make_clip
 from matrix import Media, Scheme, Worker
 from workbench import CLIP_S
+
+from support.cluster_process import Edge
+from support.ffmpeg import make_clip
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ffmpeg_tools import hash_outputs
 from workbench import Job, Workbench, first_line
+
+from support.ffmpeg import hash_outputs
 
 _QUIET = ["ffmpeg", "-hide_banner", "-loglevel", "warning", "-nostdin", "-y"]
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from polling import wait_until
 from sight import (
     MARGIN_S,
     Sight,
@@ -22,6 +21,8 @@ from sight import (
     streams_of_ffmpeg,
 )
 from sight_tasks import Stream, Task
+
+from support.polling import wait_until
 
 _WORKING_S = 45.0
 

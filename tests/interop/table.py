@@ -6,9 +6,10 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ffmpeg_tools import GOP_FRAMES
 from matrix import COLUMNS, Direction, Row, Scheme, Worker
 from workbench import Hashes
+
+from support.ffmpeg import GOP_FRAMES
 
 _HEADINGS = {"publish": "publishes", "play": "plays", "same": "same worker", "other": "other worker"}
 

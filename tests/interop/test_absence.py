@@ -18,10 +18,11 @@ import peer_node_media_server
 import psutil
 import pytest
 from absence_table import AbsenceTable
-from cluster_process import Edge
-from ffmpeg_tools import make_clip
-from polling import wait_until
 from workbench import Job, Workbench
+
+from support.cluster_process import Edge
+from support.ffmpeg import make_clip
+from support.polling import wait_until
 
 ABSENCES_S = (5, 20, 70)
 RELAYS = ("nginx-rtmp", "node-media-server")

@@ -9,12 +9,13 @@ from pathlib import Path
 import peer_ffmpeg
 import peer_pyav
 import pytest
-from ffmpeg_tools import GOP_FRAMES
 from interop_cluster import Clips, Cluster
 from matrix import ROWS, Direction, Media, Row, Scheme, Worker
-from polling import wait_until
 from table import Cell, Table, compare
 from workbench import CLIP_S, Hashes, Job, Workbench, hashes_of
+
+from support.ffmpeg import GOP_FRAMES
+from support.polling import wait_until
 
 JOIN_TIMEOUT_S = 20.0
 CLIP_TIMEOUT_S = CLIP_S + 20.0

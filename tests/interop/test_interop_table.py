@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ffmpeg_tools import GOP_FRAMES
 from matrix import COLUMNS, ROWS
 from table import Cell, Table, compare
+
+from support.ffmpeg import GOP_FRAMES
 
 VIDEO = [f"v{n}" for n in range(2 * GOP_FRAMES)]
 AUDIO = [f"a{n}" for n in range(90)]

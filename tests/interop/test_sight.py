@@ -14,13 +14,14 @@ from typing import Literal
 
 import peer_nginx
 import pytest
-from cluster_process import Edge
-from polling import wait_until
 from sight import Sight, differences
 from sight_bench import Publishers, Server, Watched, wait_for_all
 from sight_table import SightTable
 from sight_tasks import TASKS, MediaKind, Stream, Task
 from workbench import Workbench
+
+from support.cluster_process import Edge
+from support.polling import wait_until
 
 #: Longer than any task takes, with those that wait for each other.
 CLIP_S = 60

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from ffmpeg_tools import Packets, hashes_of_file, read_hashes
-from polling import wait_until
+
+from support.ffmpeg import Packets, hashes_of_file, read_hashes
+from support.polling import wait_until
 
 #: The length of every clip: two groups of pictures.
 CLIP_S = 4

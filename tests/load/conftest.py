@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-# The edge as a child process is that of the system tests, the scripted server that of the client's.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "system"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "client"))
-
-from cluster_process import Edge
-from tls_support import CertificateFiles, make_certificate
+from support.cluster_process import Edge
+from support.tls import CertificateFiles, make_certificate
 
 
 @pytest.fixture(scope="session")

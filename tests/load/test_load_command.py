@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_process import ROOT, ClusterProcess, Edge
-from rtmp_peer import Peers
-from scripted_server import Peer, accept, serving
 from test_load_media import flv_of
-from tls_support import CertificateFiles
 
-from cluster.cli import run
+from cluster.commands.main import run
 from cluster.core.rtmp import events
 from cluster.core.rtmp.events import Event
 from cluster.load.media import StreamShape
 from cluster.process.exit_codes import ExitCode
+from support.cluster_process import ROOT, ClusterProcess, Edge
+from support.rtmp_peer import Peers
+from support.scripted_server import Peer, accept, serving
+from support.tls import CertificateFiles
 
 #: As short as a run can be.
 SHORT = ["--ramp", "0.1", "--settle", "0.1", "--duration", "0.5"]

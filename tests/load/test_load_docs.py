@@ -7,7 +7,7 @@ from pathlib import Path
 
 from load_support import result
 
-from cluster.cli import cli
+from cluster.commands.main import cli
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "load.md").read_text()
 

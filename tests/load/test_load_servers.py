@@ -9,8 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cluster_process import ROOT
-from scripted_server import Peer, Script, accept, serving
 
 from cluster.core.media.classify import MediaFlags, flags_of
 from cluster.core.message import Message, MessageType
@@ -19,6 +17,8 @@ from cluster.core.rtmp.events import Event
 from cluster.core.rtmp.status import Code
 from cluster.load import synthetic
 from cluster.process.exit_codes import ExitCode
+from support.cluster_process import ROOT
+from support.scripted_server import Peer, Script, accept, serving
 
 TIMEOUT_S = 30.0
 Rewrite = Callable[[Message], Message]

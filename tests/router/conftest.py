@@ -1,5 +1,5 @@
 """No test here may leave a ZeroMQ socket open."""
 
-from zmq_support import no_socket_left_open
+from support.sockets import no_socket_left_open
 
 __all__ = ["no_socket_left_open"]

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_process import ClusterProcess, Edge, StartEdge, StartRouter, free_router_address
-from ffmpeg_tools import Ffmpegs, Packets, hashes_of_file, make_clip
-from rtmp_peer import Peers
+
+from support.cluster_process import ClusterProcess, Edge, StartEdge, StartRouter, free_router_address
+from support.ffmpeg import Ffmpegs, Packets, hashes_of_file, make_clip
+from support.rtmp_peer import Peers
 
 
 @pytest.fixture(scope="session")

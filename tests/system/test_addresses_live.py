@@ -6,11 +6,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from cluster_process import Edge, StartEdge
-from ffmpeg_tools import Ffmpegs, Packets
-from polling import wait_until
 
 from cluster.client import connect
+from support.cluster_process import Edge, StartEdge
+from support.ffmpeg import Ffmpegs, Packets
+from support.polling import wait_until
 
 #: As published, as played by FFmpeg, and the key.
 FORMS = [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cluster_process import Edge, Metrics, StartEdge
-from polling import wait_until
-from rtmp_peer import Peers
+from support.cluster_process import Edge, Metrics, StartEdge
+from support.polling import wait_until
+from support.rtmp_peer import Peers
 
 FRAMES = 25
 

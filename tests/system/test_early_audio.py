@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_process import Edge, StartEdge
-from ffmpeg_tools import FfmpegProcess
-from polling import wait_until
-from rtmp_peer import LivePlayer, Peers
 
 from cluster.client import connect
 from cluster.core.media.classify import is_coded
 from cluster.core.media.flv import FlvReader
 from cluster.core.message import Message, MessageType
+from support.cluster_process import Edge, StartEdge
+from support.ffmpeg import FfmpegProcess
+from support.polling import wait_until
+from support.rtmp_peer import LivePlayer, Peers
 
 #: A publisher comes to either worker, and what is wrong need not show each time.
 STREAMS = 8

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cluster_process import StartEdge
-from polling import wait_until
+
+from support.cluster_process import StartEdge
+from support.polling import wait_until
 
 av = pytest.importorskip("av")
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from cluster_process import Edge
-from polling import wait_until
-from rtmp_peer import LivePlayer, Peers
+
+from support.cluster_process import Edge
+from support.polling import wait_until
+from support.rtmp_peer import LivePlayer, Peers
 
 HANDSHAKE_TIMEOUT_S = 1.0
 _HANDSHAKE_BYTES = 1536

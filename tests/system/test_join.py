@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Iterator
 
 import pytest
-from cluster_process import Edge
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePublisher, Peers
+
+from support.cluster_process import Edge
+from support.polling import wait_until
+from support.rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePublisher, Peers
 
 JOINS = 12
 P50_LIMIT_S = 0.100

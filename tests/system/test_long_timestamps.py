@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cluster_process import Edge
-from ffmpeg_tools import Ffmpegs, Packet, Packets, Player
-from polling import wait_until
-from rtmp_peer import RtmpPeer
 
 from cluster.core.media.flv import FlvReader
 from cluster.core.message import Message
+from support.cluster_process import Edge
+from support.ffmpeg import Ffmpegs, Packet, Packets, Player
+from support.polling import wait_until
+from support.rtmp_peer import RtmpPeer
 
 #: How long the clip is published before its timestamps reach the point.
 LEAD_MS = 3_000

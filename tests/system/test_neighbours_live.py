@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from cluster_process import Edge, StartEdge
-from polling import wait_until
-from rtmp_peer import GOP_FRAMES, Peers, make_frame
-from wire_peer import Lal, WirePeer, Xiu
 
 from cluster.core.message import Message
+from support.cluster_process import Edge, StartEdge
+from support.polling import wait_until
+from support.rtmp_peer import GOP_FRAMES, Peers, make_frame
+from support.wire_peer import Lal, WirePeer, Xiu
 
 GRACE_S = 0.5
 IDLE_S = 1.0

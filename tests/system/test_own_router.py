@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import psutil
 import pytest
-from cluster_process import StartEdge, StartRouter
+
+from support.cluster_process import StartEdge, StartRouter
 
 
 @pytest.mark.parametrize(("workers", "has_them"), [("1", False), ("2", True)])

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cluster_process import ClusterProcess, Edge, free_router_address
-from ffmpeg_tools import CLIP_S, GOP_FRAMES, Ffmpegs, Packet, Packets, Player
-from polling import wait_until
+
+from support.cluster_process import ClusterProcess, Edge, free_router_address
+from support.ffmpeg import CLIP_S, GOP_FRAMES, Ffmpegs, Packet, Packets, Player
+from support.polling import wait_until
 
 EARLY_PLAYERS = 4
 LATE_PLAYERS = 4

@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from cluster_process import ROOT, Edge, StartEdge
-from ffmpeg_tools import Ffmpegs, hashes_of_file, make_clip
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, Peers
-from tls_support import CertificateFiles, make_certificate
+
+from support.cluster_process import ROOT, Edge, StartEdge
+from support.ffmpeg import Ffmpegs, hashes_of_file, make_clip
+from support.polling import wait_until
+from support.rtmp_peer import FRAMES_PER_SECOND, Peers
+from support.tls import CertificateFiles, make_certificate
 
 BIND = ["--bind-tls", "127.0.0.1:0"]
 TIMEOUT_S = 10.0

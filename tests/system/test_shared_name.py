@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_process import ROOT, StartEdge, StartRouter
-from polling import wait_until
-from rtmp_peer import Peers
+
+from support.cluster_process import ROOT, StartEdge, StartRouter
+from support.polling import wait_until
+from support.rtmp_peer import Peers
 
 FRAMES = 30
 

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyte
-from cluster_process import ROOT, ClusterProcess, StartEdge, StartRouter, free_router_address
-from polling import wait_until
-from rtmp_peer import Peers
+
+from support.cluster_process import ROOT, ClusterProcess, StartEdge, StartRouter, free_router_address
+from support.polling import wait_until
+from support.rtmp_peer import Peers
 
 COLUMNS, LINES = 80, 24
 #: Makes the terminal the command's own, so that its Ctrl-C is one.

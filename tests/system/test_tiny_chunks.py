@@ -9,10 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cluster_process import StartEdge
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, LivePublisher, Peers, make_frame
-from tls_support import make_certificate
+
+from support.cluster_process import StartEdge
+from support.polling import wait_until
+from support.rtmp_peer import FRAMES_PER_SECOND, LivePublisher, Peers, make_frame
+from support.tls import make_certificate
 
 FILLER = bytes(2_000)
 WATCHED_S = 4.0

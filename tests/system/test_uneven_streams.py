@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cluster_process import Edge, StartEdge, StartRouter
-from ffmpeg_tools import Packets, hashes_of_file
-from polling import wait_until
 from uneven_clips import (
     CAMERA_CLIP_S,
     CAMERA_OFF_S,
@@ -28,6 +25,10 @@ from uneven_clips import (
     make_even_clip,
     make_intra_refresh_clip,
 )
+
+from support.cluster_process import Edge, StartEdge, StartRouter
+from support.ffmpeg import Packets, hashes_of_file
+from support.polling import wait_until
 
 SKEWED_CLIP_S = 5
 INTRA_REFRESH_CLIP_S = 9

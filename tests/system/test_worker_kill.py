@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from cluster_process import Edge, StartEdge, kill_worker
-from polling import wait_until
-from rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, Peers
+from support.cluster_process import Edge, StartEdge, kill_worker
+from support.polling import wait_until
+from support.rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, Peers
 
 BACK_WITHIN_S = 1.0
 #: The first sequence number of a publisher that returns.

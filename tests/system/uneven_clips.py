@@ -8,8 +8,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from ffmpeg_tools import FRAMES_PER_SECOND, FfmpegProcess, Packet, Packets, read_hashes
-from polling import wait_until
+from support.ffmpeg import FRAMES_PER_SECOND, FfmpegProcess, Packet, Packets, read_hashes
+from support.polling import wait_until
 
 GOP_FRAMES = FRAMES_PER_SECOND
 #: The camera's clip: video until then, and again from then on.

@@ -1,0 +1,369 @@
+"""The link: everything one worker has to do with the routers, behind one small interface.
+
+    LinkRouters     which routers there are: those of the cluster, and the node's own beside them
+    LinkOutput      envelopes of this worker's streams, and who wants them     (an XPUB for each router)
+    RouterPeer      one router: control, liveness, subscriptions at its relay  (a DEALER and a SUB each)
+    LinkOrigins     which streams are published here, and by whose grant
+    LinkWatches     which streams published elsewhere are played here, and at which router
+    Snapshot...     late joins, asked for and answered
+
+It lives on the running event loop and uses plain non-blocking sockets. Nothing in it waits for a
+router except ``request_publish``, and that not for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from cluster.bus.cluster_key import ClusterKey
+from cluster.bus.router_names import RouterNames
+from cluster.core.bus import bounds, control
+from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
+from cluster.core.bus.cluster_status import StreamFacts
+from cluster.core.bus.control import ControlMessage, Granted, Refused
+from cluster.core.bus.endpoints import Endpoints, at_relay
+from cluster.core.bus.endpoints import endpoints as parse_endpoints
+from cluster.core.bus.envelope import EnvelopeError, decode
+from cluster.core.bus.identity import WorkerIdentity
+from cluster.core.bus.packing import MessageLike
+from cluster.edge.link.interfaces import LinkCounters, LinkHandler
+from cluster.edge.link.origins import LinkOrigins
+from cluster.edge.link.output import LinkOutput
+from cluster.edge.link.peer import RouterPeer
+from cluster.edge.link.routers import LinkRouters
+from cluster.edge.link.snapshots import SnapshotAnswers, SnapshotRequests
+from cluster.edge.link.watches import LinkWatches
+from cluster.net.wake_ups import next_moment
+from cluster.process.complaints import Complaints
+
+__all__ = ["Link", "LinkCounters", "LinkHandler", "WorkerIdentity"]
+
+logger = logging.getLogger(__name__)
+
+#: One line in this time about a router that does not let us in.
+REFUSALS_EVERY_S = 30.0
+
+
+class Link:
+    """One worker's link to the routers at ``endpoints``; EndpointError if one does not parse.
+
+    Every worker of a cluster should be given the same routers: placement is by address. A host name
+    stands for a router at each of its addresses. ``own_router``: the address of the node's own router;
+    beside it are the relays through which the node gets media from the others. None if the node's own is
+    the one of ``endpoints``, or if there is no node.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        identity: WorkerIdentity,
+        handler: LinkHandler,
+        counters: LinkCounters,
+        *,
+        key: ClusterKey | None = None,
+        own_router: str | None = None,
+    ) -> None:
+        routers = [parse_endpoints(endpoint) for endpoint in dict.fromkeys(endpoints)]
+        self._fixed = [router for router in routers if not router.is_name]
+        self._names = RouterNames([router for router in routers if router.is_name], self._names_resolved)
+        self._has_names = len(self._fixed) < len(routers)
+        self._resolver: asyncio.Task[None] | None = None
+        self._key = key
+        self._own_router = own_router
+        self._identity = identity
+        self._worker_id = identity.worker_id
+        self._handler = handler
+        self._counters = counters
+        self._load: Mapping[str, float] = {}
+        self._has_reported = False
+        self._routers = LinkRouters()
+        self._origins = LinkOrigins(handler, self._routers, self._origin_changed)
+        self._watches = LinkWatches(handler, self._routers, self._origins.epochs)
+        self._requests = SnapshotRequests(self._watches.feed)
+        all_local = all(router.is_local for router in routers)
+        self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
+        self._timer: asyncio.TimerHandle | None = None
+        self._malformed = Complaints(logger, "envelope_malformed")
+        self._shared_name = Complaints(logger, "name_shared")
+        self._refusal_told_at: dict[str, float] = {}
+        self._retries: dict[str, asyncio.TimerHandle] = {}
+        self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
+            control.Welcome: self._welcomed,
+            control.Granted: self._origins.granted,
+            control.Refused: lambda _, message: self._origins.refused(message),
+            control.Contested: lambda _, message: self._origins.contested(message),
+            control.Contest: self._origins.contest,
+            control.Revoked: lambda _, message: self._origins.revoked(message),
+            control.StreamUp: self._stream_up,
+            control.StreamDown: self._stream_down,
+            control.SnapshotRequest: lambda peer, message: self._answers.requested(peer, message),
+            control.Snapshot: lambda _, message: self._snapshot_received(message),
+            control.NameShared: lambda _, message: self._name_shared(message),
+        }
+
+    async def start(self) -> None:
+        """Connect to every router, whether or not it is there; only a name is waited for, and not long."""
+        self._loop = asyncio.get_running_loop()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
+        self._output = LinkOutput(
+            self._context, self._loop, self._worker_id, self._demand_changed, self._counters, self._key
+        )
+        self._answers = SnapshotAnswers(
+            self._loop, self._handler, self._worker_id, self._output.wanted, self._origins.epochs,
+            self._counters,
+        )  # fmt: skip
+        if self._own_router is not None:
+            self._routers.own = self._open(parse_endpoints(self._own_router))
+        for router in self._fixed:
+            self._add_router(router)
+        if self._has_names:
+            await self._names.resolve()
+            self._resolver = self._loop.create_task(self._names.run())
+        self._watches.place_all(self._loop.time())
+        self._tick()
+
+    async def close(self) -> None:
+        """Say goodbye to every router and close all sockets; without effect on a link not started."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        for retry in self._retries.values():
+            retry.cancel()
+        if self._resolver is not None:
+            self._resolver.cancel()
+            await asyncio.gather(self._resolver, return_exceptions=True)
+        self._origins.close()
+        self._answers.close()
+        for peer in self._routers.all():
+            peer.close()
+        self._output.close()
+        await self._loop.run_in_executor(None, self._context.term)
+
+    # ---- publishing ------------------------------------------------------------------------------
+
+    async def request_publish(self, key: str, *, replace: bool) -> Granted | Refused:
+        """Ask to become the origin of ``key``.
+
+        A router answers, asking the present origin first if there is one. If none does within
+        GRANT_TIMEOUT_S the node's own is asked; if that does not either, the link grants by itself.
+        Refused is for ``busy`` or ``draining``.
+        """
+        return await self._origins.request(key, replace)
+
+    def unpublish(self, key: str, epoch: int) -> None:
+        """The publisher of ``epoch`` is gone; without effect if that is known already."""
+        self._origins.unpublish(key, epoch)
+
+    def wanted(self, key: str) -> bool:
+        """Whether any other worker plays ``key``; false before the link is started."""
+        return self._output.wanted(key)
+
+    def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None:
+        """Send ``messages`` of a stream published here, as one envelope, if any other worker wants them."""
+        self._output.publish(key, epoch, first_seq, messages)
+
+    # ---- playing ---------------------------------------------------------------------------------
+
+    def watch(self, key: str) -> None:
+        """Subscribe to a stream and be told of its origin; while it is published here, neither."""
+        self._watches.add(key, self._loop.time())
+
+    def unwatch(self, key: str) -> None:
+        """The end of a watch."""
+        self._watches.discard(key)
+        self._requests.forget(key)
+
+    def request_snapshot(self, key: str) -> None:
+        """Ask the origin of a watched stream; repeated until it is answered or the stream is down."""
+        if key in self._watches:
+            now = self._loop.time()
+            self._requests.request(key, now)
+            if self._timer is not None and self._timer.when() > now + HEARTBEAT_INTERVAL_S:
+                self._timer.cancel()
+                self._timer = self._loop.call_at(now + HEARTBEAT_INTERVAL_S, self._tick)
+
+    # ---- the worker ------------------------------------------------------------------------------
+
+    def set_load(self, load: Mapping[str, float]) -> None:
+        """What heartbeats say of this worker's load from now on."""
+        self._load = dict(load)
+
+    def report(self, streams: list[StreamFacts]) -> None:
+        """What there is to say of this worker's streams, for the cluster's status; now and then."""
+        if streams or self._has_reported:
+            self._has_reported = bool(streams)
+            for peer in self._routers.all():
+                if peer.is_live:
+                    peer.send(control.Report(streams))
+
+    def set_draining(self) -> None:
+        """From now on this worker is granted no publish."""
+        self._origins.draining = True
+
+    @property
+    def live_routers(self) -> list[str]:
+        """The addresses of the cluster's routers that answer."""
+        return self._routers.live()
+
+    # ---- time ------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        # First, so that an error below cannot end the heartbeats unseen.
+        interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
+        self._timer = self._loop.call_at(next_moment(now, interval_s), self._tick)
+        self._output.service()
+        for peer in self._routers.all():
+            peer.beat(now, self._make_heartbeat)
+        self._watches.tick(now)
+        self._requests.tick(now)
+
+    def _make_heartbeat(self, messages: int) -> control.Heartbeat:
+        return control.Heartbeat(self._load, self._origins.draining, messages)
+
+    def _make_hello(self, peer: RouterPeer) -> control.Hello:
+        identity = self._identity
+        return control.Hello(
+            identity.node, identity.instance, identity.slot, identity.incarnation,
+            self._origins.draining, self._load, list(self._origins.epochs.items()),
+            self._watches.keys_at(peer),
+        )  # fmt: skip
+
+    # ---- routers come and go ---------------------------------------------------------------------
+
+    def _add_router(self, router: Endpoints) -> None:
+        self._routers.cluster[router.base] = self._open(self._reached(router))
+
+    def _reached(self, router: Endpoints) -> Endpoints:
+        return router if self._own_router is None else at_relay(router, self._own_router)
+
+    def _open(self, router: Endpoints) -> RouterPeer:
+        self._output.add_router(router)
+        return RouterPeer(
+            self._context, self._loop, router, self._worker_id,
+            make_hello=self._make_hello, on_control=self._control_received,
+            on_envelope=self._envelope_received, on_lost=self._router_lost,
+            on_refused=self._router_refused, counters=self._counters, key=self._key,
+        )  # fmt: skip
+
+    def _names_resolved(self, found: set[str]) -> None:
+        """The routers there are by name; one that is gone from there is kept for as long as it answers."""
+        now = self._loop.time()
+        cluster = self._routers.cluster
+        added = sorted(name for name in found - cluster.keys() if self._has_relay(name))
+        for name in added:
+            self._add_router(parse_endpoints(name))
+        if added:
+            self._watches.place_all(now)
+        fixed = {router.base for router in self._fixed}
+        for name in cluster.keys() - found - fixed:
+            if not cluster[name].is_live:
+                self._remove_router(name, now)
+
+    def _has_relay(self, name: str) -> bool:
+        """The node looks names up as well; until it has found a router, nothing would come from there."""
+        if self._own_router is None:
+            return True
+        subscribe = self._reached(parse_endpoints(name)).subscribe
+        return Path(subscribe.removeprefix("ipc://")).exists()
+
+    def _remove_router(self, name: str, now: float) -> None:
+        peer = self._routers.cluster.pop(name)
+        self._watches.removed(peer, now)
+        peer.close()
+        self._output.remove_router(name)
+
+    def _router_lost(self, peer: RouterPeer, why: str) -> None:
+        logger.warning(
+            "router %(router)s %(why)s", {"router": peer.name, "why": why}, extra={"event": "router_lost"}
+        )
+        self._counters.routers_live = len(self.live_routers)
+        self._watches.lost(peer, self._loop.time())
+
+    def _router_refused(self, peer: RouterPeer, why: str) -> None:
+        """Said once in a while. libzmq gives up a connection that is refused for good, and a router may
+        be given another key: it is tried again."""
+        now = self._loop.time()
+        if now - self._refusal_told_at.get(peer.name, -REFUSALS_EVERY_S) >= REFUSALS_EVERY_S:
+            self._refusal_told_at[peer.name] = now
+            fields = {"router": peer.name, "why": why}
+            logger.warning("no link to router %(router)s: %(why)s", fields, extra={"event": "link_refused"})
+        if peer.name not in self._retries:
+            retry = self._loop.call_later(bounds.REFUSED_RETRY_S, self._try_again, peer)
+            self._retries[peer.name] = retry
+
+    def _try_again(self, peer: RouterPeer) -> None:
+        del self._retries[peer.name]
+        if self._routers.cluster.get(peer.name) is peer and not peer.is_live:
+            self._remove_router(peer.name, self._loop.time())
+            self._add_router(parse_endpoints(peer.name))
+            self._watches.place_all(self._loop.time())
+
+    # ---- what arrives ----------------------------------------------------------------------------
+
+    def _control_received(self, peer: RouterPeer, message: ControlMessage) -> None:
+        react = self._reactions.get(type(message))
+        if react is not None:
+            react(peer, message)
+
+    def _envelope_received(self, frame: bytes) -> None:
+        counters = self._counters
+        try:
+            envelope = decode(frame)
+        except EnvelopeError as error:
+            counters.bus_malformed += 1
+            self._malformed.warn(f"an envelope was ignored: {error}")
+            return
+        if envelope.sender_id == self._worker_id or envelope.key not in self._watches:
+            return
+        counters.bus_envelopes_received += 1
+        counters.bus_messages_received += len(envelope.messages)
+        counters.bus_bytes_received += len(frame)
+        self._handler.envelope_received(envelope)
+
+    def _demand_changed(self, key: str, wanted: bool) -> None:
+        self._handler.demand_changed(key, wanted)
+        if wanted:
+            self._answers.demand_seen(key)
+
+    def _welcomed(self, peer: RouterPeer, _: control.Welcome) -> None:
+        now = self._loop.time()
+        self._counters.routers_live = len(self.live_routers)
+        self._watches.place_all(now)
+        self._watches.welcomed(peer, now)
+        self._origins.peers_changed()
+
+    def _stream_up(self, peer: RouterPeer, message: control.StreamUp) -> None:
+        self._origins.source_seen(message.key, message.epoch)
+        if self._watches.stream_up(peer, message, self._loop.time()):
+            self._requests.forget(message.key)  # it went to the origin before
+            self._handler.stream_up(message.key, message.epoch, message.origin)
+
+    def _stream_down(self, peer: RouterPeer, message: control.StreamDown) -> None:
+        if self._watches.stream_down(peer, message, self._loop.time()):
+            self._requests.forget(message.key)
+
+    def _snapshot_received(self, snapshot: control.Snapshot) -> None:
+        if snapshot.key in self._watches and snapshot.origin != self._worker_id:
+            self._requests.answered(snapshot.key)
+            self._counters.snapshots_received += 1
+            self._handler.snapshot_received(snapshot)
+
+    def _name_shared(self, shared: control.NameShared) -> None:
+        """Each router says so, to one worker of this node."""
+        identity = self._identity
+        self._shared_name.warn(
+            f"{len(shared.instances)} nodes share the name {identity.node} (this one is instance "
+            f"{identity.instance}): give each its own with --node-name, to tell them apart"
+        )
+
+    def _origin_changed(self, key: str) -> None:
+        self._requests.forget(key)
+        self._watches.origin_changed(key, self._loop.time())

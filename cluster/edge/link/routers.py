@@ -1,0 +1,31 @@
+"""The routers that a worker has."""
+
+from __future__ import annotations
+
+from cluster.core.bus import placement
+from cluster.edge.link.peer import RouterPeer
+
+
+class LinkRouters:
+    """``cluster``: the routers of the cluster, by address. ``own``: beside them that of this node, which
+    only knows its workers; None where it is the cluster's only one."""
+
+    def __init__(self) -> None:
+        self.cluster: dict[str, RouterPeer] = {}
+        self.own: RouterPeer | None = None
+
+    def all(self) -> list[RouterPeer]:
+        return [*self.cluster.values()] if self.own is None else [*self.cluster.values(), self.own]
+
+    def live(self) -> list[str]:
+        """The addresses of the cluster's routers that answer."""
+        return [name for name, peer in self.cluster.items() if peer.is_live]
+
+    def first(self, key: str) -> RouterPeer | None:
+        """The one of those that ``key`` belongs to."""
+        name = placement.first(key, self.live())
+        return None if name is None else self.cluster[name]
+
+    def live_own(self) -> RouterPeer | None:
+        """The node's own, if it answers."""
+        return self.own if self.own is not None and self.own.is_live else None

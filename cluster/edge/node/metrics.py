@@ -1,0 +1,125 @@
+"""The node's numbers for Prometheus, from the last beats of its workers.
+
+A worker that restarts begins to count at 0; what its predecessors in the same slot counted is kept
+and added, so that no counter ever goes back. Gauges are the living worker's alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from cluster.core.errors import EnvironmentFault
+from cluster.edge.streams.counters import DECLARATIONS, Declaration
+from cluster.net.addresses import BindAddress, advice
+
+_PREFIX = "rtmp_cluster_"
+
+Numbers = Mapping[str, Any]
+
+
+class SlotNumbers:
+    """The numbers of one worker slot over all its incarnations."""
+
+    def __init__(self) -> None:
+        self.restarts = 0
+        self.alive = False
+        self._past: dict[str, Any] = {}
+        self._current: Numbers = {}
+
+    def beat(self, numbers: Numbers) -> None:
+        """The living incarnation's own counts so far; names that are not declared are ignored."""
+        self.alive = True
+        self._current = numbers
+
+    def ended(self) -> None:
+        """The incarnation is gone: keep its counters, forget its gauges."""
+        self._past = {
+            name: self.value(name) for name, declared in DECLARATIONS.items() if declared.kind != "gauge"
+        }
+        self._current = {}
+        self.alive = False
+
+    def value(self, name: str) -> Any:
+        """A number, or numbers by close reason."""
+        past, current = self._past.get(name), self._current.get(name)
+        if DECLARATIONS[name].kind != "by_reason":
+            return (past or 0) + (current or 0)
+        total = dict(past or {})
+        for reason, count in (current or {}).items():
+            total[reason] = total.get(reason, 0) + count
+        return total
+
+
+class NodeNumbers(Collector):
+    """All slots of a node. The supervisor's loop writes, the HTTP server's threads collect."""
+
+    def __init__(self, workers: int) -> None:
+        self._lock = threading.Lock()
+        self._slots = [SlotNumbers() for _ in range(workers)]
+
+    def beat(self, slot: int, numbers: Numbers) -> None:
+        with self._lock:
+            self._slots[slot].beat(numbers)
+
+    def ended(self, slot: int) -> None:
+        with self._lock:
+            self._slots[slot].ended()
+
+    def restarted(self, slot: int) -> None:
+        with self._lock:
+            self._slots[slot].restarts += 1
+
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            return list(self._families())
+
+    def _families(self) -> Iterator[Metric]:
+        for name, declaration in DECLARATIONS.items():
+            yield self._family(name, declaration)
+        labels = ["worker"]
+        restarts = CounterMetricFamily(_PREFIX + "worker_restarts", "Workers started again.", labels=labels)
+        up = GaugeMetricFamily(_PREFIX + "worker_up", "1 while the worker runs.", labels=labels)
+        for slot, numbers in enumerate(self._slots):
+            restarts.add_metric([str(slot)], numbers.restarts)
+            up.add_metric([str(slot)], int(numbers.alive))
+        yield restarts
+        yield up
+
+    def _family(self, name: str, declaration: Declaration) -> Metric:
+        if declaration.kind == "by_reason":
+            by_reason = CounterMetricFamily(_PREFIX + name, declaration.help, labels=["worker", "reason"])
+            for slot, numbers in enumerate(self._slots):
+                for reason, count in sorted(numbers.value(name).items()):
+                    by_reason.add_metric([str(slot), reason], count)
+            return by_reason
+        kind = CounterMetricFamily if declaration.kind == "counter" else GaugeMetricFamily
+        family = kind(_PREFIX + name, declaration.help, labels=["worker"])
+        for slot, numbers in enumerate(self._slots):
+            family.add_metric([str(slot)], numbers.value(name))
+        return family
+
+
+@contextlib.contextmanager
+def served(numbers: NodeNumbers, address: BindAddress) -> Iterator[BindAddress]:
+    """Serve ``numbers`` over HTTP while the body runs; yields where. EnvironmentFault if it cannot."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(numbers)
+    try:
+        server, thread = start_http_server(address.port, address.host or "0.0.0.0", registry)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"cannot serve metrics on {address}: {advice(error)}"
+        ) from error
+    try:
+        yield BindAddress(*server.socket.getsockname()[:2])
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,240 @@
+"""The supervisor of a node: starts the workers, hears their beats, restarts the dead, ends them all.
+
+Signal handlers only queue and workers only report; the one loop here decides. It serves no media, so
+that nothing a peer does can delay it: the node's own router and its relays, which are in this process,
+have threads of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import resource
+import secrets
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.metrics import NodeNumbers, served
+from cluster.edge.node.status_pipe import StatusReader
+from cluster.edge.node.worker_process import WORKER_CLASS
+from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
+from cluster.net.addresses import BindAddress
+from cluster.process import signals
+from cluster.process.exit_codes import ExitCode
+from cluster.process.logs import announce
+from cluster.process.notify import Notifier
+
+logger = logging.getLogger(__name__)
+
+#: File descriptors of a worker that are not connections: listeners, bus sockets, the loop's own.
+_RESERVED_FILES = 64
+
+#: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
+#: and people read it where names do not tell nodes apart.
+_INSTANCE_BYTES = 4
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Supervisor:
+    """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.binds``
+    or ``config.tls_binds``. ``own_router``: the address of the node's own router, beside those of
+    ``config.routers``; None if it is the only one."""
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        *,
+        own_router: str | None = None,
+        worker_class: str = WORKER_CLASS,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = bounded_by_open_files(config)
+        self._timing = timing or Timing()
+        self._clock = clock
+        self._numbers = NodeNumbers(config.workers)
+        instance = secrets.token_hex(_INSTANCE_BYTES)
+        self._slots = [
+            WorkerSlot(
+                slot,
+                self._config,
+                instance=instance,
+                timing=self._timing,
+                own_router=own_router,
+                worker_class=worker_class,
+                clock=clock,
+            )
+            for slot in range(config.workers)
+        ]
+        self._selector = selectors.DefaultSelector()
+        self._readers: dict[int, StatusReader] = {}
+        self._metrics_address: BindAddress | None = None
+        self._announced = False
+        self._notifier = Notifier.taken_from(os.environ)
+        self._drain_deadline = math.inf
+        self._exit_code = ExitCode.OK
+
+    def run(self) -> ExitCode:
+        """Serve until told to end (SIGTERM, SIGINT), or until no worker can boot. Main thread only.
+
+        EnvironmentFault if the metrics address cannot be had.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._selector)
+            queue = stack.enter_context(signals.queued(*_SIGNALS))
+            self._selector.register(queue, selectors.EVENT_READ)
+            if self._config.metrics is not None:
+                self._metrics_address = stack.enter_context(served(self._numbers, self._config.metrics))
+            stack.callback(self._kill_all)
+            for slot in self._slots:
+                self._start(slot)
+            while any(slot.state is not SlotState.EMPTY for slot in self._slots):
+                self._turn(queue)
+        return self._exit_code
+
+    def _turn(self, queue: socket.socket) -> None:
+        """Wait for something to happen, or to be due, and do it."""
+        self._selector.select(self._until_due())
+        # What was said comes before what was not: beats may have waited while we were stopped.
+        for slot in self._slots:
+            self._hear(slot)
+        for number in signals.read(queue):
+            self._handle_signal(number)
+        for slot in self._slots:
+            if slot.exit_code() is not None:
+                self._ended(slot)
+            elif slot.state is SlotState.WAITING:
+                self._restart_if_due(slot)
+            elif not self._draining:
+                slot.kill_if_stuck()
+        if self._draining and self._clock() >= self._drain_deadline:
+            self._drain_timed_out()
+
+    @property
+    def _draining(self) -> bool:
+        return self._drain_deadline < math.inf
+
+    def _until_due(self) -> float:
+        due = [self._drain_deadline]
+        for slot in self._slots:
+            if slot.state is SlotState.WAITING:
+                due.append(slot.restart_at)
+            elif slot.running and not self._draining:
+                due.append(slot.silent_until())
+        return max(0.0, min(due) - self._clock())
+
+    # ---- workers -----------------------------------------------------------------------------
+
+    def _start(self, slot: WorkerSlot) -> None:
+        reader = slot.start()
+        if reader is not None:
+            self._readers[slot.slot] = reader
+            self._selector.register(reader, selectors.EVENT_READ)
+
+    def _restart_if_due(self, slot: WorkerSlot) -> None:
+        if self._clock() >= slot.restart_at:
+            self._numbers.restarted(slot.slot)
+            self._start(slot)
+
+    def _hear(self, slot: WorkerSlot) -> None:
+        for beat in slot.hear():
+            self._numbers.beat(slot.slot, beat.numbers)
+        if not self._announced and all(each.state is SlotState.READY for each in self._slots):
+            self._announced = True
+            self._announce_ready()
+
+    def _ended(self, slot: WorkerSlot) -> None:
+        self._hear(slot)  # its last words: what it counted until the end
+        self._numbers.ended(slot.slot)
+        self._selector.unregister(self._readers.pop(slot.slot))
+        slot.bury(restart=not self._draining)
+        if slot.state is SlotState.EMPTY and not self._draining:
+            self._given_up()
+
+    def _given_up(self) -> None:
+        """A slot cannot be filled: the end of a node that was never whole, or that has no other slot."""
+        if not self._announced or all(slot.state is SlotState.EMPTY for slot in self._slots):
+            self._exit_code = ExitCode.WORKER_BOOT
+            self._drain()
+
+    def _announce_ready(self) -> None:
+        addresses = [str(address) for address in self._config.binds]
+        fields = {"addresses": addresses, "workers": len(self._slots), "pid": os.getpid()}
+        where = ", ".join(addresses)
+        if self._config.tls_binds:
+            fields["tls_addresses"] = tls_addresses = [str(address) for address in self._config.tls_binds]
+            where += f", with TLS on {', '.join(tls_addresses)}"
+        if self._metrics_address is not None:
+            fields["metrics"] = str(self._metrics_address)
+            where += f", metrics on http://{self._metrics_address}/metrics"
+        announce(logger, "ready", f"ready on {where}; workers: %(workers)d, pid %(pid)d", fields)
+        self._notifier.ready(f"ready on {where}")
+
+    # ---- the end -----------------------------------------------------------------------------
+
+    def _handle_signal(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            logger.info("SIGHUP: there is nothing to reload; restart to change options")
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            if self._draining:
+                logger.warning("a second signal: ending at once", extra={"event": "killing"})
+                self._signal_all(signal.SIGKILL)
+            else:
+                self._drain()
+
+    def _drain(self) -> None:
+        """Ask every worker to end, and start no other."""
+        timeout_s = self._config.drain_timeout_s
+        logger.info(
+            "draining: sessions may go on for %(timeout_s)g s; a second signal ends them at once",
+            {"timeout_s": timeout_s},
+            extra={"event": "draining"},
+        )
+        self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
+        # Twice the margin: the second is for those that have to be killed.
+        within_s = timeout_s + 2 * self._timing.drain_margin_s
+        self._notifier.stopping("draining", within_s=within_s)
+        for slot in self._slots:
+            slot.cancel_restart()
+        self._signal_all(signal.SIGTERM)
+
+    def _drain_timed_out(self) -> None:
+        logger.error("workers have not ended in time: killing them", extra={"event": "killing"})
+        self._drain_deadline = self._clock() + self._timing.drain_margin_s
+        self._signal_all(signal.SIGKILL)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for slot in self._slots:
+            slot.send(number)
+
+    def _kill_all(self) -> None:
+        """Whatever ends the loop, no worker outlives it."""
+        for slot in self._slots:
+            slot.kill()
+
+
+def bounded_by_open_files(config: EdgeConfig) -> EdgeConfig:
+    """``config`` with no more connections than a worker may have files open, once this process (and so
+    every worker) may open as many as the host allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses "unlimited"
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    if soft == resource.RLIM_INFINITY or soft - _RESERVED_FILES >= config.max_connections:
+        return config
+    possible = max(1, soft - _RESERVED_FILES)
+    logger.warning(
+        "%(possible)d connections per worker, not %(wanted)d: raise the limit on open files (%(files)d)",
+        {"possible": possible, "wanted": config.max_connections, "files": soft},
+        extra={"event": "connections_bounded"},
+    )
+    return replace(config, max_connections=possible)

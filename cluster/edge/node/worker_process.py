@@ -1,0 +1,116 @@
+"""A worker process from the inside: how it starts, what it runs, and how it ends.
+
+``python -m cluster.edge.node.worker_process`` reads one line of JSON from stdin, a ``WorkerStart``, and
+runs the worker in it. Stdin then stays open for as long as the supervisor lives: its end is the end of
+the worker, however the supervisor died. Exit codes are those of ``ExitCode``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from cluster.core.bus.identity import WorkerIdentity
+from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.status_pipe import StatusPipe
+from cluster.process.exit_codes import ExitCode
+from cluster.process.logs import configure
+
+__all__ = ["StatusPipe", "WorkerStart", "main"]
+
+#: By name: as a process of its own this module is "__main__".
+logger = logging.getLogger("cluster.edge.node.worker_process")
+
+WORKER_CLASS = "cluster.edge.node.worker:Worker"
+
+
+class Runnable(Protocol):
+    """What a worker class makes: ``run`` returns when the worker has drained."""
+
+    def run(self) -> Coroutine[Any, Any, None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStart:
+    """What the supervisor hands a new worker process. ``worker_class`` is ``module:Class``,
+    ``own_router`` as ``Supervisor`` has it."""
+
+    config: EdgeConfig
+    identity: WorkerIdentity
+    status_fd: int
+    worker_class: str
+    own_router: str | None
+
+    def to_line(self) -> bytes:
+        start = {
+            "config": self.config.to_texts(), "identity": asdict(self.identity),
+            "status_fd": self.status_fd, "worker_class": self.worker_class, "own_router": self.own_router,
+        }  # fmt: skip
+        return json.dumps(start).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> WorkerStart:
+        start = json.loads(line)
+        return cls(
+            EdgeConfig.from_texts(start["config"]),
+            WorkerIdentity(**start["identity"]),
+            start["status_fd"],
+            start["worker_class"],
+            start["own_router"],
+        )
+
+
+def main() -> int:
+    """Run one worker; the exit code."""
+    stdin = sys.stdin.buffer
+    start = WorkerStart.from_line(stdin.readline())
+    configure(start.config.log_format, start.config.log_level)
+    threading.Thread(target=_end_with_supervisor, args=(stdin.fileno(),), daemon=True).start()
+    status = StatusPipe(start.status_fd)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_run(start, status))
+    except Exception:
+        fields = {"slot": start.identity.slot}
+        if not status.is_ready:
+            logger.exception("worker %(slot)d cannot boot", fields, extra={"event": "boot_failed"})
+            return ExitCode.WORKER_BOOT
+        logger.exception("worker %(slot)d failed", fields, extra={"event": "worker_failed"})
+        return 1
+    return ExitCode.OK
+
+
+async def _run(start: WorkerStart, status: StatusPipe) -> None:
+    # Imported here: what is wrong with the worker's own imports must be reported as a boot failure.
+    module_name, _, class_name = start.worker_class.partition(":")
+    worker_class = getattr(importlib.import_module(module_name), class_name)
+    worker: Runnable = worker_class(start.config, start.identity, status, start.own_router)
+    await worker.run()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not built for this platform; asyncio's own loop serves, slower
+        return None
+    return uvloop.new_event_loop
+
+
+def _end_with_supervisor(stdin_fd: int) -> None:
+    """In a thread, so that a stuck loop ends as well: nobody is left to notice that it is stuck."""
+    while os.read(stdin_fd, 1024):
+        pass
+    logger.error("the supervisor is gone: this worker ends", extra={"event": "orphaned"})
+    os._exit(ExitCode.ORPHANED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

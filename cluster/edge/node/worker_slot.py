@@ -1,0 +1,266 @@
+"""One worker slot of a node: the process that is in it now, and when the next one may start."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cluster.core.bus.identity import WorkerIdentity
+from cluster.core.errors import MisuseError
+from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.status_pipe import Beat, Ready, StatusReader
+from cluster.edge.node.worker_process import WORKER_CLASS, WorkerStart
+from cluster.process.exit_codes import ExitCode
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The supervisor's times, in seconds."""
+
+    #: A worker beats every 0.5 s; a loop that did not turn for this long serves nobody.
+    heartbeat_timeout_s: float = 10.0
+    #: From the start of the process to ``ready``: imports on a busy machine.
+    boot_timeout_s: float = 30.0
+    #: A worker that lived this long is restarted at once, whatever happened before.
+    stable_after_s: float = 10.0
+    first_delay_s: float = 0.25
+    longest_delay_s: float = 5.0
+    #: What a worker gets beyond the drain timeout to close its sockets and exit.
+    drain_margin_s: float = 2.0
+    #: Failures to boot in a row after which a slot stays empty.
+    boot_attempts: int = 5
+
+
+class Backoff:
+    """How long to wait before the next start: not at all, then 0.25 s, doubling up to a bound."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._delay_s = 0.0
+
+    def after(self, lived_s: float) -> float:
+        """The wait after a process that lived for ``lived_s``."""
+        if lived_s >= self._timing.stable_after_s:
+            self._delay_s = 0.0
+        delay_s = self._delay_s
+        self._delay_s = min(max(self._timing.first_delay_s, delay_s * 2), self._timing.longest_delay_s)
+        return delay_s
+
+
+class SlotState(enum.Enum):
+    """Where a slot stands."""
+
+    STARTING = "starting"  # a process runs and is not ready yet
+    READY = "ready"  # a process accepts connections
+    WAITING = "waiting"  # no process; the next one starts at ``restart_at``
+    EMPTY = "empty"  # no process, and none will be started
+
+
+class WorkerSlot:
+    """Starts, hears and ends the processes of one slot.
+
+    ``instance`` is the node's, see ``WorkerIdentity``; ``clock`` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        slot: int,
+        config: EdgeConfig,
+        *,
+        instance: str,
+        timing: Timing,
+        own_router: str | None = None,
+        worker_class: str = WORKER_CLASS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.slot = slot
+        self.state = SlotState.EMPTY
+        self.restart_at = 0.0
+        self._config = config
+        self._instance = instance
+        self._timing = timing
+        self._own_router = own_router
+        self._worker_class = worker_class
+        self._clock = clock
+        self._backoff = Backoff(timing)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._status: StatusReader | None = None
+        self._started_at = 0.0
+        self._heard_at = 0.0
+        self._incarnation = 0
+        self._boot_failures = 0
+        self._was_ready = False
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    def start(self) -> StatusReader | None:
+        """Start the next incarnation; the reader on which it reports. None if the host has no memory,
+        process or file left for it, which must not end the workers that run: it is tried again.
+        """
+        try:
+            return self._start()
+        except OSError as error:
+            self.state = SlotState.WAITING
+            self.restart_at = self._clock() + self._backoff.after(0.0)
+            logger.error(
+                "worker %(slot)d cannot be started: %(error)s", {"slot": self.slot, "error": str(error)},
+                extra={"event": "worker_not_started"},
+            )  # fmt: skip
+            return None
+
+    def _start(self) -> StatusReader:
+        self._incarnation += 1
+        identity = WorkerIdentity(self._config.node_name, self._instance, self.slot, self._incarnation)
+        status_fd, worker_fd = os.pipe()
+        try:
+            self._process = _spawn(
+                WorkerStart(self._config, identity, worker_fd, self._worker_class, self._own_router)
+            )
+        except OSError:
+            os.close(status_fd)
+            raise
+        finally:
+            os.close(worker_fd)
+        self._status = StatusReader(status_fd)
+        self.state = SlotState.STARTING
+        self._started_at = self._heard_at = self._clock()
+        logger.info(
+            "worker %(slot)d started pid %(pid)d",
+            {"slot": self.slot, "pid": self._process.pid, "incarnation": self._incarnation},
+            extra={"event": "worker_started"},
+        )
+        return self._status
+
+    def hear(self) -> list[Beat]:
+        """Read what the process has said; its beats."""
+        beats: list[Beat] = []
+        for said in self._status.read() if self._status is not None else ():
+            self._heard_at = self._clock()
+            if isinstance(said, Ready):
+                self._became_ready()
+            else:
+                beats.append(said)
+        return beats
+
+    def _became_ready(self) -> None:
+        self.state = SlotState.READY
+        self._was_ready = True
+        self._boot_failures = 0
+        logger.info(
+            "worker %(slot)d ready after %(after_s).2f s",
+            {"slot": self.slot, "after_s": round(self._clock() - self._started_at, 3)},
+            extra={"event": "worker_ready"},
+        )
+
+    def silent_until(self) -> float:
+        """When the process counts as stuck if it says nothing until then."""
+        timing = self._timing
+        booting = self.state is SlotState.STARTING
+        return self._heard_at + (timing.boot_timeout_s if booting else timing.heartbeat_timeout_s)
+
+    def kill_if_stuck(self) -> None:
+        """End a process that has been silent for too long; its exit is then seen as any other."""
+        if self._process is None or self._clock() < self.silent_until():
+            return
+        silent_s = round(self._clock() - self._heard_at, 1)
+        logger.error(
+            "worker %(slot)d pid %(pid)d is stuck: silent for %(silent_s).1f s; killing it",
+            {"slot": self.slot, "pid": self._process.pid, "silent_s": silent_s},
+            extra={"event": "worker_stuck"},
+        )
+        self.send(signal.SIGKILL)
+        self._heard_at = self._clock()
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal the process, if there is one."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def exit_code(self) -> int | None:
+        """The code the process has ended with (negative: by that signal); None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
+    def bury(self, *, restart: bool) -> None:
+        """The process has ended: release what it held, and decide when the next one starts."""
+        process = self._release()
+        code = process.returncode
+        lived_s = round(self._clock() - self._started_at, 3)
+        logger.log(
+            logging.WARNING if restart else logging.INFO,
+            "worker %(slot)d pid %(pid)d ended after %(lived_s).1f s: %(how)s",
+            {"slot": self.slot, "pid": process.pid, "lived_s": lived_s, "how": _how(code), "code": code},
+            extra={"event": "worker_ended"},
+        )
+        if restart and self._may_boot_again(code):
+            self.state = SlotState.WAITING
+            self.restart_at = self._clock() + self._backoff.after(lived_s)
+
+    def cancel_restart(self) -> None:
+        """Start no other process in this slot."""
+        if self.state is SlotState.WAITING:
+            self.state = SlotState.EMPTY
+
+    def kill(self) -> None:
+        """End the process, if there is one, now and without a word."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._release()
+
+    def _release(self) -> subprocess.Popen[bytes]:
+        process, status = self._process, self._status
+        if process is None or process.stdin is None or status is None:
+            raise MisuseError("there is no process in this slot")
+        status.close()
+        process.stdin.close()
+        self._process = self._status = None
+        self.state = SlotState.EMPTY
+        return process
+
+    def _may_boot_again(self, code: int) -> bool:
+        """A worker that has never been ready will not boot the next time either; one that has been
+        may, after a few attempts: an upgrade in place takes a moment."""
+        if code != ExitCode.WORKER_BOOT:
+            return True
+        self._boot_failures += 1
+        if self._was_ready and self._boot_failures < self._timing.boot_attempts:
+            return True
+        logger.error(
+            "worker %(slot)d cannot boot; it is not started again", {"slot": self.slot},
+            extra={"event": "worker_given_up"},
+        )  # fmt: skip
+        return False
+
+
+def _spawn(start: WorkerStart) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        # -P: the search path is the parent's, never by accident the current directory.
+        [sys.executable, "-P", "-m", "cluster.edge.node.worker_process"],
+        stdin=subprocess.PIPE,
+        bufsize=0,
+        pass_fds=(start.status_fd,),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then asks the workers
+    )
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # it died at once: seen as any other exit
+            process.stdin.write(start.to_line())
+    return process
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return "exit code 0" if code == 0 else f"exit code {code}"

@@ -1,0 +1,363 @@
+"""One RTMP connection of a worker: moves bytes between its socket and its session.
+
+The session decides everything about RTMP; the connection decides only when bytes are read and written
+and that the connection ends once, with one named reason. What a full socket does not take waits in
+``pending``; a player's media never waits there beyond the one message that was cut, because the rest
+stands in the stream log.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from cluster.core.amf.values import AmfValue
+from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.message import Buffer, Message
+from cluster.core.rtmp.server_session import ServerSession
+from cluster.edge.rtmp.chunk_budget import CHUNKS_PER_LOOK, ChunkBudget
+from cluster.edge.streams.counters import Counters
+from cluster.net.poller import READABLE, WRITABLE, Pace, Poller
+from cluster.process.complaints import Complaints
+
+if TYPE_CHECKING:
+    from cluster.edge.rtmp.player import Player
+    from cluster.edge.streams.stream import Stream
+
+logger = logging.getLogger(__name__)
+_paced = Complaints(logger, "reads_paced")
+
+#: Control bytes (acknowledgements, pongs, replies) that may wait for a peer that does not read them.
+#: A peer that asks without end and never reads the answers is closed, not buffered.
+MAX_PENDING_CONTROL_BYTES = 256 * 1024
+
+#: Buffers given to one ``sendmsg``; Linux takes at most 1024 (IOV_MAX).
+MAX_BUFFERS_PER_SEND = 512
+
+#: After our last word to a peer we wait this long for it to close: closing at once while it still
+#: sends would reset the connection, and the peer might never read why.
+LINGER_S = 2.0
+
+#: A publisher that nobody listens to is read before its turn once so much has come: at 4 Mbit/s and more.
+#: It fits into a TCP receive buffer, so that an encoder never has to wait for our leisure.
+LEISURELY_BYTES = 256 * 1024
+
+
+class ConnectionOwner(Protocol):
+    """What a connection needs from the worker it lives in."""
+
+    poller: Poller
+    counters: Counters
+    #: One buffer to receive into serves all connections: a session keeps no part of it.
+    receive_buffer: memoryview
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, in seconds, monotonic."""
+
+    def handle(self, connection: Connection, event: object) -> None:
+        """An event of its session."""
+
+    def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
+        """It has ended, once: nothing is published or played on it any more."""
+
+    def forget(self, connection: Connection) -> None:
+        """Its socket is closed."""
+
+
+class StreamSocket(Protocol):
+    """The non-blocking socket of a connection: TCP, or TLS over it. Errors are OSErrors."""
+
+    def fileno(self) -> int: ...
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+    def send(self, data: Buffer, /) -> int: ...
+    def sendmsg(self, buffers: Sequence[Buffer], /) -> int: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def close(self) -> None: ...
+
+
+class Connection:
+    """An accepted socket and its session; ``players`` and ``publications`` by message stream id.
+
+    ``number`` counts the worker's connections.
+    """
+
+    __slots__ = (
+        "_budget", "_is_leisurely", "_linger_until", "_look_at_work", "_owner", "_pending_control_bytes",
+        "_recv_into", "_socket", "close_reason", "number", "opened_at", "peer", "pending", "players",
+        "publications", "send", "session",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        owner: ConnectionOwner,
+        accepted: StreamSocket,
+        peer: str,
+        session: ServerSession,
+        number: int = 0,
+    ) -> None:
+        self._owner = owner
+        self._socket = accepted
+        self._recv_into = accepted.recv_into
+        self.send = accepted.send
+        self.session = session
+        self.peer = peer
+        self.number = number
+        self.opened_at = owner.now
+        self.pending: list[Buffer] = []
+        self._pending_control_bytes = 0
+        self.players: dict[int, Player] = {}
+        self.publications: dict[int, Stream] = {}
+        self.close_reason: CloseReason | None = None
+        self._linger_until = 0.0
+        self._is_leisurely = False
+        self._budget: ChunkBudget | None = None
+        self._look_at_work = CHUNKS_PER_LOOK
+        owner.poller.register(accepted.fileno(), self.on_ready)
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    def on_ready(self, mask: int) -> None:
+        """The poller's call: the socket is readable, takes bytes again, or has failed."""
+        if mask != READABLE:
+            if mask & WRITABLE:
+                self._on_writable()
+            if not mask & ~WRITABLE or self._socket.fileno() < 0:
+                return
+            if self._owner.poller.is_paused(self._socket.fileno()):
+                return  # it only wanted to write: what is unread must come first
+        owner = self._owner
+        received = owner.receive_buffer
+        try:
+            count = self._recv_into(received)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(CloseReason.PEER_RESET, str(error))
+            return
+        if count == 0:
+            self.close(CloseReason.PEER_CLOSED, "")
+            return
+        owner.counters.bytes_received += count
+        if self.close_reason is None:  # else lingering: read and forget, so that it can read our last word
+            self.receive(received[:count])
+            if self.session.work >= self._look_at_work:
+                self._spend()
+
+    def _spend(self) -> None:
+        """Put off reading on if the peer makes too much work, or to let others have their turn."""
+        owner, work = self._owner, self.session.work
+        self._look_at_work = work + CHUNKS_PER_LOOK
+        if self._budget is None:
+            self._budget = ChunkBudget(owner.now)
+        wait_s = self._budget.spend(work, owner.now)
+        if self.close_reason is not None or not (wait_s or self.session.unread):
+            return
+        if wait_s:
+            owner.counters.reads_paced += 1
+            _paced.warn(f"{self.peer} sends too many chunks or messages: it is read more slowly")
+        owner.poller.pause(self._socket.fileno(), wait_s, self._read_on)
+
+    def _read_on(self) -> None:
+        """What a pause left unread comes first; the poller sees to the rest."""
+        if self.close_reason is None and self.session.unread:
+            self.receive(self.session.unread)
+            self._spend()
+
+    def receive(self, data: Buffer) -> None:
+        """Hand ``data`` to the session and act on what it makes of it.
+
+        ``b""`` brings out what a decision of ours released.
+        """
+        owner = self._owner
+        media_messages = 0
+        try:
+            for event in self.session.receive(data, owner.now):
+                if type(event) is Message:
+                    media_messages += 1
+                    stream = self.publications.get(event.stream_id)
+                    if stream is not None:
+                        stream.append(event)
+                else:
+                    owner.handle(self, event)
+        except PeerViolation as violation:
+            self.end(violation.reason, violation.detail)
+        except Exception:
+            logger.exception("session failed", extra={"peer": self.peer})
+            self.close(CloseReason.INTERNAL_ERROR, "see the exception above")
+        else:
+            if self.session.unsent:
+                self.write_control()
+        owner.counters.messages_received += media_messages
+
+    def update_pace(self) -> None:
+        """How soon its socket is read follows from what it is used for: to be called when that changes.
+
+        Media may wait for the latency budget, and the media of a publisher that nobody listens to
+        longer than that. Not while bytes are pending: only a prompt socket is asked whether it takes more.
+        """
+        if self._socket.fileno() < 0:
+            return
+        if self.pending or self.close_reason is not None or not self.is_busy:
+            pace = Pace.PROMPT
+        elif self.players or any(stream.is_heard for stream in self.publications.values()):
+            pace = Pace.BUDGETED
+        else:
+            pace = Pace.LEISURELY
+        self._owner.poller.set_pace(self._socket.fileno(), pace)
+        self._be_leisurely(pace is Pace.LEISURELY)
+
+    def _be_leisurely(self, leisurely: bool) -> None:
+        if leisurely is self._is_leisurely:
+            return
+        self._is_leisurely = leisurely
+        self._owner.counters.publishers_unheard += 1 if leisurely else -1
+        low_water_bytes = LEISURELY_BYTES if leisurely else 1
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water_bytes)
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    def write_control(self) -> None:
+        """Send what the session has to say; what the socket does not take waits, within a bound."""
+        data = self.session.outgoing()
+        if not data or self.close_reason is not None:
+            return
+        self._owner.counters.bytes_sent += len(data)
+        if not self.pending:
+            data = data[self._try_send(data) :]
+            if not data:
+                return
+        self._pending_control_bytes += len(data)
+        if self._pending_control_bytes > MAX_PENDING_CONTROL_BYTES:
+            waiting = f"does not read: {self._pending_control_bytes} bytes of replies wait"
+            self.close(CloseReason.SLOW_PEER, waiting)
+            return
+        self.wait_to_write([data])
+
+    def write_media(self, buffers: Sequence[Buffer]) -> bool:
+        """Send whole messages; False if the socket is full and the rest is pending."""
+        if self.pending:
+            self.pending.extend(buffers)
+            return False
+        rest = self._send_buffers(list(buffers))
+        if rest:
+            self.wait_to_write(rest)
+        return not rest
+
+    def wait_to_write(self, rest: Sequence[Buffer]) -> None:
+        """Keep ``rest`` until the socket takes bytes again; players stop being sent to directly."""
+        if self._socket.fileno() < 0:
+            return
+        if not self.pending:
+            for player in self.players.values():
+                player.stream.fell_behind(player)
+            self._owner.poller.want_write(self._socket.fileno(), True)
+        self.pending.extend(rest)
+
+    def _on_writable(self) -> None:
+        self.pending = self._send_buffers(self.pending)
+        if self.pending or self._socket.fileno() < 0:
+            return
+        self._pending_control_bytes = 0
+        self._owner.poller.want_write(self._socket.fileno(), False)
+        if self.close_reason is not None:
+            self._shutdown_writing()
+        for player in list(self.players.values()):
+            if not player.stream.catch_up(player):
+                return
+
+    def _send_buffers(self, buffers: list[Buffer]) -> list[Buffer]:
+        """Send as much of ``buffers`` as the socket takes; what is left of them."""
+        done = 0
+        while done < len(buffers):
+            batch = buffers[done : done + MAX_BUFFERS_PER_SEND]
+            try:
+                sent = self._socket.sendmsg(batch)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self.close(CloseReason.PEER_RESET, str(error))
+                return []
+            self._owner.counters.writes += 1
+            whole = 0
+            while whole < len(batch) and sent >= len(batch[whole]):
+                sent -= len(batch[whole])
+                whole += 1
+            done += whole
+            if whole < len(batch):
+                buffers[done] = memoryview(buffers[done])[sent:]
+                break
+        return buffers[done:]
+
+    def _try_send(self, data: Buffer) -> int:
+        try:
+            return self.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.close(CloseReason.PEER_RESET, str(error))
+            return len(data)
+
+    def call(self, name: str, *args: AmfValue) -> None:
+        """Send the peer a command that expects no answer."""
+        self.session.send_command(name, *args)
+        self.write_control()
+
+    # ---- ending ------------------------------------------------------------------------------
+
+    def end(self, reason: CloseReason, detail: str) -> None:
+        """Say what the session still has to say, then close once the peer has read it or 2 s on."""
+        if self.close_reason is not None:
+            return
+        self.write_control()
+        if self.close_reason is not None:
+            return
+        self._finish(reason, detail)
+        self.update_pace()
+        self._linger_until = self._owner.now + LINGER_S
+        if not self.pending:
+            self._shutdown_writing()
+
+    def close(self, reason: CloseReason, detail: str) -> None:
+        """Close now. The first reason given is the one that counts."""
+        if self._socket.fileno() < 0:
+            return
+        self._finish(reason, detail)
+        self._owner.poller.unregister(self._socket.fileno())
+        self._socket.close()
+        self.pending.clear()
+        self._owner.forget(self)
+
+    @property
+    def is_busy(self) -> bool:
+        """It publishes or plays."""
+        return bool(self.players or self.publications)
+
+    def tick(self, now: float) -> None:
+        """Every second or few: the session's timeouts and pings, and the end of lingering."""
+        if self.close_reason is not None:
+            if now >= self._linger_until:
+                self.close(self.close_reason, "")
+            elif not self.pending:
+                self._shutdown_writing()
+            return
+        try:
+            self.session.tick(now)
+        except PeerViolation as violation:
+            self.end(violation.reason, violation.detail)
+            return
+        self.write_control()
+
+    def _finish(self, reason: CloseReason, detail: str) -> None:
+        if self.close_reason is None:
+            self.close_reason = reason
+            self._owner.ended(self, reason, detail)
+
+    def _shutdown_writing(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close(CloseReason.PEER_RESET, "")

@@ -1,0 +1,48 @@
+"""What a worker reports of its streams to the routers, for the cluster's status. It costs the path of
+the media nothing: it is read off what the stream logs hold anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cluster.core.bus.cluster_status import StreamFacts
+from cluster.core.media.describe import describe
+from cluster.core.media.log_entry import LogEntry
+from cluster.edge.streams.stream import Stream
+
+
+class FactsReporter:
+    """Makes the reports; a stream's rate is that since the report before, 0 in its first."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, int] = {}
+        self._before_at = 0.0
+        #: A stream's headers, and the codecs they name: read again only when there are others.
+        self._described: dict[str, tuple[list[LogEntry], str]] = {}
+
+    def report(self, streams: Iterable[Stream], now: float) -> list[StreamFacts]:
+        """One row for each stream that is published or played here."""
+        rows: list[StreamFacts] = []
+        appended: dict[str, int] = {}
+        described: dict[str, tuple[list[LogEntry], str]] = {}
+        for stream in streams:
+            if not stream.is_local:
+                if stream.players:
+                    rows.append(StreamFacts(stream.key, len(stream.players), "", 0))
+                continue
+            total = appended[stream.key] = stream.log.bytes_appended
+            before = self._before.get(stream.key, total)
+            rate = round((total - before) * 8 / (now - self._before_at))
+            headers = stream.log.headers()
+            known = self._described.get(stream.key)
+            if known is None or known[0] != headers:
+                known = headers, _codecs(headers)
+            described[stream.key] = known
+            rows.append(StreamFacts(stream.key, len(stream.players), known[1], rate))
+        self._before, self._before_at, self._described = appended, now, described
+        return rows
+
+
+def _codecs(headers: list[LogEntry]) -> str:
+    found = (describe(entry.type_id, entry.payload).codec for entry in headers)
+    return " ".join(dict.fromkeys(codec for codec in found if codec))

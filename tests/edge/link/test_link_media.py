@@ -1,0 +1,139 @@
+"""The link of a worker and a real router: media crosses where it is wanted, whole and once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cluster.core.bus import bounds
+from cluster.router.router import Router
+from support.routers import ANY_PORT, KEY, RunningPublisher, linked, live_pair, media
+from support.sockets import on_asyncio, on_uvloop, until
+
+
+@pytest.mark.parametrize("run", [on_uvloop, on_asyncio])
+def test_an_envelope_crosses_only_when_wanted(bind: str, run: object) -> None:
+    async def main() -> None:
+        with Router(bind) as router:
+            async with linked([router.endpoint]) as (origin, player):
+                await origin.publish(KEY)
+                origin.append(KEY, 5)
+                assert not origin.link.wanted(KEY)
+                assert origin.counters.bus_envelopes_sent == 0
+                player.play(KEY)
+                await until(lambda: player.restarts, "the first snapshot")
+                origin.append(KEY, 5)
+                await until(lambda: len(player.played[KEY]) == 10, "snapshot and live messages")
+                assert origin.counters.bus_envelopes_sent == 5
+                assert origin.counters.bus_messages_sent == 5
+                payloads = sum(len(media(seq).payload) for seq in range(5, 10))
+                assert payloads < origin.counters.bus_bytes_sent < payloads + 5 * 100
+                assert player.counters.bus_bytes_received == origin.counters.bus_bytes_sent
+                assert player.counters.bus_envelopes_received == 5
+                player.link.unwatch(KEY)
+                await until(lambda: origin.saw("demand", KEY, False), "demand ends")
+                origin.append(KEY, 5)
+                assert origin.counters.bus_envelopes_sent == 5
+
+    run(main())  # type: ignore[operator]
+
+
+def test_an_envelope_crosses_once_for_each_worker_that_plays() -> None:
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            async with linked([router.endpoint], 4) as (origin, first, second, idle):
+                await origin.publish(KEY)
+                for player in (first, second):
+                    player.play(KEY)
+                    await until(lambda p=player: p.restarts, "the snapshot")
+                origin.append(KEY, 20)
+                for player in (first, second):
+                    await until(lambda p=player: len(p.played[KEY]) == 20, "every message")
+                assert origin.counters.bus_envelopes_sent == 20
+                received = [w.counters.bus_envelopes_received for w in (first, second, idle, origin)]
+                assert received == [20, 20, 0, 0]
+
+    on_uvloop(main())
+
+
+def test_a_key_that_is_the_beginning_of_another() -> None:
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            async with linked([router.endpoint]) as (origin, player):
+                await live_pair(origin, player, "live/a")
+                await origin.publish("live/ab")
+                origin.append("live/ab", 3)
+                assert not origin.link.wanted("live/ab")
+                await origin.publish("live/")
+                assert not origin.link.wanted("live/")
+                origin.append("live/a", 1)
+                await until(lambda: player.envelopes, "the one that is played")
+                assert {envelope.key for envelope in player.envelopes} == {"live/a"}
+
+    on_uvloop(main())
+
+
+@pytest.mark.parametrize("nodes", [None, "aabbc"])
+def test_snapshot_and_live_messages_join_without_gap_or_double_under_a_running_publisher(
+    nodes: str | None,
+) -> None:
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            async with linked([router.endpoint], 5, nodes=nodes) as (origin, *players):
+                await origin.publish(KEY)
+                publisher = RunningPublisher(origin, KEY)
+                for joined, player in enumerate(players, 1):
+                    await until(lambda n=joined: len(origin.logs[KEY]) >= 30 * n, "the stream goes on")
+                    player.play(KEY)
+                for player in players:
+                    await until(lambda p=player: len(p.played[KEY]) > 100, "the stream is played")
+                await publisher.stop()
+                last = bytes(origin.logs[KEY][-1].payload)
+                for player in players:
+                    await until(lambda p=player: p.played[KEY][-1] == last, "the last message")
+                    first_seq = int(player.played[KEY][0].split()[1])
+                    expected = [bytes(message.payload) for message in origin.logs[KEY][first_seq:]]
+                    assert player.played[KEY] == expected
+                    assert (player.restarts, player.gaps) == (1, 0)
+
+    on_uvloop(main())
+
+
+def test_a_worker_never_hears_its_own_envelopes() -> None:
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            async with linked([router.endpoint]) as (origin, player):
+                origin.play(KEY)  # before it publishes: it is subscribed then
+                await live_pair(origin, player)
+                origin.append(KEY, 3)
+                await until(lambda: len(player.played[KEY]) == 3, "the other worker hears them")
+                assert origin.envelopes == []
+                player.link.unwatch(KEY)
+                await until(lambda: not origin.link.wanted(KEY), "no demand is left: not its own either")
+                origin.link.unpublish(KEY, origin.epochs.pop(KEY))
+                epoch = (await player.publish(KEY)).epoch
+                await until(lambda: origin.saw("up", KEY, epoch, player.worker_id), "it watches again")
+                player.append(KEY, 3)
+                await until(lambda: len(origin.played[KEY]) == 3, "and plays again")
+
+    on_uvloop(main())
+
+
+def test_a_snapshot_is_not_held_back_for_ever() -> None:
+    """No demand is ever seen (the asker does not subscribe): it comes after the hold all the same."""
+
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            async with linked([router.endpoint]) as (origin, player):
+                await origin.publish(KEY)
+                player.link.watch(KEY)
+                await until(lambda: origin.link.wanted(KEY), "demand at the origin")
+                origin.link._output._demands.clear()  # as if the subscription were still on its way
+                player.link.request_snapshot(KEY)
+                loop = asyncio.get_running_loop()
+                asked_at = loop.time()
+                await until(lambda: player.saw("snapshot", KEY, 0), "the snapshot")
+                assert loop.time() - asked_at > bounds.SNAPSHOT_HOLD_S * 0.9
+
+    on_uvloop(main())

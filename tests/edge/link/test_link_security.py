@@ -1,0 +1,89 @@
+"""Links with a cluster key, and without the right one."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+import pytest
+
+from cluster.bus.cluster_key import ClusterKey
+from cluster.core.bus.control import Granted
+from cluster.router.router import Router
+from support.routers import ANY_PORT, KEY, LinkedWorker, RunningPublisher, linked, live_pair, node_of
+from support.sockets import on_uvloop, until
+
+
+@pytest.mark.parametrize("nodes", [None, "ab"])
+def test_everything_works_with_a_key(bind: str, nodes: str | None) -> None:
+    key = ClusterKey(bytes(32))
+
+    async def main() -> None:
+        with Router(bind, key=key) as router:
+            async with linked([router.endpoint], nodes=nodes, key=key) as (origin, player):
+                await live_pair(origin, player)
+                origin.append(KEY, 5)
+                await until(lambda: len(player.played[KEY]) == 5, "its messages")
+
+    on_uvloop(main())
+
+
+def test_nodes_that_are_let_in_later_need_not_be_started_again() -> None:
+    right, wrong = ClusterKey(b"1" * 32), ClusterKey(b"2" * 32)
+
+    async def main() -> None:
+        with contextlib.ExitStack() as stack:
+            router = stack.enter_context(Router(ANY_PORT, key=wrong))
+            own = {node: stack.enter_context(node_of([router.endpoint], right)).endpoint for node in "ab"}
+            workers = [
+                LinkedWorker([router.endpoint], 0, key=right, node=node, own_router=own[node])
+                for node in own
+            ]
+            for worker in workers:
+                await worker.link.start()
+            try:
+                # Three sockets of a worker, and that of its relay besides.
+                await until(lambda: router._gate.refused >= 2 * 4, "attempts of both nodes")
+                router.close()
+                router = stack.enter_context(Router(router.endpoint, key=right))
+                await until(lambda: router.sizes()["workers"] == 2, "both are let in")
+                origin, player = workers
+                await live_pair(origin, player)
+                publisher = RunningPublisher(origin, KEY)
+                await until(lambda: len(player.played[KEY]) > 50, "its messages")
+                await publisher.stop()
+            finally:
+                for worker in workers:
+                    await worker.link.close()
+
+    on_uvloop(main())
+
+
+@pytest.mark.parametrize(
+    ("router_key", "worker_key", "why"),
+    [
+        (b"1", None, "this node has none"),
+        (b"1", b"2", "its cluster key is another"),
+        (None, b"1", "or it has none|it has no cluster key"),
+    ],
+)
+def test_a_worker_that_is_not_let_in_says_so_once(
+    router_key: bytes | None, worker_key: bytes | None, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = [None if secret is None else ClusterKey(secret * 32) for secret in (router_key, worker_key)]
+
+    async def main() -> None:
+        with Router(ANY_PORT, key=keys[0]) as router:
+            worker = LinkedWorker([router.endpoint], 0, key=keys[1])
+            await worker.link.start()
+            try:
+                await until(lambda: router._gate.refused >= 6, "attempts at all three sockets, again")
+                assert worker.link.live_routers == []
+                assert isinstance(await worker.publish(KEY), Granted)  # its own
+            finally:
+                await worker.link.close()
+
+    on_uvloop(main())
+    lines = [record.getMessage() for record in caplog.records if "no link to router" in record.getMessage()]
+    assert len(lines) == 1
+    assert re.search(why, lines[0])

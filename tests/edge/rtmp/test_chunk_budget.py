@@ -1,0 +1,186 @@
+"""What one connection may cost: the budget, and a connection that goes beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.core.errors import CloseReason
+from cluster.core.message import Message
+from cluster.edge.rtmp.chunk_budget import (
+    BURST_S,
+    CHUNKS_PER_LOOK,
+    CHUNKS_PER_S,
+    CHUNKS_PER_TURN,
+    ChunkBudget,
+)
+from support.house import KEY as KEYFRAME
+from support.house import House, Peer, stepped_loop, video
+
+BURST = round(BURST_S * CHUNKS_PER_S)
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    with stepped_loop() as loop:
+        made = House(loop)
+        yield made
+        made.close()
+
+
+# ---- the budget ------------------------------------------------------------------------------
+
+
+def test_a_burst_passes_and_one_chunk_more_waits() -> None:
+    assert ChunkBudget(50.0).spend(BURST, 50.0) == 0
+    assert ChunkBudget(50.0).spend(BURST + 1, 50.0) == pytest.approx(1 / CHUNKS_PER_S)
+
+
+def test_the_budget_for_ever_never_waits_and_one_in_a_hundred_more_does() -> None:
+    steady, more = ChunkBudget(0.0), ChunkBudget(0.0)
+    for second in range(100):
+        now = float(second)
+        for tenth in range(10):
+            work = (second * 10 + tenth) * CHUNKS_PER_S // 10
+            at = now + tenth / 10
+            assert steady.spend(work, at) == 0
+            waits = more.spend(work + work // 100, at)
+    assert waits > 0
+
+
+def test_what_was_not_used_is_kept_up_to_a_burst() -> None:
+    budget = ChunkBudget(0.0)
+    assert budget.spend(BURST, 0.0) == 0
+    assert budget.spend(2 * BURST, 3600.0) == 0
+    assert budget.spend(2 * BURST + 1_000, 3600.0) == pytest.approx(1_000 / CHUNKS_PER_S)
+
+
+# ---- a connection ----------------------------------------------------------------------------
+
+
+def tiny(payload: bytes, count: int = 1) -> bytes:
+    """``count`` video messages on chunk streams 40 and 41 each, in chunks of one byte that take turns."""
+    head = bytes([42, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 1])
+    out = bytearray(head)
+    for number in range(count):
+        pair = [
+            bytes([csid]) + (number * 40).to_bytes(3, "big") + len(payload).to_bytes(3, "big")
+            + bytes([9, 1, 0, 0, 0]) for csid in (40, 41)
+        ]  # fmt: skip
+        for index, byte in enumerate(payload):
+            for start, csid in zip(pair, (40, 41), strict=True):
+                out += (start if not index else bytes([0xC0 | csid])) + bytes([byte])
+    return bytes(out)
+
+
+def published(house: House) -> tuple[Peer, Peer]:
+    """A publisher that is played."""
+    publisher = house.publisher()
+    player = house.player()
+    house.send(publisher, video(0, KEYFRAME))
+    return publisher, player
+
+
+def pour(house: House, peer: Peer, data: bytes) -> None:
+    peer._unsent += data
+    house.settle()
+
+
+def restored(peer: Peer) -> bytes:
+    """The end of ``tiny``, so that what the peer's session sends is understood again."""
+    size = peer.session._writer.chunk_size.to_bytes(4, "big")
+    return bytes([42, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]) + b"\xea".join(bytes([byte]) for byte in size)
+
+
+PAYLOAD = KEYFRAME + bytes(range(256)) * 80
+
+
+def test_tiny_chunks_are_paced_counted_and_read_whole(house: House) -> None:
+    """More than the burst: the rest comes as time passes, no faster than the budget."""
+    publisher, player = published(house)
+    data = tiny(PAYLOAD, count=2)  # 2 x 2 x 20,485 chunks
+    pour(house, publisher, data)
+    assert house.counters.reads_paced == 1
+    read_at_once = len(player.media)
+    assert read_at_once < 5
+    house.advance(0.1)
+    assert len(player.media) == read_at_once, "no faster than the budget"
+    for _ in range(10):
+        house.advance(0.1)
+    frames = [each for each in player.media if len(each.payload) == len(PAYLOAD)]
+    assert [bytes(each.payload) for each in frames] == [PAYLOAD] * 4
+    assert not publisher.closed
+    assert house.counters.reads_paced > 5
+    before = house.counters.reads_paced
+    house.advance(5)
+    pour(house, publisher, restored(publisher))
+    house.send(publisher, *(video(100 + number) for number in range(100)))
+    assert house.counters.reads_paced == before
+
+
+def test_within_the_budget_a_read_of_many_chunks_gives_others_their_turns(house: House) -> None:
+    publisher, player = published(house)
+    turns = 0
+
+    def count_turns() -> None:
+        nonlocal turns
+        turns += 1
+
+    house.poller._after_turn, after = lambda: (count_turns(), after()), house.poller._after_turn
+    data = tiny(KEYFRAME + bytes(5_000))
+    assert CHUNKS_PER_TURN * 4 < 10_000 < BURST
+    pour(house, publisher, data)
+    assert turns >= 10_000 // CHUNKS_PER_TURN
+    assert house.counters.reads_paced == 0
+    assert len(player.media[-1].payload) == 5_005
+
+
+def test_a_flood_of_messages_is_paced_as_well(house: House) -> None:
+    publisher, player = published(house)
+    count = BURST // 4 + 4 * CHUNKS_PER_LOOK
+    first = bytes([40, 0, 0, 0, 0, 0, 2, 8, 1, 0, 0, 0]) + b"\xaf\x01"
+    pour(house, publisher, first + b"\xe8\xaf\x01" * (count - 1))
+    assert house.counters.reads_paced
+    for _ in range(20):
+        house.advance(0.1)
+    assert sum(each.type_id == 8 for each in player.media) == count
+
+
+@pytest.mark.parametrize("how", ["leaves", "breaks the rules", "is told off"])
+def test_the_end_of_a_paced_connection_is_seen(house: House, how: str) -> None:
+    publisher, _ = published(house)
+    data = tiny(PAYLOAD, count=2)
+    pour(house, publisher, data + (b"\xff" if how == "breaks the rules" else b""))
+    assert house.counters.reads_paced
+    [connection] = [each for each in house.sessions._connections if each.publications]
+    if how == "leaves":
+        house.leave(publisher)
+    elif how == "is told off":
+        connection.end(CloseReason.DRAINED, "")
+    for _ in range(50):
+        house.advance(0.2)
+    assert connection not in house.sessions._connections
+    expected = {"leaves": "peer_closed", "breaks the rules": "bad_chunk", "is told off": "drained"}
+    assert house.counters.closes == {expected[how]: 1}
+
+
+def test_a_paced_peer_is_pinged_and_its_answers_are_heard(house: House) -> None:
+    publisher, _ = published(house)
+    [connection] = [each for each in house.sessions._connections if each.publications]
+    flood = tiny(PAYLOAD) + restored(publisher)
+    for _ in range(30):  # a ping goes out after 20 s
+        pour(house, publisher, flood)
+        house.advance(0.5)
+        house.advance(0.5)
+    assert house.counters.reads_paced > 20
+    assert connection.session.rtt_ms is not None
+    assert house.counters.closes == {}
+
+
+def test_normal_media_are_never_looked_at(house: House) -> None:
+    publisher, player = published(house)
+    messages: list[Message] = [video(40 * number, size=50_000) for number in range(1, 101)]
+    house.send(publisher, *messages)
+    assert house.counters.reads_paced == 0
+    assert len(player.times()) == 101
