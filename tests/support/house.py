@@ -29,9 +29,12 @@ from cluster.core.rtmp.capabilities import Capabilities
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.rtmp.admission import Admission
+from cluster.edge.rtmp.requests import Requests
 from cluster.edge.rtmp.sessions import Sessions
 from cluster.edge.streams.counters import Counters
-from cluster.edge.streams.hub import Hub
+from cluster.edge.streams.streams import Streams
+from cluster.edge.streams.turn import Turn
 from cluster.net import wake_ups
 from cluster.net.poller import Poller
 
@@ -109,7 +112,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 class FakeLink:
-    """Records what the hub asks for; grants with rising epochs unless told otherwise.
+    """Records what the streams ask for; grants with rising epochs unless told otherwise.
 
     ``holding``: requests wait in ``held`` for ``grant`` or ``refuse``.
     """
@@ -244,18 +247,20 @@ class Peer:
 
 
 class House:
-    """The hub and the sessions of one worker, on a loop whose clock tests move."""
+    """The streams and the sessions of one worker, on a loop whose clock tests move."""
 
-    def __init__(self, loop: SteppedLoop, **options: Any) -> None:
+    def __init__(self, loop: SteppedLoop, admission: Admission | None = None, **options: Any) -> None:
         self.loop = loop
         self.config = EdgeConfig(**options)
         self.counters = Counters()
-        self.hub = Hub(self.config, self.counters, loop)
-        self.link = self.hub.link = FakeLink()  # type: ignore[assignment]
+        self.link = FakeLink()
+        turn = Turn(loop)
+        self.streams = Streams(self.config.stream_rules(), self.counters, turn, lambda remote: self.link)
         budget_s = self.config.latency_budget_ms / 1000
-        self.poller = Poller(loop, budget_s, self.hub.before_turn, self.hub.after_turn)
+        self.poller = Poller(loop, budget_s, turn.begin, turn.end)
+        self.requests = Requests(self.streams, admission)
         self.sessions = Sessions(
-            self.hub, self.poller, self.config.limits(), self.config.max_connections, self.counters
+            self.requests, self.poller, self.config.limits(), self.config.max_connections, self.counters
         )
         self.peers: list[Peer] = []
 
@@ -273,7 +278,7 @@ class House:
     def advance(self, seconds: float) -> None:
         """Move the clock, sweep as a worker does, and let all settle."""
         self.loop.advance(seconds)
-        self.hub.sweep()
+        self.streams.sweep()
         self.sessions.tick()
         self.settle()
 
@@ -314,7 +319,7 @@ class House:
             peer.socket.close()
         self.settle()
         self.poller.close()
-        self.loop.run_until_complete(self.hub.close())
+        self.loop.run_until_complete(self.requests.close())
 
 
 @contextlib.contextmanager

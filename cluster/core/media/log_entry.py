@@ -13,10 +13,11 @@ class LogEntry:
     """One message in a log.
 
     ``timestamp`` is what players are told, ``progress_ms`` how far the stream's media had come with this
-    message. ``chunks`` caches its RTMP encoding once any player reads it.
+    message. ``chunks`` and ``tag`` cache its encodings, as RTMP chunks and as an FLV tag, once a reader
+    wants one.
     """
 
-    __slots__ = ("chunks", "flags", "payload", "progress_ms", "timestamp", "type_id")
+    __slots__ = ("chunks", "flags", "payload", "progress_ms", "tag", "timestamp", "type_id")
 
     def __init__(
         self, type_id: int, timestamp: int, payload: bytes | memoryview, flags: int, progress_ms: int
@@ -27,6 +28,7 @@ class LogEntry:
         self.flags = flags
         self.progress_ms = progress_ms
         self.chunks: list[Buffer] | None = None
+        self.tag: list[Buffer] | None = None
 
     @property
     def is_video_frame(self) -> bool:

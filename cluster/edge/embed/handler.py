@@ -15,7 +15,6 @@ from cluster.core.errors import CloseReason
 from cluster.core.message import Message
 from cluster.core.rtmp.command import Command
 from cluster.core.rtmp.events import ConnectRequested, PlayRequested, PublishRequested
-from cluster.core.rtmp.status import Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +96,3 @@ class ServerHandler:
 
     def on_closed(self, peer: Peer, reason: CloseReason) -> None:
         """The connection has ended: called exactly once for each that asked to connect or more."""
-
-
-#: What a peer is told if a rejection names no code.
-DEFAULT_CODES = {
-    ConnectRequested: Code.CONNECT_REJECTED,
-    PublishRequested: Code.PUBLISH_DENIED,
-    PlayRequested: Code.PLAY_FAILED,
-}

@@ -15,18 +15,14 @@ import asyncio
 from types import TracebackType
 
 from cluster.core.amf.values import AmfValue
-from cluster.core.errors import CloseReason
 from cluster.edge.embed.decisions import CallError, Decisions
 from cluster.edge.embed.handler import Peer, Reject, ServerHandler
 from cluster.edge.link.local import LocalLink
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.serving import Serving
 from cluster.edge.rtmp.connection import Connection
-from cluster.edge.rtmp.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TICK, Sessions
 from cluster.edge.streams.counters import Counters
-from cluster.edge.streams.hub import Hub
 from cluster.net.addresses import BindAddress, parse_bind, reserved
-from cluster.net.listener import Listener
-from cluster.net.poller import Poller
 
 __all__ = ["CallError", "Peer", "Reject", "Server", "ServerHandler"]
 
@@ -46,31 +42,22 @@ class Server:
         self._handler = handler or ServerHandler()
         self._bind = parse_bind(bind)
         self._config = config or EdgeConfig()
-        self._listeners: list[Listener] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
 
     async def __aenter__(self) -> Server:
         loop = asyncio.get_running_loop()
-        config = self._config
-        self._hub = Hub(config, self.counters, loop)
-        self._hub.link = LocalLink(self._hub)
-        self._decisions = Decisions(self._handler, loop, self._hub.before_turn)
-        self._hub.decisions = self._decisions
-        budget_s = config.latency_budget_ms / 1000
-        self._poller = Poller(loop, budget_s, self._hub.before_turn, self._hub.after_turn)
-        self._sessions = Sessions(
-            self._hub, self._poller, config.limits(), config.max_connections, self.counters, self._decisions
-        )
+        self._decisions = Decisions(self._handler, loop)
+        self._serving = Serving(self._config, self.counters, LocalLink, self._decisions, self._decisions)
+        self._serving.streams.listeners.add(self._decisions)
         try:
             with reserved([self._bind]) as addresses:
                 for host, port in addresses:
-                    listener = Listener(host, port, self._poller, self._sessions.accept, loop.call_later)
-                    self._listeners.append(listener)
+                    self._serving.listen(host, port)
         except BaseException:
             await self.close()
             raise
-        self._sweeper = loop.create_task(self._sweep_forever())
+        self._sweeper = loop.create_task(self._serving.sweep_forever())
         return self
 
     async def __aexit__(
@@ -81,7 +68,7 @@ class Server:
     @property
     def addresses(self) -> list[str]:
         """Where connections are accepted, ``host:port`` with the real port."""
-        return [str(BindAddress(*listener.address)) for listener in self._listeners]
+        return [str(BindAddress(*address)) for address in self._serving.addresses]
 
     async def serve_forever(self) -> None:
         """Wait until cancelled, or until the server itself fails."""
@@ -102,20 +89,6 @@ class Server:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for listener in self._listeners:
-            listener.close()
-        self._sessions.end_all(CloseReason.DRAINED)
-        await self._sessions.wait_until_empty(LAST_WORDS_S)
-        self._sessions.close_all(CloseReason.DRAINED)
-        await self._decisions.close()
-        await self._hub.close()
-        self._poller.close()
-
-    async def _sweep_forever(self) -> None:
-        sweeps = 0
-        while True:
-            self._hub.sweep()
-            sweeps += 1
-            if sweeps % SWEEPS_PER_TICK == 0:
-                self._sessions.tick()
-            await asyncio.sleep(SWEEP_INTERVAL_S)
+        self._serving.stop_listening()
+        await self._serving.say_last_words()
+        await self._serving.close()

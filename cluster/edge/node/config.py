@@ -20,6 +20,8 @@ from cluster.core.errors import ClusterError
 from cluster.core.limits import MIB, Limits
 from cluster.core.media.stream_log import LogLimits
 from cluster.edge.rtmp.chunk_budget import CHUNKS_PER_TURN
+from cluster.edge.streams.owner import SlowRule
+from cluster.edge.streams.rules import StreamRules
 from cluster.net.addresses import BindAddress, parse_bind
 from cluster.process.logs import LEVELS, LogFormat
 
@@ -294,6 +296,17 @@ class EdgeConfig:
             max_bytes=self.log_bytes,
             max_ms=round(self.log_seconds * 1000),
             keyframe_wait_ms=round(self.keyframe_wait_s * 1000),
+        )
+
+    def stream_rules(self) -> StreamRules:
+        """What follows from the options for the streams of a worker."""
+        return StreamRules(
+            log=self.log_limits(),
+            slow=SlowRule(round(self.slow_skip_s * 1000), self.slow_close_s),
+            publish_grace_s=self.publish_grace_s,
+            play_wait_s=self.play_wait_s,
+            publisher_timeout_s=self.publisher_timeout_s,
+            replaces=self.on_duplicate == "replace",
         )
 
     def to_texts(self) -> dict[str, str | list[str]]:

@@ -24,7 +24,7 @@ from cluster.process.complaints import Complaints
 
 if TYPE_CHECKING:
     from cluster.edge.rtmp.player import Player
-    from cluster.edge.streams.stream import Stream
+    from cluster.edge.streams.publishing import Feed
 
 logger = logging.getLogger(__name__)
 _paced = Complaints(logger, "reads_paced")
@@ -110,7 +110,7 @@ class Connection:
         self.pending: list[Buffer] = []
         self._pending_control_bytes = 0
         self.players: dict[int, Player] = {}
-        self.publications: dict[int, Stream] = {}
+        self.publications: dict[int, Feed] = {}
         self.close_reason: CloseReason | None = None
         self._linger_until = 0.0
         self._is_leisurely = False
@@ -178,9 +178,9 @@ class Connection:
             for event in self.session.receive(data, owner.now):
                 if type(event) is Message:
                     media_messages += 1
-                    stream = self.publications.get(event.stream_id)
-                    if stream is not None:
-                        stream.append(event)
+                    feed = self.publications.get(event.stream_id)
+                    if feed is not None:
+                        feed.append(event)
                 else:
                     owner.handle(self, event)
         except PeerViolation as violation:
@@ -203,7 +203,7 @@ class Connection:
             return
         if self.pending or self.close_reason is not None or not self.is_busy:
             pace = Pace.PROMPT
-        elif self.players or any(stream.is_heard for stream in self.publications.values()):
+        elif self.players or any(feed.is_heard for feed in self.publications.values()):
             pace = Pace.BUDGETED
         else:
             pace = Pace.LEISURELY
@@ -253,7 +253,7 @@ class Connection:
             return
         if not self.pending:
             for player in self.players.values():
-                player.stream.fell_behind(player)
+                player.reader.fell_behind()
             self._owner.poller.want_write(self._socket.fileno(), True)
         self.pending.extend(rest)
 
@@ -266,7 +266,7 @@ class Connection:
         if self.close_reason is not None:
             self._shutdown_writing()
         for player in list(self.players.values()):
-            if not player.stream.catch_up(player):
+            if not player.reader.catch_up():
                 return
 
     def _send_buffers(self, buffers: list[Buffer]) -> list[Buffer]:
@@ -307,6 +307,19 @@ class Connection:
         self.write_control()
 
     # ---- ending ------------------------------------------------------------------------------
+
+    def end_play(self, stream_id: int) -> None:
+        """Nothing is played on ``stream_id`` any more."""
+        player = self.players.pop(stream_id, None)
+        if player is not None:
+            player.reader.leave()
+
+    def end_publish(self, stream_id: int) -> None:
+        """Nothing is published on ``stream_id`` any more."""
+        feed = self.publications.pop(stream_id, None)
+        if feed is not None:
+            feed.end()
+            self.update_pace()
 
     def end(self, reason: CloseReason, detail: str) -> None:
         """Say what the session still has to say, then close once the peer has read it or 2 s on."""

@@ -1,4 +1,4 @@
-"""The sessions of one worker: what each event of an RTMP session means for the worker's streams."""
+"""The RTMP connections of one worker: they are accepted, ticked, counted, and ended."""
 
 from __future__ import annotations
 
@@ -7,22 +7,16 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable
-from typing import Any
 
-from cluster.core.errors import CloseReason, PeerViolation
-from cluster.core.keys import StreamKey
+from cluster.core.errors import CloseReason
 from cluster.core.limits import Limits
-from cluster.core.rtmp import events
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.server_session import ServerSession
-from cluster.core.rtmp.shared_registry import SharedObjects
 from cluster.core.rtmp.status import Code, Level
-from cluster.edge.embed.decisions import Decisions
 from cluster.edge.rtmp.connection import Connection, StreamSocket
-from cluster.edge.rtmp.player import SHARED_CHUNK_SIZE
+from cluster.edge.rtmp.encoding import SHARED_CHUNK_SIZE
+from cluster.edge.rtmp.requests import Requests
 from cluster.edge.streams.counters import Counters
-from cluster.edge.streams.hub import Hub
 from cluster.net.addresses import BindAddress
 from cluster.net.poller import Poller
 from cluster.net.tls_certificate import Certificate
@@ -48,22 +42,20 @@ RECEIVE_BUFFER_BYTES = 256 * 1024
 
 
 class Sessions:
-    """Accepts connections, answers their sessions' events, and ends them; see ``Connection``."""
+    """The set of connections. What their sessions ask for is the business of ``Requests``."""
 
     def __init__(
         self,
-        hub: Hub,
+        requests: Requests,
         poller: Poller,
         limits: Limits,
         max_connections: int,
         counters: Counters,
-        decisions: Decisions | None = None,
     ) -> None:
         self.counters = counters
         self.poller = poller
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
-        self.draining = False
-        self._hub = hub
+        self._requests = requests
         self._limits = limits
         self._max_connections = max_connections
         self._connections: set[Connection] = set()
@@ -71,24 +63,10 @@ class Sessions:
         self._numbered = 0
         self._empty = asyncio.Event()
         self._ticks = 0
-        self._decisions = decisions
-        self._shared_objects: SharedObjects[Connection] = SharedObjects()
-        self._handlers: dict[type, Callable[[Connection, Any], None]] = {
-            events.ConnectRequested: self._connect_requested,
-            events.PublishRequested: self._publish_requested,
-            events.PublishEnded: self._publish_ended,
-            events.PlayRequested: self._play_requested,
-            events.PlayEnded: self._play_ended,
-            events.PauseChanged: self._pause_changed,
-            events.AudioEnabled: self._audio_enabled,
-            events.VideoEnabled: self._video_enabled,
-            events.SharedObjectReceived: self._shared_object_received,
-            events.CloseRequested: self._close_requested,
-        }
 
     @property
     def now(self) -> float:
-        return self._hub.now
+        return self._requests.now
 
     async def wait_until_empty(self, timeout_s: float) -> None:
         """Return once no connection is open, or after the timeout."""
@@ -106,7 +84,7 @@ class Sessions:
             self._open(accepted, _spelled(peer), self.now)
 
     def accept_tls(self, certificate: Certificate, accepted: socket.socket, peer: tuple[str, int]) -> None:
-        """The same of one that has to speak TLS first."""
+        """Take over a connection that has to speak TLS first."""
         if self._has_room_for(accepted, peer):
             self._handshakes.begin(accepted, certificate.context, _spelled(peer))
             self.counters.connections = len(self)
@@ -144,7 +122,7 @@ class Sessions:
 
     def ask_to_reconnect(self) -> None:
         """A drain begins: peers that understand it are asked to move elsewhere by themselves."""
-        self.draining = True
+        self._requests.draining = True
         for connection in list(self._connections):
             if connection.session.request_reconnect(description="the server is shutting down"):
                 connection.write_control()
@@ -166,25 +144,15 @@ class Sessions:
     # ---- called by connections ---------------------------------------------------------------
 
     def handle(self, connection: Connection, event: object) -> None:
-        """One event of ``connection``'s session; those without an entry need nothing from us."""
-        handler = self._handlers.get(type(event))
-        if handler is not None:
-            handler(connection, event)
-        if self._decisions is not None:
-            self._decisions.heard(connection, event)
+        """One event of ``connection``'s session."""
+        self._requests.handle(connection, event)
 
     def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
         """The connection's one end: its players and publications go, and the reason is counted."""
-        for stream_id in list(connection.publications):
-            self._hub.end_publish(connection, stream_id)
-        for stream_id in list(connection.players):
-            self._hub.end_play(connection, stream_id)
-        self._shared_objects.leave(connection)
+        self._requests.ended(connection, reason)
         self.counters.aggregates_truncated += connection.session.truncated_aggregates
         self.counters.messages_ignored += connection.session.ignored_messages
         self.counters.publisher_messages_dropped += connection.session.dropped_messages
-        if self._decisions is not None:
-            self._decisions.ended(connection, reason)
         self._log_close(
             connection.peer, connection.opened_at, reason, detail, connection.session.bytes_received
         )
@@ -225,90 +193,6 @@ class Sessions:
         self.counters.connections = len(self)
         if not len(self):
             self._empty.set()
-
-    # ---- events ------------------------------------------------------------------------------
-
-    def _connect_requested(self, connection: Connection, event: events.ConnectRequested) -> None:
-        if self._decisions is None:
-            self._accept_connect(connection)
-        else:
-            self._decisions.connect(connection, event, lambda: self._accept_connect(connection))
-
-    def _accept_connect(self, connection: Connection) -> None:
-        connection.session.accept_connect()
-        connection.receive(b"")  # what it has sent behind connect, without waiting for the answer
-
-    def _publish_requested(self, connection: Connection, event: events.PublishRequested) -> None:
-        try:
-            key = StreamKey.parse(connection.session.app, event.name)
-        except PeerViolation as violation:
-            self._refuse_publish(connection, event.stream_id, violation.detail)
-            return
-        if self.draining:
-            self._refuse_publish(connection, event.stream_id, "this node is shutting down; connect again")
-        elif self._decisions is None:
-            self._hub.publish(connection, event.stream_id, key)
-        else:
-            self._decisions.publish(
-                connection, key, event, lambda: self._hub.publish(connection, event.stream_id, key)
-            )
-
-    def _refuse_publish(self, connection: Connection, stream_id: int, why: str) -> None:
-        connection.session.reject_publish(stream_id, Code.PUBLISH_DENIED, why)
-        connection.end(CloseReason.PUBLISH_REFUSED, why)
-
-    def _publish_ended(self, connection: Connection, event: events.PublishEnded) -> None:
-        self._hub.end_publish(connection, event.stream_id)
-
-    def _play_requested(self, connection: Connection, event: events.PlayRequested) -> None:
-        try:
-            key = StreamKey.parse(connection.session.app, event.name)
-        except PeerViolation as violation:
-            connection.session.reject_play(event.stream_id, Code.PLAY_FAILED, violation.detail)
-            connection.end(CloseReason.STREAM_NOT_FOUND, violation.detail)
-            return
-        if self._decisions is None:
-            self._hub.play(connection, event.stream_id, key, event.duration)
-        else:
-            self._decisions.play(
-                connection, key, event,
-                lambda: self._hub.play(connection, event.stream_id, key, event.duration),
-            )  # fmt: skip
-
-    def _play_ended(self, connection: Connection, event: events.PlayEnded) -> None:
-        self._hub.end_play(connection, event.stream_id)
-
-    def _pause_changed(self, connection: Connection, event: events.PauseChanged) -> None:
-        player = connection.players.get(event.stream_id)
-        if player is not None:
-            if event.paused:
-                player.stream.pause(player)
-            else:
-                player.stream.resume(player)
-
-    def _audio_enabled(self, connection: Connection, event: events.AudioEnabled) -> None:
-        player = connection.players.get(event.stream_id)
-        if player is not None and player.audio != event.on:
-            player.stream.change_media(player, audio=event.on, video=player.video)
-
-    def _video_enabled(self, connection: Connection, event: events.VideoEnabled) -> None:
-        player = connection.players.get(event.stream_id)
-        if player is not None and player.video != event.on:
-            player.stream.change_media(player, audio=player.audio, video=event.on)
-
-    def _shared_object_received(
-        self, connection: Connection, event: events.SharedObjectReceived
-    ) -> None:
-        """Shared objects live in this worker, for the peers of one app that are connected to it."""
-        app = connection.session.app
-        replies = self._shared_objects.receive(connection, app, event.shared)
-        connection.session.in_use = self._shared_objects.uses(connection)
-        for user, message in replies:
-            user.session.send_shared_object(message)
-            user.write_control()  # each for itself: who does not read is closed before the next is encoded
-
-    def _close_requested(self, connection: Connection, event: events.CloseRequested) -> None:
-        connection.end(CloseReason.PEER_CLOSED, "by its close command")
 
 
 def _spelled(peer: tuple[str, int]) -> str:

@@ -27,8 +27,8 @@ class FactsReporter:
         described: dict[str, tuple[list[LogEntry], str]] = {}
         for stream in streams:
             if not stream.is_local:
-                if stream.players:
-                    rows.append(StreamFacts(stream.key, len(stream.players), "", 0))
+                if stream.readers:
+                    rows.append(StreamFacts(stream.key, len(stream.readers), "", 0))
                 continue
             total = appended[stream.key] = stream.log.bytes_appended
             before = self._before.get(stream.key, total)
@@ -38,7 +38,7 @@ class FactsReporter:
             if known is None or known[0] != headers:
                 known = headers, _codecs(headers)
             described[stream.key] = known
-            rows.append(StreamFacts(stream.key, len(stream.players), known[1], rate))
+            rows.append(StreamFacts(stream.key, len(stream.readers), known[1], rate))
         self._before, self._before_at, self._described = appended, now, described
         return rows
 

@@ -62,7 +62,7 @@ def test_a_publish_means_the_key_of_the_table(house: House, app: str, name: str,
         refused(peer, Code.PUBLISH_DENIED)
         return
     assert peer.codes == [Code.PUBLISH_START]
-    assert list(house.hub.streams) == [key]
+    assert list(house.streams.by_key) == [key]
     peer.command("FCUnpublish", 4.0, name)
     house.settle()
     assert peer.codes[-1] == Code.UNPUBLISH_SUCCESS
@@ -78,7 +78,7 @@ def test_a_play_means_the_key_of_the_table(
         refused(peer, Code.PLAY_FAILED)
         return
     assert peer.codes[-1] == Code.PLAY_START
-    assert list(house.hub.streams) == [key]
+    assert list(house.streams.by_key) == [key]
 
 
 def refused(peer: Sender, code: str) -> None:

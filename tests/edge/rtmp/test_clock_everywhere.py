@@ -70,14 +70,14 @@ class Worlds:
 
     def _carry(self) -> None:
         carried, self.origin.link.published = self.origin.link.published, []
-        hub = self.other.hub
+        remote = self.other.streams.remote
         for envelope in carried:
-            hub.envelope_received(decode(encode(envelope)))
+            remote.envelope_received(decode(encode(envelope)))
         if self.other.link.count("request_snapshot", STREAM):
             self.other.link.calls.clear()
-            snapshot = self.origin.hub.snapshot_requested(STREAM)
+            snapshot = self.origin.streams.remote.snapshot_requested(STREAM)
             assert snapshot is not None
-            hub.snapshot_received(dataclasses.replace(snapshot, origin=ORIGIN))
+            remote.snapshot_received(dataclasses.replace(snapshot, origin=ORIGIN))
         self.other.settle()
 
     def join(self) -> None:
@@ -88,7 +88,7 @@ class Worlds:
         self.origin.advance(0)
         self.other.advance(0)
         self.origin.leave(self.publisher)
-        self.other.hub.stream_down(STREAM, self.epoch)
+        self.other.streams.remote.stream_down(STREAM, self.epoch)
         self.origin.advance(seconds)
         self.other.advance(seconds)
         self.publisher = self._publish()

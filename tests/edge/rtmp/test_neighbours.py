@@ -123,7 +123,7 @@ def test_mediamtx_with_a_plain_address(house: House, path: str) -> None:
     reader = enter(house, lambda sock: MediaMtx(sock, path, publishes=False))
     source.send(*(message._replace(stream_id=1) for message in HEADERS), video(0, KEY), video(40))
     house.settle()
-    assert list(house.hub.streams) == [STREAM]
+    assert list(house.streams.by_key) == [STREAM]
     assert player.times() == frames(reader) == [0, 40]
 
 
@@ -167,7 +167,7 @@ def test_it_may_happen_again_and_again(house: House) -> None:
     assert house.counters.players == 1
     relay.close()
     house.advance(1)
-    assert (house.counters.players, house.counters.streams, house.hub.streams) == (0, 0, {})
+    assert (house.counters.players, house.counters.streams, house.streams.by_key) == (0, 0, {})
     assert house.link.calls[-1] == ("unwatch", STREAM)
 
 
@@ -178,28 +178,30 @@ def test_a_publisher_that_returns_elsewhere_is_played_too(house: House) -> None:
     house.leave(publisher)
     ages(house, 70)
     assert house.link.calls[-1] == ("watch", STREAM)
-    house.hub.stream_up(STREAM, 99, "other-node/0/1")
+    house.streams.remote.stream_up(STREAM, 99, "other-node/0/1")
     messages = [video(0, KEY), video(40)]
-    house.hub.snapshot_received(Snapshot(STREAM, 99, 2, list(HEADERS), messages, "other-node/0/1"))
+    snapshot = Snapshot(STREAM, 99, 2, list(HEADERS), messages, "other-node/0/1")
+    house.streams.remote.snapshot_received(snapshot)
     house.settle()
     assert relay.codes[-2:] == [Code.PLAY_RESET, Code.PLAY_START]
     assert len(frames(relay)) == 4
-    house.hub.stream_down(STREAM, 99)
+    house.streams.remote.stream_down(STREAM, 99)
     ages(house, 16)
     assert relay.codes[-2:] == END
 
 
 def test_a_publisher_that_the_registry_had_lost_is_no_new_beginning_of_the_clock(house: House) -> None:
     relay = lal(house)
-    house.hub.stream_up(STREAM, 99, "other-node/0/1")
+    house.streams.remote.stream_up(STREAM, 99, "other-node/0/1")
     messages = [video(0, KEY), video(40)]
-    house.hub.snapshot_received(Snapshot(STREAM, 99, 2, list(HEADERS), messages, "other-node/0/1"))
+    snapshot = Snapshot(STREAM, 99, 2, list(HEADERS), messages, "other-node/0/1")
+    house.streams.remote.snapshot_received(snapshot)
     house.settle()
     house.advance(1)
-    house.hub.stream_down(STREAM, 99)
+    house.streams.remote.stream_down(STREAM, 99)
     ages(house, 20)
     assert relay.codes[-2:] == END
-    house.hub.stream_up(STREAM, 99, "other-node/0/1")
+    house.streams.remote.stream_up(STREAM, 99, "other-node/0/1")
     house.settle()
     assert relay.codes[-2:] == [Code.PLAY_RESET, Code.PLAY_START]
 
@@ -210,7 +212,7 @@ def test_while_it_waits_nothing_of_the_stream_is_kept(house: House) -> None:
     house.send(publisher, *(video(40 * number, size=10_000) for number in range(2, 20)))
     house.advance(1)
     house.leave(publisher)
-    log = house.hub.streams[STREAM].log
+    log = house.streams.by_key[STREAM].log
     assert log.bytes_held > 100_000
     ages(house, GRACE_S + 1)
     assert log.bytes_held == 0
@@ -254,7 +256,7 @@ def test_what_a_waiting_player_asks_for(house: House) -> None:
     relay.command("play", 0.0, "b", stream_id=1)
     house.settle()
     assert frames(relay)[-1] == 5
-    assert list(house.hub.streams[STREAM].players) == []
+    assert list(house.streams.by_key[STREAM].readers) == []
     relay.command("closeStream", 0.0, stream_id=1)
     house.settle()
     assert house.counters.players == 0

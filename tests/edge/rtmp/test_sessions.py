@@ -69,7 +69,7 @@ def test_a_play_of_a_bad_name_fails(house: House, name: str) -> None:
     assert player.closed
     house.leave(player)
     assert closes(house) == {CloseReason.STREAM_NOT_FOUND: 1}
-    assert house.hub.streams == {}
+    assert house.streams.by_key == {}
 
 
 def test_the_longest_name_is_taken(house: House) -> None:
@@ -87,13 +87,13 @@ def test_who_names_no_stream_is_told_what_to_type(house: House) -> None:
     assert last_status(player) == ("error", Code.PLAY_FAILED)
     for peer in (publisher, player):
         assert peer.events(StatusReceived)[-1].description == NO_STREAM
-    assert house.hub.streams == {}
+    assert house.streams.by_key == {}
 
 
 def test_a_query_does_not_belong_to_the_key(house: House) -> None:
     player = house.player("a?token=1")
     live(house, "a?key=2")
-    assert list(house.hub.streams) == [STREAM]
+    assert list(house.streams.by_key) == [STREAM]
     assert player.times() == [0]
 
 
@@ -135,7 +135,7 @@ def test_gauges_return_to_zero_when_all_have_left(house: House) -> None:
     house.advance(0.25)
     assert (counters.connections, counters.publishers, counters.players, counters.streams) == (0, 0, 0, 0)
     assert closes(house) == {CloseReason.PEER_CLOSED: 5}
-    assert house.hub.streams == {}
+    assert house.streams.by_key == {}
 
 
 def test_a_stream_that_nobody_needs_any_more_is_forgotten(house: House) -> None:
@@ -147,7 +147,7 @@ def test_a_stream_that_nobody_needs_any_more_is_forgotten(house: House) -> None:
     assert house.counters.players == 0
     house.advance(0.25)
     assert house.counters.streams == 0
-    assert house.hub.streams == {}
+    assert house.streams.by_key == {}
 
 
 # ---- playing on --------------------------------------------------------------------------------

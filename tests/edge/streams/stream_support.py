@@ -4,14 +4,19 @@ from cluster.core.limits import Limits
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp.chunk_reader import ChunkReader
 from cluster.core.rtmp.server_session import SAMPLE_ACCESS
-from cluster.edge.rtmp.player import SHARED_CHUNK_SIZE, Player
+from cluster.edge.rtmp.encoding import SHARED_CHUNK_SIZE, encoding_for
 from cluster.edge.streams.counters import Counters
+from cluster.edge.streams.reader import Reader
 
 AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f"
 AAC_HEADER = bytes.fromhex("af001190")
 KEY = bytes.fromhex("1701000000")
 INTER = bytes.fromhex("2701000000")
 AUDIO = bytes.fromhex("af01")
+
+
+#: How a sink ended whose socket failed.
+FAILED = "failed"
 
 
 class FakeOwner:
@@ -28,28 +33,22 @@ class FakeOwner:
     def publish_to_bus(self, stream, first_seq, entries):
         self.bus.append((stream.key, first_seq, len(entries)))
 
+    def reader_left(self, reader):
+        pass
+
     def turn(self):
         dirty, self.dirty_streams = self.dirty_streams, []
         for stream in dirty:
             stream.flush()
 
 
-class FakeSession:
-    def __init__(self):
-        self.statuses = []
-
-    def send_status(self, stream_id, level, code, description):
-        self.statuses.append((stream_id, level, code))
-
-
 class FakeConnection:
-    """A socket that takes ``room`` bytes, and a reader that parses what was taken."""
+    """A sink whose socket takes ``room`` bytes, and a peer that parses what was taken."""
 
     def __init__(self):
         self.room = 1 << 40
         self.pending = []
         self.players = {}
-        self.session = FakeSession()
         self.reader = ChunkReader(Limits())
         self.reader.chunk_size = SHARED_CHUNK_SIZE
         self.taken = []
@@ -71,11 +70,15 @@ class FakeConnection:
                 self.taken.append(message)
         return size
 
-    def write_media(self, buffers):
+    @property
+    def is_full(self):
+        return bool(self.pending)
+
+    def write(self, buffers):
         self.pending.extend(buffers)
         return self.write_pending()
 
-    def wait_to_write(self, rest):
+    def keep(self, rest):
         self.pending.extend(rest)
 
     def write_pending(self):
@@ -90,7 +93,7 @@ class FakeConnection:
                 del self.pending[0]
         if self.pending:
             for player in self.players.values():
-                player.stream.fell_behind(player)
+                player.fell_behind()
         return not self.pending
 
     def writable(self, room):
@@ -98,18 +101,19 @@ class FakeConnection:
         self.room += room
         if self.write_pending():
             for player in self.players.values():
-                player.stream.catch_up(player)
+                player.catch_up()
 
-    def update_pace(self):
+    def caught_up(self):
         pass
 
-    def end(self, reason, detail):
-        self.ended = reason
+    def over(self, why, detail):
+        self.ended = why
+        return False
 
-    def close(self, reason, detail):
-        self.ended = reason
+    def failed(self, error):
+        self.ended = FAILED
         for player in list(self.players.values()):
-            player.stream.remove(player)
+            player.leave()
 
     def timestamps(self, type_id=MessageType.VIDEO):
         return [m.timestamp for m in self.taken if m.type_id == type_id and m.payload[1:2] == b"\x01"]
@@ -117,7 +121,8 @@ class FakeConnection:
 
 def join(stream, stream_id=1):
     connection = FakeConnection()
-    player = connection.players[stream_id] = Player(connection, stream_id, stream, joined_at=0.0)
+    player = Reader(stream, connection, encoding_for(stream_id), joined_at=0.0)
+    connection.players[stream_id] = player
     stream.add(player)
     return connection, player
 

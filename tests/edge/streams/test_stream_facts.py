@@ -12,7 +12,8 @@ from cluster.core.media.stream_log import LogLimits
 from cluster.core.message import Message, MessageType
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
-from cluster.edge.streams.stream import SlowPlayerRule, Stream
+from cluster.edge.streams.owner import SlowRule
+from cluster.edge.streams.stream import Stream
 
 AVC_HEADER = bytes.fromhex("17 00 000000 0164001F")
 AAC_HEADER = bytes.fromhex("AF 00 1190")
@@ -24,7 +25,7 @@ def stream() -> Stream:
     owner = SimpleNamespace(
         now=0.0, counters=Counters(), dirty_streams=[], audience_changed=lambda stream: None
     )
-    made = Stream("live/a", owner, LogLimits(), SlowPlayerRule(skip_ms=5000, close_s=30))  # type: ignore[arg-type]
+    made = Stream("live/a", owner, LogLimits(), SlowRule(skip_ms=5000, close_s=30))  # type: ignore[arg-type]
     made.begin(1, is_local=True)
     return made
 
@@ -59,5 +60,5 @@ def test_a_stream_from_elsewhere_is_reported_for_its_players_alone(stream: Strea
     stream.end()
     facts = FactsReporter()
     assert facts.report([stream], 1.0) == []
-    stream.players[object()] = None  # type: ignore[index]
+    stream.readers[object()] = None  # type: ignore[index]
     assert facts.report([stream], 2.0) == [StreamFacts("live/a", 1, "", 0)]

@@ -6,7 +6,8 @@ from stream_support import AAC_HEADER, AUDIO, AVC_HEADER, INTER, KEY, FakeOwner,
 from cluster.core.amf import amf0
 from cluster.core.media.stream_log import GONE_AFTER_MS, LogLimits
 from cluster.core.message import Message, MessageType
-from cluster.edge.streams.stream import SlowPlayerRule, Stream
+from cluster.edge.streams.owner import SlowRule
+from cluster.edge.streams.stream import Stream
 
 OTHER_AVC_HEADER = AVC_HEADER[:-1] + b"\x20"
 METADATA = amf0.encode("onMetaData", {"videocodecid": 7.0, "audiocodecid": 10.0})
@@ -21,7 +22,7 @@ def owner():
 @pytest.fixture
 def stream(owner):
     limits = LogLimits(max_ms=30_000, keyframe_wait_ms=int(WAIT_S * 1000))
-    return Stream("live/a", owner, limits, SlowPlayerRule(skip_ms=5000, close_s=30))
+    return Stream("live/a", owner, limits, SlowRule(skip_ms=5000, close_s=30))
 
 
 def audio(ms):

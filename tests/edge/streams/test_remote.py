@@ -50,15 +50,15 @@ class Origin:
         self._epoch = epoch
 
     def up(self) -> None:
-        self._house.hub.stream_up(STREAM, self._epoch, ORIGIN)
+        self._house.streams.remote.stream_up(STREAM, self._epoch, ORIGIN)
         self._house.settle()
 
     def down(self) -> None:
-        self._house.hub.stream_down(STREAM, self._epoch)
+        self._house.streams.remote.stream_down(STREAM, self._epoch)
         self._house.settle()
 
     def envelope(self, first: int, end: int) -> None:
-        self._house.hub.envelope_received(self.make_envelope(first, end))
+        self._house.streams.remote.envelope_received(self.make_envelope(first, end))
         self._house.settle()
 
     def make_envelope(self, first: int, end: int) -> Envelope:
@@ -68,7 +68,7 @@ class Origin:
         at_ms = frame(first).timestamp  # an origin stamps headers like what follows them
         headers = [header._replace(timestamp=at_ms) for header in HEADERS]
         snapshot = Snapshot(STREAM, self._epoch, end, headers, frames(first, end), ORIGIN)
-        self._house.hub.snapshot_received(snapshot)
+        self._house.streams.remote.snapshot_received(snapshot)
         self._house.settle()
 
     def joined(self, at: int = 10, end: int = 15) -> None:
@@ -145,7 +145,7 @@ def test_what_comes_in_one_iteration_of_the_loop_is_one_write(house: House, orig
     origin.joined()
     before = house.counters.writes
     for seq in range(15, 20):
-        house.hub.envelope_received(origin.make_envelope(seq, seq + 1))
+        house.streams.remote.envelope_received(origin.make_envelope(seq, seq + 1))
     house.settle()
     assert player.times() == milliseconds(10, 20)
     assert house.counters.writes - before == 1
@@ -155,7 +155,7 @@ def test_what_nobody_plays_here_is_ignored(house: House, origin: Origin) -> None
     origin.joined()
     origin.envelope(15, 16)
     origin.down()
-    assert house.hub.streams == {}
+    assert house.streams.by_key == {}
     assert house.link.calls == []
 
 
@@ -166,7 +166,7 @@ def test_a_publisher_here_ends_the_remote_feed(house: House, origin: Origin) -> 
     origin.envelope(15, 17)
     house.send(publisher, video(0, KEY))
     assert len(player.times()) == len(milliseconds(10, 15)) + 1
-    assert house.hub.streams[STREAM].is_local
+    assert house.streams.by_key[STREAM].is_local
 
 
 # ---- losses ----------------------------------------------------------------------------------
@@ -320,32 +320,32 @@ def _publishing(house: House, *messages: Message) -> Peer:
 
 def test_a_snapshot_has_the_headers_and_everything_since_the_keyframe(house: House) -> None:
     _publishing(house, video(0, KEY), video(33), video(66, KEY), audio(70), video(99))
-    snapshot = house.hub.snapshot_requested(STREAM)
+    snapshot = house.streams.remote.snapshot_requested(STREAM)
     assert snapshot is not None
     assert [m.payload for m in snapshot.headers] == [AVC_HEADER, AAC_HEADER]
     assert [m.timestamp for m in snapshot.messages] == [66, 70, 99]
-    assert snapshot.epoch == house.hub.streams[STREAM].epoch
+    assert snapshot.epoch == house.streams.by_key[STREAM].epoch
     assert snapshot.next_seq == 7
 
 
 @pytest.mark.parametrize("unflushed", [0, 1, 3])
 def test_an_envelope_after_a_snapshot_goes_on_where_it_ended(house: House, unflushed: int) -> None:
     _publishing(house, video(0, KEY))
-    house.hub.demand_changed(STREAM, True)
-    stream = house.hub.streams[STREAM]
+    house.streams.remote.demand_changed(STREAM, True)
+    stream = house.streams.by_key[STREAM]
     for number in range(unflushed):  # read in this turn, and not sent yet
         stream.append(video(33 + number))
-    snapshot = house.hub.snapshot_requested(STREAM)
+    snapshot = house.streams.remote.snapshot_requested(STREAM)
     assert snapshot is not None
     stream.append(video(1000))
-    house.hub.after_turn()
+    house.streams.turn.end()
     assert house.link.published[-1].first_seq == snapshot.next_seq
     assert [m.timestamp for m in house.link.published[-1].messages] == [1000]
 
 
 def test_before_the_first_keyframe_a_snapshot_has_headers_only(house: House) -> None:
     _publishing(house)
-    snapshot = house.hub.snapshot_requested(STREAM)
+    snapshot = house.streams.remote.snapshot_requested(STREAM)
     assert snapshot is not None
     assert len(snapshot.headers) == 2
     assert snapshot.messages == []
@@ -353,15 +353,15 @@ def test_before_the_first_keyframe_a_snapshot_has_headers_only(house: House) -> 
 
 
 def test_there_is_no_snapshot_of_what_is_not_published_here(house: House, origin: Origin) -> None:
-    assert house.hub.snapshot_requested(STREAM) is None
+    assert house.streams.remote.snapshot_requested(STREAM) is None
     house.player()
-    assert house.hub.snapshot_requested(STREAM) is None
+    assert house.streams.remote.snapshot_requested(STREAM) is None
     origin.joined()
-    assert house.hub.snapshot_requested(STREAM) is None
+    assert house.streams.remote.snapshot_requested(STREAM) is None
     publisher = _publishing(house)
-    assert house.hub.snapshot_requested(STREAM) is not None
+    assert house.streams.remote.snapshot_requested(STREAM) is not None
     house.leave(publisher)
-    assert house.hub.snapshot_requested(STREAM) is None
+    assert house.streams.remote.snapshot_requested(STREAM) is None
 
 
 def test_players_elsewhere_get_what_players_here_get() -> None:
@@ -370,16 +370,16 @@ def test_players_elsewhere_get_what_players_here_get() -> None:
         here, there = House(here_loop), House(there_loop)
         local, remote = here.player(), there.player()
         publisher = _publishing(here, video(5000, KEY), video(5033))
-        here.hub.demand_changed(STREAM, True)
+        here.streams.remote.demand_changed(STREAM, True)
         here.send(publisher, video(5066), audio(5070))
-        snapshot = here.hub.snapshot_requested(STREAM)
+        snapshot = here.streams.remote.snapshot_requested(STREAM)
         assert snapshot is not None
         here.send(publisher, video(5099), video(5132, KEY), video(5165))
         origin = here.link.published[0].sender_id
-        there.hub.stream_up(STREAM, snapshot.epoch, origin)
+        there.streams.remote.stream_up(STREAM, snapshot.epoch, origin)
         for envelope in here.link.published:
-            there.hub.envelope_received(envelope)
-        there.hub.snapshot_received(_from(snapshot, origin))
+            there.streams.remote.envelope_received(envelope)
+        there.streams.remote.snapshot_received(_from(snapshot, origin))
         there.settle()
         here.settle()
         assert remote.times() == local.times() == [5000, 5033, 5066, 5099, 5132, 5165]
@@ -391,11 +391,11 @@ def test_players_elsewhere_get_what_players_here_get() -> None:
 def test_a_splice_of_every_snapshot_with_the_envelopes_is_whole(house: House) -> None:
     """A snapshot may be taken at any point of the stream: with what follows it is the same stream."""
     publisher = _publishing(house, video(0, KEY))
-    house.hub.demand_changed(STREAM, True)
+    house.streams.remote.demand_changed(STREAM, True)
     snapshots = []
     for number in range(1, 12):
         house.send(publisher, video(number * 100, KEY) if number % 4 == 0 else video(number * 100))
-        snapshots.append(house.hub.snapshot_requested(STREAM))
+        snapshots.append(house.streams.remote.snapshot_requested(STREAM))
     for snapshot in snapshots:
         assert snapshot is not None
         splice = Splice()

@@ -195,7 +195,7 @@ def test_a_worker_that_drains_says_so(house: House) -> None:
 
 
 def test_a_key_that_nobody_publishes_here_is_yielded(house: House) -> None:
-    assert house.hub.contest(STREAM, replace=False)
+    assert house.streams.remote.contest(STREAM, replace=False)
 
 
 def test_a_publisher_that_sends_does_not_yield(house: House) -> None:
@@ -204,7 +204,7 @@ def test_a_publisher_that_sends_does_not_yield(house: House) -> None:
     for second in range(1, 15):
         house.advance(1)
         house.send(publisher, video(second * 1000))
-    assert not house.hub.contest(STREAM, replace=False)
+    assert not house.streams.remote.contest(STREAM, replace=False)
     house.settle()
     assert not publisher.closed
 
@@ -214,9 +214,9 @@ def test_a_publisher_that_is_silent_yields_once_its_timeout_is_over(house: House
     house.send(publisher, video(0, KEY))
     house.advance(0)
     house.loop.advance(PUBLISHER_TIMEOUT_S - 0.1)
-    assert not house.hub.contest(STREAM, replace=False)
+    assert not house.streams.remote.contest(STREAM, replace=False)
     house.loop.advance(0.1)
-    assert house.hub.contest(STREAM, replace=False)
+    assert house.streams.remote.contest(STREAM, replace=False)
     house.settle()
     _was_replaced(house, publisher)
 
@@ -225,7 +225,7 @@ def test_a_publisher_yields_to_a_replacement_at_once(replacing: House) -> None:
     player = replacing.player()
     publisher = replacing.publisher()
     replacing.send(publisher, *headers(), video(0, KEY))
-    assert replacing.hub.contest(STREAM, replace=True)
+    assert replacing.streams.remote.contest(STREAM, replace=True)
     replacing.settle()
     _was_replaced(replacing, publisher)
     replacement = replacing.publisher()
@@ -253,20 +253,20 @@ def test_who_is_granted_the_key_has_it(house: House) -> None:
     assert first.closed
     assert house.counters.publishers == 1
     assert Code.PUBLISH_START in second.codes
-    assert house.hub.streams[STREAM].epoch == second_epoch
+    assert house.streams.by_key[STREAM].epoch == second_epoch
     assert house.link.count("unpublish", STREAM, first_epoch) == 1
     assert house.link.count("unpublish", STREAM, second_epoch) == 0
 
 
 def test_the_loser_of_a_partition_is_closed(house: House) -> None:
     publisher = house.publisher()
-    epoch = house.hub.streams[STREAM].epoch
+    epoch = house.streams.by_key[STREAM].epoch
     assert epoch is not None
-    house.hub.revoked(STREAM, epoch + 1)
-    house.hub.revoked("live/other", epoch)
+    house.streams.remote.revoked(STREAM, epoch + 1)
+    house.streams.remote.revoked("live/other", epoch)
     house.settle()
     assert not publisher.closed
-    house.hub.revoked(STREAM, epoch)
+    house.streams.remote.revoked(STREAM, epoch)
     house.settle()
     _was_replaced(house, publisher)
 
@@ -289,24 +289,15 @@ def test_messages_sent_before_the_grant_are_not_lost(house: House) -> None:
     assert Code.PUBLISH_START in publisher.codes
 
 
-def test_a_publisher_that_left_before_the_grant_is_unpublished(house: House) -> None:
+def test_the_request_of_a_publisher_that_left_is_taken_back(house: House) -> None:
     house.link.holding = True
     publisher = house.publisher()
+    assert house.requests.waiting == 1
     house.leave(publisher)
-    epoch = house.link.grant()
-    house.settle()
-    assert house.link.count("unpublish", STREAM, epoch) == 1
-    assert house.counters.publishers == 0
-    assert STREAM not in house.hub.streams
-
-
-def test_a_refusal_of_a_publisher_that_left_is_nothing(house: House) -> None:
-    house.link.holding = True
-    publisher = house.publisher()
-    house.leave(publisher)
-    house.link.refuse()
-    house.settle()
-    assert closes(house) == {CloseReason.PEER_CLOSED: 1}
+    [(_, answer)] = house.link.held
+    assert answer.cancelled()
+    assert (house.requests.waiting, house.counters.publishers) == (0, 0)
+    assert STREAM not in house.streams.by_key
 
 
 @pytest.mark.parametrize("how", ["close_stream", "delete_stream"])
@@ -338,10 +329,10 @@ def test_another_publish_on_the_stream_before_the_grant_of_the_first(house: Hous
     assert not publisher.closed
 
 
-def test_closing_the_hub_cancels_what_waits_for_a_grant(house: House) -> None:
+def test_closing_cancels_what_waits_for_a_grant(house: House) -> None:
     house.link.holding = True
     house.publisher()
-    house.loop.run_until_complete(house.hub.close())
+    house.loop.run_until_complete(house.requests.close())
     assert house.link.held[0][1].cancelled()
 
 
@@ -384,7 +375,7 @@ def test_a_publisher_without_players_leaves_nothing_behind(house: House) -> None
     house.leave(publisher)
     house.advance(0.25)
     assert house.link.count("watch", STREAM) == 0
-    assert house.hub.streams == {}
+    assert house.streams.by_key == {}
     assert (house.counters.streams, house.counters.publishers, house.counters.connections) == (0, 0, 0)
 
 
@@ -392,10 +383,10 @@ def test_only_what_is_wanted_goes_to_the_bus(house: House) -> None:
     publisher = house.publisher()
     house.send(publisher, *headers(), video(0, KEY))
     assert house.link.published == []
-    house.hub.demand_changed(STREAM, True)
-    house.hub.demand_changed("live/other", True)
+    house.streams.remote.demand_changed(STREAM, True)
+    house.streams.remote.demand_changed("live/other", True)
     house.send(publisher, video(33), video(66))
-    house.hub.demand_changed(STREAM, False)
+    house.streams.remote.demand_changed(STREAM, False)
     house.send(publisher, video(99))
     (envelope,) = house.link.published
     assert (envelope.key, envelope.first_seq) == (STREAM, 3)
@@ -407,7 +398,7 @@ def test_demand_from_before_the_publish_counts(house: House) -> None:
     publisher = house.publisher()
     house.send(publisher, *headers())
     (envelope,) = house.link.published
-    assert (envelope.epoch, envelope.first_seq) == (house.hub.streams[STREAM].epoch, 0)
+    assert (envelope.epoch, envelope.first_seq) == (house.streams.by_key[STREAM].epoch, 0)
 
 
 # ---- two players on one connection -----------------------------------------------------------

@@ -1,0 +1,99 @@
+"""The parts of a worker that serve RTMP, wired once: for the cluster's worker and the embedded server."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+
+from cluster.core.errors import CloseReason
+from cluster.edge.node.config import EdgeConfig
+from cluster.edge.rtmp.admission import Admission
+from cluster.edge.rtmp.requests import Requests, SessionObserver
+from cluster.edge.rtmp.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TICK, Sessions
+from cluster.edge.streams.counters import Counters
+from cluster.edge.streams.interfaces import Uplink
+from cluster.edge.streams.remote import Remote
+from cluster.edge.streams.streams import Streams
+from cluster.edge.streams.turn import Turn
+from cluster.net.listener import Listener
+from cluster.net.poller import Poller
+from cluster.net.tls_certificate import Certificate
+from cluster.net.wake_ups import next_moment
+
+
+class Serving:
+    """On the running event loop: a turn, the streams, a poller, what peers may ask, their connections.
+
+    ``open_uplink`` gives the way to other workers; ``admission`` decides who is let in, everybody without
+    one; ``observer`` hears what peers do.
+    """
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        counters: Counters,
+        open_uplink: Callable[[Remote], Uplink],
+        admission: Admission | None = None,
+        observer: SessionObserver | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.turn = Turn(loop)
+        self.streams = Streams(config.stream_rules(), counters, self.turn, open_uplink)
+        budget_s = config.latency_budget_ms / 1000
+        self._poller = Poller(loop, budget_s, self.turn.begin, self.turn.end)
+        self._requests = Requests(self.streams, admission, observer)
+        self.sessions = Sessions(
+            self._requests, self._poller, config.limits(), config.max_connections, counters
+        )
+        self._listeners: list[Listener] = []
+        self._certificate: Certificate | None = None
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where connections are accepted, with the real ports."""
+        return [listener.address for listener in self._listeners]
+
+    def listen(self, host: str, port: int) -> None:
+        """Accept RTMP there; OSError if the address cannot be bound."""
+        self._listen(host, port, self.sessions.accept)
+
+    def listen_tls(self, host: str, port: int, certificate: Certificate) -> None:
+        """Accept RTMPS there; OSError if the address cannot be bound."""
+        self._certificate = certificate
+        self._listen(host, port, functools.partial(self.sessions.accept_tls, certificate))
+
+    def _listen(self, host: str, port: int, accept: Callable[..., None]) -> None:
+        self._listeners.append(Listener(host, port, self._poller, accept, self.turn.loop.call_later))
+
+    def stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    async def sweep_forever(self, after_sweep: Callable[[int], None] | None = None) -> None:
+        """What happens by time alone; ``after_sweep`` is given the number of each sweep."""
+        sweeps = 0
+        while True:
+            self.streams.sweep()
+            sweeps += 1
+            if sweeps % SWEEPS_PER_TICK == 0:
+                self.sessions.tick()
+                if self._certificate is not None:
+                    self._certificate.refresh()
+            if after_sweep is not None:
+                after_sweep(sweeps)
+            now = self.turn.loop.time()
+            await asyncio.sleep(next_moment(now, SWEEP_INTERVAL_S) - now)
+
+    async def say_last_words(self) -> None:
+        """Tell every peer that the server ends, and give it time to read that."""
+        self.sessions.end_all(CloseReason.DRAINED)
+        await self.sessions.wait_until_empty(LAST_WORDS_S)
+
+    async def close(self) -> None:
+        """End the parts, in the reverse of the order in which they were made."""
+        self.stop_listening()
+        self.sessions.close_all(CloseReason.DRAINED)
+        await self._requests.close()
+        self._poller.close()

@@ -1,0 +1,63 @@
+"""Who may connect, publish and play: what a worker asks whoever decides.
+
+A verdict may take its time. Meanwhile the session holds what the peer sends, others are served, and a
+peer that takes its request back or leaves is not answered any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from cluster.core.errors import CloseReason
+from cluster.core.rtmp.events import ConnectRequested, PlayRequested, PublishRequested
+from cluster.core.rtmp.status import Code
+
+if TYPE_CHECKING:
+    from cluster.edge.rtmp.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The answer yes. ``key``: the stream key to use in place of the one that was asked for."""
+
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The answer no. The peer is told ``code`` (empty: the usual one) and ``text``, then it is closed.
+
+    ``redirect``: of a connect only, the tcUrl that the peer should go to instead.
+    """
+
+    text: str
+    code: str = ""
+    redirect: str | None = None
+
+
+Verdict: TypeAlias = Allow | Deny
+Request: TypeAlias = ConnectRequested | PublishRequested | PlayRequested
+
+
+class Admission(Protocol):
+    """Whoever decides. An exception denies, and is logged: who cannot decide must not let in."""
+
+    async def connect(self, connection: Connection, request: ConnectRequested) -> Verdict: ...
+    async def publish(self, connection: Connection, key: str, request: PublishRequested) -> Verdict: ...
+    async def play(self, connection: Connection, key: str, request: PlayRequested) -> Verdict: ...
+
+
+def deny(connection: Connection, request: Request, denied: Deny) -> None:
+    """Tell the peer so, and close."""
+    session = connection.session
+    if isinstance(request, ConnectRequested):
+        session.reject_connect(denied.code or Code.CONNECT_REJECTED, denied.text, denied.redirect)
+        reason = CloseReason.CONNECT_REJECTED
+    elif isinstance(request, PublishRequested):
+        session.reject_publish(request.stream_id, denied.code or Code.PUBLISH_DENIED, denied.text)
+        reason = CloseReason.PUBLISH_REFUSED
+    else:
+        session.reject_play(request.stream_id, denied.code or Code.PLAY_FAILED, denied.text)
+        reason = CloseReason.PLAY_REFUSED
+    connection.end(reason, denied.text)

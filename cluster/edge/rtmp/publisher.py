@@ -1,0 +1,51 @@
+"""A publisher: one publish on a message stream of a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cluster.core.errors import CloseReason
+from cluster.core.rtmp.status import Code
+from cluster.edge.streams.interfaces import Refusal
+
+if TYPE_CHECKING:
+    from cluster.edge.rtmp.connection import Connection
+    from cluster.edge.streams.publishing import Feed
+
+
+class RtmpPublisher:
+    """See ``streams.interfaces.Publisher``."""
+
+    __slots__ = ("connection", "stream_id")
+
+    def __init__(self, connection: Connection, stream_id: int) -> None:
+        self.connection = connection
+        self.stream_id = stream_id
+
+    @property
+    def name(self) -> str:
+        return self.connection.peer
+
+    def granted(self) -> bool:
+        """False if the peer closed its stream, or left, while the registry was asked."""
+        connection = self.connection
+        return connection.close_reason is None and connection.session.accept_publish(self.stream_id)
+
+    def begin(self, feed: Feed) -> None:
+        self.connection.publications[self.stream_id] = feed
+        self.connection.update_pace()
+        self.connection.receive(b"")  # what it has sent already, while the registry was asked
+
+    def refused(self, why: Refusal, detail: str) -> None:
+        connection = self.connection
+        if connection.close_reason is None:
+            code = Code.PUBLISH_DENIED if why is Refusal.DRAINING else Code.PUBLISH_BAD_NAME
+            connection.session.reject_publish(self.stream_id, code, detail)
+            connection.end(CloseReason.PUBLISH_REFUSED, detail)
+
+    def ended(self, detail: str) -> None:
+        self.connection.session.end_publish(self.stream_id, Code.PUBLISH_BAD_NAME, detail)
+        self.connection.end(CloseReason.PUBLISHER_REPLACED, detail)
+
+    def heard(self) -> None:
+        self.connection.update_pace()

@@ -1,0 +1,241 @@
+"""What each event of an RTMP session means for the worker's streams."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.keys import StreamKey
+from cluster.core.rtmp import events
+from cluster.core.rtmp.arguments import TO_THE_END
+from cluster.core.rtmp.shared_registry import SharedObjects
+from cluster.core.rtmp.status import Code
+from cluster.edge.rtmp.admission import Admission, Deny, Request, Verdict, deny
+from cluster.edge.rtmp.connection import Connection
+from cluster.edge.rtmp.encoding import encoding_for
+from cluster.edge.rtmp.player import Player
+from cluster.edge.rtmp.publisher import RtmpPublisher
+from cluster.edge.rtmp.request_book import WHOLE_CONNECTION, RequestBook
+from cluster.edge.streams.streams import Streams
+
+logger = logging.getLogger(__name__)
+
+#: A play of more than a year asks for no less than a play without an end.
+_LONGEST_PLAY_S = 366 * 24 * 3600
+
+_TOO_MANY_WAIT = Deny("too many requests wait for an answer; try again")
+
+
+class SessionObserver(Protocol):
+    """Who hears of everything that peers do, after the worker has acted on it."""
+
+    def heard(self, connection: Connection, event: object) -> None:
+        """An event of a session."""
+
+    def ended(self, connection: Connection, reason: CloseReason) -> None:
+        """The connection is over."""
+
+
+class Requests:
+    """Acts on the events of sessions. Without an ``admission`` everybody is let in, at once."""
+
+    def __init__(
+        self, streams: Streams, admission: Admission | None = None, observer: SessionObserver | None = None
+    ) -> None:
+        self.draining = False
+        self._streams = streams
+        self._admission = admission
+        self._observer = observer
+        self._book = RequestBook(streams.turn.loop)
+        self._shared_objects: SharedObjects[Connection] = SharedObjects()
+        self._handlers: dict[type, Callable[[Connection, Any], None]] = {
+            events.ConnectRequested: self._connect_requested,
+            events.PublishRequested: self._publish_requested,
+            events.PublishEnded: self._publish_ended,
+            events.PlayRequested: self._play_requested,
+            events.PlayEnded: self._play_ended,
+            events.PauseChanged: self._pause_changed,
+            events.AudioEnabled: self._audio_enabled,
+            events.VideoEnabled: self._video_enabled,
+            events.SharedObjectReceived: self._shared_object_received,
+            events.CloseRequested: self._close_requested,
+        }
+
+    @property
+    def now(self) -> float:
+        """The time of this turn."""
+        return self._streams.turn.now
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have no answer yet."""
+        return len(self._book)
+
+    async def close(self) -> None:
+        """Cancel what still waits for an answer."""
+        await self._book.close()
+
+    def handle(self, connection: Connection, event: object) -> None:
+        """One event of ``connection``'s session; those without an entry need nothing from us."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(connection, event)
+        if self._observer is not None:
+            self._observer.heard(connection, event)
+
+    def ended(self, connection: Connection, reason: CloseReason) -> None:
+        """The connection is over, and with it all that it asked for."""
+        self._book.take_back_all(connection)
+        for stream_id in list(connection.publications):
+            connection.end_publish(stream_id)
+        for stream_id in list(connection.players):
+            connection.end_play(stream_id)
+        self._shared_objects.leave(connection)
+        if self._observer is not None:
+            self._observer.ended(connection, reason)
+
+    # ---- connecting --------------------------------------------------------------------------
+
+    def _connect_requested(self, connection: Connection, event: events.ConnectRequested) -> None:
+        admission = self._admission
+        if admission is None:
+            self._accept_connect(connection)
+            return
+
+        async def decide() -> None:
+            answer = admission.connect(connection, event)
+            if await self._key_allowed(connection, event, "", answer) is not None:
+                self._accept_connect(connection)
+
+        self._start(connection, WHOLE_CONNECTION, event, decide)
+
+    def _accept_connect(self, connection: Connection) -> None:
+        connection.session.accept_connect()
+        connection.receive(b"")  # what it has sent behind connect, without waiting for the answer
+
+    # ---- publishing --------------------------------------------------------------------------
+
+    def _publish_requested(self, connection: Connection, event: events.PublishRequested) -> None:
+        try:
+            key = StreamKey.parse(connection.session.app, event.name)
+        except PeerViolation as violation:
+            deny(connection, event, Deny(violation.detail))
+            return
+        if self.draining:
+            deny(connection, event, Deny("this node is shutting down; connect again"))
+        else:
+            self._start(connection, event.stream_id, event, lambda: self._publish(connection, event, key))
+
+    async def _publish(
+        self, connection: Connection, event: events.PublishRequested, asked: str
+    ) -> None:
+        key: str | None = asked
+        if self._admission is not None:
+            answer = self._admission.publish(connection, asked, event)
+            key = await self._key_allowed(connection, event, asked, answer)
+        if key is not None:
+            await self._streams.publishing.request(key, RtmpPublisher(connection, event.stream_id))
+
+    def _publish_ended(self, connection: Connection, event: events.PublishEnded) -> None:
+        self._book.take_back(connection, event.stream_id)
+        connection.end_publish(event.stream_id)
+
+    # ---- playing -----------------------------------------------------------------------------
+
+    def _play_requested(self, connection: Connection, event: events.PlayRequested) -> None:
+        try:
+            key = StreamKey.parse(connection.session.app, event.name)
+        except PeerViolation as violation:
+            connection.session.reject_play(event.stream_id, Code.PLAY_FAILED, violation.detail)
+            connection.end(CloseReason.STREAM_NOT_FOUND, violation.detail)
+            return
+        admission = self._admission
+        if admission is None:
+            self._play(connection, event, key)
+            return
+
+        async def decide() -> None:
+            answer = admission.play(connection, key, event)
+            allowed = await self._key_allowed(connection, event, key, answer)
+            if allowed is not None:
+                self._play(connection, event, allowed)
+
+        self._start(connection, event.stream_id, event, decide)
+
+    def _play(self, connection: Connection, event: events.PlayRequested, key: str) -> None:
+        """Play ``key``; ``event.duration`` of media at most, in seconds."""
+        if not connection.session.accept_play(event.stream_id):
+            return  # it closed the stream while a verdict was pending
+        connection.write_control()
+        if connection.close_reason is not None:
+            return
+        duration_s = min(event.duration, _LONGEST_PLAY_S)
+        limit_ms = None if event.duration == TO_THE_END else round(duration_s * 1000)
+        player = Player(connection, event.stream_id)
+        self._streams.play(key, player, encoding_for(event.stream_id), limit_ms)
+
+    def _play_ended(self, connection: Connection, event: events.PlayEnded) -> None:
+        self._book.take_back(connection, event.stream_id)
+        connection.end_play(event.stream_id)
+
+    def _pause_changed(self, connection: Connection, event: events.PauseChanged) -> None:
+        player = connection.players.get(event.stream_id)
+        if player is not None:
+            if event.paused:
+                player.reader.pause()
+            else:
+                player.reader.resume()
+
+    def _audio_enabled(self, connection: Connection, event: events.AudioEnabled) -> None:
+        player = connection.players.get(event.stream_id)
+        if player is not None:
+            player.reader.want(audio=event.on)
+
+    def _video_enabled(self, connection: Connection, event: events.VideoEnabled) -> None:
+        player = connection.players.get(event.stream_id)
+        if player is not None:
+            player.reader.want(video=event.on)
+
+    # ---- verdicts ----------------------------------------------------------------------------
+
+    def _start(
+        self, connection: Connection, stream_id: int, request: Request,
+        work: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:  # fmt: skip
+        if not self._book.start(connection, stream_id, work):
+            deny(connection, request, _TOO_MANY_WAIT)
+
+    async def _key_allowed(
+        self, connection: Connection, request: Request, key: str, answer: Awaitable[Verdict]
+    ) -> str | None:
+        """The key to go on with; None if the peer was denied, or has gone meanwhile."""
+        try:
+            verdict = await answer
+        except Exception:
+            logger.exception("nobody could decide; the peer is denied", extra={"peer": connection.peer})
+            verdict = Deny("the server cannot decide now")
+        self._streams.turn.begin()
+        if connection.close_reason is not None:
+            return None
+        if isinstance(verdict, Deny):
+            deny(connection, request, verdict)
+            return None
+        return verdict.key or key
+
+    # ---- the rest ----------------------------------------------------------------------------
+
+    def _shared_object_received(
+        self, connection: Connection, event: events.SharedObjectReceived
+    ) -> None:
+        """Shared objects live in this worker, for the peers of one app that are connected to it."""
+        app = connection.session.app
+        replies = self._shared_objects.receive(connection, app, event.shared)
+        connection.session.in_use = self._shared_objects.uses(connection)
+        for user, message in replies:
+            user.session.send_shared_object(message)
+            user.write_control()  # each for itself: who does not read is closed before the next is encoded
+
+    def _close_requested(self, connection: Connection, event: events.CloseRequested) -> None:
+        connection.end(CloseReason.PEER_CLOSED, "by its close command")

@@ -1,0 +1,131 @@
+"""The publishers of one worker: how a publisher gets a stream, and how it loses it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cluster.core.bus.control import DRAINING, Refused
+from cluster.edge.streams.interfaces import Publisher, Refusal
+from cluster.edge.streams.stream import Stream
+
+if TYPE_CHECKING:
+    from cluster.edge.streams.streams import Streams
+
+logger = logging.getLogger(__name__)
+
+
+class Feed:
+    """What a granted publisher holds: the stream ``key`` is fed by it, in ``epoch``.
+
+    ``append`` takes one message of the publisher; it is the stream's own method.
+    """
+
+    __slots__ = ("_publishing", "append", "epoch", "key", "publisher", "stream")
+
+    def __init__(self, publishing: Publishing, publisher: Publisher, stream: Stream, epoch: int) -> None:
+        self._publishing = publishing
+        self.publisher = publisher
+        self.stream = stream
+        self.key = stream.key
+        self.epoch = epoch
+        self.append = stream.append
+
+    @property
+    def is_heard(self) -> bool:
+        """Somebody waits for its messages: a reader here or elsewhere, or a program."""
+        return self.stream.is_heard
+
+    def end(self) -> None:
+        """The publisher leaves; without effect if it has lost the stream already."""
+        self._publishing.end(self)
+
+
+class Publishing:
+    """Who publishes what on this worker."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._feeds: dict[str, Feed] = {}
+
+    async def request(self, key: str, publisher: Publisher) -> None:
+        """Ask for ``key``: the registry decides, and ``publisher`` is told. Cancelling takes it back."""
+        streams = self._streams
+        answer = await streams.uplink.request_publish(key, replace=streams.rules.replaces)
+        streams.turn.begin()
+        if isinstance(answer, Refused):
+            if answer.reason == DRAINING:
+                publisher.refused(Refusal.DRAINING, "this node is shutting down; connect again")
+            else:
+                publisher.refused(Refusal.BUSY, f"{key} is already being published")
+            return
+        present = self._feeds.get(key)
+        if present is not None:
+            # Asked for at the same time, and granted before the link's decision for this one.
+            self._take_away(present, "another publisher took over")
+        if publisher.granted():
+            self._begin(key, publisher, answer.epoch)
+        else:
+            streams.uplink.unpublish(key, answer.epoch)
+
+    def _begin(self, key: str, publisher: Publisher, epoch: int) -> None:
+        streams = self._streams
+        stream = streams.open(key)
+        streams.remote.unwatch(key)
+        streams.tell_return(stream)
+        stream.begin(epoch, is_local=True)
+        stream.set_wanted(streams.uplink.wanted(key))
+        feed = self._feeds[key] = Feed(self, publisher, stream, epoch)
+        streams.counters.publishers += 1
+        logger.info(
+            "publish %s", key,
+            extra={"event": "publish", "stream": key, "epoch": epoch, "peer": publisher.name},
+        )  # fmt: skip
+        stream.tap = streams.listeners.tap(key)
+        streams.listeners.publish_started(key, publisher)
+        publisher.begin(feed)
+        streams.turn.end()
+
+    def end(self, feed: Feed) -> None:
+        """The publisher of ``feed`` leaves; its readers wait for it to return, here or elsewhere."""
+        if self._feeds.get(feed.key) is not feed:
+            return
+        del self._feeds[feed.key]
+        streams, stream = self._streams, feed.stream
+        streams.counters.publishers -= 1
+        streams.uplink.unpublish(feed.key, feed.epoch)
+        stream.end()
+        if stream.readers:
+            streams.remote.watch(feed.key)
+        logger.info("unpublish %s", feed.key, extra={"event": "unpublish", "stream": feed.key})
+        stream.tap = None
+        streams.listeners.publish_ended(feed.key, feed.publisher)
+
+    def contest(self, key: str, replace: bool) -> bool:
+        """Another publisher wants ``key``. Ours yields if told to, or if it has gone silent."""
+        feed = self._feeds.get(key)
+        if feed is None:
+            return True
+        self._streams.turn.begin()
+        silent_s = self._streams.turn.now - feed.stream.last_media_at
+        if not replace and silent_s < self._streams.rules.publisher_timeout_s:
+            return False
+        self._take_away(feed, "another publisher took over")
+        return True
+
+    def revoked(self, key: str, epoch: int) -> None:
+        """Another worker publishes ``key`` with a higher epoch: ours was the loser of a partition."""
+        feed = self._feeds.get(key)
+        if feed is not None and feed.epoch == epoch:
+            self._streams.turn.begin()
+            self._take_away(feed, "another publisher has the stream")
+
+    def audience_changed(self, key: str) -> None:
+        """Somebody has begun, or the last one has ceased, to listen to the stream."""
+        feed = self._feeds.get(key)
+        if feed is not None:
+            feed.publisher.heard()
+
+    def _take_away(self, feed: Feed, why: str) -> None:
+        feed.publisher.ended(f"{feed.key}: {why}")
+        self.end(feed)

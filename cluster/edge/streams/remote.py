@@ -1,0 +1,111 @@
+"""The streams of this worker that other workers publish or play: what the link to the routers brings.
+
+What is played here and published elsewhere is spliced into a log of its own; readers do not notice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cluster.core.bus.control import Snapshot
+from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.splice import Splice, SpliceOutput, SpliceState
+
+if TYPE_CHECKING:
+    from cluster.edge.streams.streams import Streams
+
+
+class Remote:
+    """What the link asks and tells (``LinkHandler``), for the streams of one worker."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._splices: dict[str, Splice] = {}
+
+    def watch(self, key: str) -> None:
+        """A stream is played here and not published here."""
+        if key not in self._splices:
+            self._splices[key] = Splice()
+            self._streams.uplink.watch(key)
+
+    def unwatch(self, key: str) -> None:
+        """It is published here now, or nobody plays it any more."""
+        if self._splices.pop(key, None) is not None:
+            self._streams.uplink.unwatch(key)
+
+    # ---- called by the link ------------------------------------------------------------------
+
+    def contest(self, key: str, replace: bool) -> bool:
+        """Another publisher wants ``key``: True if it is given up, and its publisher has been told."""
+        return self._streams.publishing.contest(key, replace)
+
+    def revoked(self, key: str, epoch: int) -> None:
+        """Another worker publishes ``key`` with a higher epoch."""
+        self._streams.publishing.revoked(key, epoch)
+
+    def demand_changed(self, key: str, wanted: bool) -> None:
+        """Another worker has begun, or the last one has ceased, to play ``key``."""
+        stream = self._streams.by_key.get(key)
+        if stream is not None:
+            stream.set_wanted(wanted)
+
+    def snapshot_requested(self, key: str) -> Snapshot | None:
+        """What another worker needs to join a stream that is published here."""
+        stream = self._streams.by_key.get(key)
+        if stream is None or not stream.is_local or stream.epoch is None:
+            return None
+        # What waits for the end of the turn must not be in the snapshot and in an envelope after it.
+        stream.flush()
+        log = stream.log
+        start = log.start_of_join()
+        entries = log.read(start, log.next_seq)
+        return Snapshot(
+            key, stream.epoch, log.next_seq,
+            [entry.message() for entry in log.headers_for(start)], [entry.message() for entry in entries],
+        )  # fmt: skip
+
+    def stream_up(self, key: str, epoch: int, origin: str) -> None:
+        """The registry says who publishes a stream that is played here."""
+        splice = self._splices.get(key)
+        if splice is not None:
+            self._apply(key, splice, splice.stream_up(epoch, origin))
+            if splice.state is SpliceState.LIVE:
+                stream = self._streams.by_key[key]
+                self._streams.tell_return(stream)
+                stream.reappear()
+
+    def stream_down(self, key: str, epoch: int) -> None:
+        """The publisher elsewhere is gone."""
+        splice = self._splices.get(key)
+        if splice is not None and epoch >= splice.epoch:
+            self._streams.turn.begin()
+            self._streams.by_key[key].end()
+
+    def envelope_received(self, envelope: Envelope) -> None:
+        """Live messages of a stream that is played here and published elsewhere."""
+        splice = self._splices.get(envelope.key)
+        if splice is not None:
+            self._apply(envelope.key, splice, splice.envelope(envelope))
+
+    def snapshot_received(self, snapshot: Snapshot) -> None:
+        """The answer to our request: the stream's headers and its log since the latest keyframe."""
+        splice = self._splices.get(snapshot.key)
+        if splice is not None:
+            self._apply(snapshot.key, splice, splice.snapshot(snapshot))
+
+    def _apply(self, key: str, splice: Splice, output: SpliceOutput) -> None:
+        streams = self._streams
+        streams.turn.begin()
+        stream = streams.by_key[key]
+        if output.lost_messages:
+            streams.counters.bus_gaps += 1
+        if output.snapshot_needed:
+            streams.uplink.request_snapshot(key)
+        if output.restarted:
+            streams.tell_return(stream)
+            stream.begin(splice.epoch, is_local=False)
+            for header in output.headers:
+                stream.append(header)
+        for message in output.messages:
+            stream.append(message)
+        streams.turn.end_soon()

@@ -1,0 +1,22 @@
+"""What the operator decides about the streams of a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cluster.core.media.stream_log import LogLimits
+from cluster.edge.streams.owner import SlowRule
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """``publish_grace_s``: how long readers are kept after the publisher left. ``play_wait_s``: how long a
+    reader waits for one that has never been. ``publisher_timeout_s``: a publisher silent for that long
+    yields to another. ``replaces``: any publisher yields to a later one."""
+
+    log: LogLimits
+    slow: SlowRule
+    publish_grace_s: float
+    play_wait_s: float
+    publisher_timeout_s: float
+    replaces: bool

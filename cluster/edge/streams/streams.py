@@ -1,0 +1,152 @@
+"""The streams of one worker by stream key: who reads them, and how long they are kept.
+
+A stream exists here while it is published here or played here. Its log is fed either by a publisher of
+this worker (``Publishing``) or, spliced from the bus, by the worker that is its origin (``Remote``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from cluster.core.media.log_entry import LogEntry
+from cluster.edge.streams.async_reader import AsyncReader
+from cluster.edge.streams.counters import Counters
+from cluster.edge.streams.events import Listeners
+from cluster.edge.streams.interfaces import Encoding, EndOfRead, Sink, Uplink
+from cluster.edge.streams.publishing import Publishing
+from cluster.edge.streams.reader import Reader
+from cluster.edge.streams.remote import Remote
+from cluster.edge.streams.rules import StreamRules
+from cluster.edge.streams.stream import Stream
+from cluster.edge.streams.turn import Turn
+
+logger = logging.getLogger(__name__)
+
+
+class Streams:
+    """All streams of one worker. ``open_uplink`` is given what the link is to ask and tell.
+
+        streams = Streams(rules, counters, turn, lambda remote: Link(..., handler=remote, ...))
+        reader = streams.play("live/a", sink, encoding)
+        await streams.publishing.request("live/a", publisher)
+    """
+
+    def __init__(
+        self, rules: StreamRules, counters: Counters, turn: Turn, open_uplink: Callable[[Remote], Uplink]
+    ) -> None:
+        self.rules = rules
+        self.counters = counters
+        self.turn = turn
+        self.by_key: dict[str, Stream] = {}
+        self.listeners = Listeners()
+        self.publishing = Publishing(self)
+        self.remote = Remote(self)
+        self.uplink = open_uplink(self.remote)
+
+    def play(self, key: str, sink: Sink, encoding: Encoding, limit_ms: int | None = None) -> Reader:
+        """Read ``key`` into ``sink``: from the log, or once there is a publisher.
+
+        ``limit_ms`` of media at most, counted from the first frame; None for all there is.
+        """
+        stream = self.open(key)
+        reader = Reader(stream, sink, encoding, self.turn.now, limit_ms)
+        sink.begin(reader)
+        self.counters.players += 1
+        stream.add(reader)
+        if not stream.is_local:
+            self.remote.watch(key)
+        logger.info("play %s", key, extra={"event": "play", "stream": key, "peer": sink.name})
+        self.listeners.play_started(key, reader)
+        return reader
+
+    def read(self, key: str, encoding: Encoding, name: str = "") -> AsyncReader:
+        """Read ``key`` in a coroutine: iterate over what is returned, and ``reader.leave()`` to stop."""
+        sink = AsyncReader(self.turn, name)
+        self.play(key, sink, encoding)
+        return sink
+
+    def open(self, key: str) -> Stream:
+        """The stream ``key``, made if there is none; one that nobody needs goes with the next sweep."""
+        stream = self.by_key.get(key)
+        if stream is None:
+            stream = self.by_key[key] = Stream(key, self, self.rules.log, self.rules.slow)
+        return stream
+
+    # ---- time --------------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """What happens by time alone: slow readers, grace periods, streams nobody needs any more."""
+        self.turn.begin()
+        for stream in list(self.by_key.values()):
+            stream.sweep(self.turn.now)
+            if stream.offline_since is not None:
+                self._dismiss_waiting(stream, stream.offline_since)
+            if not stream.readers and not stream.is_local:
+                del self.by_key[stream.key]
+                self.remote.unwatch(stream.key)
+        self.counters.streams = len(self.by_key)
+
+    def _dismiss_waiting(self, stream: Stream, offline_since: float) -> None:
+        """The readers of a stream without publisher are told so once their time is up.
+
+        A reader that was there when the publisher left has the grace period, a later one the play wait.
+        """
+        now, rules = self.turn.now, self.rules
+        grace_is_over = now >= offline_since + rules.publish_grace_s
+        for reader in list(stream.readers):
+            if reader.joined_at < offline_since:
+                if grace_is_over and not reader.was_told_end:
+                    self._tell_end(stream, reader)
+            elif now >= reader.joined_at + rules.play_wait_s:
+                why = f"nobody has published {stream.key} within {rules.play_wait_s:g} s"
+                reader.sink.over(EndOfRead.NOT_FOUND, why)
+                reader.leave()
+
+    def _tell_end(self, stream: Stream, reader: Reader) -> None:
+        """The stream has ended. A reader that stays waits for it to return."""
+        if not reader.sink.over(EndOfRead.ENDED, f"{stream.key} has ended"):
+            reader.leave()
+        elif reader in stream.readers:
+            reader.was_told_end = True
+            stream.park(reader)
+
+    def tell_return(self, stream: Stream) -> None:
+        """A publisher begins: who was told the end is told the beginning, before its first message."""
+        for reader in [reader for reader in stream.readers if reader.was_told_end]:
+            reader.was_told_end = False
+            reader.sink.returned()
+
+    # ---- called by streams -------------------------------------------------------------------
+
+    @property
+    def now(self) -> float:
+        return self.turn.now
+
+    @property
+    def dirty_streams(self) -> list[Stream]:
+        return self.turn.dirty_streams
+
+    def audience_changed(self, stream: Stream) -> None:
+        """Somebody has begun, or the last one has ceased, to listen to ``stream``."""
+        self.publishing.audience_changed(stream.key)
+
+    def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
+        """A flush of a stream that other workers play: one envelope, whatever the number of readers."""
+        assert stream.epoch is not None
+        self.uplink.publish(stream.key, stream.epoch, first_seq, entries)
+
+    def read_over(self, reader: Reader) -> None:
+        """``reader`` has been sent as much as it asked for: it is told so after this turn."""
+        self.turn.loop.call_soon(self._complete, reader)
+
+    def _complete(self, reader: Reader) -> None:
+        self.turn.begin()
+        if reader in reader.stream.readers:  # it has not stopped by itself meanwhile
+            reader.sink.over(EndOfRead.COMPLETE, "")
+            reader.leave()
+
+    def reader_left(self, reader: Reader) -> None:
+        """``reader`` reads no more."""
+        self.counters.players -= 1
+        self.listeners.play_ended(reader.stream.key, reader)

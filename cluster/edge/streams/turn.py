@@ -1,0 +1,38 @@
+"""A turn: one wake-up of the worker's loop, and what goes out at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cluster.edge.streams.stream import Stream
+
+
+class Turn:
+    """``now`` is the loop's time in seconds, read once a turn; ``dirty_streams`` have something to send."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.now = loop.time()
+        self.dirty_streams: list[Stream] = []
+        self._end_scheduled = False
+
+    def begin(self) -> None:
+        """A wake-up begins: one look at the clock serves everything in it."""
+        self.now = self.loop.time()
+
+    def end(self) -> None:
+        """Everything that arrived in this turn goes out, one write per reader."""
+        while self.dirty_streams:
+            self.dirty_streams.pop().flush()
+
+    def end_soon(self) -> None:
+        """What the bus brought in this iteration of the loop goes out together, at its end."""
+        if self.dirty_streams and not self._end_scheduled:
+            self._end_scheduled = True
+            self.loop.call_soon(self._end_now)
+
+    def _end_now(self) -> None:
+        self._end_scheduled = False
+        self.end()
