@@ -12,9 +12,11 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
+# Whole clusters against the clock: one test at a time. The other tests compute or mostly wait: side by side.
+ONE_BY_ONE := tests/system tests/hosts tests/deploy
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv node-media-server
 
-.PHONY: run test check interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse deploy-test clean
+.PHONY: run test check rules interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse deploy-test clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
@@ -24,13 +26,15 @@ run: $(VENV)/.for-run
 
 test: $(VENV)/.for-test
 	@sh tools/peers.sh ffmpeg ip
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses=2 --dist=worksteal $(ONE_BY_ONE:%=--ignore=%); code=$$?; \
+	$(PY) -m pytest $(ONE_BY_ONE) && exit $$code
 
-check: $(VENV)/.for-check
+check: rules test
+
+rules: $(VENV)/.for-check
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	@$(MAKE) test
 
 coverage: $(VENV)/.for-test
 	$(PY) -m pytest tests/core -q --cov=cluster/core --cov-branch --cov-fail-under=100

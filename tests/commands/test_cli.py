@@ -158,10 +158,10 @@ def test_the_router_says_ready_and_ends_cleanly(
 
 @pytest.mark.parametrize("router", [(), ("--router", "tcp://127.0.0.1:1")])
 def test_the_edge_says_ready_accepts_and_ends_cleanly_with_its_router(
-    start: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, router: tuple[str, ...]
-) -> None:
-    temporary = tmp_path / "t"
-    temporary.mkdir()
+    start: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory, router: tuple[str, ...],
+) -> None:  # fmt: skip
+    temporary = tmp_path_factory.mktemp("t")  # short: the path of a socket below it has at most 103 bytes
     monkeypatch.setenv("TMPDIR", str(temporary))
     command = start("edge", "--bind", "127.0.0.1:0", "--workers", "2", "--drain-timeout", "1", *router)
     ready = eventually(command.ready, "the edge is ready")
