@@ -34,6 +34,7 @@ from cluster.core.media.flv import FlvError, FlvOddity
 from cluster.core.message import Message
 from cluster.core.rtmp.url import RtmpUrl, UrlError
 from cluster.net.tls_client import Tls
+from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
 
 _STDOUT = Path("/dev/stdout")
@@ -239,7 +240,7 @@ async def _for_a_time(
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run to the end or to a signal; the exit code, with one line on stderr if it is not 0."""
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_until_signalled(work))
     except (Unreachable, Timeout) as error:
         return _fail(ExitCode.UNREACHABLE, error)
@@ -265,14 +266,6 @@ async def _until_signalled(work: Callable[[], Coroutine[Any, Any, None]]) -> Non
     except asyncio.CancelledError:
         if not asked:
             raise
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # not built for this platform
-        return None
-    return uvloop.new_event_loop
 
 
 def _fail(code: ExitCode, error: Exception) -> ExitCode:
