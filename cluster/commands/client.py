@@ -28,6 +28,7 @@ from cluster.client.progress import Progress, printable
 from cluster.client.reconnecting import Reconnecting
 from cluster.client.recording import Recording
 from cluster.client.statistics import StreamStatistics
+from cluster.commands.failures import failed
 from cluster.core.keys import NO_STREAM
 from cluster.core.media.classify import is_coded
 from cluster.core.media.flv import FlvError, FlvOddity
@@ -243,11 +244,11 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_until_signalled(work))
     except (Unreachable, Timeout) as error:
-        return _fail(ExitCode.UNREACHABLE, error)
+        return failed(ExitCode.UNREACHABLE, error)
     except RtmpError as error:
-        return _fail(ExitCode.REFUSED, error)
+        return failed(ExitCode.REFUSED, error)
     except FlvError as error:
-        return _fail(ExitCode.USAGE, error)
+        return failed(ExitCode.USAGE, error)
     return ExitCode.OK
 
 
@@ -266,12 +267,6 @@ async def _until_signalled(work: Callable[[], Coroutine[Any, Any, None]]) -> Non
     except asyncio.CancelledError:
         if not asked:
             raise
-
-
-def _fail(code: ExitCode, error: Exception) -> ExitCode:
-    program = click.get_current_context().find_root().info_name
-    click.echo(f"{program}: {printable(' '.join(str(error).split()))}", err=True)
-    return code
 
 
 def _as_text(report: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from cluster.commands.failures import failed
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.flv import FlvError
 from cluster.core.rtmp.url import RtmpUrl, UrlError
@@ -123,11 +124,11 @@ def load(
         with signals.queued(signal.SIGINT, signal.SIGTERM) as queue, LiveView(plan, sys.stderr) as view:
             result = run_load(plan, stop=lambda: bool(signals.read(queue)), watch=view)
     except Unreachable as error:
-        return _fail(ExitCode.UNREACHABLE, error)
+        return failed(ExitCode.UNREACHABLE, error)
     except Refused as error:
-        return _fail(ExitCode.REFUSED, error)
+        return failed(ExitCode.REFUSED, error)
     except FlvError as error:
-        return _fail(ExitCode.USAGE, error)
+        return failed(ExitCode.USAGE, error)
     shown = result.as_dict()
     if json_file == _STDOUT:
         click.echo(json.dumps(shown))
@@ -148,9 +149,3 @@ def _write(path: Path | None, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise EnvironmentFault(f"cannot write {path}: {error.strerror}") from None
-
-
-def _fail(code: ExitCode, error: Exception) -> ExitCode:
-    program = click.get_current_context().find_root().info_name
-    click.echo(f"{program}: {' '.join(str(error).split())}", err=True)
-    return code
