@@ -24,7 +24,7 @@ from cluster.client.errors import RtmpError, Timeout, Unreachable
 from cluster.client.flv_source import FlvSource
 from cluster.client.media_sender import MediaSender
 from cluster.client.probe import ProbeReport, probe
-from cluster.client.progress import Progress, printable
+from cluster.client.progress import Progress
 from cluster.client.reconnecting import Reconnecting
 from cluster.client.recording import Recording
 from cluster.client.statistics import StreamStatistics
@@ -37,6 +37,7 @@ from cluster.core.rtmp.url import RtmpUrl, UrlError
 from cluster.net.tls_client import Tls
 from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
+from cluster.process.words import printable
 
 _STDOUT = Path("/dev/stdout")
 #: What a file has wrong that does not keep it from being published.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cluster.client.progress import printable
 from cluster.process.exit_codes import ExitCode
+from cluster.process.words import printable
 
 
 def failed(code: ExitCode, why: object, program: str | None = None) -> ExitCode:
