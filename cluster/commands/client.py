@@ -29,11 +29,11 @@ from cluster.client.reconnecting import Reconnecting
 from cluster.client.recording import Recording
 from cluster.client.statistics import StreamStatistics
 from cluster.commands.failures import failed
-from cluster.core.keys import NO_STREAM
+from cluster.commands.urls import parsed_url, stream_url
 from cluster.core.media.classify import is_coded
 from cluster.core.media.flv import FlvError, FlvOddity
 from cluster.core.message import Message
-from cluster.core.rtmp.url import RtmpUrl, UrlError
+from cluster.core.rtmp.url import RtmpUrl
 from cluster.net.tls_client import Tls
 from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
@@ -48,20 +48,6 @@ _ODDITIES = {
     FlvOddity.PREVIOUS_TAG_SIZE: "sizes behind its tags (PreviousTagSize) are wrong, and not needed",
 }
 _Command = Callable[..., Any]
-
-
-def _parsed_url(ctx: click.Context, param: click.Parameter, text: str) -> RtmpUrl:
-    try:
-        return RtmpUrl.parse(text)
-    except UrlError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
-def _stream_url(ctx: click.Context, param: click.Parameter, text: str) -> RtmpUrl:
-    url = _parsed_url(ctx, param, text)
-    if not url.key:
-        raise click.BadParameter(NO_STREAM, ctx, param)
-    return url
 
 
 def _connect_options(command: _Command) -> _Command:
@@ -96,7 +82,7 @@ _reconnect = click.option(
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("url", callback=_stream_url)
+@click.argument("url", callback=stream_url)
 @click.option("--loop", is_flag=True, help="Begin again at the end, on one clock that never steps back.")
 @_reconnect
 @_connect_options
@@ -107,7 +93,7 @@ def publish(file: Path, url: RtmpUrl, loop: bool, reconnect: bool, options: Conn
 
 
 @click.command()
-@click.argument("url", callback=_stream_url)
+@click.argument("url", callback=stream_url)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write what is received to an FLV file, from the first frame on; - is standard output.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="S",
@@ -122,7 +108,7 @@ def play(
 
 
 @click.command(name="probe")
-@click.argument("url", callback=_parsed_url)
+@click.argument("url", callback=parsed_url)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines of text.")
 @_connect_options
 def probe_command(url: RtmpUrl, as_json: bool, options: ConnectOptions) -> int:

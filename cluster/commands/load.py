@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from cluster.commands.failures import failed
+from cluster.commands.urls import parsed_url
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.flv import FlvError
-from cluster.core.rtmp.url import RtmpUrl, UrlError
+from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.conductor import Refused, Unreachable, run_load
 from cluster.load.job import Drain, LoadPlan, PlanError
 from cluster.load.media import ShapeError, StreamShape
@@ -27,15 +28,6 @@ _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 _Context = click.Context
 _Parameter = click.Parameter
-
-
-def _url(ctx: _Context, param: _Parameter, text: str | None) -> RtmpUrl | None:
-    if text is None:
-        return None
-    try:
-        return RtmpUrl.parse(text)
-    except UrlError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def _bit_rate(ctx: _Context, param: _Parameter, text: str) -> int:
@@ -53,13 +45,13 @@ def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
 
 
 @click.command()
-@click.argument("url", callback=_url)
+@click.argument("url", callback=parsed_url)
 @click.option("--publishers", type=click.IntRange(0), default=1, show_default=True, metavar="N",
               help="One publishes the URL's stream; several publish it with -0, -1, … behind its name. "
                    "0: play what is published already.")
 @click.option("--players", type=click.IntRange(0), default=0, show_default=True, metavar="N",
               help="Dealt to the streams by turns.")
-@click.option("--play-from", callback=_url, metavar="URL",
+@click.option("--play-from", callback=parsed_url, metavar="URL",
               help="Where the players play, if not at URL: the same stream at another node.")
 @click.option("--duration", callback=_seconds, default="30", show_default=True, metavar="S",
               help="How long to measure, once everybody is there.")
