@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import socket
 import ssl
 import time
 from collections.abc import Generator
@@ -25,6 +24,7 @@ from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.url import RtmpUrl, UrlError
 from cluster.net.tls_client import Tls
+from cluster.process.words import reason_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -192,11 +192,4 @@ async def _open_socket(connection: Connection, url: RtmpUrl, options: ConnectOpt
     except ssl.SSLError as error:
         raise Unreachable(f"no TLS with {where}: {error.reason or error}") from None
     except (OSError, UnicodeError) as error:
-        raise Unreachable(f"cannot connect to {where}: {_reason(error)}") from None
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    """The system's words for it: loops have their own. The resolver's numbers are not the system's."""
-    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
-        return os.strerror(error.errno)
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Unreachable(f"cannot connect to {where}: {reason_of(error)}") from None

@@ -9,18 +9,13 @@ import sys
 from typing import TYPE_CHECKING, Self, TextIO
 
 from cluster.client.statistics import StreamStatistics
+from cluster.process.words import printable
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 TERMINAL_EVERY_S = 1.0
 PLAIN_EVERY_S = 5.0
-
-
-def printable(text: str) -> str:
-    """Text of a server's on one line, without what steers a terminal."""
-    shown = (character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return "".join(shown)
 
 
 class Progress:

@@ -24,17 +24,20 @@ from cluster.client.errors import RtmpError, Timeout, Unreachable
 from cluster.client.flv_source import FlvSource
 from cluster.client.media_sender import MediaSender
 from cluster.client.probe import ProbeReport, probe
-from cluster.client.progress import Progress, printable
+from cluster.client.progress import Progress
 from cluster.client.reconnecting import Reconnecting
 from cluster.client.recording import Recording
 from cluster.client.statistics import StreamStatistics
-from cluster.core.keys import NO_STREAM
+from cluster.commands.failures import failed
+from cluster.commands.urls import parsed_url, stream_url
 from cluster.core.media.classify import is_coded
 from cluster.core.media.flv import FlvError, FlvOddity
 from cluster.core.message import Message
-from cluster.core.rtmp.url import RtmpUrl, UrlError
+from cluster.core.rtmp.url import RtmpUrl
 from cluster.net.tls_client import Tls
+from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
+from cluster.process.words import printable
 
 _STDOUT = Path("/dev/stdout")
 #: What a file has wrong that does not keep it from being published.
@@ -45,20 +48,6 @@ _ODDITIES = {
     FlvOddity.PREVIOUS_TAG_SIZE: "sizes behind its tags (PreviousTagSize) are wrong, and not needed",
 }
 _Command = Callable[..., Any]
-
-
-def _parsed_url(ctx: click.Context, param: click.Parameter, text: str) -> RtmpUrl:
-    try:
-        return RtmpUrl.parse(text)
-    except UrlError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
-def _stream_url(ctx: click.Context, param: click.Parameter, text: str) -> RtmpUrl:
-    url = _parsed_url(ctx, param, text)
-    if not url.key:
-        raise click.BadParameter(NO_STREAM, ctx, param)
-    return url
 
 
 def _connect_options(command: _Command) -> _Command:
@@ -93,7 +82,7 @@ _reconnect = click.option(
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("url", callback=_stream_url)
+@click.argument("url", callback=stream_url)
 @click.option("--loop", is_flag=True, help="Begin again at the end, on one clock that never steps back.")
 @_reconnect
 @_connect_options
@@ -104,7 +93,7 @@ def publish(file: Path, url: RtmpUrl, loop: bool, reconnect: bool, options: Conn
 
 
 @click.command()
-@click.argument("url", callback=_stream_url)
+@click.argument("url", callback=stream_url)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write what is received to an FLV file, from the first frame on; - is standard output.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="S",
@@ -119,7 +108,7 @@ def play(
 
 
 @click.command(name="probe")
-@click.argument("url", callback=_parsed_url)
+@click.argument("url", callback=parsed_url)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines of text.")
 @_connect_options
 def probe_command(url: RtmpUrl, as_json: bool, options: ConnectOptions) -> int:
@@ -239,14 +228,14 @@ async def _for_a_time(
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run to the end or to a signal; the exit code, with one line on stderr if it is not 0."""
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_until_signalled(work))
     except (Unreachable, Timeout) as error:
-        return _fail(ExitCode.UNREACHABLE, error)
+        return failed(ExitCode.UNREACHABLE, error)
     except RtmpError as error:
-        return _fail(ExitCode.REFUSED, error)
+        return failed(ExitCode.REFUSED, error)
     except FlvError as error:
-        return _fail(ExitCode.USAGE, error)
+        return failed(ExitCode.USAGE, error)
     return ExitCode.OK
 
 
@@ -265,20 +254,6 @@ async def _until_signalled(work: Callable[[], Coroutine[Any, Any, None]]) -> Non
     except asyncio.CancelledError:
         if not asked:
             raise
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # not built for this platform
-        return None
-    return uvloop.new_event_loop
-
-
-def _fail(code: ExitCode, error: Exception) -> ExitCode:
-    program = click.get_current_context().find_root().info_name
-    click.echo(f"{program}: {printable(' '.join(str(error).split()))}", err=True)
-    return code
 
 
 def _as_text(report: dict[str, Any]) -> str:

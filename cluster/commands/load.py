@@ -11,9 +11,11 @@ from typing import Any
 
 import click
 
+from cluster.commands.failures import failed
+from cluster.commands.urls import parsed_url
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.flv import FlvError
-from cluster.core.rtmp.url import RtmpUrl, UrlError
+from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.conductor import Refused, Unreachable, run_load
 from cluster.load.job import Drain, LoadPlan, PlanError
 from cluster.load.media import ShapeError, StreamShape
@@ -26,15 +28,6 @@ _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 _Context = click.Context
 _Parameter = click.Parameter
-
-
-def _url(ctx: _Context, param: _Parameter, text: str | None) -> RtmpUrl | None:
-    if text is None:
-        return None
-    try:
-        return RtmpUrl.parse(text)
-    except UrlError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def _bit_rate(ctx: _Context, param: _Parameter, text: str) -> int:
@@ -52,13 +45,13 @@ def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
 
 
 @click.command()
-@click.argument("url", callback=_url)
+@click.argument("url", callback=parsed_url)
 @click.option("--publishers", type=click.IntRange(0), default=1, show_default=True, metavar="N",
               help="One publishes the URL's stream; several publish it with -0, -1, … behind its name. "
                    "0: play what is published already.")
 @click.option("--players", type=click.IntRange(0), default=0, show_default=True, metavar="N",
               help="Dealt to the streams by turns.")
-@click.option("--play-from", callback=_url, metavar="URL",
+@click.option("--play-from", callback=parsed_url, metavar="URL",
               help="Where the players play, if not at URL: the same stream at another node.")
 @click.option("--duration", callback=_seconds, default="30", show_default=True, metavar="S",
               help="How long to measure, once everybody is there.")
@@ -123,11 +116,11 @@ def load(
         with signals.queued(signal.SIGINT, signal.SIGTERM) as queue, LiveView(plan, sys.stderr) as view:
             result = run_load(plan, stop=lambda: bool(signals.read(queue)), watch=view)
     except Unreachable as error:
-        return _fail(ExitCode.UNREACHABLE, error)
+        return failed(ExitCode.UNREACHABLE, error)
     except Refused as error:
-        return _fail(ExitCode.REFUSED, error)
+        return failed(ExitCode.REFUSED, error)
     except FlvError as error:
-        return _fail(ExitCode.USAGE, error)
+        return failed(ExitCode.USAGE, error)
     shown = result.as_dict()
     if json_file == _STDOUT:
         click.echo(json.dumps(shown))
@@ -148,9 +141,3 @@ def _write(path: Path | None, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise EnvironmentFault(f"cannot write {path}: {error.strerror}") from None
-
-
-def _fail(code: ExitCode, error: Exception) -> ExitCode:
-    program = click.get_current_context().find_root().info_name
-    click.echo(f"{program}: {' '.join(str(error).split())}", err=True)
-    return code

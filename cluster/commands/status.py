@@ -22,6 +22,7 @@ from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus, node_of
 from cluster.core.bus.control import ControlError
 from cluster.core.bus.endpoints import Endpoints, at_address, endpoints
 from cluster.core.errors import EnvironmentFault
+from cluster.process.words import printable
 
 #: Routers are asked all at once, and waited for so long.
 ANSWER_TIMEOUT_S = 2.0
@@ -155,7 +156,7 @@ def _by_node(players: Mapping[str, int]) -> list[str]:
     """How many players of a stream each node has; no line if there are none."""
     lines: list[str] = []
     for number, (node, count) in enumerate(sorted(players.items())):
-        text = f"{_shown(node)} {count}"
+        text = f"{printable(node)} {count}"
         if lines and cell_len(lines[-1]) + cell_len(text) + 2 <= _WIDTH:
             lines[-1] += f", {text}"
         else:
@@ -173,7 +174,7 @@ def _origin(worker_id: str, called: _Called) -> str:
 def _row(*cells: str, widths: Iterable[int]) -> str:
     shown = []
     for cell, width in zip(cells, widths, strict=True):
-        text = _cut(_shown(cell), abs(width))
+        text = _cut(printable(cell), abs(width))
         padding = " " * (abs(width) - cell_len(text))
         shown.append(text + padding if width < 0 else padding + text)
     return " ".join(shown)
@@ -186,16 +187,11 @@ def _cut(text: str, width: int) -> str:
 
 def _cut_within(text: str, end: str, width: int) -> str:
     """As ``_cut``, but if ``text`` has this ``end`` it is what stays."""
-    text, end = _shown(text), _shown(end)
+    text, end = printable(text), printable(end)
     room = width - cell_len(end) - 1
     if cell_len(text) <= width or not text.endswith(f"/{end}"):
         return _cut(text, width)
     return _cut(end, width) if room < 0 else f"{set_cell_size(text, room)}…{end}"
-
-
-def _shown(text: str) -> str:
-    """Peers choose stream keys: none may steer a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _age(age_ms: int) -> str:

@@ -13,7 +13,8 @@ from typing import Final, Self
 
 from cluster.core.errors import CloseReason, PeerViolation
 
-#: Keys stand in topics, logs and tables of every node; real ones, tokens apart, stay far below this.
+#: Keys stand in topics, logs and tables of every node; real ones, tokens apart, stay far below this. Every
+#: key of an edge comes from ``StreamKey.parse``, so the bus takes none that is longer.
 MAX_KEY_BYTES: Final = 1024
 
 #: A peer or a user whose address names no stream is told what to type.

@@ -21,6 +21,7 @@ from cluster.load.media import file_script
 from cluster.load.result import NOTHING_LEFT, LoadResult
 from cluster.load.server_usage import ServerUsage
 from cluster.load.tally import Report
+from cluster.process.words import reason_of
 
 #: For the first publisher's first message, after the last process has been told.
 _HEAD_START_NS = 50_000_000
@@ -85,10 +86,8 @@ def _reach(url: RtmpUrl, timeout_s: float) -> ServerAddress:
         with socket.create_connection((url.host, url.port), timeout=timeout_s) as probe:
             return ServerAddress(int(probe.family), probe.getpeername())
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise Unreachable(
-            f"cannot connect to {url.host}:{url.port}: {reason}; is a server there?"
-        ) from None
+        where = f"{url.host}:{url.port}"
+        raise Unreachable(f"cannot connect to {where}: {reason_of(error)}; is a server there?") from None
 
 
 class _Process:

@@ -13,6 +13,7 @@ from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.status import Code
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.tally import Role
+from cluster.process.words import printable
 
 _LIMITS = Limits()
 _STARTED = {Code.PUBLISH_START, Code.PLAY_START}
@@ -72,6 +73,4 @@ class Dialogue:
 
 
 def _said(code: str, description: str) -> str:
-    """On one line, without what steers a terminal."""
-    text = ": ".join(part for part in (code, description) if part) or "no reason given"
-    return "".join(character if character.isprintable() else " " for character in text)
+    return printable(": ".join(part for part in (code, description) if part) or "no reason given")

@@ -19,6 +19,7 @@ from cluster.load.dialogue import Dialogue
 from cluster.load.job import ServerAddress
 from cluster.load.loop import Loop
 from cluster.load.tally import Role, Tally
+from cluster.process.words import reason_of
 
 _READ_BYTES = 256 * 1024
 #: What may wait for a server that does not read: several seconds of a stream.
@@ -255,4 +256,4 @@ class Peer:
 def _reason(error: OSError) -> str:
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return "reset by the server"
-    return _HINTS.get(error.errno or 0) or (os.strerror(error.errno) if error.errno else str(error))
+    return _HINTS.get(error.errno or 0) or reason_of(error)

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 #: A line in so long. A scanner's bytes can be many messages, and a node of another version sends thousands
 #: a second; each is counted, none but the first needs a line.
 COMPLAIN_EVERY_S = 30.0
 
+#: How many peers of one event are told apart. A scan from more addresses begins to be told again.
+MAX_PEERS = 1_000
+
+
+@dataclass(slots=True)
+class _Line:
+    """When the last line was written, and how many were left out since."""
+
+    said_at: float
+    left_out: int = 0
+
 
 class Complaints:
-    """Warnings of one event: a line each COMPLAIN_EVERY_S at most, which says how many were left out."""
+    """Warnings of one event: a line each COMPLAIN_EVERY_S at most, which says how many were left out.
+
+    Those about different peers do not silence each other.
+    """
 
     def __init__(
         self, logger: logging.Logger, event: str, clock: Callable[[], float] = time.monotonic
@@ -20,15 +36,24 @@ class Complaints:
         self._logger = logger
         self._event = event
         self._clock = clock
-        self._said_at: float | None = None
-        self._left_out = 0
+        self._last: dict[str, _Line] = {}
 
     def warn(self, what: str) -> None:
-        """Say it, or count it."""
+        """Log ``what``, or count it."""
+        self._warn("", what)
+
+    def warn_about(self, peer: str, message: str, fields: Mapping[str, Any]) -> None:
+        """Log or count what concerns ``peer``; ``message`` is formatted with ``fields`` (%-style)."""
+        self._warn(peer, message, fields)
+
+    def _warn(self, peer: str, message: str, *fields: Mapping[str, Any]) -> None:
         now = self._clock()
-        if self._said_at is not None and now - self._said_at < COMPLAIN_EVERY_S:
-            self._left_out += 1
+        last = self._last.get(peer)
+        if last is not None and now - last.said_at < COMPLAIN_EVERY_S:
+            last.left_out += 1
             return
-        more = f" (and {self._left_out} like it since the last line)" if self._left_out else ""
-        self._said_at, self._left_out = now, 0
-        self._logger.warning("%s%s", what, more, extra={"event": self._event})
+        if last is None and len(self._last) >= MAX_PEERS:
+            self._last.clear()
+        more = f" (and {last.left_out} like it since the last line)" if last and last.left_out else ""
+        self._last[peer] = _Line(now)
+        self._logger.warning(message + more, *fields, extra={"event": self._event})

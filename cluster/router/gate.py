@@ -10,22 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from collections.abc import Sequence
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from cluster.bus.cluster_key import ClusterKey
+from cluster.process.complaints import Complaints
 
 logger = logging.getLogger(__name__)
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
-
-#: One line about the same peer in this time; a worker that is refused tries again ten times a second.
-REFUSALS_EVERY_S = 30.0
-#: Peers remembered for that; a scan from more addresses begins to be told again.
-_MAX_PEERS = 1_000
 
 _EVENTS = (
     zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -54,7 +49,8 @@ class Gate:
         key: ClusterKey | None,
     ) -> None:
         self._key = key
-        self._told_at: dict[str, float] = {}
+        #: A worker that is refused tries again ten times a second.
+        self._refusals = Complaints(logger, "peer_refused")
         self.refused = 0
         self._zap: zmq.Socket[bytes] | None = None
         if key is not None:
@@ -100,16 +96,8 @@ class Gate:
         """Count, and tell once in a while for each host."""
         self.refused += 1
         host = peer.rpartition(":")[0] or peer
-        now = time.monotonic()
-        if now - self._told_at.get(host, -REFUSALS_EVERY_S) < REFUSALS_EVERY_S:
-            return
-        if len(self._told_at) >= _MAX_PEERS:
-            self._told_at.clear()
-        self._told_at[host] = now
-        logger.warning(
-            "refused %(peer)s: %(why)s", {"peer": peer, "why": self._why(event, value)},
-            extra={"event": "peer_refused"},
-        )  # fmt: skip
+        fields = {"peer": peer, "why": self._why(event, value)}
+        self._refusals.warn_about(host, "refused %(peer)s: %(why)s", fields)
 
     def _why(self, event: int, value: int) -> str:
         if self._key is None:

@@ -12,7 +12,7 @@ import pytest
 from cluster.client import progress
 from cluster.client.backoff import Attempts, Backoff
 from cluster.client.errors import CallError, ConnectRejected, RtmpError, Timeout
-from cluster.client.progress import Progress, printable
+from cluster.client.progress import Progress
 from cluster.client.statistics import WINDOW_S, StreamStatistics
 from cluster.client.targets import resolve
 from cluster.client.waiting import within
@@ -149,7 +149,3 @@ def test_progress_in_a_terminal_and_in_a_file(
         assert "\x1b" not in text
         last = "1 messages, 38 bytes in 0.0 s: 1 frames, 1 keyframes, 0 audio"
         assert text.splitlines()[-1].endswith(last)
-
-
-def test_what_a_server_says_cannot_steer_a_terminal() -> None:
-    assert printable("a\x1b]0;x\x07\nb\x85é") == "a�]0;x��b�é"

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.core.bus import control
-from cluster.core.bus.bounds import MAX_KEY_BYTES
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus, WorkerStatus
 from cluster.core.bus.control import ControlError, ControlMessage
 from cluster.core.bus.identity import MAX_INSTANCE_BYTES, MAX_NODE_BYTES, WorkerIdentity
 from cluster.core.bus.packing import VERSION
 from cluster.core.errors import MisuseError
+from cluster.core.keys import MAX_KEY_BYTES
 from cluster.core.message import Message
 
 HEADERS = [Message(18, 0, b"metadata"), Message(9, 0, b"sequence header")]

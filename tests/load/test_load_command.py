@@ -247,7 +247,7 @@ def say_nothing(peer: Peer, event: Event) -> None:
 @pytest.mark.parametrize(
     ("script", "options", "code", "says"),
     [
-        (refuse_connect, [], ExitCode.REFUSED, "NetConnection.Connect.Rejected: no [31mload today"),
+        (refuse_connect, [], ExitCode.REFUSED, "NetConnection.Connect.Rejected: no �[31mload today"),
         (refuse_players, ["--publishers", "0"], ExitCode.REFUSED, "3 players failed: NetStream.Play."),
         (say_nothing, ["--timeout", "0.2"], ExitCode.UNREACHABLE, "the server did not answer in time"),
     ],

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from cluster.process.complaints import COMPLAIN_EVERY_S, Complaints
+from cluster.process.complaints import COMPLAIN_EVERY_S, MAX_PEERS, Complaints
 
 
 def test_one_line_in_a_while_says_how_many_were_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -33,3 +33,36 @@ def test_those_of_different_kinds_do_not_silence_each_other(caplog: pytest.LogCa
     for event in ("one", "other"):
         Complaints(logging.getLogger("bus"), event).warn(event)
     assert caplog.messages == ["one", "other"]
+
+
+def test_those_about_different_peers_do_not_silence_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    now = 5.0
+    complaints = Complaints(logging.getLogger("bus"), "refused", lambda: now)
+    for peer in ("a", "b", "a", "a"):
+        complaints.warn_about(peer, "refused %(peer)s", {"peer": peer})
+    now += COMPLAIN_EVERY_S
+    for peer in ("a", "b"):
+        complaints.warn_about(peer, "refused %(peer)s", {"peer": peer})
+    assert caplog.messages == [
+        "refused a",
+        "refused b",
+        "refused a (and 2 like it since the last line)",
+        "refused b",
+    ]
+    assert [record.args for record in caplog.records] == [{"peer": "a"}, {"peer": "b"}] * 2
+
+
+def test_so_many_peers_are_told_apart_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    complaints = Complaints(logging.getLogger("bus"), "refused", lambda: 5.0)
+    for number in (*range(MAX_PEERS), 0):
+        complaints.warn_about(f"{number}", "refused %(peer)s", {"peer": number})
+    assert len(caplog.messages) == len(complaints._last) == MAX_PEERS
+    complaints.warn_about("another", "refused %(peer)s", {"peer": "another"})
+    assert len(complaints._last) == 1
+    complaints.warn_about("0", "again %(peer)s", {"peer": "0"})
+    assert caplog.messages[MAX_PEERS:] == ["refused another", "again 0"]
+
+
+def test_what_a_peer_says_is_no_format(caplog: pytest.LogCaptureFixture) -> None:
+    Complaints(logging.getLogger("bus"), "malformed").warn("100 %(of) %s")
+    assert caplog.messages == ["100 %(of) %s"]

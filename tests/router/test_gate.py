@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -142,26 +141,19 @@ def test_garbage(
     _assert_one_line_for_each_host(refusals(caplog))
 
 
-def test_lines_about_many_hosts_and_again_after_a_while(
-    context: zmq.Context[zmq.Socket[bytes]],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+def test_each_host_has_a_line_whatever_its_ports(
+    context: zmq.Context[zmq.Socket[bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(gate_module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(gate_module, "_MAX_PEERS", 2)
     gate = Gate(context, [], None)
-    with caplog.at_level(logging.WARNING):
-        for peer in ("a:1", "a:2", "b:1", "b:2"):
-            gate._refuse(peer, 0, 0)
-        assert len(refusals(caplog)) == 2
-        now[0] = gate_module.REFUSALS_EVERY_S
-        gate._refuse("a:3", 0, 0)
-        assert len(refusals(caplog)) == 3
-        for number in range(100):
-            gate._refuse(f"scan-{number}:1", 0, 0)
-        assert len(gate._told_at) <= 2
-    assert gate.refused == 105
+    for peer in ("a:1", "a:2", "b:1", "b:2"):
+        gate._refuse(peer, 0, 0)
+    why = "it is no worker, or has a cluster key and this router has none"
+    assert refusals(caplog) == [f"refused a:1: {why}", f"refused b:1: {why}"]
+    assert [(record.event, record.args) for record in caplog.records] == [  # type: ignore[attr-defined]
+        ("peer_refused", {"peer": "a:1", "why": why}),
+        ("peer_refused", {"peer": "b:1", "why": why}),
+    ]
+    assert gate.refused == 4
 
 
 def test_a_success_that_could_be_anyones_is_nobodys_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

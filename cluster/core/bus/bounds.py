@@ -61,8 +61,6 @@ FIRST_HIGH_WATER_MARK = 512
 CONTROL_HIGH_WATER_MARK = 2_000
 #: Larger frames close the connection: a snapshot is a stream log (32 MiB) and its headers.
 MAX_FRAME_BYTES = 64 * MIB
-#: A stream key on the wire; RTMP names may be longer than any sane one, never unbounded.
-MAX_KEY_BYTES = 4_096
 #: Publish requests waiting for one contested key; one more is refused as busy.
 MAX_WAITING_PUBLISHERS = 8
 #: Ended stream keys whose last epoch is remembered; the oldest is forgotten first.

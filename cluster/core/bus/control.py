@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from cluster.core.bus.bounds import MAX_KEY_BYTES
 from cluster.core.bus.cluster_status import (
     StreamFacts,
     StreamStatus,
@@ -37,6 +36,7 @@ from cluster.core.bus.packing import (
     unpack,
 )
 from cluster.core.errors import ClusterError
+from cluster.core.keys import MAX_KEY_BYTES
 from cluster.core.message import Message
 
 #: Why a publish is refused: another publisher has the stream key, or the worker is shutting down.

@@ -46,9 +46,6 @@ __all__ = ["Link", "LinkCounters", "LinkHandler", "WorkerIdentity"]
 
 logger = logging.getLogger(__name__)
 
-#: One line in this time about a router that does not let us in.
-REFUSALS_EVERY_S = 30.0
-
 
 class Link:
     """One worker's link to the routers at ``endpoints``; EndpointError if one does not parse.
@@ -91,7 +88,7 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._malformed = Complaints(logger, "envelope_malformed")
         self._shared_name = Complaints(logger, "name_shared")
-        self._refusal_told_at: dict[str, float] = {}
+        self._refusals = Complaints(logger, "link_refused")
         self._retries: dict[str, asyncio.TimerHandle] = {}
         self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
             control.Welcome: self._welcomed,
@@ -288,13 +285,10 @@ class Link:
         self._watches.lost(peer, self._loop.time())
 
     def _router_refused(self, peer: RouterPeer, why: str) -> None:
-        """Said once in a while. libzmq gives up a connection that is refused for good, and a router may
-        be given another key: it is tried again."""
-        now = self._loop.time()
-        if now - self._refusal_told_at.get(peer.name, -REFUSALS_EVERY_S) >= REFUSALS_EVERY_S:
-            self._refusal_told_at[peer.name] = now
-            fields = {"router": peer.name, "why": why}
-            logger.warning("no link to router %(router)s: %(why)s", fields, extra={"event": "link_refused"})
+        """libzmq gives up a connection that is refused for good, and a router may be given another key: it
+        is tried again."""
+        fields = {"router": peer.name, "why": why}
+        self._refusals.warn_about(peer.name, "no link to router %(router)s: %(why)s", fields)
         if peer.name not in self._retries:
             retry = self._loop.call_later(bounds.REFUSED_RETRY_S, self._try_again, peer)
             self._retries[peer.name] = retry

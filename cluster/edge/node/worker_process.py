@@ -14,13 +14,14 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.status_pipe import StatusPipe
+from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import configure
 
@@ -76,7 +77,7 @@ def main() -> int:
     threading.Thread(target=_end_with_supervisor, args=(stdin.fileno(),), daemon=True).start()
     status = StatusPipe(start.status_fd)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_run(start, status))
     except Exception:
         fields = {"slot": start.identity.slot}
@@ -94,14 +95,6 @@ async def _run(start: WorkerStart, status: StatusPipe) -> None:
     worker_class = getattr(importlib.import_module(module_name), class_name)
     worker: Runnable = worker_class(start.config, start.identity, status, start.own_router)
     await worker.run()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # not built for this platform; asyncio's own loop serves, slower
-        return None
-    return uvloop.new_event_loop
 
 
 def _end_with_supervisor(stdin_fd: int) -> None:
