@@ -11,9 +11,10 @@ import pytest
 
 from cluster.core.errors import EnvironmentFault
 from cluster.core.limits import Limits
-from cluster.edge.node.config import OPTIONS, ConfigError, EdgeConfig, available_cpus
+from cluster.edge.node.config import OPTIONS, EdgeConfig, available_cpus
 from cluster.edge.rtmp.chunk_budget import CHUNKS_PER_TURN
 from cluster.net.addresses import BindAddress, parse_bind, reserved
+from cluster.process.options import ConfigError
 
 
 @pytest.mark.parametrize(

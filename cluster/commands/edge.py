@@ -1,0 +1,70 @@
+"""``rtmp-cluster edge``: one node, with the router of its own and the relays that it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cluster.bus import cluster_key
+from cluster.commands.declared import as_toml, config_file_option, declared, given
+from cluster.edge.node.config import OPTIONS, EdgeConfig
+from cluster.edge.node.supervisor import Supervisor
+from cluster.net.addresses import reserved
+from cluster.net.tls_certificate import Certificate
+from cluster.process.exit_codes import ExitCode
+from cluster.process.logs import configure
+from cluster.process.options import ConfigError
+from cluster.router.repeater import Relays
+from cluster.router.router import Router
+
+
+@click.command()
+@declared(OPTIONS)
+@config_file_option
+@click.option("--print-config", is_flag=True, help="Show what is in force, as such a file, and end.")
+def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
+    """Accept publishers and players, with one worker process per core."""
+    found = given(OPTIONS, values, config_file)
+    try:
+        config = EdgeConfig(**found.values_of(OPTIONS))
+    except ConfigError as error:
+        raise found.placed(error) from None
+    if print_config:
+        click.echo("\n".join(as_toml(OPTIONS, config, found.sources)))
+        return ExitCode.OK
+    return _run(config)
+
+
+def _run(config: EdgeConfig) -> int:
+    configure(config.log_format, config.log_level)
+    # Here, so that a bad one ends nothing but this command.
+    key = None if config.cluster_key is None else cluster_key.load(config.cluster_key)
+    with contextlib.ExitStack() as stack:
+        if config.tls_files is not None:
+            Certificate(*config.tls_files).warn()  # here, so that a bad one ends nothing but this command
+        binds = stack.enter_context(reserved(config.binds))
+        tls_binds = stack.enter_context(reserved(config.tls_binds))
+        config = dataclasses.replace(config, binds=binds, tls_binds=tls_binds)
+        if config.routers and config.workers == 1:
+            return Supervisor(config).run()  # it has no siblings, and shares no subscription
+        own_router = stack.enter_context(_own_router())
+        if not config.routers:
+            return Supervisor(dataclasses.replace(config, routers=(own_router,))).run()
+        stack.enter_context(Relays(config.routers, own_router, key))
+        return Supervisor(config, own_router=own_router).run()
+
+
+@contextlib.contextmanager
+def _own_router() -> Iterator[str]:
+    """A router for this node alone, reachable by its user alone; yields its address."""
+    with (
+        tempfile.TemporaryDirectory(prefix="rtmp-cluster-") as directory,  # mode 0700
+        Router(f"ipc://{Path(directory) / 'r'}") as router,
+    ):
+        yield router.endpoint

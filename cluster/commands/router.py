@@ -1,0 +1,68 @@
+"""``rtmp-cluster router``: a router as a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cluster.bus import cluster_key
+from cluster.commands.declared import config_file_option, declared, given
+from cluster.core.bus.endpoints import endpoints
+from cluster.edge.node.config import OPTIONS as EDGE_OPTIONS
+from cluster.edge.node.config import EdgeConfig
+from cluster.process import signals
+from cluster.process.exit_codes import ExitCode
+from cluster.process.logs import announce, configure
+from cluster.process.notify import Notifier
+from cluster.process.options import Option
+from cluster.router.config import OPTIONS as ROUTER_OPTIONS
+from cluster.router.config import RouterConfig
+from cluster.router.router import Router
+
+#: How often the command looks whether its router still runs.
+CHECK_S = 1.0
+
+#: Those of its own, and those that mean the same to an edge.
+SHARED: dict[str, Option] = {
+    name: EDGE_OPTIONS[name] for name in ("cluster_key", "log_format", "log_level")
+}
+OPTIONS: dict[str, Option] = {**ROUTER_OPTIONS, **SHARED}
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@declared(OPTIONS)
+@config_file_option
+def router(config_file: Path | None, **values: Any) -> int:
+    """Carry media between workers and hosts, and know who publishes what."""
+    found = given(OPTIONS, values, config_file)
+    own = RouterConfig(**found.values_of(ROUTER_OPTIONS))
+    shared = EdgeConfig(**found.values_of(SHARED))
+    configure(shared.log_format, shared.log_level)
+    key = None if shared.cluster_key is None else cluster_key.load(shared.cluster_key)
+    if key is None and not own.insecure and not endpoints(own.bind, bind=True).is_loopback:
+        logger.warning(
+            "no --cluster-key: whoever reaches %(bind)s can read, replace and end every stream "
+            "(rtmp-cluster keygen makes a key; --insecure if the network is guarded)",
+            {"bind": own.bind}, extra={"event": "router_open"},
+        )  # fmt: skip
+    with signals.queued(signal.SIGTERM, signal.SIGINT) as queue, Router(own.bind, key=key) as running:
+        fields = {"endpoint": running.endpoint, "pid": os.getpid()}
+        announce(logger, "ready", "ready on %(endpoint)s; pid %(pid)d", fields)
+        notifier = Notifier.taken_from(os.environ)
+        notifier.ready(f"ready on {running.endpoint}")
+        while running.is_alive:
+            select.select([queue], [], [], CHECK_S)
+            if number := next(iter(signals.read(queue)), None):
+                logger.info("%s: ending", signal.Signals(number).name, extra={"event": "ending"})
+                notifier.stopping("ending")
+                return ExitCode.OK
+    logger.error("the router has failed: ending", extra={"event": "failed"})
+    return 1

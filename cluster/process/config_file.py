@@ -1,0 +1,213 @@
+"""A configuration file: TOML, a table for each group of options, a key for each option.
+
+All that is wrong with it is found in one go, and each fault is told with its line. A file is read
+only when somebody names one; until then ``tomllib`` is not even imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster.core.errors import EnvironmentFault
+from cluster.process.options import ConfigError, Decimal, Option, Whole
+
+#: Where tomllib says that a text is no TOML.
+_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """Something that is wrong in the file."""
+
+    line: int
+    text: str
+
+
+@dataclass(slots=True)
+class ConfigFile:
+    """What a file says: values and their lines by the name of the option's field, and what is wrong."""
+
+    path: Path
+    values: dict[str, Any] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    #: The options whose values are among the faults.
+    bad_names: set[str] = field(default_factory=set)
+
+    def place(self, line: int) -> str:
+        """As editors and compilers write it."""
+        return f"{self.path}:{line}"
+
+    def line_of(self, error: ConfigError) -> int | None:
+        """The first line that says something of what ``error`` is about; None if none does."""
+        return min((self.lines[name] for name in error.names if name in self.lines), default=None)
+
+    def check(self) -> None:
+        """ConfigError with the first fault, if there is one."""
+        if self.faults:
+            first, *others = sorted(self.faults)
+            more = f" (and {len(others)} more: rtmp-cluster check {self.path})" if others else ""
+            raise ConfigError(f"{self.place(first.line)}: {first.text}{more}")
+
+
+def read(path: Path, options: Mapping[str, Option]) -> ConfigFile:
+    """Read the file. EnvironmentFault if it cannot be read; what is wrong in it is in ``faults``."""
+    import tomllib
+
+    file = ConfigFile(path)
+    try:
+        text = path.read_bytes().decode().replace("\r\n", "\n")
+    except OSError as error:
+        raise EnvironmentFault(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        file.faults.append(Fault(line, "is not UTF-8 text: save the file as UTF-8"))
+        return file
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _TOML_PLACE.search(str(error))
+        line = int(place[1]) if place and place[1] else text.rstrip("\n").count("\n") + 1
+        file.faults.append(Fault(line, f"is not TOML: {_TOML_PLACE.sub('', str(error))}"))
+        return file
+    _take(file, tables, key_lines(text), options)
+    return file
+
+
+def _take(
+    file: ConfigFile,
+    tables: Mapping[str, Any],
+    lines: Mapping[tuple[str, ...], int],
+    options: Mapping[str, Option],
+) -> None:
+    by_group: dict[str, dict[str, str]] = {}
+    for name, option in options.items():
+        by_group.setdefault(option.group, {})[option.key] = name
+    for group, table in tables.items():
+        if group not in by_group:
+            what = f"table [{group}]" if isinstance(table, dict) else f"key {group!r}"
+            file.faults.append(Fault(lines[group,], _unknown(what, group, by_group)))
+        elif not isinstance(table, dict):
+            text = f"{group!r} is a table: write [{group}] once, and its keys below"
+            file.faults.append(Fault(lines[group,], text))
+        else:
+            for key, value in table.items():
+                if (known := by_group[group].get(key)) is not None:
+                    _take_value(file, known, options[known], value, lines[group, key])
+                else:
+                    text = _unknown(f"key {key!r} in [{group}]", key, {**by_group, "": by_group[group]})
+                    file.faults.append(Fault(lines[group, key], text))
+
+
+def _take_value(file: ConfigFile, name: str, option: Option, value: object, line: int) -> None:
+    file.lines[name] = line
+    try:
+        file.values[name] = from_toml(option, value)
+    except ValueError as error:
+        file.bad_names.add(name)
+        file.faults.append(Fault(line, f"{option.key} in [{option.group}]: {error}"))
+
+
+def _unknown(what: str, word: str, by_group: Mapping[str, Mapping[str, str]]) -> str:
+    """What is said of a key or table that nobody knows. The group "" is the one where the key stands."""
+    import difflib
+
+    text = f"unknown {what}"
+    if homes := [f"[{group}]" for group, keys in by_group.items() if group and word in keys]:
+        return f"{text}: it belongs in {' or '.join(homes)}"
+    known = list(by_group.get("", by_group))
+    if near := difflib.get_close_matches(word, known, 1):
+        return f"{text}: did you mean {near[0]!r}?"
+    return f"{text}: there are {', '.join(known)}"
+
+
+def from_toml(option: Option, value: object) -> object:
+    """The option's value; ValueError says what is accepted instead of ``value``."""
+    if not option.repeatable:
+        return option.parse(_text(option, value))
+    if not isinstance(value, list):
+        raise ValueError(f'must be a list, such as {option.key} = ["{option.metavar}"]')
+    return tuple(option.parse(_text(option, each)) for each in value)
+
+
+def _text(option: Option, value: object) -> str:
+    if option.is_switch:
+        if not isinstance(value, bool):
+            raise ValueError("must be true or false, without quotes")
+        return "true" if value else "false"
+    if isinstance(option.parse, Whole):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError("must be a whole number, without quotes")
+    elif isinstance(option.parse, Decimal):
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValueError("must be a number, without quotes")
+    elif not isinstance(value, str):
+        raise ValueError(f'must be text in quotes, such as "{option.metavar}"')
+    return str(value)
+
+
+def to_toml(option: Option, value: Any) -> str:
+    """The value as ``from_toml`` understands it."""
+    if option.repeatable:
+        return f"[{', '.join(_quoted(str(each)) for each in value)}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    import json
+
+    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped and JSON does not.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def key_lines(text: str) -> dict[tuple[str, ...], int]:
+    """The line where each table, and each key of a table, is first said, in a text that is TOML.
+
+    tomllib tells no lines. So the text is cut into statements, the shortest runs of lines that are
+    TOML by themselves, and each is parsed alone: a statement is a table's header, or a key with its value.
+    """
+    lines: dict[tuple[str, ...], int] = {}
+    header: tuple[str, ...] = ()
+    for line, is_header, said in _statements(text):
+        ((key, value),) = said.items()
+        if is_header:
+            header = _header_path(said)
+            paths = [header]
+        else:
+            paths = [(*header, key)]
+            paths += [(*header, key, inner) for inner in value] if isinstance(value, dict) else []
+        for path in paths:
+            lines.setdefault(path[:1], line)
+            lines.setdefault(path[:2], line)
+    return lines
+
+
+def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
+    """The line where each statement begins, whether it is a table's header, and what it says alone."""
+    import tomllib
+
+    pending: list[str] = []
+    for number, row in enumerate(text.split("\n"), 1):
+        pending.append(row)
+        try:
+            said = tomllib.loads("\n".join(pending))
+        except tomllib.TOMLDecodeError:
+            continue  # it goes on in the next line
+        if said:
+            yield number - len(pending) + 1, pending[0].lstrip().startswith("["), said
+        pending.clear()
+
+
+def _header_path(said: Any) -> tuple[str, ...]:
+    path: list[str] = []
+    while said:
+        ((key, said),) = said.items()
+        path.append(key)
+        said = said[0] if isinstance(said, list) else said
+    return tuple(path)

@@ -1,0 +1,38 @@
+"""The options that only the router command has; it shares those for the key and for logs with the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cluster.core.bus.endpoints import EndpointError, endpoints
+from cluster.process.options import Option, declared_in, option, yes_or_no
+
+DEFAULT_ROUTER_BIND = "tcp://127.0.0.1:1936"
+
+
+def _bind(text: str) -> str:
+    try:
+        return endpoints(text, bind=True).base
+    except EndpointError as error:
+        raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """Where a router is reached, and who is told of it."""
+
+    bind: str = option(
+        "--bind", _bind, "ADDRESS",
+        "Where workers reach this router: tcp://HOST:PORT (the two ports after it are used too) or ipc://PATH.",
+        DEFAULT_ROUTER_BIND, group="router", env_words="router-bind",
+    )  # fmt: skip
+    insecure: bool = option(
+        "--insecure", yes_or_no, "",
+        "Do not warn that whoever reaches this address without a --cluster-key is part of the cluster.",
+        False, group="router", default_text="false", env_words="router-insecure",
+    )  # fmt: skip
+
+
+#: Each of them by the name of its field.
+OPTIONS: Mapping[str, Option] = declared_in(RouterConfig)
