@@ -20,8 +20,8 @@ from types import TracebackType
 import zmq
 
 from cluster.bus.cluster_key import ClusterKey
-from cluster.core.bus import control
-from cluster.core.bus.control import ControlError
+from cluster.core.bus import control, control_coding
+from cluster.core.bus.control_coding import ControlError
 from cluster.core.errors import MisuseError
 from cluster.process.complaints import Complaints
 from cluster.router.gate import Gate
@@ -162,7 +162,7 @@ class Router:
                 return True
             self.counters["control_received"] += 1
             try:
-                message = control.decode(frames)
+                message = control_coding.decode(frames)
             except ControlError as error:
                 self.counters["control_malformed"] += 1
                 self._malformed.warn(f"control message ignored: {error}")
@@ -177,7 +177,7 @@ class Router:
             worker_id, message = queue.popleft()
             routing_id = worker_id.encode("utf-8", "surrogateescape")
             try:
-                socket.send_multipart([routing_id, *control.encode(message)], zmq.DONTWAIT)
+                socket.send_multipart([routing_id, *control_coding.encode(message)], zmq.DONTWAIT)
                 self.counters["control_sent"] += 1
             except zmq.ZMQError as error:
                 if error.errno == zmq.EHOSTUNREACH:
