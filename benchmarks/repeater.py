@@ -1,6 +1,6 @@
 """What a relay costs for each envelope, and what it saves the router and the workers of its node.
 
-    python -m benchmarks.relay --bytes 4000 --workers 4
+    python -m benchmarks.repeater --bytes 4000 --workers 4
 
 A router, a relay and a process of readers, which stand for workers, on this host; the same envelopes go
 through them with the relay and without it. CPU is that of each process, in microseconds an envelope.
@@ -117,7 +117,7 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.repeater", description=__doc__)
     parser.add_argument("--bytes", type=int, default=4_000, help="of an envelope")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=8)
