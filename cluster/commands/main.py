@@ -35,7 +35,7 @@ from cluster.process import signals
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import LogFormat, announce, configure
 from cluster.process.notify import Notifier
-from cluster.router.repeater import Relays
+from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 
 PROGRAM = "rtmp-cluster"
@@ -142,7 +142,7 @@ def edge(**values: Any) -> int:
         own_router = stack.enter_context(_own_router())
         if not config.routers:
             return Supervisor(dataclasses.replace(config, routers=(own_router,))).run()
-        stack.enter_context(Relays(config.routers, own_router, key))
+        stack.enter_context(Repeaters(config.routers, own_router, key))
         return Supervisor(config, own_router=own_router).run()
 
 

@@ -19,7 +19,7 @@ from cluster.core.bus.splice import Splice, SpliceOutput
 from cluster.core.message import Message
 from cluster.edge.link.link import Link
 from cluster.edge.streams.counters import Counters
-from cluster.router.repeater import Relays
+from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 from support.sockets import until
 
@@ -133,11 +133,11 @@ class LinkedWorker:
 
 @contextlib.contextmanager
 def node_of(routers: Sequence[str], key: ClusterKey | None = None) -> Iterator[Router]:
-    """What a node has beside its workers: the router of its own that this yields, and relays."""
+    """What a node has beside its workers: the router of its own that this yields, and repeaters."""
     with (
         tempfile.TemporaryDirectory() as directory,
         Router(f"ipc://{directory}/r") as own,
-        Relays(routers, own.endpoint, key),
+        Repeaters(routers, own.endpoint, key),
     ):
         yield own
 
