@@ -1,4 +1,4 @@
-"""ZeroMQ sockets of the bus, at workers, routers and relays: every queue bounded, a dead peer noticed."""
+"""ZeroMQ sockets of workers, routers and repeaters: every queue bounded, a dead peer noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``rtmp-cluster edge``: one node, with the router of its own and the relays that it needs."""
+"""``rtmp-cluster edge``: one node, with the router of its own and the repeaters that it needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cluster.net.tls_certificate import Certificate
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import configure
 from cluster.process.options import ConfigError
-from cluster.router.repeater import Relays
+from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 
 
@@ -56,7 +56,7 @@ def _run(config: EdgeConfig) -> int:
         own_router = stack.enter_context(_own_router())
         if not config.routers:
             return Supervisor(dataclasses.replace(config, routers=(own_router,))).run()
-        stack.enter_context(Relays(config.routers, own_router, key))
+        stack.enter_context(Repeaters(config.routers, own_router, key))
         return Supervisor(config, own_router=own_router).run()
 
 

@@ -17,9 +17,9 @@ from rich.cells import cell_len, set_cell_size
 
 from cluster.bus import cluster_key
 from cluster.bus.cluster_key import ClusterKey
-from cluster.core.bus import control
+from cluster.core.bus import control, control_coding
 from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus, node_of
-from cluster.core.bus.control import ControlError
+from cluster.core.bus.control_coding import ControlError
 from cluster.core.bus.endpoints import Endpoints, at_address, endpoints
 from cluster.core.errors import EnvironmentFault
 from cluster.process.words import printable
@@ -80,7 +80,7 @@ def ask(routers: Sequence[Endpoints], key: ClusterKey | None) -> list[Answer]:
             if key is not None and not router.is_local:
                 key.secure_worker(dealer)
             dealer.connect(router.control)
-            dealer.send_multipart(control.encode(control.StatusRequest()))
+            dealer.send_multipart(control_coding.encode(control.StatusRequest()))
             poller.register(dealer, zmq.POLLIN)
             waiting[dealer] = router.base
         began_at = time.monotonic()
@@ -98,7 +98,7 @@ def ask(routers: Sequence[Endpoints], key: ClusterKey | None) -> list[Answer]:
 
 def _decoded(frames: list[bytes]) -> control.ClusterStatus | None:
     try:
-        message = control.decode(frames)
+        message = control_coding.decode(frames)
     except ControlError:
         return None
     return message if isinstance(message, control.ClusterStatus) else None

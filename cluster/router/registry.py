@@ -1,94 +1,49 @@
-"""The registry: which worker is the origin of which stream key, and who wants to know.
+"""The registry: membership, who publishes which stream key, and who wants to know.
 
-A pure state machine: it is given control messages, the monotonic time and the wall clock, and returns
-the messages to send. ``Registry`` is what a router needs of any registry; ``MemoryRegistry`` keeps it
-all in memory, which is soft state: the workers tell a router that restarts everything again.
+A state machine that is given control messages, the monotonic time (``now``, in seconds) and the wall clock
+(``wall_ms``, Unix time), and returns the messages to send. Who is the origin of a key is decided by the
+grants below it, which may answer later: nothing else waits for them.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from cluster.core.bus import control
-from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, MAX_WAITING_PUBLISHERS, WORKER_TIMEOUT_S
+from cluster.core.bus.bounds import (
+    CONTEST_TIMEOUT_S,
+    GRANT_TIMEOUT_S,
+    MAX_PENDING_CLAIMS,
+    MAX_WAITING_PUBLISHERS,
+    WORKER_TIMEOUT_S,
+)
 from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
 from cluster.core.bus.control import BUSY, DRAINING, ControlMessage
-from cluster.core.bus.epochs import EpochBook
 from cluster.core.bus.identity import WorkerIdentity
+from cluster.core.bus.leases import Holder, Lease
 from cluster.router.facts import FactsBook
+from cluster.router.grants import Grants
+from cluster.router.records import Claim, Worker
 from cluster.router.shared_names import SharedNames
 
 #: A control message and the id of the worker it goes to.
 Delivery: TypeAlias = tuple[str, ControlMessage]
 
 
-class Registry(Protocol):
-    """Grants, epochs, watches and membership. ``now`` is monotonic seconds, ``wall_ms`` Unix time."""
+class Registry:
+    """The registry of one router; when ``grants`` call ``wake``, it wants to ``settle``."""
 
-    def receive(self, worker_id: str, message: ControlMessage, now: float, wall_ms: int) -> list[Delivery]:
-        """``worker_id`` sent ``message``."""
-
-    def tick(self, now: float, wall_ms: int) -> list[Delivery]:
-        """Time has passed: drop silent workers, end contests that nobody answered, tell nodes that share
-        a name."""
-
-    def drop_worker(self, worker_id: str, now: float, wall_ms: int) -> list[Delivery]:
-        """``worker_id`` cannot be reached: its streams end."""
-
-    def sizes(self) -> dict[str, int]:
-        """How many workers, streams and watched keys there are."""
-
-    def loads(self) -> dict[str, dict[str, float]]:
-        """What each worker last said of its load."""
-
-
-@dataclass(slots=True)
-class _Worker:
-    """``received`` and ``sent`` count messages since its Hello and our Welcome: see Heartbeat."""
-
-    identity: WorkerIdentity
-    known_since: float
-    heard_at: float
-    draining: bool
-    load: dict[str, float]
-    origins: set[str] = field(default_factory=set)
-    watches: set[str] = field(default_factory=set)
-    received: int = 0
-    sent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    epoch: int
-    origin: str
-
-
-@dataclass(slots=True)
-class _Contest:
-    """``origin`` was asked whether it yields ``key`` to ``requester``; more publishers may wait."""
-
-    contest_id: int
-    origin: str
-    requester: str
-    publish: control.Publish
-    deadline: float
-    waiting: deque[tuple[str, control.Publish]] = field(default_factory=deque)
-
-
-class MemoryRegistry:
-    """The registry of one router."""
-
-    def __init__(self) -> None:
-        self._workers: dict[str, _Worker] = {}
-        self._streams: dict[str, _Stream] = {}
+    def __init__(self, grants: Grants, wake: Callable[[], None]) -> None:
+        self._grants = grants
+        self._workers: dict[str, Worker] = {}
+        self._streams: dict[str, Lease] = {}
         self._watchers: dict[str, dict[str, None]] = {}
-        self._contests: dict[str, _Contest] = {}
+        self._claims: dict[str, Claim] = {}
+        #: Those of them whose question is with the grants.
+        self._pending: set[Claim] = set()
         self._facts = FactsBook()
         self._shared_names = SharedNames()
-        self._epochs = EpochBook()
         self._last_contest_id = 0
         self._now = 0.0
         self._wall_ms = 0
@@ -107,6 +62,7 @@ class MemoryRegistry:
             control.Report: self._report,
             control.NoStream: self._pass_to_requester,
         }
+        grants.watch(self._lease_changed, wake)
 
     # ---- what a router calls ---------------------------------------------------------------------
 
@@ -133,21 +89,28 @@ class MemoryRegistry:
         return self._take()
 
     def tick(self, now: float, wall_ms: int) -> list[Delivery]:
-        """Drop workers silent for WORKER_TIMEOUT_S; contests unanswered for CONTEST_TIMEOUT_S are won;
-        nodes that share a name are told so now and then."""
+        """Drop workers silent for WORKER_TIMEOUT_S; contests unanswered for CONTEST_TIMEOUT_S are won,
+        claims unanswered for GRANT_TIMEOUT_S are forgotten; nodes that share a name are told so now and
+        then."""
         self._now, self._wall_ms = now, wall_ms
         for worker_id, worker in list(self._workers.items()):
             if now - worker.heard_at > WORKER_TIMEOUT_S:
                 self._drop(worker_id)
-        for key, contest in list(self._contests.items()):
-            if now >= contest.deadline:
-                self._resolve(key, yielded=True)
+        for claim in list(self._claims.values()):
+            if now >= claim.deadline:
+                self._overdue(claim)
         staying = [
             (worker.identity, worker.known_since)
             for worker in self._workers.values() if not worker.draining
         ]  # fmt: skip
         for worker_id, shared in self._shared_names.look(staying, now):
             self._send(worker_id, shared)
+        return self._take()
+
+    def settle(self, now: float, wall_ms: int) -> list[Delivery]:
+        """The grants have something to say."""
+        self._now, self._wall_ms = now, wall_ms
+        self._grants.settle()
         return self._take()
 
     def drop_worker(self, worker_id: str, now: float, wall_ms: int) -> list[Delivery]:
@@ -188,14 +151,14 @@ class MemoryRegistry:
                 self._drop(other_id)  # a slot holds one process: the other one is dead
         worker = self._workers.get(worker_id)
         if worker is None:
-            worker = self._workers[worker_id] = _Worker(
+            worker = self._workers[worker_id] = Worker(
                 identity, self._now, self._now, hello.draining, dict(hello.load)
             )
         worker.heard_at, worker.draining, worker.load = self._now, hello.draining, dict(hello.load)
         self._send(worker_id, control.Welcome())
         worker.received = worker.sent = 0
         for key in worker.origins - {key for key, _ in hello.origins}:
-            self._end_stream(key)
+            self._grants.release(self._streams[key])
         for key, epoch in hello.origins:
             self._announce(worker_id, control.Announce(key, epoch))
         for key in worker.watches - set(hello.watches):
@@ -206,6 +169,7 @@ class MemoryRegistry:
     def _heartbeat(self, worker_id: str, heartbeat: control.Heartbeat) -> None:
         worker = self._workers[worker_id]
         worker.load, worker.draining = dict(heartbeat.load), heartbeat.draining
+        self._grants.renew(worker_id)
         if heartbeat.messages != worker.received:
             self._send(worker_id, control.HelloWanted())
         self._send(worker_id, control.Heartbeat(messages=worker.sent))
@@ -221,102 +185,151 @@ class MemoryRegistry:
         for key in worker.watches:
             self._forget_watcher(key, worker_id)
         for key in list(worker.origins):
-            self._end_stream(key)
+            self._grants.release(self._streams[key])
 
     # ---- who publishes ---------------------------------------------------------------------------
 
     def _publish(self, worker_id: str, publish: control.Publish) -> None:
         key = publish.key
-        contest = self._contests.get(key)
-        stream = self._streams.get(key)
+        claim = self._claims.get(key)
         if self._workers[worker_id].draining:
             self._send(worker_id, control.Refused(key, DRAINING, publish.request_id))
-        elif contest is not None:
-            if len(contest.waiting) >= MAX_WAITING_PUBLISHERS:
+        elif claim is not None:
+            if len(claim.waiting) >= MAX_WAITING_PUBLISHERS:
                 self._send(worker_id, control.Refused(key, BUSY, publish.request_id))
             else:
-                contest.waiting.append((worker_id, publish))
+                claim.waiting.append((worker_id, publish))
                 self._send(worker_id, control.Contested(key, publish.request_id))
-        elif stream is None:
-            self._grant(worker_id, publish)
         else:
-            self._last_contest_id += 1
-            self._contests[key] = _Contest(
-                self._last_contest_id, stream.origin, worker_id, publish, self._now + CONTEST_TIMEOUT_S
-            )
-            self._send(worker_id, control.Contested(key, publish.request_id))
-            self._send(stream.origin, control.Contest(key, publish.replace, self._last_contest_id))
+            claim = self._claims[key] = Claim(worker_id, publish, 0.0)
+            self._ask_grants(claim)
+
+    def _ask_grants(self, claim: Claim) -> None:
+        """For the key; in place of the holder, if it has yielded."""
+        if len(self._pending) >= MAX_PENDING_CLAIMS:
+            self._refuse(claim, BUSY)
+            self._conclude(claim)
+            return
+        yielded, claim.holder = claim.holder, None
+        claim.deadline = self._now + GRANT_TIMEOUT_S
+        self._pending.add(claim)
+        self._grants.claim(
+            claim.publish.key, claim.requester, self._wall_ms,
+            lambda answer: self._answered(claim, answer), replace=yielded,
+        )  # fmt: skip
+
+    def _answered(self, claim: Claim, answer: Lease | Holder) -> None:
+        """A lease that nobody waits for any more goes back."""
+        if claim not in self._pending:
+            if isinstance(answer, Lease):
+                self._grants.release(answer)
+            return
+        self._pending.remove(claim)
+        if not self._is_wanted(claim):
+            if isinstance(answer, Lease):
+                self._grants.release(answer)
+            self._conclude(claim)
+        elif isinstance(answer, Lease):
+            publish = claim.publish
+            self._send(claim.requester, control.Granted(publish.key, answer.epoch, publish.request_id))
+            self._conclude(claim)
+        else:
+            self._ask_holder(claim, answer.lease)
+
+    def _is_wanted(self, claim: Claim) -> bool:
+        """Whether the requester may still be granted its key; one that drains is refused."""
+        requester = self._workers.get(claim.requester)
+        if requester is not None and requester.draining:
+            self._refuse(claim, DRAINING)
+        return requester is not None and not requester.draining
+
+    def _refuse(self, claim: Claim, reason: str) -> None:
+        publish = claim.publish
+        self._send(claim.requester, control.Refused(publish.key, reason, publish.request_id))
+
+    def _ask_holder(self, claim: Claim, holder: Lease) -> None:
+        publish = claim.publish
+        self._last_contest_id += 1
+        claim.holder, claim.contest_id = holder, self._last_contest_id
+        claim.deadline = self._now + CONTEST_TIMEOUT_S
+        self._send(claim.requester, control.Contested(publish.key, publish.request_id))
+        self._send(holder.owner, control.Contest(publish.key, publish.replace, claim.contest_id))
 
     def _contest_reply(self, worker_id: str, reply: control.ContestReply) -> None:
-        contest = self._contests.get(reply.key)
-        if contest is not None and (contest.contest_id, contest.origin) == (reply.request_id, worker_id):
-            self._resolve(reply.key, reply.yielded)
+        claim = self._claims.get(reply.key)
+        if claim is None or claim.holder is None:
+            return
+        if (claim.contest_id, claim.holder.owner) == (reply.request_id, worker_id):
+            self._resolve(claim, reply.yielded)
 
-    def _resolve(self, key: str, yielded: bool) -> None:
-        """The origin has answered, or is gone: grant or refuse, then see to those who waited."""
-        contest = self._contests.pop(key)
-        requester = self._workers.get(contest.requester)
-        if requester is not None:
-            if not yielded:
-                self._send(contest.requester, control.Refused(key, BUSY, contest.publish.request_id))
-            elif requester.draining:
-                self._send(contest.requester, control.Refused(key, DRAINING, contest.publish.request_id))
-            else:
-                self._grant(contest.requester, contest.publish)
-        # An origin that yielded to nobody unpublishes by itself.
-        for worker_id, publish in contest.waiting:
+    def _resolve(self, claim: Claim, yielded: bool) -> None:
+        """The holder has answered, or is gone. One that yielded to nobody unpublishes by itself."""
+        requester = self._workers.get(claim.requester)
+        if requester is not None and not yielded:
+            self._refuse(claim, BUSY)
+            self._conclude(claim)
+        elif self._is_wanted(claim):
+            self._ask_grants(claim)
+        else:
+            self._conclude(claim)
+
+    def _overdue(self, claim: Claim) -> None:
+        """A silent holder yields. If it is the grants that are silent, nobody is answered: the workers that
+        wait will do without this router."""
+        if claim.holder is not None:
+            self._resolve(claim, yielded=True)
+        else:
+            self._pending.discard(claim)
+            del self._claims[claim.publish.key]
+
+    def _conclude(self, claim: Claim) -> None:
+        """It is over; those who waited for that publish now."""
+        del self._claims[claim.publish.key]
+        for worker_id, publish in claim.waiting:
             if worker_id in self._workers:
                 self._publish(worker_id, publish)
 
-    def _grant(self, worker_id: str, publish: control.Publish) -> None:
-        epoch = self._epochs.next(publish.key, self._wall_ms)
-        self._set_origin(publish.key, epoch, worker_id)
-        self._send(worker_id, control.Granted(publish.key, epoch, publish.request_id))
-
     def _announce(self, worker_id: str, announce: control.Announce) -> None:
-        """The higher (epoch, worker id) wins; the loser is told to close its publisher."""
-        key, epoch = announce.key, announce.epoch
-        stream = self._streams.get(key)
-        if stream is None or (epoch, worker_id) > (stream.epoch, stream.origin):
-            self._set_origin(key, epoch, worker_id)
-        elif stream.origin != worker_id:
-            self._send(worker_id, control.Revoked(key, epoch))
+        """If another lease stands, the worker is told to close its publisher."""
+        announced = Lease(announce.key, worker_id, announce.epoch)
+
+        def answered(answer: Lease | Holder) -> None:
+            if worker_id not in self._workers:
+                self._grants.release(announced)
+            elif isinstance(answer, Holder) and answer.lease.owner != worker_id:
+                self._send(worker_id, control.Revoked(announced.key, announced.epoch))
+
+        self._grants.adopt(announced, answered)
 
     def _unpublish(self, worker_id: str, unpublish: control.Unpublish) -> None:
-        stream = self._streams.get(unpublish.key)
-        if stream is not None and (stream.origin, stream.epoch) == (worker_id, unpublish.epoch):
-            self._end_stream(unpublish.key)
+        self._grants.release(Lease(unpublish.key, worker_id, unpublish.epoch))
 
-    def _set_origin(self, key: str, epoch: int, worker_id: str) -> None:
-        old = self._streams.get(key)
-        if old is not None and old.origin != worker_id:
-            self._send(old.origin, control.Revoked(key, old.epoch))
-            self._workers[old.origin].origins.discard(key)
-        self._epochs.note(key, epoch)
-        self._streams[key] = _Stream(epoch, worker_id)
-        self._workers[worker_id].origins.add(key)
-        for watcher in self._watchers.get(key, ()):
-            self._tell_watcher(watcher, key)
-        contest = self._contests.get(key)
-        if contest is not None and contest.origin != worker_id:
-            # Whoever was asked is not the origin any more: ask the one who is.
-            del self._contests[key]
-            for waiting, publish in ((contest.requester, contest.publish), *contest.waiting):
-                if waiting in self._workers:
-                    self._publish(waiting, publish)
-
-    def _end_stream(self, key: str) -> None:
-        stream = self._streams.pop(key, None)
-        if stream is None:
-            return
-        origin = self._workers.get(stream.origin)
-        if origin is not None:
-            origin.origins.discard(key)
-        for watcher in self._watchers.get(key, ()):
-            if watcher != stream.origin:
-                self._send(watcher, control.StreamDown(key, stream.epoch))
-        if key in self._contests:
-            self._resolve(key, yielded=True)
+    def _lease_changed(self, key: str, lease: Lease | None) -> None:
+        """Another lease of ``key`` stands, or none: tell who lost it, and who watches."""
+        claim = self._claims.get(key)
+        old = self._streams.pop(key, None)
+        if old is not None and old.owner in self._workers:
+            self._workers[old.owner].origins.discard(key)
+        if lease is not None:
+            self._streams[key] = lease
+            if old is not None and old.owner != lease.owner:
+                self._send(old.owner, control.Revoked(key, old.epoch))
+            if lease.owner in self._workers:
+                self._workers[lease.owner].origins.add(key)
+            for watcher in self._watchers.get(key, ()):
+                self._tell_watcher(watcher, key)
+            if claim is not None and claim.holder is not None:
+                if claim.holder.owner == lease.owner:
+                    claim.holder = lease
+                else:  # whoever was asked is not the origin any more: ask the one who is
+                    claim.waiting.appendleft((claim.requester, claim.publish))
+                    self._conclude(claim)
+        elif old is not None:
+            for watcher in self._watchers.get(key, ()):
+                if watcher != old.owner:
+                    self._send(watcher, control.StreamDown(key, old.epoch))
+            if claim is not None and claim.holder is not None:
+                self._resolve(claim, yielded=True)
 
     # ---- who wants to know -----------------------------------------------------------------------
 
@@ -339,8 +352,8 @@ class MemoryRegistry:
     def _tell_watcher(self, worker_id: str, key: str) -> None:
         """An origin that watches its own stream is not told: its players read its own log."""
         stream = self._streams.get(key)
-        if stream is not None and stream.origin != worker_id:
-            self._send(worker_id, control.StreamUp(key, stream.epoch, stream.origin))
+        if stream is not None and stream.owner != worker_id:
+            self._send(worker_id, control.StreamUp(key, stream.epoch, stream.owner))
 
     # ---- status ----------------------------------------------------------------------------------
 
@@ -355,10 +368,10 @@ class MemoryRegistry:
         ]
         streams = []
         for key, stream in self._streams.items():
-            facts = self._facts.of(key, stream.origin)
+            facts = self._facts.of(key, stream.owner)
             # Epochs are the wall clock of the grant: see EpochBook.
             age_ms = max(0, self._wall_ms - stream.epoch)
-            row = (key, stream.epoch, stream.origin, age_ms, facts.codecs, facts.bits_per_second)
+            row = (key, stream.epoch, stream.owner, age_ms, facts.codecs, facts.bits_per_second)
             streams.append(StreamStatus(*row, players.get(key, {})))
         return control.ClusterStatus(workers, streams)
 
@@ -366,11 +379,11 @@ class MemoryRegistry:
 
     def _snapshot_request(self, worker_id: str, request: control.SnapshotRequest) -> None:
         stream = self._streams.get(request.key)
-        if stream is None or stream.origin == worker_id:
+        if stream is None or stream.owner == worker_id:
             self._send(worker_id, control.NoStream(request.key, request.request_id, worker_id))
         else:
             forwarded = control.SnapshotRequest(request.key, request.request_id, worker_id)
-            self._send(stream.origin, forwarded)
+            self._send(stream.owner, forwarded)
 
     def _pass_to_requester(self, _: str, reply: control.Snapshot | control.NoStream) -> None:
         if reply.requester in self._workers:

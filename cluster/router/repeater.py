@@ -1,11 +1,11 @@
-"""The relays of a node: what a router sends to this host comes once, however many workers play it here.
+"""The repeaters of a node: what a router sends to this host comes once, however many workers play it here.
 
     router's XPUB ─► XSUB ═ proxy ═ XPUB ──► SUB of every worker here     (no Python per message)
 
 The XPUB passes on the first subscription to a topic and the end of the last one; the XSUB says them all
 again to a router that returns. Only media that comes down takes this way: what workers publish, and all
-control, goes from them to the router itself. Where a relay lies follows from the router's address
-(``at_relay``), so a worker finds it without asking.
+control, goes from them to the router itself. Where a repeater lies follows from the router's address
+(``at_repeater``), so a worker finds it without asking.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.router_names import RouterNames
 from cluster.bus.sockets import REFUSALS, bus_socket, uplink_socket
 from cluster.core.bus import bounds
-from cluster.core.bus.endpoints import Endpoints, at_relay, endpoints
+from cluster.core.bus.endpoints import Endpoints, at_repeater, endpoints
 from cluster.core.bus.high_water import HighWater
 from cluster.core.errors import EnvironmentFault
 from cluster.router.proxy import Proxy
@@ -34,8 +34,8 @@ from cluster.router.proxy import Proxy
 logger = logging.getLogger(__name__)
 
 
-class Relay:
-    """The relay of ``router`` at the node whose own router is at ``own_router``; EnvironmentFault if it
+class Repeater:
+    """The repeater of ``router`` at the node whose own router is at ``own_router``; EnvironmentFault if it
     cannot be bound. For one thread, beside that of its proxy."""
 
     def __init__(self, router: Endpoints, own_router: str, key: ClusterKey | None) -> None:
@@ -43,7 +43,7 @@ class Relay:
         self._is_connected = False
         self._lost_at = time.monotonic()
         mark = HighWater().mark
-        here = at_relay(router, own_router).subscribe
+        here = at_repeater(router, own_router).subscribe
         self._path = Path(here.removeprefix("ipc://"))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
         upstream = uplink_socket(self._context, zmq.XSUB, mark, router.subscribe, key)
@@ -86,14 +86,14 @@ class Relay:
         self._monitor.close(0)
         self._context.term()
         self._proxy.join()
-        self._path.unlink(missing_ok=True)  # libzmq leaves it, and workers would take it for a relay
+        self._path.unlink(missing_ok=True)  # libzmq leaves it, and workers would take it for a repeater
 
 
-class Relays:
-    """A relay for each of ``routers``, and for each address that a name among them stands for.
+class Repeaters:
+    """A repeater for each of ``routers``, and for each address that a name among them stands for.
 
-    A context manager; entering it raises EnvironmentFault if a relay cannot be had. A router that is
-    gone from its name keeps its relay while it is connected.
+    A context manager; entering it raises EnvironmentFault if a repeater cannot be had. A router that is
+    gone from its name keeps its repeater while it is connected.
     """
 
     def __init__(self, routers: Sequence[str], own_router: str, key: ClusterKey | None) -> None:
@@ -103,12 +103,12 @@ class Relays:
         self._names = RouterNames([router for router in parsed if router.is_name], self._resolved)
         self._own_router = own_router
         self._key = key
-        self._relays: dict[str, Relay] = {}
+        self._repeaters: dict[str, Repeater] = {}
         self._failed: set[str] = set()
         self._resolved_once = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="relays", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="repeaters", daemon=True)
 
-    def __enter__(self) -> Relays:
+    def __enter__(self) -> Repeaters:
         try:
             for base in self._fixed:
                 self._open(base)
@@ -131,7 +131,7 @@ class Relays:
         try:
             asyncio.run(self._watch_over())
         except Exception:
-            logger.exception("relays are no longer looked after", extra={"event": "relays_failed"})
+            logger.exception("repeaters are no longer looked after", extra={"event": "repeaters_failed"})
         finally:
             self._resolved_once.set()
 
@@ -155,30 +155,31 @@ class Relays:
 
     def _look(self) -> None:
         """libzmq gives up a connection that is refused for good, and a router may be given another key:
-        its relay is made anew."""
+        its repeater is made anew."""
         now = time.monotonic()
         wanted = self._fixed | self._named
-        for base, relay in list(self._relays.items()):
-            relay.look(now)
-            is_gone = base not in wanted and relay.idle_s(now) > bounds.RESOLVE_INTERVAL_S
-            if is_gone or relay.is_refused or not relay.is_alive:
-                del self._relays[base]
-                relay.close()
-        for base in wanted - self._relays.keys():
+        for base, repeater in list(self._repeaters.items()):
+            repeater.look(now)
+            is_gone = base not in wanted and repeater.idle_s(now) > bounds.RESOLVE_INTERVAL_S
+            if is_gone or repeater.is_refused or not repeater.is_alive:
+                del self._repeaters[base]
+                repeater.close()
+        for base in wanted - self._repeaters.keys():
             try:
                 self._open(base)
             except (EnvironmentFault, zmq.ZMQError) as error:
                 if base not in self._failed:
                     fields = {"router": base, "why": str(error)}
-                    logger.error("no relay of %(router)s: %(why)s", fields, extra={"event": "relay_failed"})
+                    event = {"event": "repeater_failed"}
+                    logger.error("no repeater of %(router)s: %(why)s", fields, extra=event)
                 self._failed.add(base)
             else:
                 self._failed.discard(base)
 
     def _open(self, base: str) -> None:
-        self._relays[base] = Relay(endpoints(base), self._own_router, self._key)
+        self._repeaters[base] = Repeater(endpoints(base), self._own_router, self._key)
 
     def _close_all(self) -> None:
-        for relay in self._relays.values():
-            relay.close()
-        self._relays.clear()
+        for repeater in self._repeaters.values():
+            repeater.close()
+        self._repeaters.clear()

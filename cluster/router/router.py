@@ -10,23 +10,26 @@ on to another router; ``is_alive`` tells whoever runs this one.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from socket import socketpair
+from socket import socket, socketpair
 from types import TracebackType
 
 import zmq
 
 from cluster.bus.cluster_key import ClusterKey
-from cluster.core.bus import control
-from cluster.core.bus.control import ControlError
+from cluster.core.bus import control, control_coding
+from cluster.core.bus.control_coding import ControlError
 from cluster.core.errors import MisuseError
 from cluster.process.complaints import Complaints
 from cluster.router.gate import Gate
+from cluster.router.grants import Grants
+from cluster.router.memory_grants import MemoryGrants
 from cluster.router.proxy import Proxy
-from cluster.router.registry import Delivery, MemoryRegistry, Registry
+from cluster.router.registry import Delivery, Registry
 from cluster.router.sockets import bind_sockets
 
 logger = logging.getLogger(__name__)
@@ -47,11 +50,11 @@ class Router:
     """
 
     def __init__(
-        self, bind: str, *, key: ClusterKey | None = None, registry: Registry | None = None
+        self, bind: str, *, key: ClusterKey | None = None, grants: Grants | None = None
     ) -> None:
         self._bind = bind
         self._key = key
-        self._registry = registry or MemoryRegistry()
+        self._registry = Registry(grants or MemoryGrants(), self._wake_up)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._registry_thread: threading.Thread | None = None
         self._tick_s = LOCAL_TICK_S if bind.startswith("ipc://") else TICK_S
@@ -59,6 +62,9 @@ class Router:
         self._malformed = Complaints(logger, "control_malformed")
         self._gate: Gate
         self._proxy: Proxy
+        #: The registry's thread polls the second end: a byte in the first wakes it, closing that ends it.
+        self._wakes: socket
+        self._woken: socket
         self.endpoint = bind
         self.counters = {
             "control_received": 0,
@@ -78,12 +84,12 @@ class Router:
         except BaseException:
             context.term()
             raise
+        self._wakes, self._woken = socketpair()
+        self._wakes.setblocking(False)
         self._context = context
         self.endpoint = sockets.endpoints.base
         self._gate = sockets.gate
         self._proxy = Proxy(context, sockets.publish, sockets.subscribe)
-        #: Closing the first end ends the registry's thread, which polls the second.
-        self._stop, self._stopped = socketpair()
         self._registry_thread = threading.Thread(
             target=self._run_registry, args=(sockets.control,), name="registry", daemon=True
         )
@@ -93,7 +99,7 @@ class Router:
         """End both threads and free the ports; may be called again."""
         if self._context is None or self._registry_thread is None:
             return
-        self._stop.close()
+        self._wakes.close()
         self._registry_thread.join()
         self._context.term()
         self._proxy.join()
@@ -118,11 +124,16 @@ class Router:
         """How many workers, streams and watched keys the registry knows."""
         return self._registry.sizes()
 
+    def _wake_up(self) -> None:
+        """From any thread: the grants have something to say."""
+        with contextlib.suppress(OSError):  # its buffer is full, so it wakes anyway; or it has ended
+            self._wakes.send(b"\0")
+
     # ---- the registry's thread -------------------------------------------------------------------
 
     def _run_registry(self, socket: zmq.Socket[bytes]) -> None:
         poller = zmq.Poller()
-        for each in (socket, *self._gate.sockets, self._stopped):
+        for each in (socket, *self._gate.sockets, self._woken):
             poller.register(each, zmq.POLLIN)
         try:
             next_tick = time.monotonic() + self._tick_s
@@ -131,8 +142,10 @@ class Router:
                 # a wake-up of its own only if none comes.
                 wait_s = next_tick + self._tick_s - time.monotonic()
                 ready = [each for each, _ in poller.poll(max(0, int(wait_s * 1000)))]
-                if self._stopped.fileno() in ready:
-                    break
+                if self._woken.fileno() in ready:
+                    if not self._woken.recv(4_096):
+                        break
+                    self._deliver(socket, self._registry.settle(time.monotonic(), _wall_ms()))
                 if any(each is not socket for each in ready):
                     self._gate.serve()
                 # What has arrived first, then the time: a router that was stopped for a while must not
@@ -147,7 +160,7 @@ class Router:
             self._failed = True
             logger.exception("the registry failed", extra={"event": "router_failed"})
         finally:
-            self._stopped.close()
+            self._woken.close()
             self._proxy.close()
             socket.disable_monitor()
             self._gate.close()
@@ -162,7 +175,7 @@ class Router:
                 return True
             self.counters["control_received"] += 1
             try:
-                message = control.decode(frames)
+                message = control_coding.decode(frames)
             except ControlError as error:
                 self.counters["control_malformed"] += 1
                 self._malformed.warn(f"control message ignored: {error}")
@@ -177,7 +190,7 @@ class Router:
             worker_id, message = queue.popleft()
             routing_id = worker_id.encode("utf-8", "surrogateescape")
             try:
-                socket.send_multipart([routing_id, *control.encode(message)], zmq.DONTWAIT)
+                socket.send_multipart([routing_id, *control_coding.encode(message)], zmq.DONTWAIT)
                 self.counters["control_sent"] += 1
             except zmq.ZMQError as error:
                 if error.errno == zmq.EHOSTUNREACH:

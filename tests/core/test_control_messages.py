@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.core.bus import control
+from cluster.core.bus import control, control_coding
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus, WorkerStatus
-from cluster.core.bus.control import ControlError, ControlMessage
+from cluster.core.bus.control import ControlMessage
+from cluster.core.bus.control_coding import ControlError
 from cluster.core.bus.identity import MAX_INSTANCE_BYTES, MAX_NODE_BYTES, WorkerIdentity
 from cluster.core.bus.packing import VERSION
 from cluster.core.errors import MisuseError
@@ -63,7 +64,7 @@ WRONG = (None, -1, 2**63, 1.5, b"bytes", {"a": []}, {1: 2}, [1], [[1, 2]], [["k"
 
 
 def frames_of(message: ControlMessage) -> list[bytes]:
-    return [bytes(frame) for frame in control.encode(message)]
+    return [bytes(frame) for frame in control_coding.encode(message)]
 
 
 def test_every_message_has_an_example() -> None:
@@ -72,7 +73,7 @@ def test_every_message_has_an_example() -> None:
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
 def test_round_trip(message: ControlMessage) -> None:
-    assert control.decode(frames_of(message)) == message
+    assert control_coding.decode(frames_of(message)) == message
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
@@ -81,12 +82,12 @@ def test_every_cut_and_every_addition_is_refused(message: ControlMessage) -> Non
     for index, frame in enumerate(whole):
         for end in range(len(frame)):
             with pytest.raises(ControlError):
-                control.decode([*whole[:index], frame[:end], *whole[index + 1 :]])
+                control_coding.decode([*whole[:index], frame[:end], *whole[index + 1 :]])
         with pytest.raises(ControlError):
-            control.decode([*whole[:index], frame + b"\0", *whole[index + 1 :]])
+            control_coding.decode([*whole[:index], frame + b"\0", *whole[index + 1 :]])
     for frames in ([], whole[:-1], [*whole, b""]):
         with pytest.raises(ControlError):
-            control.decode(frames)
+            control_coding.decode(frames)
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
@@ -98,9 +99,9 @@ def test_a_field_of_another_kind_is_refused(message: ControlMessage) -> None:
             changed: list[Any] = [*fields]
             changed[index] = wrong
             with pytest.raises(ControlError):
-                control.decode([msgpack.packb(changed, unicode_errors="surrogateescape"), *body])
+                control_coding.decode([msgpack.packb(changed, unicode_errors="surrogateescape"), *body])
     with pytest.raises(ControlError):
-        control.decode([msgpack.packb([*fields, 1], unicode_errors="surrogateescape"), *body])
+        control_coding.decode([msgpack.packb([*fields, 1], unicode_errors="surrogateescape"), *body])
 
 
 @pytest.mark.parametrize(
@@ -112,20 +113,20 @@ def test_a_field_of_another_kind_is_refused(message: ControlMessage) -> None:
 )  # fmt: skip
 def test_headers_that_are_none(header: object) -> None:
     with pytest.raises(ControlError):
-        control.decode([msgpack.packb(header)])
+        control_coding.decode([msgpack.packb(header)])
 
 
 def test_a_key_holds_no_nul_and_is_bounded() -> None:
     longest = "é" * (MAX_KEY_BYTES // 2)
-    assert control.decode(frames_of(control.Watch(longest))) == control.Watch(longest)
+    assert control_coding.decode(frames_of(control.Watch(longest))) == control.Watch(longest)
     for key in (longest + "x", "live/\0a"):
         with pytest.raises(ControlError):
-            control.decode(frames_of(control.Watch(key)))
+            control_coding.decode(frames_of(control.Watch(key)))
 
 
 def test_a_snapshot_has_as_many_numbers_as_messages() -> None:
     with pytest.raises(ControlError):
-        control.decode(frames_of(control.Snapshot("k", 7, 1, HEADERS, LOG)))
+        control_coding.decode(frames_of(control.Snapshot("k", 7, 1, HEADERS, LOG)))
     assert control.Snapshot("k", 7, 2, HEADERS, LOG).first_seq == 0
 
 
@@ -135,7 +136,7 @@ def test_a_snapshot_of_fewer_messages_than_headers_is_refused() -> None:
     assert fields[8] == 2
     fields[8] = 3
     with pytest.raises(ControlError):
-        control.decode([msgpack.packb(fields), body])
+        control_coding.decode([msgpack.packb(fields), body])
 
 
 def test_an_identity() -> None:
@@ -150,19 +151,19 @@ def test_an_identity() -> None:
         with pytest.raises(MisuseError):
             WorkerIdentity(node, instance, 0, 0)
         with pytest.raises(ControlError):
-            control.decode(frames_of(control.Hello(node, instance, 0, 0, False, {}, [], [])))
+            control_coding.decode(frames_of(control.Hello(node, instance, 0, 0, False, {}, [], [])))
 
 
 def test_what_msgpack_does_not_know_is_our_mistake() -> None:
     with pytest.raises(MisuseError):
-        control.encode(control.Watch(object()))  # type: ignore[arg-type]
+        control_coding.encode(control.Watch(object()))  # type: ignore[arg-type]
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.binary(max_size=60), max_size=3))
 def test_garbage_raises_nothing_else(frames: list[bytes]) -> None:
     with pytest.raises(ControlError):
-        control.decode(frames)
+        control_coding.decode(frames)
 
 
 msgpack_values = st.recursive(
@@ -183,7 +184,7 @@ def test_any_fields_raise_nothing_else(tag: int, values: list[Any], body: list[b
     except (UnicodeEncodeError, OverflowError):
         return
     try:
-        control.decode([head, *body])
+        control_coding.decode([head, *body])
     except ControlError:
         pass
 
@@ -195,6 +196,6 @@ def test_a_changed_byte_raises_nothing_else(message: ControlMessage, offset: int
     data = bytearray(head)
     data[offset % len(data)] = value
     try:
-        control.decode([bytes(data), *body])
+        control_coding.decode([bytes(data), *body])
     except ControlError:
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.core.bus.endpoints import MAX_IPC_PATH_BYTES, EndpointError, at_address, at_relay, endpoints
+from cluster.core.bus.endpoints import MAX_IPC_PATH_BYTES, EndpointError, at_address, at_repeater, endpoints
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_a_name_at_an_address() -> None:
     assert at_address(name, "fd00::5") == "tcp://[fd00::5]:1936"
 
 
-def test_the_relay_of_a_router_lies_beside_the_nodes_own() -> None:
+def test_the_repeater_of_a_router_lies_beside_the_nodes_own() -> None:
     one, other = endpoints("tcp://r1:1936"), endpoints("tcp://r2:1936")
-    relayed = at_relay(one, "ipc:///run/node/r")
-    assert relayed == at_relay(one, "ipc:///run/node/r"), "whoever asks"
-    assert relayed.subscribe.startswith("ipc:///run/node/r-")
-    assert relayed.subscribe != at_relay(other, "ipc:///run/node/r").subscribe
-    assert (relayed.base, relayed.publish, relayed.control) == (one.base, one.publish, one.control)
+    repeated = at_repeater(one, "ipc:///run/node/r")
+    assert repeated == at_repeater(one, "ipc:///run/node/r"), "whoever asks"
+    assert repeated.subscribe.startswith("ipc:///run/node/r-")
+    assert repeated.subscribe != at_repeater(other, "ipc:///run/node/r").subscribe
+    assert (repeated.base, repeated.publish, repeated.control) == (one.base, one.publish, one.control)
     longest = "ipc:///" + "x" * (MAX_IPC_PATH_BYTES - len("/-01234567"))
-    assert at_relay(one, longest).subscribe.startswith(longest)
+    assert at_repeater(one, longest).subscribe.startswith(longest)
     with pytest.raises(EndpointError, match="TMPDIR must be"):
-        at_relay(one, f"{longest}x")
+        at_repeater(one, f"{longest}x")

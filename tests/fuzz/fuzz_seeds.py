@@ -16,8 +16,7 @@ from cluster.core.amf.values import (
     Xml,
     XmlDocument,
 )
-from cluster.core.bus import control as bus_control
-from cluster.core.bus import envelope
+from cluster.core.bus import control_coding, envelope
 from cluster.core.bus.control import Granted, Publish, Snapshot, StreamUp
 from cluster.core.media import flv
 from cluster.core.message import Message, MessageType
@@ -312,7 +311,7 @@ ENVELOPES = [
     for messages in (BUS_MESSAGES, BUS_MESSAGES[:1], [])
 ]
 BUS_CONTROLS = [
-    [bytes(frame) for frame in bus_control.encode(message)]
+    [bytes(frame) for frame in control_coding.encode(message)]
     for message in (
         Snapshot("live/cam", 5, 9, BUS_MESSAGES[:2], BUS_MESSAGES[2:6]),
         Publish("live/cam", False, 1),

@@ -14,8 +14,7 @@ from fuzz_mutator import Mutator
 from fuzz_sessions import ENTROPY, LIMITS, URL, make_script, run_client, run_server
 
 from cluster.core.amf import amf0, amf3
-from cluster.core.bus import control as bus_control
-from cluster.core.bus import envelope
+from cluster.core.bus import control_coding, envelope
 from cluster.core.errors import MisuseError, PeerViolation
 from cluster.core.keys import StreamKey
 from cluster.core.limits import Limits
@@ -297,8 +296,8 @@ TARGETS: tuple[Target, ...] = (
     ),
     of_bytes("envelope", seeds.ENVELOPES, _envelope, envelope.EnvelopeError),
     Target(
-        "bus_control", _make_frames(seeds.BUS_CONTROLS), lambda frames: void(bus_control.decode(frames)),
-        (bus_control.ControlError,),
+        "bus_control", _make_frames(seeds.BUS_CONTROLS), lambda frames: void(control_coding.decode(frames)),
+        (control_coding.ControlError,),
     ),
     of_bytes("url", seeds.URLS, _url, UrlError, *_RTMP),
     of_bytes("authentication", seeds.REJECTIONS, _authentication),

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from cluster.bus.cluster_key import ClusterKey
-from cluster.core.bus import control
+from cluster.core.bus import control, control_coding
 from cluster.core.bus.endpoints import endpoints
 from cluster.router import gate as gate_module
 from cluster.router.gate import Gate, _Door
@@ -43,8 +43,8 @@ def worker_of(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
 def hello(worker: zmq.Socket[bytes], router: Router) -> control.ControlMessage:
     """The answer to it."""
     worker.connect(endpoints(router.endpoint).control)
-    worker.send_multipart(control.encode(HELLO))
-    return control.decode(worker.recv_multipart())
+    worker.send_multipart(control_coding.encode(HELLO))
+    return control_coding.decode(worker.recv_multipart())
 
 
 def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -94,7 +94,7 @@ def test_a_worker_without_it_is_refused_in_one_line(
             worker = worker_of(context)
             secure(worker)
             worker.connect(endpoints(router.endpoint).control)
-            worker.send_multipart(control.encode(HELLO))
+            worker.send_multipart(control_coding.encode(HELLO))
             eventually(lambda n=attempt: router._gate.refused >= n, "the attempt to be refused")
             worker.close(0)
         assert router.counters["control_received"] == 0

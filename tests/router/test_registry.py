@@ -35,65 +35,9 @@ from cluster.core.bus.control import (
     Welcome,
 )
 from cluster.process.complaints import COMPLAIN_EVERY_S
-from cluster.router.registry import Delivery, MemoryRegistry
-
-A, B, C = "node/i/0/1", "node/i/1/1", "node/i/2/1"
-KEY = "live/a"
-
-
-class Harness:
-    """A registry at a time of our choosing, with the workers A, B and C known to it."""
-
-    def __init__(self) -> None:
-        self.registry = MemoryRegistry()
-        self.now = 100.0
-        self.wall_ms = 1_000
-        for worker_id in (A, B, C):
-            self.hello(worker_id)
-
-    def hello(
-        self,
-        worker_id: str,
-        *,
-        origins: list[tuple[str, int]] | None = None,
-        watches: list[str] | None = None,
-        draining: bool = False,
-    ) -> list[Delivery]:
-        node, instance, slot, incarnation = worker_id.split("/")
-        numbers = int(slot), int(incarnation)
-        return self.says(
-            worker_id, Hello(node, instance, *numbers, draining, {}, origins or [], watches or [])
-        )
-
-    def says(self, worker_id: str, message: ControlMessage) -> list[Delivery]:
-        return self.registry.receive(worker_id, message, self.now, self.wall_ms)
-
-    def tick(self, after_s: float) -> list[Delivery]:
-        self.now += after_s
-        return self.registry.tick(self.now, self.wall_ms)
-
-    def beat(self, *worker_ids: str) -> None:
-        for worker_id in worker_ids:
-            self.says(worker_id, Heartbeat())
-
-    def publish(
-        self, worker_id: str, key: str = KEY, request_id: int = 1, replace: bool = False
-    ) -> list[Delivery]:
-        return self.says(worker_id, Publish(key, replace, request_id))
-
-    def grant(self, worker_id: str, key: str = KEY) -> int:
-        """Publish a free key; the epoch."""
-        answer = self.publish(worker_id, key)[-1][1]
-        assert isinstance(answer, Granted)
-        return answer.epoch
-
-    def contest(self, worker_id: str, request_id: int = 1, replace: bool = False) -> int:
-        """Publish a key that has an origin; the contest's id."""
-        answer, question = self.publish(worker_id, request_id=request_id, replace=replace)
-        assert answer == (worker_id, Contested(KEY, request_id))
-        assert isinstance(question[1], Contest)
-        assert question[1].replace == replace
-        return question[1].request_id
+from cluster.router.memory_grants import MemoryGrants
+from cluster.router.registry import Delivery, Registry
+from tests.support.registry_harness import KEY, A, B, C, Harness
 
 
 @pytest.fixture
@@ -285,7 +229,7 @@ def test_an_origin_is_not_told_of_itself(harness: Harness) -> None:
     "message", [Heartbeat(), Publish(KEY, False, 1), Watch(KEY), SnapshotRequest(KEY, 1), Announce(KEY, 1)]
 )
 def test_a_stranger_is_asked_for_its_hello(message: ControlMessage) -> None:
-    registry = MemoryRegistry()
+    registry = Registry(MemoryGrants(), lambda: None)
     assert registry.receive(A, message, 0.0, 0) == [(A, HelloWanted())]
     assert registry.sizes() == {"workers": 0, "streams": 0, "watched_keys": 0}
     assert registry.receive(A, Goodbye(), 0.0, 0) == []
@@ -448,7 +392,7 @@ def test_an_asker_cannot_name_another_requester(harness: Harness) -> None:
 
 
 def test_every_message_a_worker_sends_is_known_to_the_registry() -> None:
-    handled = set(MemoryRegistry()._handlers) | {control.Hello, control.StatusRequest}
+    handled = set(Registry(MemoryGrants(), lambda: None)._handlers) | {control.Hello, control.StatusRequest}
     sent_by_routers_only = {
         control.ClusterStatus, Welcome, HelloWanted, Granted, Refused, Contested, StreamUp, StreamDown,
         Contest, Revoked, NameShared,

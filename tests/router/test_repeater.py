@@ -1,4 +1,4 @@
-"""Relays over real sockets: one subscription upstream for many, through everything a router can do."""
+"""Repeaters over real sockets: one subscription upstream for many, through everything a router can do."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import zmq
 from cluster.bus import router_names
 from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import bounds
-from cluster.core.bus.endpoints import EndpointError, at_relay, endpoints
+from cluster.core.bus.endpoints import EndpointError, at_repeater, endpoints
 from cluster.core.errors import EnvironmentFault
 from cluster.router import repeater as repeater_module
-from cluster.router.repeater import Relays
+from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 
 ANY_PORT = "tcp://127.0.0.1:0"
@@ -57,11 +57,11 @@ def own_router(tmp_path: Path) -> str:
 
 
 def worker(context: Context, router: str, own_router: str, *topics: bytes) -> zmq.Socket[bytes]:
-    """The SUB of a worker at the relay of ``router``."""
+    """The SUB of a worker at the repeater of ``router``."""
     made = context.socket(zmq.SUB)
     made.rcvtimeo = PATIENCE_MS
     made.reconnect_ivl = 20
-    made.connect(at_relay(endpoints(router), own_router).subscribe)
+    made.connect(at_repeater(endpoints(router), own_router).subscribe)
     for each in topics:
         made.subscribe(each)
     return made
@@ -90,7 +90,7 @@ def test_one_subscription_and_one_copy_for_every_worker(
 ) -> None:
     base = f"ipc://{tmp_path}/r"
     upstream = Upstream(context, base)
-    with Relays([base], own_router, None):
+    with Repeaters([base], own_router, None):
         workers = [worker(context, base, own_router, A)]
         assert upstream.heard(1) == [b"\1" + A]
         workers += [worker(context, base, own_router, A) for _ in range(3)]
@@ -117,7 +117,7 @@ def test_a_worker_that_does_not_read_costs_the_others_nothing(
     upstream = Upstream(context, base)
     upstream.socket.sndhwm = 0
     body = bytes(60_000)
-    with Relays([base], own_router, None):
+    with Repeaters([base], own_router, None):
         stuck, reads = (worker(context, base, own_router, A) for _ in range(2))
         stuck.rcvhwm = 1
         assert upstream.heard(1) == [b"\1" + A]
@@ -144,7 +144,7 @@ def test_a_router_that_returns_hears_what_is_wanted_then(
     context: Context, tmp_path: Path, own_router: str
 ) -> None:
     base = f"ipc://{tmp_path}/r"
-    with Relays([base], own_router, None):
+    with Repeaters([base], own_router, None):
         upstream = Upstream(context, base)
         first, second = worker(context, base, own_router, A, B), worker(context, base, own_router, A)
         assert upstream.heard(2) == [b"\1" + A, b"\1" + B]
@@ -170,7 +170,7 @@ def test_a_router_killed_and_started_again(
     with contextlib.ExitStack() as stack:
         router = stack.enter_context(Router(ANY_PORT, key=key))
         base = router.endpoint
-        stack.enter_context(Relays([base], own_router, key))
+        stack.enter_context(Repeaters([base], own_router, key))
         workers = [worker(context, base, own_router, A) for _ in range(2)]
         publisher = context.socket(zmq.PUB)
         publisher.reconnect_ivl = 20
@@ -185,14 +185,14 @@ def test_a_router_killed_and_started_again(
         eventually(flows(publisher, *workers), "media at both again")
 
 
-def test_a_relay_that_was_refused_comes_back_once_it_is_let_in(
+def test_a_repeater_that_was_refused_comes_back_once_it_is_let_in(
     context: Context, own_router: str, eventually: Eventually
 ) -> None:
     right, wrong = ClusterKey(b"1" * 32), ClusterKey(b"2" * 32)
     with contextlib.ExitStack() as stack:
         router = stack.enter_context(Router(ANY_PORT, key=wrong))
         base = router.endpoint
-        stack.enter_context(Relays([base], own_router, right))
+        stack.enter_context(Repeaters([base], own_router, right))
         workers = [worker(context, base, own_router, A) for _ in range(2)]
         eventually(lambda: router._gate.refused >= 2, "it is refused, and tries again")
         router.close()
@@ -203,38 +203,38 @@ def test_a_relay_that_was_refused_comes_back_once_it_is_let_in(
         eventually(flows(publisher, *workers), "it is let in, and workers need do nothing")
 
 
-def test_a_relay_whose_proxy_failed_is_made_anew(
+def test_a_repeater_whose_proxy_failed_is_made_anew(
     context: Context, tmp_path: Path, own_router: str, eventually: Eventually,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(bounds, "REFUSED_RETRY_S", 0.05)
     base = f"ipc://{tmp_path}/r"
     upstream = Upstream(context, base)
-    with Relays([base], own_router, None) as relays:
+    with Repeaters([base], own_router, None) as repeaters:
         made = worker(context, base, own_router, A)
         upstream.heard(1)
-        failed = relays._relays[base]
+        failed = repeaters._repeaters[base]
         failed._proxy._failed = True
-        eventually(lambda: relays._relays.get(base) not in (failed, None), "another one")
+        eventually(lambda: repeaters._repeaters.get(base) not in (failed, None), "another one")
         eventually(flows(upstream.socket, made), "it works again")
-        assert relays._relays[base].is_alive
+        assert repeaters._repeaters[base].is_alive
 
 
-def test_a_relay_that_cannot_be_bound_now_is_tried_again(
+def test_a_repeater_that_cannot_be_bound_now_is_tried_again(
     context: Context, tmp_path: Path, own_router: str, eventually: Eventually,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(bounds, "REFUSED_RETRY_S", 0.05)
     base = f"ipc://{tmp_path}/r"
     upstream = Upstream(context, base)
-    with Relays([base], own_router, None) as relays:
+    with Repeaters([base], own_router, None) as repeaters:
         with monkeypatch.context() as broken:
-            broken.setattr(repeater_module, "at_relay", lambda *_: endpoints("ipc:///nowhere/at/all"))
-            relays._relays[base].is_refused = True
-            eventually(lambda: not relays._relays, "it is gone")
+            broken.setattr(repeater_module, "at_repeater", lambda *_: endpoints("ipc:///nowhere/at/all"))
+            repeaters._repeaters[base].is_refused = True
+            eventually(lambda: not repeaters._repeaters, "it is gone")
             eventually(lambda: caplog.records, "a line about it")
         eventually(flows(upstream.socket, worker(context, base, own_router, A)), "it works again")
-    told = [record.getMessage() for record in caplog.records if "no relay of" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "no repeater of" in record.getMessage()]
     assert len(told) == 1
     assert "cannot bind" in told[0]
 
@@ -242,7 +242,7 @@ def test_a_relay_that_cannot_be_bound_now_is_tried_again(
 # ---- routers by name -------------------------------------------------------------------------
 
 
-def test_a_name_has_a_relay_for_each_of_its_addresses(
+def test_a_name_has_a_repeater_for_each_of_its_addresses(
     context: Context, own_router: str, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bounds, "RESOLVE_INTERVAL_S", 0.1)
@@ -257,26 +257,26 @@ def test_a_name_has_a_relay_for_each_of_its_addresses(
         one = stack.enter_context(Router(ANY_PORT))
         port = one.endpoint.rpartition(":")[2]
         two = stack.enter_context(Router(f"tcp://127.0.0.2:{port}"))
-        relays = stack.enter_context(Relays([f"tcp://routers.test:{port}"], own_router, None))
-        there = {base: Path(at_relay(endpoints(base), own_router).subscribe.removeprefix("ipc://"))
+        repeaters = stack.enter_context(Repeaters([f"tcp://routers.test:{port}"], own_router, None))
+        there = {base: Path(at_repeater(endpoints(base), own_router).subscribe.removeprefix("ipc://"))
                  for base in (one.endpoint, two.endpoint)}  # fmt: skip
         assert there[one.endpoint].exists(), "from the beginning: workers look for it"
         assert not there[two.endpoint].exists()
         known[:] = ["127.0.0.2"]
-        eventually(lambda: two.endpoint in relays._relays, "the second address")
+        eventually(lambda: two.endpoint in repeaters._repeaters, "the second address")
         assert there[two.endpoint].exists()
-        kept = relays._relays[one.endpoint]
-        eventually(lambda: relays._relays[two.endpoint].idle_s(0) == 0, "its connection")
-        assert relays._relays.get(one.endpoint) is kept, "gone from the name, and connected"
+        kept = repeaters._repeaters[one.endpoint]
+        eventually(lambda: repeaters._repeaters[two.endpoint].idle_s(0) == 0, "its connection")
+        assert repeaters._repeaters.get(one.endpoint) is kept, "gone from the name, and connected"
         one.close()
         eventually(lambda: not there[one.endpoint].exists(), "gone, and without a connection")
-        assert relays._relays.keys() == {two.endpoint}
+        assert repeaters._repeaters.keys() == {two.endpoint}
 
 
-def test_a_path_that_is_too_long_for_relays(tmp_path: Path) -> None:
+def test_a_path_that_is_too_long_for_repeaters(tmp_path: Path) -> None:
     with (
         pytest.raises(EndpointError, match="an ipc path has"),
-        Relays(["tcp://127.0.0.1:1936"], f"ipc://{tmp_path}/{'x' * 80}", None),
+        Repeaters(["tcp://127.0.0.1:1936"], f"ipc://{tmp_path}/{'x' * 80}", None),
     ):
         pass
 
@@ -284,6 +284,6 @@ def test_a_path_that_is_too_long_for_relays(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there() -> None:
     with (
         pytest.raises(EnvironmentFault, match="cannot bind"),
-        Relays(["tcp://127.0.0.1:1936"], "ipc:///nowhere/at/all", None),
+        Repeaters(["tcp://127.0.0.1:1936"], "ipc:///nowhere/at/all", None),
     ):
         pass

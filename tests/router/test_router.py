@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import zmq
 
-from cluster.core.bus import control
+from cluster.core.bus import control, control_coding
 from cluster.core.bus.endpoints import EndpointError, endpoints
 from cluster.core.errors import EnvironmentFault, MisuseError
 from cluster.router import router as router_module
@@ -40,8 +40,8 @@ def dealer(context: zmq.Context[zmq.Socket[bytes]], router: Router, name: bytes)
 
 def say(worker: zmq.Socket[bytes], message: control.ControlMessage) -> control.ControlMessage:
     """Send ``message`` and wait for the next answer."""
-    worker.send_multipart(control.encode(message))
-    return control.decode(worker.recv_multipart())
+    worker.send_multipart(control_coding.encode(message))
+    return control_coding.decode(worker.recv_multipart())
 
 
 def has_ipv6() -> bool:
@@ -105,17 +105,17 @@ def test_a_worker_that_cannot_be_reached_is_dropped_at_once(
         hello = control.Hello("n", "i", 0, 1, False, {}, [("live/a", 5)], [])
         assert say(origin, hello) == control.Welcome()
         assert say(other, control.Hello("n", "i", 1, 1, False, {}, [], ["live/a"])) == control.Welcome()
-        assert control.decode(other.recv_multipart()) == control.StreamUp("live/a", 5, "n/i/0/1")
+        assert control_coding.decode(other.recv_multipart()) == control.StreamUp("live/a", 5, "n/i/0/1")
         origin.close(0)
 
         def asked() -> bool:
             # The router finds out when it has something to say to it; until then it is merely silent.
-            other.send_multipart(control.encode(control.SnapshotRequest("live/a", 1)))
+            other.send_multipart(control_coding.encode(control.SnapshotRequest("live/a", 1)))
             return bool(router.counters["control_unreachable"])
 
         eventually(asked, "the request cannot be passed on")  # type: ignore[operator]
         # Its watcher is told first; what was asked after that is answered with NoStream.
-        assert control.decode(other.recv_multipart()) == control.StreamDown("live/a", 5)
+        assert control_coding.decode(other.recv_multipart()) == control.StreamDown("live/a", 5)
 
 
 def test_a_silent_worker_is_dropped_by_the_clock(
@@ -139,13 +139,14 @@ def test_nodes_that_share_a_name_are_told_of_in_one_line(
 
         def both_beat() -> bool:
             for node in nodes.values():
-                node.send_multipart(control.encode(control.Heartbeat()))
+                node.send_multipart(control_coding.encode(control.Heartbeat()))
             return bool(told())
 
         eventually(both_beat, "a line about it")
         for node in nodes.values():
-            while not isinstance(answer := control.decode(node.recv_multipart()), control.NameShared):
-                pass
+            answer = control_coding.decode(node.recv_multipart())
+            while not isinstance(answer, control.NameShared):
+                answer = control_coding.decode(node.recv_multipart())
             assert answer == control.NameShared("n", ["i", "j"])
         assert [line.partition(":")[0] for line in told()] == [
             "2 nodes share the name n (instances i, j)"
@@ -157,7 +158,7 @@ def test_a_failed_registry_shows(
 ) -> None:
     with Router(ANY_PORT) as router:
         monkeypatch.setattr(router_module, "_wall_ms", lambda: 1 / 0)
-        dealer(context, router, b"n/i/0/1").send_multipart(control.encode(HELLO))
+        dealer(context, router, b"n/i/0/1").send_multipart(control_coding.encode(HELLO))
         eventually(lambda: not router.is_alive, "the router is seen to have failed")  # type: ignore[operator]
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import zmq
 
 from cluster.bus.cluster_key import ClusterKey
-from cluster.core.bus import control
+from cluster.core.bus import control, control_coding
 from cluster.core.bus.control import ControlMessage, Granted, Snapshot
 from cluster.core.bus.endpoints import endpoints
 from cluster.core.bus.envelope import Envelope
@@ -19,7 +19,7 @@ from cluster.core.bus.splice import Splice, SpliceOutput
 from cluster.core.message import Message
 from cluster.edge.link.link import Link
 from cluster.edge.streams.counters import Counters
-from cluster.router.repeater import Relays
+from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 from support.sockets import until
 
@@ -133,11 +133,11 @@ class LinkedWorker:
 
 @contextlib.contextmanager
 def node_of(routers: Sequence[str], key: ClusterKey | None = None) -> Iterator[Router]:
-    """What a node has beside its workers: the router of its own that this yields, and relays."""
+    """What a node has beside its workers: the router of its own that this yields, and repeaters."""
     with (
         tempfile.TemporaryDirectory() as directory,
         Router(f"ipc://{directory}/r") as own,
-        Relays(routers, own.endpoint, key),
+        Repeaters(routers, own.endpoint, key),
     ):
         yield own
 
@@ -213,7 +213,7 @@ class ScriptedRouter:
 
     def say(self, message: ControlMessage) -> None:
         """Send ``message`` to the worker heard of last."""
-        self._socket.send_multipart([self._worker, *control.encode(message)])
+        self._socket.send_multipart([self._worker, *control_coding.encode(message)])
         self._sent += 1
 
     def heard(self, kind: type[ControlMessage]) -> list[ControlMessage]:
@@ -228,7 +228,7 @@ class ScriptedRouter:
         while True:
             while self._socket.poll(0):
                 self._worker, *frames = self._socket.recv_multipart()
-                message = control.decode(frames)
+                message = control_coding.decode(frames)
                 if isinstance(message, control.Hello):
                     self.say(control.Welcome())
                     self._sent = 0

@@ -1,4 +1,4 @@
-"""What a node has beside its workers: a router of its own and relays, unless there is nothing to share."""
+"""What a node has beside its workers: a router and repeaters, unless there is nothing to share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.cluster_process import StartEdge, StartRouter
 
 
 @pytest.mark.parametrize(("workers", "has_them"), [("1", False), ("2", True)])
-def test_a_node_of_one_worker_in_a_cluster_has_neither_router_nor_relays(
+def test_a_node_of_one_worker_in_a_cluster_has_neither_router_nor_repeaters(
     start_edge: StartEdge, start_router: StartRouter, workers: str, has_them: bool
 ) -> None:
     edge = start_edge("--workers", workers, "--router", start_router())

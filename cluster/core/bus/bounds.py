@@ -63,5 +63,8 @@ CONTROL_HIGH_WATER_MARK = 2_000
 MAX_FRAME_BYTES = 64 * MIB
 #: Publish requests waiting for one contested key; one more is refused as busy.
 MAX_WAITING_PUBLISHERS = 8
+#: Claims of stream keys whose answer a router waits for, if a store has its grants; one more is refused as
+#: busy. With the publishers that wait behind them, and keys of the longest kind, these are 36 MB.
+MAX_PENDING_CLAIMS = 1_000
 #: Ended stream keys whose last epoch is remembered; the oldest is forgotten first.
 MAX_ENDED_EPOCHS = 10_000

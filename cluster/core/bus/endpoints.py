@@ -3,7 +3,7 @@
     tcp://HOST:PORT   workers publish to PORT, subscribe at PORT + 1 and talk control on PORT + 2
     ipc://PATH        PATH.pub, PATH.sub and PATH.ctl
 
-The workers of a node subscribe at the node's relay of the router, whose address lies beside that of the
+The workers of a node subscribe at the node's repeater of the router, whose address lies beside that of the
 node's own router: PATH-HASH.sub for ipc://PATH.
 """
 
@@ -19,8 +19,8 @@ from cluster.core.errors import EnvironmentFault
 #: The longest path a Unix socket can have on Linux (sun_path, 108 bytes with its NUL), less ".pub".
 MAX_IPC_PATH_BYTES = 103
 
-#: In the path of a relay, which has little room; a node has a handful of them.
-_RELAY_HASH_BYTES = 4
+#: In the path of a repeater, which has little room; a node has a handful of them.
+_REPEATER_HASH_BYTES = 4
 
 _LAST_BASE_PORT = 65_533
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
@@ -106,13 +106,13 @@ def at_address(name: Endpoints, address: str) -> str:
     return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
 
 
-def at_relay(router: Endpoints, own_router: str) -> Endpoints:
+def at_repeater(router: Endpoints, own_router: str) -> Endpoints:
     """``router`` as the workers of the node reach it whose own router is at ``own_router`` (ipc).
 
-    EndpointError if the path of the relay is too long.
+    EndpointError if the path of the repeater is too long.
     """
     base = router.base.encode("utf-8", "surrogateescape")
-    digest = blake2b(base, digest_size=_RELAY_HASH_BYTES).hexdigest()
+    digest = blake2b(base, digest_size=_REPEATER_HASH_BYTES).hexdigest()
     try:
         return replace(router, subscribe=endpoints(f"{own_router}-{digest}").subscribe)
     except EndpointError as error:

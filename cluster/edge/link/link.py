@@ -2,7 +2,7 @@
 
     LinkRouters     which routers there are: those of the cluster, and the node's own beside them
     LinkOutput      envelopes of this worker's streams, and who wants them     (an XPUB for each router)
-    RouterPeer      one router: control, liveness, subscriptions at its relay  (a DEALER and a SUB each)
+    RouterPeer      one router: control, liveness, subscriptions at its repeater  (a DEALER and a SUB each)
     LinkOrigins     which streams are published here, and by whose grant
     LinkWatches     which streams published elsewhere are played here, and at which router
     Snapshot...     late joins, asked for and answered
@@ -27,7 +27,7 @@ from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.bus.control import ControlMessage, Granted, Refused
-from cluster.core.bus.endpoints import Endpoints, at_relay
+from cluster.core.bus.endpoints import Endpoints, at_repeater
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
 from cluster.core.bus.envelope import EnvelopeError, decode
 from cluster.core.bus.identity import WorkerIdentity
@@ -52,7 +52,7 @@ class Link:
 
     Every worker of a cluster should be given the same routers: placement is by address. A host name
     stands for a router at each of its addresses. ``own_router``: the address of the node's own router;
-    beside it are the relays through which the node gets media from the others. None if the node's own is
+    beside it are the repeaters through which the node gets media from the others. None if the node's own is
     the one of ``endpoints``, or if there is no node.
     """
 
@@ -239,7 +239,7 @@ class Link:
         self._routers.cluster[router.base] = self._open(self._reached(router))
 
     def _reached(self, router: Endpoints) -> Endpoints:
-        return router if self._own_router is None else at_relay(router, self._own_router)
+        return router if self._own_router is None else at_repeater(router, self._own_router)
 
     def _open(self, router: Endpoints) -> RouterPeer:
         self._output.add_router(router)
@@ -254,7 +254,7 @@ class Link:
         """The routers there are by name; one that is gone from there is kept for as long as it answers."""
         now = self._loop.time()
         cluster = self._routers.cluster
-        added = sorted(name for name in found - cluster.keys() if self._has_relay(name))
+        added = sorted(name for name in found - cluster.keys() if self._has_repeater(name))
         for name in added:
             self._add_router(parse_endpoints(name))
         if added:
@@ -264,7 +264,7 @@ class Link:
             if not cluster[name].is_live:
                 self._remove_router(name, now)
 
-    def _has_relay(self, name: str) -> bool:
+    def _has_repeater(self, name: str) -> bool:
         """The node looks names up as well; until it has found a router, nothing would come from there."""
         if self._own_router is None:
             return True

@@ -12,9 +12,10 @@ from zmq.utils.monitor import parse_monitor_message
 from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.sockets import REFUSALS, uplink_socket
 from cluster.bus.zmq_reader import ZmqReader
-from cluster.core.bus import bounds, control
+from cluster.core.bus import bounds, control, control_coding
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
-from cluster.core.bus.control import ControlError, ControlMessage
+from cluster.core.bus.control import ControlMessage
+from cluster.core.bus.control_coding import ControlError
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.high_water import HighWater
 from cluster.edge.link.interfaces import LinkCounters
@@ -87,7 +88,7 @@ class RouterPeer:
     def send(self, message: ControlMessage) -> bool:
         """Send ``message``; if that cannot be done now, the next Hello says what it would have said."""
         try:
-            self._dealer.send_multipart(control.encode(message), zmq.DONTWAIT)
+            self._dealer.send_multipart(control_coding.encode(message), zmq.DONTWAIT)
         except zmq.Again:
             self._hello_answered = False
             return False
@@ -158,7 +159,7 @@ class RouterPeer:
 
     def _control_received(self, frames: list[bytes]) -> None:
         try:
-            message = control.decode(frames)
+            message = control_coding.decode(frames)
         except ControlError as error:
             self._counters.bus_malformed += 1
             self._malformed.warn(f"{self.name}: {error}")

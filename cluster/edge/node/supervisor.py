@@ -1,7 +1,7 @@
 """The supervisor of a node: starts the workers, hears their beats, restarts the dead, ends them all.
 
 Signal handlers only queue and workers only report; the one loop here decides. It serves no media, so
-that nothing a peer does can delay it: the node's own router and its relays, which are in this process,
+that nothing a peer does can delay it: the node's own router and its repeaters, which are in this process,
 have threads of their own.
 """
 

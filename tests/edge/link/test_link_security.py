@@ -42,7 +42,7 @@ def test_nodes_that_are_let_in_later_need_not_be_started_again() -> None:
             for worker in workers:
                 await worker.link.start()
             try:
-                # Three sockets of a worker, and that of its relay besides.
+                # Three sockets of a worker, and that of its repeater besides.
                 await until(lambda: router._gate.refused >= 2 * 4, "attempts of both nodes")
                 router.close()
                 router = stack.enter_context(Router(router.endpoint, key=right))

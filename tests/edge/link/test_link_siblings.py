@@ -10,7 +10,7 @@ import pytest
 
 from cluster.core.bus import bounds
 from cluster.core.bus.control import BUSY, Granted, Refused
-from cluster.router.repeater import Relays
+from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 from support.routers import ANY_PORT, KEY, LinkedWorker, RunningPublisher, linked, live_pair, node_of
 from support.sockets import on_uvloop, until
@@ -255,7 +255,7 @@ def test_without_any_router_at_all_the_worker_decides() -> None:
 # ---- routers by name -------------------------------------------------------------------------
 
 
-def test_a_router_is_not_used_before_there_is_a_relay_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_router_is_not_used_before_there_is_a_repeater_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams would move to it, and nothing come from there."""
     monkeypatch.setattr(bounds, "RESOLVE_INTERVAL_S", 0.05)
 
@@ -278,8 +278,8 @@ def test_a_router_is_not_used_before_there_is_a_relay_of_it(monkeypatch: pytest.
                 assert worker.link._routers.cluster == {}
                 worker.play(KEY)
                 assert isinstance(await worker.publish("live/b"), Granted), "by the node's own"
-                with Relays([router.endpoint], own.endpoint, None):
-                    await until(lambda: worker.link.live_routers == [router.endpoint], "its relay is seen")
+                with Repeaters([router.endpoint], own.endpoint, None):
+                    await until(lambda: worker.link.live_routers == [router.endpoint], "its repeater")
             finally:
                 await worker.link.close()
 

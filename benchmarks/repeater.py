@@ -1,9 +1,9 @@
-"""What a relay costs for each envelope, and what it saves the router and the workers of its node.
+"""What a repeater costs for each envelope, and what it saves the router and the workers of its node.
 
-    python -m benchmarks.relay --bytes 4000 --workers 4
+    python -m benchmarks.repeater --bytes 4000 --workers 4
 
-A router, a relay and a process of readers, which stand for workers, on this host; the same envelopes go
-through them with the relay and without it. CPU is that of each process, in microseconds an envelope.
+A router, a repeater and a process of readers, which stand for workers, on this host; the same envelopes go
+through them with the repeater and without it. CPU is that of each process, in microseconds an envelope.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from benchmarks import machine, proc
 from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.sockets import uplink_socket
 from cluster.core.bus import bounds
-from cluster.core.bus.endpoints import at_relay, endpoints
-from cluster.router.repeater import Relays
+from cluster.core.bus.endpoints import at_repeater, endpoints
+from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 
 _TOPIC = b"live/a\0"
@@ -40,8 +40,8 @@ def _route(ready: Any, ending: Event, key: ClusterKey | None) -> None:
         ending.wait()
 
 
-def _relay(ready: Any, ending: Event, router: str, own_router: str, key: ClusterKey | None) -> None:
-    with Relays([router], own_router, key):
+def _repeater(ready: Any, ending: Event, router: str, own_router: str, key: ClusterKey | None) -> None:
+    with Repeaters([router], own_router, key):
         ready.put(True)
         ending.wait()
 
@@ -86,7 +86,7 @@ def _process(run: Callable[..., None], *arguments: object) -> Iterator[tuple[int
 
 
 def measure(
-    size_bytes: int, workers: int, seconds: float, per_second: int, key: ClusterKey | None, relayed: bool
+    size_bytes: int, workers: int, seconds: float, per_second: int, key: ClusterKey | None, repeated: bool
 ) -> dict[str, float]:
     """CPU microseconds for each envelope by process, and the part of the envelopes that arrived."""
     with contextlib.ExitStack() as stack:
@@ -95,9 +95,9 @@ def measure(
         router, own = endpoints(base), f"ipc://{Path(directory) / 'own'}"
         processes = {"router": router_pid}
         subscribe = router.subscribe
-        if relayed:
-            processes["relay"], _, _ = stack.enter_context(_process(_relay, base, own, key))
-            subscribe = at_relay(router, own).subscribe
+        if repeated:
+            processes["repeater"], _, _ = stack.enter_context(_process(_repeater, base, own, key))
+            subscribe = at_repeater(router, own).subscribe
         processes["workers"], _, end = stack.enter_context(_process(_read, subscribe, workers, key))
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
         stack.callback(context.destroy, 0)
@@ -113,24 +113,24 @@ def measure(
             time.sleep(max(0.0, began_at + number / per_second - time.monotonic()))
         time.sleep(0.5)
         used = {name: (proc.cpu_s(pid) - before[name]) / count * 1e6 for name, pid in processes.items()}
-        return {"relay": 0.0, **used, "arrived": end() / (count * workers)}
+        return {"repeater": 0.0, **used, "arrived": end() / (count * workers)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.repeater", description=__doc__)
     parser.add_argument("--bytes", type=int, default=4_000, help="of an envelope")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--per-second", type=int, default=500, help="envelopes sent")
     given = parser.parse_args()
     print(f"commit {machine.commit()}, {machine.machine()}, {machine.interpreter()}")
-    print("cluster key  relay     router   relay  workers   sum us/envelope  arrived")
+    print("cluster key  repeater   router repeater  workers   sum us/envelope  arrived")
     for key in (None, _KEY):
-        for relayed in (False, True):
-            figures = measure(given.bytes, given.workers, given.seconds, given.per_second, key, relayed)
+        for repeated in (False, True):
+            figures = measure(given.bytes, given.workers, given.seconds, given.per_second, key, repeated)
             arrived = figures.pop("arrived")
-            columns = "".join(f"{figures[name]:9.0f}" for name in ("router", "relay", "workers"))
-            print(f"{key is not None!s:12} {relayed!s:5} {columns}{sum(figures.values()):9.0f}"
+            columns = "".join(f"{figures[name]:9.0f}" for name in ("router", "repeater", "workers"))
+            print(f"{key is not None!s:12} {repeated!s:8} {columns}{sum(figures.values()):9.0f}"
                   f"         {arrived:.3f}", flush=True)  # fmt: skip
 
 
