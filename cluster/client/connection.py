@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from cluster.client.calls import Answer, Answers, Method, Methods, settle
@@ -17,7 +17,8 @@ from cluster.client.remote_stream import RemoteStream
 from cluster.client.shared_object import SharedObject
 from cluster.client.socket_protocol import SocketProtocol
 from cluster.client.targets import resolve
-from cluster.client.waiting import raise_or_return, within
+from cluster.client.waiting import raise_or_return
+from cluster.client.wire import Wire
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, MisuseError
 from cluster.core.keys import joined
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-T = TypeVar("T")
 _Stream = TypeVar("_Stream", bound=RemoteStream)
 
 
@@ -73,7 +73,6 @@ class Connection:
     ) -> None:
         self.url = url
         self.session = session
-        self.timeout_s = timeout_s
         self.handshake_kind = ""
         self.peer_version = b""
         self.properties: AmfValue = None
@@ -87,9 +86,10 @@ class Connection:
             deliver=self._deliver,
             on_closed=self._on_closed,
         )
+        self.wire = Wire(session, self.protocol, timeout_s)
         self.events: EventQueue[Event] = EventQueue()
         self._connected: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._answers = Answers(send=self.flush, unclaimed=self._unclaimed)
+        self._answers = Answers(send=self.wire.flush, unclaimed=self._unclaimed)
         self._methods = Methods(session)
         self._streams: dict[int, RemoteStream] = {}
         self._shared_objects: dict[str, SharedObject] = {}
@@ -132,17 +132,17 @@ class Connection:
 
         CallError if the server answers ``_error``; Timeout after ``timeout_s`` (None: the connection's).
         """
-        self.check_open()
+        self.wire.check_open()
         transaction_id = self.session.call(name, *args, command_object=command_object)
-        answer = await self.within(timeout_s, f"call of {name!r}", self._answers.wait(transaction_id))
+        answer = await self.wire.within(timeout_s, f"call of {name!r}", self._answers.wait(transaction_id))
         assert isinstance(answer, CallSucceeded)
         return answer.values[1] if len(answer.values) > 1 else None
 
     async def send_command(self, name: str, *args: AmfValue, command_object: AmfValue = None) -> None:
         """Send a command that asks for no answer."""
-        self.check_open()
+        self.wire.check_open()
         self.session.send_command(name, *args, command_object=command_object)
-        await self.drain()
+        await self.wire.drain()
 
     async def publish(
         self, name: str | None = None, publish_type: str = "live", *, timeout_s: float | None = None
@@ -152,7 +152,7 @@ class Connection:
         Returns once the server has begun; PublishRefused with its reason if it does not.
         """
         chosen = self._name(name)
-        self.check_open()
+        self.wire.check_open()
         # Servers that keep a stream for its last publisher let go of it by these; none need answer.
         self.session.call("releaseStream", chosen)
         self.session.call("FCPublish", chosen)
@@ -161,7 +161,7 @@ class Connection:
             self.session.publish(chosen, publish_type, stream_id=stream_id)
 
         started = self._start(Publication, chosen, begin)
-        return await self.within(timeout_s, f"publish of {chosen!r}", started)
+        return await self.wire.within(timeout_s, f"publish of {chosen!r}", started)
 
     async def play(
         self,
@@ -180,7 +180,7 @@ class Connection:
         a stream that nobody publishes yet may be long before the first message; PlayFailed if it does not.
         """
         chosen = self._name(name)
-        self.check_open()
+        self.wire.check_open()
 
         def begin(stream_id: int) -> None:
             self.session.play(
@@ -189,18 +189,20 @@ class Connection:
             )  # fmt: skip
 
         started = self._start(Playback, chosen, begin)
-        return await self.within(timeout_s, f"play of {chosen!r}", started)
+        return await self.wire.within(timeout_s, f"play of {chosen!r}", started)
 
     async def shared_object(
         self, name: str, *, persistent: bool = False, timeout_s: float | None = None
     ) -> SharedObject:
         """Use a shared object of the server's; SharedObjectRefused if it does not agree."""
-        self.check_open()
+        self.wire.check_open()
         if name in self._shared_objects:
             raise MisuseError(f"the shared object {name!r} is in use on this connection")
-        shared = self._shared_objects[name] = SharedObject(self, name, persistent)
+        shared = self._shared_objects[name] = SharedObject(
+            self.wire, name, persistent, on_left=self._forget_shared_object
+        )
         try:
-            await self.within(timeout_s, f"use of the shared object {name!r}", shared.wait_ready())
+            await self.wire.within(timeout_s, f"use of the shared object {name!r}", shared.wait_ready())
         except BaseException:
             shared.leave()
             raise
@@ -215,9 +217,9 @@ class Connection:
 
     async def ping(self) -> None:
         """Send a ping; ``rtt_ms`` has the round-trip time once the server has answered."""
-        self.check_open()
+        self.wire.check_open()
         self.protocol.ping()
-        await self.drain()
+        await self.wire.drain()
 
     async def wait_closed(self) -> ConnectionClosed:
         """Wait until the connection is gone; why."""
@@ -233,43 +235,16 @@ class Connection:
             self.protocol.close(ConnectionClosed(CLOSED_HERE, "this side closed it"))
         await self.protocol.wait_ended()
 
-    # For publications and playbacks.
-
-    def check_open(self) -> None:
-        """ConnectionClosed if it is."""
-        self.protocol.check_open()
-
-    def flush(self) -> None:
-        """Send what the session has ready."""
-        self.protocol.flush()
-
-    async def drain(self) -> None:
-        """Send what the session has ready, and wait until the socket takes more."""
-        self.protocol.flush()
-        await self.protocol.writable()
-
-    async def writable(self) -> None:
-        """Wait until the socket takes more; ConnectionClosed if it never will."""
-        await self.protocol.writable()
-
-    def send(self, message: Message) -> None:
-        """Send a media message; ``writable`` says when there is room."""
-        self.session.send(message)
-        self.protocol.flush()
+    # For what is made of it.
 
     def forget(self, stream: RemoteStream) -> None:
         """The stream is not used any more: give it back to the server."""
         self._streams.pop(stream.stream_id, None)
         self._give_back(stream.stream_id)
 
-    def forget_shared_object(self, shared: SharedObject) -> None:
+    def _forget_shared_object(self, shared: SharedObject) -> None:
         """The object is not used any more."""
         self._shared_objects.pop(shared.name, None)
-
-    async def within(self, timeout_s: float | None, what: str, waiting: Awaitable[T]) -> T:
-        """Wait for an answer of the server, which may stand behind much media, and not for ever."""
-        with self.protocol.gate.awaiting():
-            return await within(self.timeout_s if timeout_s is None else timeout_s, what, waiting)
 
     async def wait_connected(self) -> None:
         """Wait for the answer to connect; ConnectRejected or ConnectionClosed if it is not a yes."""
@@ -287,12 +262,12 @@ class Connection:
         """Make a message stream and begin on it; it is given back unless all goes well."""
         ready = await self._answers.wait(self.session.create_stream())
         assert isinstance(ready, StreamReady)
-        stream = kind(self, name, ready.stream_id)
+        stream = kind(self, self.wire, name, ready.stream_id)
         self._streams[ready.stream_id] = stream
         try:
-            self.check_open()
+            self.wire.check_open()
             begin(ready.stream_id)
-            self.flush()
+            self.wire.flush()
             await stream.wait_started()
         except BaseException:
             stream.leave()
@@ -302,7 +277,7 @@ class Connection:
     def _give_back(self, stream_id: int) -> None:
         if self.closed is None and stream_id in self.session.streams:
             self.session.delete_stream(stream_id)
-            self.flush()
+            self.wire.flush()
 
     # What comes in.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from cluster.client.errors import PlayFailed, RtmpError
 from cluster.client.inbox import Inbox
 from cluster.client.remote_stream import RemoteStream
+from cluster.client.wire import Wire
 from cluster.core.message import Message
 from cluster.core.rtmp.events import Event, StatusReceived
 from cluster.core.rtmp.status import Code
@@ -34,9 +35,9 @@ class Playback(RemoteStream):
     _REFUSED = PlayFailed
     _STARTED_BY = frozenset((Code.PLAY_START, Code.PLAY_PUBLISH_NOTIFY))
 
-    def __init__(self, connection: Connection, name: str, stream_id: int) -> None:
-        super().__init__(connection, name, stream_id)
-        self._inbox: Inbox[Message | Event] = Inbox(connection.protocol.gate)
+    def __init__(self, connection: Connection, wire: Wire, name: str, stream_id: int) -> None:
+        super().__init__(connection, wire, name, stream_id)
+        self._inbox: Inbox[Message | Event] = Inbox(wire.protocol.gate)
 
     @property
     def connection(self) -> Connection:
@@ -72,19 +73,19 @@ class Playback(RemoteStream):
     async def pause(self, at_ms: float = 0, *, timeout_s: float | None = None) -> StatusReceived:
         """Pause; returns the server's confirmation. What it had sent before is still to be iterated."""
         self._check()
-        self._connection.session.pause(self.stream_id, True, at_ms)
+        self._wire.session.pause(self.stream_id, True, at_ms)
         return await self._status_of(_PAUSED, "pause", timeout_s)
 
     async def resume(self, at_ms: float = 0, *, timeout_s: float | None = None) -> StatusReceived:
         """Go on; returns the server's confirmation."""
         self._check()
-        self._connection.session.pause(self.stream_id, False, at_ms)
+        self._wire.session.pause(self.stream_id, False, at_ms)
         return await self._status_of(_RESUMED, "resume", timeout_s)
 
     async def seek(self, at_ms: float, *, timeout_s: float | None = None) -> StatusReceived:
         """Go to a position of a recorded stream. PlayFailed if it cannot; the play goes on as it was."""
         self._check()
-        self._connection.session.seek(self.stream_id, at_ms)
+        self._wire.session.seek(self.stream_id, at_ms)
         status = await self._status_of(_SOUGHT, "seek", timeout_s)
         if status.code == Code.SEEK_FAILED:
             raise PlayFailed(status.code, status.description)
@@ -93,14 +94,14 @@ class Playback(RemoteStream):
     async def receive_audio(self, on: bool) -> None:
         """Have audio sent, or not. No server confirms it."""
         self._check()
-        self._connection.session.receive_audio(self.stream_id, on)
-        await self._connection.drain()
+        self._wire.session.receive_audio(self.stream_id, on)
+        await self._wire.drain()
 
     async def receive_video(self, on: bool) -> None:
         """Have video sent, or not. No server confirms it."""
         self._check()
-        self._connection.session.receive_video(self.stream_id, on)
-        await self._connection.drain()
+        self._wire.session.receive_video(self.stream_id, on)
+        await self._wire.drain()
 
     # Called by the connection.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cluster.client.errors import PublishRefused
 from cluster.client.media_sender import MediaSender
 from cluster.client.remote_stream import RemoteStream
+from cluster.client.wire import Wire
 from cluster.core.amf import amf0
 from cluster.core.errors import MisuseError
 from cluster.core.media.classify import MediaFlags, flags_of
@@ -33,8 +34,8 @@ class Publication(RemoteStream, MediaSender):
     _REFUSED = PublishRefused
     _STARTED_BY = frozenset((Code.PUBLISH_START,))
 
-    def __init__(self, connection: Connection, name: str, stream_id: int) -> None:
-        RemoteStream.__init__(self, connection, name, stream_id)
+    def __init__(self, connection: Connection, wire: Wire, name: str, stream_id: int) -> None:
+        RemoteStream.__init__(self, connection, wire, name, stream_id)
         MediaSender.__init__(self)
 
     @property
@@ -50,11 +51,11 @@ class Publication(RemoteStream, MediaSender):
         if message.type_id not in _PUBLISHED_TYPES:
             raise MisuseError(f"message type {message.type_id} is neither audio, video nor data")
         self._check()
-        await self._connection.writable()
+        await self._wire.writable()
         self._check()
         self.sent_up_to(message.timestamp)
         type_id, timestamp, payload, _ = message
         if type_id == MessageType.DATA_AMF0 and flags_of(type_id, payload) & MediaFlags.METADATA:
             payload = _SET_DATA_FRAME + bytes(payload)
-        self._connection.send(Message(type_id, timestamp, payload, self.stream_id))
-        await self._connection.writable()
+        self._wire.send(Message(type_id, timestamp, payload, self.stream_id))
+        await self._wire.writable()

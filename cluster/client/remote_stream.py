@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cluster.client.errors import CLOSED_HERE, ConnectionClosed, RtmpError, StatusError
 from cluster.client.waiting import raise_or_return
+from cluster.client.wire import Wire
 from cluster.core.message import Message
 from cluster.core.rtmp.events import Event, StatusReceived
 from cluster.core.rtmp.status import Code, Level
@@ -30,11 +31,12 @@ class RemoteStream:
     _REFUSED: ClassVar[type[StatusError]]
     _STARTED_BY: ClassVar[frozenset[str]]
 
-    def __init__(self, connection: Connection, name: str, stream_id: int) -> None:
+    def __init__(self, connection: Connection, wire: Wire, name: str, stream_id: int) -> None:
         self.name = name
         self.stream_id = stream_id
         self.status: StatusReceived | None = None
         self._connection = connection
+        self._wire = wire
         self._error: RtmpError | None = None
         self._left = False
         self._started = False
@@ -104,8 +106,8 @@ class RemoteStream:
         waiting = (codes, answer)
         self._waiting.append(waiting)
         try:
-            self._connection.flush()
-            return raise_or_return(await self._connection.within(timeout_s, what, answer))
+            self._wire.flush()
+            return raise_or_return(await self._wire.within(timeout_s, what, answer))
         finally:
             self._waiting.remove(waiting)
 
@@ -122,7 +124,7 @@ class RemoteStream:
             raise self._error.with_traceback(None)
         if self._left:
             raise self._left_error()
-        self._connection.check_open()
+        self._wire.check_open()
 
     def _left_error(self) -> ConnectionClosed:
         what = type(self).__name__.lower()

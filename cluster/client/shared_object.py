@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from cluster.client.errors import CLOSED_HERE, ConnectionClosed, RtmpError, SharedObjectRefused
 from cluster.client.inbox import EventQueue
+from cluster.client.wire import Wire
 from cluster.core.amf.values import AmfValue
 from cluster.core.rtmp.shared_object import SharedEvent, SharedEventType, SharedObjectMessage
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from cluster.client.connection import Connection
 
 #: Properties kept of one object; a server that sends more does not mean well.
 MAX_PROPERTIES = 10_000
@@ -32,11 +31,14 @@ class SharedObject:
     object (``SharedEvent``: a change, a removal, a message of another user) after ``data`` has it.
     """
 
-    def __init__(self, connection: Connection, name: str, persistent: bool) -> None:
+    def __init__(
+        self, wire: Wire, name: str, persistent: bool, *, on_left: Callable[[SharedObject], None]
+    ) -> None:
         self.name = name
         self.persistent = persistent
         self.version = 0
-        self._connection = connection
+        self._wire = wire
+        self._on_left = on_left
         self._data: dict[str, AmfValue] = {}
         self._asked: defaultdict[str, deque[AmfValue]] = defaultdict(deque)
         self._events: EventQueue[SharedEvent] = EventQueue()
@@ -79,10 +81,10 @@ class SharedObject:
     def leave(self) -> None:
         """Stop using it. Never raises."""
         if not self._left:
-            if self._connection.closed is None:
+            if self._wire.closed is None:
                 self._send(SharedEvent(SharedEventType.RELEASE))
             self._left = True
-            self._connection.forget_shared_object(self)
+            self._on_left(self)
             self.fail(None)
 
     # Called by the connection.
@@ -137,16 +139,16 @@ class SharedObject:
     async def _ask(self, event: SharedEvent) -> None:
         self._check()
         self._send(event)
-        await self._connection.drain()
+        await self._wire.drain()
 
     def _send(self, event: SharedEvent) -> None:
         message = SharedObjectMessage(self.name, self.version, self.persistent, (event,))
-        self._connection.session.send_shared_object(message)
-        self._connection.flush()
+        self._wire.session.send_shared_object(message)
+        self._wire.flush()
 
     def _check(self) -> None:
         if self._error is not None:
             raise self._error.with_traceback(None)
         if self._left:
             raise ConnectionClosed(CLOSED_HERE, f"the shared object {self.name!r} was released")
-        self._connection.check_open()
+        self._wire.check_open()

@@ -384,4 +384,4 @@ def test_shared_objects(run: Run) -> None:
 def _fill(connection: Connection, stream_id: int) -> None:
     """More than the kernel takes for a peer that does not read."""
     for _ in range(400):
-        connection.send(Message(MessageType.VIDEO, 0, b"\x27\x01" + bytes(60_000), stream_id))
+        connection.wire.send(Message(MessageType.VIDEO, 0, b"\x27\x01" + bytes(60_000), stream_id))

@@ -62,13 +62,13 @@ def test_metadata_is_an_ecma_array_behind_set_data_frame(run: Run) -> None:
     async def work() -> None:
         async with serving() as server, connect(server.url()) as connection:
             async with await connection.publish() as publication:
-                send = connection.send
+                send = connection.wire.send
 
                 def watched(message: Message) -> None:
                     wire.append(bytes(message.payload))
                     send(message)
 
-                connection.send = watched  # type: ignore[method-assign]
+                connection.wire.send = watched  # type: ignore[method-assign]
                 await publication.send_metadata({"width": 640})
                 await publication.send_data("onCue", 1, "two")
                 onward = amf0.encode("onMetaData", EcmaArray({"width": 640}))
