@@ -12,8 +12,8 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# Whole clusters against the clock: one test at a time. The other tests compute or mostly wait: side by side.
-ONE_BY_ONE := tests/system tests/hosts tests/deploy
+# Tests that only compute run side by side; those against the clock one at a time.
+PURE := tests/core tests/fuzz tests/benchmarks
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv node-media-server
 
 .PHONY: run test check rules interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse deploy-test clean
@@ -26,8 +26,8 @@ run: $(VENV)/.for-run
 
 test: $(VENV)/.for-test
 	@sh tools/peers.sh ffmpeg ip
-	$(PY) -m pytest --numprocesses=2 --dist=worksteal $(ONE_BY_ONE:%=--ignore=%); code=$$?; \
-	$(PY) -m pytest $(ONE_BY_ONE) && exit $$code
+	$(PY) -m pytest --numprocesses=2 --dist=worksteal $(PURE); code=$$?; \
+	$(PY) -m pytest $(PURE:%=--ignore=%) && exit $$code
 
 check: rules test
 

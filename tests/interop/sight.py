@@ -98,7 +98,17 @@ def streams_in_json(text: str) -> list[str]:
 
 
 def packets_in_file(file: Path) -> dict[str, int]:
-    """The number of packets of each stream; of two of a kind, of the last."""
+    """The number of packets of each stream.
+
+    FFprobe was once seen to list the tracks of a Matroska file twice. FFmpeg, which wrote it, takes one of
+    a kind. So a file with two of a kind is read a second time, and that counts.
+    """
+    found = _packets_in_file(file)
+    kinds = [stream.split()[1] for stream in found]
+    return found if len(set(kinds)) == len(kinds) else _packets_in_file(file)
+
+
+def _packets_in_file(file: Path) -> dict[str, int]:
     command = [
         "ffprobe", "-v", "error", "-count_packets", "-of", "json",
         "-show_entries", "stream=codec_type,codec_name,nb_read_packets", str(file),

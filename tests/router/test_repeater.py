@@ -230,6 +230,7 @@ def test_a_repeater_that_cannot_be_bound_now_is_tried_again(
     with Repeaters([base], own_router, None) as repeaters:
         with monkeypatch.context() as broken:
             broken.setattr(repeater_module, "at_repeater", lambda *_: endpoints("ipc:///nowhere/at/all"))
+            eventually(lambda: repeaters._repeaters[base].idle_s(0) == 0, "its connection")
             repeaters._repeaters[base].is_refused = True
             eventually(lambda: not repeaters._repeaters, "it is gone")
             eventually(lambda: caplog.records, "a line about it")

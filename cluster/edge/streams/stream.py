@@ -26,8 +26,7 @@ from cluster.edge.streams.interfaces import Encoding, EndOfRead
 from cluster.edge.streams.owner import SlowRule, StreamOwner
 from cluster.edge.streams.reader import Reader
 
-#: Media handed at once to a socket that catches up: small enough that a slow reader pins little of
-#: the log, large enough that a join takes few system calls.
+#: Media handed at once to a sink: a slow reader pins little of the log, a join takes few system calls.
 CATCH_UP_BYTES = 512 * 1024
 
 #: Nobody reads the log: nothing is kept for a cursor.
@@ -37,10 +36,9 @@ _KEEP_NOTHING = sys.maxsize
 class Stream:
     """The stream log of one key and everyone who reads it.
 
-    ``epoch`` is that of the publisher the log is fed by, None before the first. ``is_local``: that
-    publisher is on this worker. ``offline_since``: when the publisher left, None while there is one.
-    ``wanted``: another worker plays this stream, so flushes also go to the bus. ``tap`` is given each
-    message of the publisher as well.
+    ``epoch``: of the publisher that feeds the log, None before the first. ``is_local``: that one is on this
+    worker. ``offline_since``: when the publisher left, None while there is one. ``wanted``: another worker
+    plays this stream, so flushes also go to the bus. ``tap`` is given each message of the publisher too.
     """
 
     def __init__(self, key: str, owner: StreamOwner, log_limits: LogLimits, slow: SlowRule) -> None:
@@ -102,8 +100,8 @@ class Stream:
     def reappear(self) -> None:
         """The publisher was thought gone and never was: who waits for one joins."""
         self.offline_since = None
-        for reader in list(self._awaiting):
-            self._awaiting.discard(reader)
+        waiting, self._awaiting = self._awaiting, set()
+        for reader in waiting:
             self._join(reader)
 
     def append(self, message: Message) -> None:
@@ -243,7 +241,7 @@ class Stream:
         self.log.forget()  # readers may wait for hours
 
     def fell_behind(self, reader: Reader) -> None:
-        """Its connection has bytes pending: it reads from the log until it has caught up."""
+        """Bytes wait for its socket: it reads from the log until it has caught up."""
         if self._is_in_step(reader):
             reader.seq = self.flushed_seq
         elif reader not in self._private:
