@@ -82,7 +82,7 @@ class RemoteStream:
             self.fail(self._REFUSED(status.code, status.description))
 
     def fail(self, error: RtmpError) -> None:
-        """It has ended by this error: the first one counts."""
+        """The stream has ended by ``error``; the first error counts."""
         if self._error is None:
             self._error = error
             self._over(error)

@@ -49,7 +49,7 @@ async def _connect(info: _Info) -> socket.socket:
 
 
 async def _first_connected(attempts: list[_Attempt], timeout_s: float | None) -> _Attempt | None:
-    """One that has connected; None if all have failed or the time is up."""
+    """The first attempt that has connected; None if all have failed or the time is up."""
     deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
     while True:
         for attempt in attempts:

@@ -18,6 +18,7 @@ from cluster.commands import client as client_commands
 from cluster.commands.check import check
 from cluster.commands.declared import declared, given
 from cluster.commands.edge import edge
+from cluster.commands.failures import failed
 from cluster.commands.load import load
 from cluster.commands.router import router
 from cluster.commands.status import status as show_status
@@ -44,19 +45,14 @@ def run(arguments: list[str]) -> int:
         return ExitCode.USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx is not None else PROGRAM
-        return _fail(ExitCode.USAGE, f"{error.format_message()} (options: {command} --help)")
+        return failed(ExitCode.USAGE, f"{error.format_message()} (options: {command} --help)", PROGRAM)
     except ConfigError as error:
-        return _fail(ExitCode.USAGE, str(error))
+        return failed(ExitCode.USAGE, error, PROGRAM)
     except EnvironmentFault as error:
-        return _fail(ExitCode.ENVIRONMENT, str(error))
+        return failed(ExitCode.ENVIRONMENT, error, PROGRAM)
     except (click.Abort, KeyboardInterrupt):  # Ctrl-C before there was anything to end
         return ExitCode.OK
     return int(result or ExitCode.OK)
-
-
-def _fail(code: ExitCode, message: str) -> ExitCode:
-    click.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
-    return code
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 108})

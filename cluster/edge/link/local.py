@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from cluster.core.bus.control import BUSY, DRAINING, Granted, Refused
+from cluster.core.bus.control import BUSY, Granted, Refused
 from cluster.core.bus.epochs import EpochBook
 from cluster.core.bus.packing import MessageLike
 
@@ -18,22 +18,13 @@ class Contestant(Protocol):
 
 
 class LocalLink:
-    """Stands where ``Link`` stands in a worker; there is nobody else who could publish or play."""
+    """The uplink of streams that are alone: there is nobody else who could publish or play."""
 
     def __init__(self, handler: Contestant) -> None:
         self._handler = handler
         self._epochs = EpochBook()
-        self._draining = False
-
-    async def start(self) -> None:
-        """There is nothing to connect to."""
-
-    async def close(self) -> None:
-        """There is nothing to close."""
 
     async def request_publish(self, key: str, *, replace: bool) -> Granted | Refused:
-        if self._draining:
-            return Refused(key, DRAINING, 0)
         if not self._handler.contest(key, replace):
             return Refused(key, BUSY, 0)
         return Granted(key, self._epochs.next(key, time.time_ns() // 1_000_000), 0)
@@ -50,8 +41,3 @@ class LocalLink:
     def unwatch(self, key: str) -> None: ...
 
     def request_snapshot(self, key: str) -> None: ...
-
-    def set_load(self, load: Mapping[str, float]) -> None: ...
-
-    def set_draining(self) -> None:
-        self._draining = True

@@ -61,7 +61,7 @@ class ConnectionOwner(Protocol):
         """An event of its session."""
 
     def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
-        """It has ended, once: nothing is published or played on it any more."""
+        """``connection`` has ended, once; what is published and played on it ends with it."""
 
     def forget(self, connection: Connection) -> None:
         """Its socket is closed."""

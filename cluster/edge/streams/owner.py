@@ -36,7 +36,7 @@ class StreamOwner(Protocol):
 
     @property
     def dirty_streams(self) -> list[Stream]:
-        """Those that have something to send at the end of the turn."""
+        """The streams that have something to send at the end of the turn."""
 
     def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
         """Hand the messages from ``first_seq`` on to the other workers that play this stream."""

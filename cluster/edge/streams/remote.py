@@ -23,13 +23,13 @@ class Remote:
         self._splices: dict[str, Splice] = {}
 
     def watch(self, key: str) -> None:
-        """A stream is played here and not published here."""
+        """``key`` is played here and not published here."""
         if key not in self._splices:
             self._splices[key] = Splice()
             self._streams.uplink.watch(key)
 
     def unwatch(self, key: str) -> None:
-        """It is published here now, or nobody plays it any more."""
+        """``key`` is published here now, or nobody plays it any more."""
         if self._splices.pop(key, None) is not None:
             self._streams.uplink.unwatch(key)
 
