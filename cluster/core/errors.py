@@ -44,6 +44,7 @@ class CloseReason(enum.StrEnum):
     SLOW_PLAYER = "slow_player"
     SLOW_PEER = "slow_peer"
     TOO_MANY_CONNECTIONS = "too_many_connections"
+    WORKER_MEMORY = "worker_memory"
     DRAINED = "drained"
     INTERNAL_ERROR = "internal_error"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.core.media.log_headers import MAX_HEADER_BYTES, MAX_HEADERS, MAX_METADATA_BYTES
-from cluster.core.media.stream_log import LogLimits, StreamLog
+from cluster.core.media.stream_log import ENTRY_BYTES, LogLimits, StreamLog
 from cluster.core.message import Message
 
 AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f"
@@ -99,14 +99,47 @@ def test_a_slow_players_messages_are_kept():
 
 @pytest.mark.parametrize("extra", [0, 1])
 def test_the_bound_in_bytes_at_the_limit_and_one_past(extra):
-    frame = len(KEY) + 100
+    frame = len(KEY) + 100 + ENTRY_BYTES
     log = StreamLog(LogLimits(max_bytes=3 * frame, max_ms=1_000_000))
     log.append(video(0, KEY))
     log.append(video(10))
     log.append(video(20, size=100 + extra))
     assert log.first_seq == extra
-    assert log.bytes_held <= 3 * frame
+    assert log.cost_bytes <= 3 * frame
     assert log.join_seq == (None if extra else 0)
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_messages_without_bytes_are_bounded_too(size):
+    log = StreamLog(LogLimits(max_bytes=100 * (ENTRY_BYTES + size), max_ms=1_000_000))
+    log.append(video(0, KEY, size=0))
+    for _ in range(1_000):
+        log.append(Message(8, 0, bytes(size)))
+    assert log.next_seq - log.first_seq == 100
+    assert log.cost_bytes == 100 * (ENTRY_BYTES + size)
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_bound_in_messages_at_the_limit_and_one_past(extra):
+    log = StreamLog(LogLimits(max_entries=64))
+    log.append(video(0, KEY))
+    for ms in range(1, 64 + extra):
+        log.append(Message(8, ms, AUDIO))
+    log.shrink(1 << 20)
+    assert (log.first_seq, log.join_seq) == (extra, None if extra else 0)
+
+
+def test_a_log_that_is_shrunk_keeps_its_newest_messages_and_its_headers():
+    log = started()
+    for ms in range(0, 1000, 100):
+        log.append(video(ms, KEY if ms == 0 else INTER))
+    appended = log.bytes_appended
+    log.shrink(3 * (len(KEY) + 100 + ENTRY_BYTES))
+    assert log.next_seq - log.first_seq == 3
+    assert log.bytes_appended == appended
+    assert payloads(log.headers()) == [METADATA, AVC_HEADER, AAC_HEADER]
+    log.shrink(0)
+    assert log.next_seq - log.first_seq == 1
 
 
 @pytest.mark.parametrize("extra", [0, 1])
@@ -186,7 +219,7 @@ def test_read_gives_as_many_as_fit_and_at_least_one():
     log = started()
     for ms in (10, 20, 30):
         log.append(video(ms))
-    size = len(INTER) + 100
+    size = len(INTER) + 100 + ENTRY_BYTES
     assert len(log.read(4, 7)) == 3
     assert len(log.read(4, 7, 2 * size)) == 2
     assert len(log.read(4, 7, 2 * size - 1)) == 1
@@ -273,7 +306,7 @@ def test_a_restart_after_a_loss_keeps_the_clock():
 
 
 def test_bytes_appended_counts_what_was_trimmed_too():
-    log = StreamLog(LogLimits(max_bytes=250))
+    log = StreamLog(LogLimits(max_bytes=250 + 2 * ENTRY_BYTES))
     for number in range(5):
         log.append(video(40 * number, KEY if number == 0 else INTER))
     assert (log.bytes_held, log.bytes_appended) == (210, 525)

@@ -249,7 +249,7 @@ def _make_media(mutator: Mutator) -> list[Message]:
 
 
 def _stream_log(messages: list[Message]) -> None:
-    limits = LogLimits(max_bytes=500, max_ms=400)
+    limits = LogLimits(max_bytes=4_000, max_ms=400)
     log = StreamLog(limits)
     progress_ms = 0
     last: dict[int, int] = {}

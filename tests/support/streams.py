@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from cluster.core.limits import MIB
 from cluster.core.media.stream_log import LogLimits
 from cluster.edge.streams.counters import Counters
-from cluster.edge.streams.interfaces import EndOfRead, Refusal
+from cluster.edge.streams.interfaces import EndOfPublish, EndOfRead, Refusal
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.rules import StreamRules
 from cluster.edge.streams.streams import Streams
@@ -15,7 +16,7 @@ from support.house import FakeLink, SteppedLoop
 
 RULES = StreamRules(
     log=LogLimits(), slow=SlowRule(skip_ms=5000, close_s=30), publish_grace_s=10, play_wait_s=30,
-    publisher_timeout_s=10, replaces=False,
+    publisher_timeout_s=10, replaces=False, worker_bytes=256 * MIB,
 )  # fmt: skip
 
 
@@ -64,8 +65,11 @@ class FakeSink:
 class FakePublisher:
     """A publisher that is no connection: ``feed`` once it has been granted its stream."""
 
-    def __init__(self, name: str = "fake publisher") -> None:
+    def __init__(self, name: str = "fake publisher", sender: str = "fake host") -> None:
         self.name = name
+        self.sender = sender
+        self.unfinished_bytes = 0
+        self.lost_why: EndOfPublish | None = None
         self.is_here = True
         self.feed: Any = None
         self.refusal: Refusal | None = None
@@ -81,8 +85,9 @@ class FakePublisher:
     def refused(self, why: Refusal, detail: str) -> None:
         self.refusal = why
 
-    def ended(self, detail: str) -> None:
+    def ended(self, why: EndOfPublish, detail: str) -> None:
         self.lost = detail
+        self.lost_why = why
 
     def heard(self) -> None:
         self.told_of_audience += 1

@@ -38,6 +38,12 @@ class LogHeaders:
         """All of them, in replay order."""
         return [self._known[key] for key in sorted(self._known, key=header_order)]
 
+    @property
+    def cost_bytes(self) -> int:
+        """The payload bytes of all that are kept."""
+        kept = (*self._known.values(), *self._at_join.values())
+        return sum(len(header.payload) for header in kept) + len(self._metadata_left or b"")
+
     def media(self) -> set[int]:
         """The types of the media that have a header."""
         return {header.type_id for header in self._known.values() if not header.flags & _DATA}

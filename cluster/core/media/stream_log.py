@@ -38,6 +38,10 @@ _JOIN_TRACK = 0
 #: this many messages, so that trimming costs nothing per message.
 _TRIM_EVERY_MESSAGES = 64
 
+#: What an entry costs besides its payload, with its RTMP encoding: an empty message takes as much memory
+#: (170 bytes before a player has read it, 270 to 320 after, with CPython 3.11).
+ENTRY_BYTES = 320
+
 #: A medium that has sent no frame for so long, while the other went on, is gone: who joins must not wait
 #: for it, nor begin so far behind live. Longer than the pauses of an encoder that still runs.
 GONE_AFTER_MS = 5_000
@@ -45,10 +49,13 @@ GONE_AFTER_MS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class LogLimits:
-    """How much of a stream one worker keeps; beyond either bound the oldest messages go."""
+    """How much of a stream one worker keeps; beyond any bound the oldest messages go."""
 
-    #: Six seconds of 40 Mbit/s: more than a keyframe interval of any sane encoder.
+    #: Six seconds of 40 Mbit/s: more than a keyframe interval of any sane encoder. Payloads, and
+    #: ENTRY_BYTES for each message.
     max_bytes: int = 32 * MIB
+    #: Thirty seconds of a thousand messages a second, where real streams send a hundred: a join walks them.
+    max_entries: int = 32_768
     #: A joiner must not start further behind live than this.
     max_ms: int = 30_000
     #: Video is held back for a keyframe for so long at most. Encoders with intra refresh send none.
@@ -66,18 +73,18 @@ class StreamLog:
     """
 
     __slots__ = (
-        "_bytes", "_bytes_before_join", "_entries", "_gone", "_headers", "_limits", "_next_trim",
-        "_started", "_trimmed_bytes", "_waiting_since_ms", "dropped_before_keyframe", "first_seq",
-        "has_video", "join_seq", "keep_from", "next_seq", "timeline", "unsent_from",
+        "_cost_before_join", "_cost_bytes", "_cost_trimmed", "_entries", "_gone", "_headers", "_limits",
+        "_next_trim", "_started", "_waiting_since_ms", "dropped_before_keyframe", "first_seq", "has_video",
+        "join_seq", "keep_from", "next_seq", "timeline", "unsent_from",
     )  # fmt: skip
 
     def __init__(self, limits: LogLimits | None = None) -> None:
         self._limits = limits or LogLimits()
         self._entries: list[LogEntry] = []
         self._headers = LogHeaders()
-        self._bytes = 0
-        self._trimmed_bytes = 0
-        self._bytes_before_join = 0  # ever appended before the message at join_seq
+        self._cost_bytes = 0
+        self._cost_trimmed = 0
+        self._cost_before_join = 0  # of all messages before the one at join_seq
         self._next_trim = _TRIM_EVERY_MESSAGES
         #: The video tracks that have had a keyframe since their publisher began or their header changed.
         self._started: set[int] = set()
@@ -97,12 +104,22 @@ class StreamLog:
     @property
     def bytes_held(self) -> int:
         """Payload bytes kept, headers not counted."""
-        return self._bytes
+        return self._cost_bytes - ENTRY_BYTES * len(self._entries)
 
     @property
     def bytes_appended(self) -> int:
         """Payload bytes there have ever been."""
-        return self._trimmed_bytes + self._bytes
+        return self._cost_appended - ENTRY_BYTES * self.next_seq
+
+    @property
+    def cost_bytes(self) -> int:
+        """The memory of all that is kept: payloads, headers, and ENTRY_BYTES for each message."""
+        return self._cost_bytes + self._headers.cost_bytes
+
+    @property
+    def _cost_appended(self) -> int:
+        """What all messages there have ever been would cost."""
+        return self._cost_trimmed + self._cost_bytes
 
     @property
     def duration_ms(self) -> int:
@@ -141,9 +158,9 @@ class StreamLog:
                     return None
             entry = LogEntry(type_id, placed_ms, payload, flags, timeline.progress_ms)
         self._entries.append(entry)
-        self._bytes += len(payload)
-        if self.next_seq >= self._next_trim or self._bytes > self._limits.max_bytes:
-            self._trim()
+        self._cost_bytes += len(payload) + ENTRY_BYTES
+        if self.next_seq >= self._next_trim or self._cost_bytes > self._limits.max_bytes:
+            self._trim(self._limits.max_bytes)
         self.next_seq += 1
         return entry
 
@@ -165,11 +182,15 @@ class StreamLog:
 
     def forget(self) -> None:
         """Keep no message: the stream has ended, and nobody will read on. Headers stay."""
-        self._trimmed_bytes += self._bytes
+        self._cost_trimmed += self._cost_bytes
         self._entries.clear()
-        self._bytes = 0
+        self._cost_bytes = 0
         self.first_seq = self.next_seq
         self.join_seq = None
+
+    def shrink(self, max_bytes: int) -> None:
+        """Drop the oldest messages until the rest costs no more, or one is left. Headers stay."""
+        self._trim(max_bytes)
 
     def headers(self) -> list[LogEntry]:
         """The current headers, in replay order."""
@@ -216,7 +237,7 @@ class StreamLog:
             return entries
         total = 0
         for count, entry in enumerate(entries):
-            total += len(entry.payload)
+            total += len(entry.payload) + ENTRY_BYTES
             if total > max_bytes and count:
                 return entries[:count]
         return entries
@@ -237,7 +258,7 @@ class StreamLog:
                 progress_ms = self.timeline.progress_ms
                 entry = LogEntry(known.type_id, timestamp, known.payload, known.flags, progress_ms)
                 self._entries.append(entry)
-                self._bytes += len(entry.payload)
+                self._cost_bytes += len(entry.payload) + ENTRY_BYTES
                 self.next_seq += 1
 
     def _begin_at_keyframe(self) -> None:
@@ -247,7 +268,7 @@ class StreamLog:
         self._waiting_since_ms.pop(_JOIN_TRACK, None)
         self.join_seq = self.next_seq
         self._headers.begin_at_keyframe()
-        self._bytes_before_join = self.bytes_appended
+        self._cost_before_join = self._cost_appended
         self._next_trim = self.next_seq
 
     def _await_keyframe(self, tracks: tuple[int, ...]) -> None:
@@ -296,7 +317,7 @@ class StreamLog:
                 timestamp = min(now_ms, *firsts.values()) if firsts else now_ms
         return LogEntry(type_id, timestamp, payload, flags, self.timeline.progress_ms)
 
-    def _trim(self) -> None:
+    def _trim(self, max_bytes: int) -> None:
         """Drop what nobody needs, and beyond the bounds also what somebody would have needed."""
         entries = self._entries
         start = self.join_seq if self.join_seq is not None else self.next_seq
@@ -304,18 +325,22 @@ class StreamLog:
         oldest_ms = self.timeline.progress_ms - self._limits.max_ms
         if self.first_seq + drop == self.join_seq:
             # What goes has long left the caches: the usual trim, at a keyframe, does not look at it.
-            held = self.bytes_appended - self._bytes_before_join
+            held = self._cost_appended - self._cost_before_join
         else:
-            held = self._bytes - sum(len(entry.payload) for entry in entries[:drop])
+            held = self._cost_bytes - sum(len(entry.payload) + ENTRY_BYTES for entry in entries[:drop])
         ages_until = self.unsent_from - self.first_seq
-        while drop < len(entries) - 1 and (
-            held > self._limits.max_bytes or (drop < ages_until and entries[drop].progress_ms < oldest_ms)
+        left = len(entries) - drop
+        while left > 1 and (
+            held > max_bytes
+            or left > self._limits.max_entries
+            or (drop < ages_until and entries[drop].progress_ms < oldest_ms)
         ):
-            held -= len(entries[drop].payload)
+            held -= len(entries[drop].payload) + ENTRY_BYTES
             drop += 1
+            left -= 1
         del entries[:drop]
-        self._trimmed_bytes += self._bytes - held
-        self._bytes = held
+        self._cost_trimmed += self._cost_bytes - held
+        self._cost_bytes = held
         self.first_seq += drop
         if self.join_seq is not None and self.join_seq < self.first_seq:
             self.join_seq = None

@@ -175,6 +175,11 @@ class Session(SessionOutput):
         return self._reader.unread
 
     @property
+    def unfinished_bytes(self) -> int:
+        """Payload bytes kept of messages whose end has not come."""
+        return self._reader.partial_bytes
+
+    @property
     def peer_acknowledged_bytes(self) -> int | None:
         """Bytes the peer has acknowledged, unwrapped; None if it never acknowledged any."""
         return self._acks.peer_acknowledged

@@ -6,6 +6,7 @@ How an option is spelled on the command line, in the environment and in a file i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,11 @@ _PARTIAL_HEADROOM_BYTES = 2 * MIB
 
 _LONGEST_S = 86_400.0
 
+#: Where a container's bound on memory is seen from inside, versions 2 and 1.
+_CGROUP_BOUNDS = (
+    Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)  # fmt: skip
+
 
 def _router(text: str) -> str:
     try:
@@ -59,6 +65,15 @@ def _node_name(text: str) -> str:
 def available_cpus() -> int:
     """The CPUs this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_bytes() -> int:
+    """The memory this process may take: the machine's, or less if its control group has a bound."""
+    bounds = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in _CGROUP_BOUNDS:
+        with contextlib.suppress(OSError, ValueError):  # not this version, or "max"
+            bounds.append(int(path.read_text()))
+    return min(bounds)
 
 
 _SECONDS = "SECONDS"
@@ -161,6 +176,11 @@ class EdgeConfig:
         "--log-bytes", Whole(MIB, 1024 * MIB), "BYTES",
         "The most one worker keeps of one stream, for joining and slow players.", 32 * MIB, group="streams",
     )  # fmt: skip
+    worker_bytes: int | None = option(
+        "--worker-bytes", Whole(64 * MIB, 1024 * 1024 * MIB), "BYTES",
+        "Memory that all streams of one worker may take. Beyond it the largest are cut, and then ended.",
+        None, default_text="half of the machine's memory, shared by the workers", group="streams",
+    )  # fmt: skip
     log_seconds: float = option(
         "--log-seconds", Decimal(1, 600), _SECONDS, "The same bound in media time.",
         30.0, group="streams",
@@ -199,6 +219,11 @@ class EdgeConfig:
             yield ConfigError(
                 "--slow-skip must not exceed --log-seconds: the log keeps no more than that",
                 ("slow_skip_s", "log_seconds"),
+            )
+        if self.worker_bytes is not None and self.log_bytes > self.worker_bytes:
+            yield ConfigError(
+                "--worker-bytes must be at least --log-bytes: it holds the logs of all streams",
+                ("worker_bytes", "log_bytes"),
             )
         if self.max_message_bytes > self.log_bytes:
             yield ConfigError(
@@ -251,6 +276,7 @@ class EdgeConfig:
             play_wait_s=self.play_wait_s,
             publisher_timeout_s=self.publisher_timeout_s,
             replaces=self.on_duplicate == "replace",
+            worker_bytes=self.worker_bytes or max(64 * MIB, available_bytes() // 2 // self.workers),
         )
 
     def to_texts(self) -> dict[str, str | list[str]]:

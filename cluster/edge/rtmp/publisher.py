@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
 from cluster.core.rtmp.status import Code
-from cluster.edge.streams.interfaces import Refusal
+from cluster.edge.streams.interfaces import EndOfPublish, Refusal
 
 if TYPE_CHECKING:
     from cluster.edge.rtmp.connection import Connection
     from cluster.edge.streams.publishing import Feed
+
+_CLOSE_REASONS = {
+    EndOfPublish.REPLACED: CloseReason.PUBLISHER_REPLACED,
+    EndOfPublish.MEMORY: CloseReason.WORKER_MEMORY,
+}
 
 
 class RtmpPublisher:
@@ -25,6 +30,15 @@ class RtmpPublisher:
     @property
     def name(self) -> str:
         return self.connection.peer
+
+    @property
+    def sender(self) -> str:
+        return self.connection.peer.rpartition(":")[0]
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """This publisher's part of them: the message streams of a connection share one reader."""
+        return self.connection.session.unfinished_bytes // max(1, len(self.connection.publications))
 
     def granted(self) -> bool:
         """False if the peer closed its stream, or left, while the registry was asked."""
@@ -43,9 +57,9 @@ class RtmpPublisher:
             connection.session.reject_publish(self.stream_id, code, detail)
             connection.end(CloseReason.PUBLISH_REFUSED, detail)
 
-    def ended(self, detail: str) -> None:
+    def ended(self, why: EndOfPublish, detail: str) -> None:
         self.connection.session.end_publish(self.stream_id, Code.PUBLISH_BAD_NAME, detail)
-        self.connection.end(CloseReason.PUBLISHER_REPLACED, detail)
+        self.connection.end(_CLOSE_REASONS[why], detail)
 
     def heard(self) -> None:
         self.connection.update_pace()

@@ -45,6 +45,15 @@ class Counters:
     )
     players: int = _gauge("Players on this worker now.")
     streams: int = _gauge("Streams this worker knows now, published here or played here.")
+    streams_waiting: int = _gauge("Of these, the streams that players wait for and nobody publishes.")
+    streams_dismissed: int = _counter(
+        "Streams whose waiting players were told that nobody publishes before their time was up: too many "
+        "streams were waited for."
+    )
+    stream_bytes: int = _gauge("Memory that the logs and unfinished messages of streams take now.")
+    logs_cut: int = _counter(
+        "Times the log of a stream was cut because the streams of a worker took more than --worker-bytes."
+    )
     bytes_received: int = _counter("Bytes read from RTMP connections.")
     bytes_sent: int = _counter("Bytes written to RTMP connections.")
     reads_paced: int = _counter(

@@ -103,12 +103,29 @@ class Refusal(Enum):
     DRAINING = auto()
 
 
+class EndOfPublish(Enum):
+    """Why a stream is taken from its publisher."""
+
+    #: Another publisher has it now.
+    REPLACED = auto()
+    #: The streams of the worker took more memory than they may together, and this one most.
+    MEMORY = auto()
+
+
 class Publisher(Protocol):
     """Who feeds a stream: an RTMP connection, a pull from another server, a file."""
 
     @property
     def name(self) -> str:
         """For logs and listings."""
+
+    @property
+    def sender(self) -> str:
+        """Whom the memory of its stream is charged to: several publishers of one host are one sender."""
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """What is kept of messages whose end has not come."""
 
     def granted(self) -> bool:
         """The stream is its own; False if it has gone meanwhile."""
@@ -119,7 +136,7 @@ class Publisher(Protocol):
     def refused(self, why: Refusal, detail: str) -> None:
         """Its request was refused. ``detail`` is for people."""
 
-    def ended(self, detail: str) -> None:
+    def ended(self, why: EndOfPublish, detail: str) -> None:
         """The stream has been taken from it. ``detail`` is for people."""
 
     def heard(self) -> None:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from cluster.core.bus.control import DRAINING, Refused
-from cluster.edge.streams.interfaces import Publisher, Refusal
+from cluster.edge.streams.interfaces import EndOfPublish, Publisher, Refusal
 from cluster.edge.streams.stream import Stream
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Publishing:
         self._streams = streams
         self._feeds: dict[str, Feed] = {}
 
+    def feed(self, key: str) -> Feed | None:
+        """What feeds ``key``, if it is published here."""
+        return self._feeds.get(key)
+
     async def request(self, key: str, publisher: Publisher) -> None:
         """Ask for ``key``: the registry decides, and ``publisher`` is told. Cancelling takes it back."""
         streams = self._streams
@@ -62,7 +66,7 @@ class Publishing:
         present = self._feeds.get(key)
         if present is not None:
             # Asked for at the same time, and granted before the link's decision for this one.
-            self._take_away(present, "another publisher took over")
+            self._take_away(present, EndOfPublish.REPLACED, "another publisher took over")
         if publisher.granted():
             self._begin(key, publisher, answer.epoch)
         else:
@@ -110,7 +114,7 @@ class Publishing:
         silent_s = self._streams.turn.now - feed.stream.last_media_at
         if not replace and silent_s < self._streams.rules.publisher_timeout_s:
             return False
-        self._take_away(feed, "another publisher took over")
+        self._take_away(feed, EndOfPublish.REPLACED, "another publisher took over")
         return True
 
     def revoked(self, key: str, epoch: int) -> None:
@@ -118,7 +122,14 @@ class Publishing:
         feed = self._feeds.get(key)
         if feed is not None and feed.epoch == epoch:
             self._streams.turn.begin()
-            self._take_away(feed, "another publisher has the stream")
+            self._take_away(feed, EndOfPublish.REPLACED, "another publisher has the stream")
+
+    def end_for_memory(self, key: str, cost_bytes: int) -> None:
+        """The worker's memory is used up, and ``key`` takes most; without effect if it is not ours."""
+        feed = self._feeds.get(key)
+        if feed is not None:
+            why = f"it makes the server keep {cost_bytes} bytes, and there is no room for them"
+            self._take_away(feed, EndOfPublish.MEMORY, why)
 
     def audience_changed(self, key: str) -> None:
         """Somebody has begun, or the last one has ceased, to listen to the stream."""
@@ -126,6 +137,6 @@ class Publishing:
         if feed is not None:
             feed.publisher.heard()
 
-    def _take_away(self, feed: Feed, why: str) -> None:
-        feed.publisher.ended(f"{feed.key}: {why}")
+    def _take_away(self, feed: Feed, why: EndOfPublish, detail: str) -> None:
+        feed.publisher.ended(why, f"{feed.key}: {detail}")
         self.end(feed)

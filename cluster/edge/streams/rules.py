@@ -12,7 +12,8 @@ from cluster.edge.streams.owner import SlowRule
 class StreamRules:
     """``publish_grace_s``: how long readers are kept after the publisher left. ``play_wait_s``: how long a
     reader waits for one that has never been. ``publisher_timeout_s``: a publisher silent for that long
-    yields to another. ``replaces``: any publisher yields to a later one."""
+    yields to another. ``replaces``: any publisher yields to a later one. ``worker_bytes``: memory that the
+    streams of the worker may take together."""
 
     log: LogLimits
     slow: SlowRule
@@ -20,3 +21,4 @@ class StreamRules:
     play_wait_s: float
     publisher_timeout_s: float
     replaces: bool
+    worker_bytes: int

@@ -7,10 +7,11 @@ this worker (``Publishing``) or, spliced from the bus, by the worker that is its
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cluster.core.media.log_entry import LogEntry
 from cluster.edge.streams.async_reader import AsyncReader
+from cluster.edge.streams.budget import MemoryBudget
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.events import Listeners
 from cluster.edge.streams.interfaces import Encoding, EndOfRead, Sink, Uplink
@@ -20,8 +21,12 @@ from cluster.edge.streams.remote import Remote
 from cluster.edge.streams.rules import StreamRules
 from cluster.edge.streams.stream import Stream
 from cluster.edge.streams.turn import Turn
+from cluster.edge.streams.waiting import Waiting
 
 logger = logging.getLogger(__name__)
+
+#: The memory of the streams is added up every this many sweeps, whatever has come in: to be shown.
+SWEEPS_PER_SETTLING = 4
 
 
 class Streams:
@@ -40,6 +45,14 @@ class Streams:
         self.turn = turn
         self.by_key: dict[str, Stream] = {}
         self.listeners = Listeners()
+        #: The streams that somebody publishes, here or elsewhere, or did so until a moment ago.
+        self._fed: dict[Stream, None] = {}
+        self._waiting = Waiting()
+        #: Streams whose last reader has left since the last sweep.
+        self._left: list[Stream] = []
+        self._sweeps = 0
+        self.budget = MemoryBudget(self, rules.worker_bytes)
+        turn.look_back = self.budget.look
         self.publishing = Publishing(self)
         self.remote = Remote(self)
         self.uplink = open_uplink(self.remote)
@@ -56,6 +69,8 @@ class Streams:
         stream.add(reader)
         if not stream.is_local:
             self.remote.watch(key)
+        if stream not in self._fed:
+            self._wait(reader)
         logger.info("play %s", key, extra={"event": "play", "stream": key, "peer": sink.name})
         self.listeners.play_started(key, reader)
         return reader
@@ -75,17 +90,62 @@ class Streams:
 
     # ---- time --------------------------------------------------------------------------------
 
+    def live(self) -> Iterable[Stream]:
+        """The streams that have something in their log."""
+        return self._fed
+
     def sweep(self) -> None:
         """What happens by time alone: slow readers, grace periods, streams nobody needs any more."""
         self.turn.begin()
-        for stream in list(self.by_key.values()):
+        for stream in list(self._fed):
             stream.sweep(self.turn.now)
             if stream.offline_since is not None:
-                self._dismiss_waiting(stream, stream.offline_since)
-            if not stream.readers and not stream.is_local:
-                del self.by_key[stream.key]
-                self.remote.unwatch(stream.key)
+                self._fade(stream, stream.offline_since)
+        for key in self._waiting.due(self.turn.now):
+            waited_for = self.by_key.get(key)
+            if waited_for is not None and waited_for.offline_since is not None:
+                self._dismiss_waiting(waited_for, waited_for.offline_since)
+        left, self._left = self._left, []
+        for stream in left:
+            self._drop_unneeded(stream)
         self.counters.streams = len(self.by_key)
+        self.counters.streams_waiting = len(self._waiting)
+        self._sweeps += 1
+        if self._sweeps % SWEEPS_PER_SETTLING == 0:
+            self.budget.settle()
+
+    def _fade(self, stream: Stream, offline_since: float) -> None:
+        """The publisher of ``stream`` has left. After the grace period nothing of its log is kept."""
+        self._dismiss_waiting(stream, offline_since)
+        self._drop_unneeded(stream)
+        if stream in self._fed and self.turn.now >= offline_since + self.rules.publish_grace_s:
+            del self._fed[stream]
+            stream.log.forget()
+            for reader in stream.readers:
+                self._remind(reader)
+
+    def _wait(self, reader: Reader) -> None:
+        """``reader`` waits for a stream that nobody has published."""
+        self._remind(reader)
+        longest = self._waiting.add(reader.stream)
+        if longest is not None:
+            self.counters.streams_dismissed += 1
+            for each in list(longest.readers):
+                why = f"too many streams are waited for: nobody has published {longest.key} so far"
+                each.sink.over(EndOfRead.NOT_FOUND, why)
+                each.leave()
+
+    def _remind(self, reader: Reader) -> None:
+        self._waiting.remind(reader.stream.key, reader.joined_at + self.rules.play_wait_s)
+
+    def _drop_unneeded(self, stream: Stream) -> None:
+        """Forget ``stream`` if nobody reads it, nor publishes it here."""
+        if stream.readers or stream.is_local or self.by_key.get(stream.key) is not stream:
+            return
+        del self.by_key[stream.key]
+        self._fed.pop(stream, None)
+        self._waiting.discard(stream)
+        self.remote.unwatch(stream.key)
 
     def _dismiss_waiting(self, stream: Stream, offline_since: float) -> None:
         """The readers of a stream without publisher are told so once their time is up.
@@ -113,6 +173,8 @@ class Streams:
 
     def tell_return(self, stream: Stream) -> None:
         """A publisher begins: who was told the end is told the beginning, before its first message."""
+        self._fed[stream] = None
+        self._waiting.discard(stream)
         for reader in [reader for reader in stream.readers if reader.was_told_end]:
             reader.was_told_end = False
             reader.sink.returned()
@@ -149,4 +211,6 @@ class Streams:
     def reader_left(self, reader: Reader) -> None:
         """``reader`` reads no more."""
         self.counters.players -= 1
+        if not reader.stream.readers:
+            self._left.append(reader.stream)
         self.listeners.play_ended(reader.stream.key, reader)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cluster.edge.streams.stream import Stream
+
+
+def _nothing() -> None:
+    """Nobody looks back at a turn."""
 
 
 class Turn:
@@ -16,6 +21,8 @@ class Turn:
         self.loop = loop
         self.now = loop.time()
         self.dirty_streams: list[Stream] = []
+        #: Called when all of a turn has gone out.
+        self.look_back: Callable[[], None] = _nothing
         self._end_scheduled = False
 
     def begin(self) -> None:
@@ -26,6 +33,7 @@ class Turn:
         """Everything that arrived in this turn goes out, one write per reader."""
         while self.dirty_streams:
             self.dirty_streams.pop().flush()
+        self.look_back()
 
     def end_soon(self) -> None:
         """What the bus brought in this iteration of the loop goes out together, at its end."""
