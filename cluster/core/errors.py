@@ -41,6 +41,7 @@ class CloseReason(enum.StrEnum):
     PUBLISHER_REPLACED = "publisher_replaced"
     PLAY_REFUSED = "play_refused"
     STREAM_NOT_FOUND = "stream_not_found"
+    TOO_MUCH_WORK = "too_much_work"
     SLOW_PLAYER = "slow_player"
     SLOW_PEER = "slow_peer"
     TOO_MANY_CONNECTIONS = "too_many_connections"

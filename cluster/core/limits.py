@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +16,12 @@ class Limits:
     max_message_bytes: int = 10 * MIB
     #: Real peers use at most a handful; 64 leaves room for one per track.
     max_chunk_streams: int = 64
-    #: Chunks looked at one by one in one go; what is behind them is handed out unread. A client reads
-    #: what a server of its own choice sends, so only servers bound it.
-    max_chunks_at_once: int | None = None
+    #: Chunks looked at one by one in one go, and commands, each as COMMAND_WORK chunks; what is behind them
+    #: is left unread. A client reads what a server of its own choice sends, so only servers bound it.
+    max_work_at_once: int | None = None
+    #: A message before the peer has asked to publish, and a command at any time. The largest of a real peer
+    #: is a connect of 2 KiB.
+    max_command_bytes: int = 64 * KIB
     #: Bytes of unfinished messages over all chunk streams of one connection: one full message and
     #: some control messages between its chunks.
     max_partial_bytes: int = 12 * MIB

@@ -16,6 +16,7 @@ import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
+from time import monotonic
 
 from cluster.net.wake_ups import WakeUps
 
@@ -27,6 +28,12 @@ MAX_EVENTS_PER_TURN = 512
 LEISURE_S = 0.5
 #: Leisurely sockets read in one turn, so that many of them are spread over LEISURE_S and delay nobody.
 LEISURELY_PER_TURN = 4
+
+#: After so long, strangers let the others have a turn again. One that began before may end after it.
+STRANGERS_TURN_S = 0.002
+#: Strangers looked at in one go. The kernel puts those it has told of behind the others, so each gets its
+#: turn.
+STRANGERS_AT_ONCE = 8
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -43,6 +50,9 @@ class Pace(enum.Enum):
     #: Every LEISURE_S, and at once if it counts as readable before that: it is for sockets whose
     #: low-water mark (SO_RCVLOWAT) lets only much data, or the end, count.
     LEISURELY = "leisurely"
+    #: After all others have had their turn, and for STRANGERS_TURN_S at a time: for sockets of peers that
+    #: neither send nor want media so far, which others must not have to wait for.
+    STRANGER = "stranger"
 
 
 @dataclass(slots=True)
@@ -70,6 +80,7 @@ class Poller:
         self._handlers: dict[int, Handler] = {}
         self._prompt = select.epoll()
         self._deferred = select.epoll() if budget_s > 0 else None
+        self._strangers = select.epoll()
         self._paces: dict[int, Pace] = {}  # of those that are not prompt
         self._writing: set[int] = set()
         self._paused: dict[int, _Pause] = {}
@@ -77,13 +88,15 @@ class Poller:
         self._leisurely: dict[int, None] = {}  # the one to be read next comes first
         self._leisure: asyncio.TimerHandle | None = None
         self._wake_ups = WakeUps(loop, self._prompt.fileno(), lambda: self._turn(self._prompt))
+        self._strange_wake_ups = WakeUps(loop, self._strangers.fileno(), self._strangers_turn)
         if self._deferred is not None:
             loop.add_reader(self._deferred.fileno(), self._deferred_woken)
 
-    def register(self, fd: int, handler: Handler) -> None:
+    def register(self, fd: int, handler: Handler, pace: Pace = Pace.PROMPT) -> None:
         """Call ``handler`` when ``fd`` is readable."""
         self._handlers[fd] = handler
         self._prompt.register(fd, READABLE)
+        self.set_pace(fd, pace)
 
     def want_write(self, fd: int, wanted: bool) -> None:
         """Also call its handler when ``fd`` takes bytes again; such a socket is always prompt."""
@@ -149,26 +162,23 @@ class Poller:
             self._paces[fd] = pace
         if pace is before:
             return
-        if before is Pace.BUDGETED:
-            self._undefer(fd)
-        elif before is Pace.LEISURELY:
+        stood, stands = self._set_of(before), self._set_of(pace)
+        if stood is not stands:
+            stood.unregister(fd)
+            stands.register(fd, READABLE)
+        if before is Pace.LEISURELY:
             del self._leisurely[fd]
-        if pace is Pace.BUDGETED:
-            self._defer(fd)
-        elif pace is Pace.LEISURELY:
+        if pace is Pace.LEISURELY:
             self._leisurely[fd] = None
             if self._leisure is None:
                 self._plan_leisure()
 
-    def _defer(self, fd: int) -> None:
-        assert self._deferred is not None
-        self._prompt.unregister(fd)
-        self._deferred.register(fd, READABLE)
-
-    def _undefer(self, fd: int) -> None:
-        assert self._deferred is not None
-        self._deferred.unregister(fd)
-        self._prompt.register(fd, READABLE)
+    def _set_of(self, pace: Pace) -> select.epoll:
+        """The epoll set in which sockets of this pace stand."""
+        if pace is Pace.BUDGETED:
+            assert self._deferred is not None
+            return self._deferred
+        return self._strangers if pace is Pace.STRANGER else self._prompt
 
     def unregister(self, fd: int) -> None:
         """Forget ``fd``; to be called before it is closed."""
@@ -183,10 +193,12 @@ class Poller:
 
     def close(self) -> None:
         self._wake_ups.close()
+        self._strange_wake_ups.close()
         for timer in (self._tick, self._leisure, *(pause.timer for pause in self._paused.values())):
             if timer is not None:
                 timer.cancel()
         self._prompt.close()
+        self._strangers.close()
         if self._deferred is not None:
             self._loop.remove_reader(self._deferred.fileno())
             self._deferred.close()
@@ -202,6 +214,24 @@ class Poller:
                 handler(mask)
         self._after_turn()
         return len(events)
+
+    def _strangers_turn(self) -> int:
+        """Serve strangers that are ready, within their time; how many that was."""
+        self._before_turn()
+        served = 0
+        until = monotonic() + STRANGERS_TURN_S
+        events = self._strangers.poll(0, STRANGERS_AT_ONCE)
+        while events:
+            for fd, mask in events:
+                handler = self._handlers.get(fd)
+                if handler is not None:
+                    handler(mask)
+            served += len(events)
+            if monotonic() >= until:
+                break
+            events = self._strangers.poll(0, STRANGERS_AT_ONCE)
+        self._after_turn()
+        return served
 
     def _deferred_woken(self) -> None:
         """One of them has something: so long as it may wait, others may come to be served with it."""

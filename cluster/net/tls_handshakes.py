@@ -7,7 +7,7 @@ import ssl
 from typing import Protocol
 
 from cluster.core.errors import CloseReason, PeerViolation
-from cluster.net.poller import Poller
+from cluster.net.poller import Pace, Poller
 from cluster.net.tls_socket import TlsSocket
 
 #: The first byte of an RTMP handshake (RTMP 1.0, section 5.2.2) and of a TLS one (RFC 8446, section 5.1).
@@ -74,7 +74,7 @@ class TlsHandshake:
         self._socket = tls_socket
         self._peer = peer
         self._first_byte_seen = False
-        owner.poller.register(tls_socket.fileno(), self._on_ready)
+        owner.poller.register(tls_socket.fileno(), self._on_ready, Pace.STRANGER)
 
     def end(self, reason: CloseReason, detail: str) -> None:
         """Close it; the only way a handshake fails."""

@@ -11,8 +11,12 @@ from session_support import AAC, KEYFRAME, publishing
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.limits import Limits
 from cluster.core.message import Message
+from cluster.core.rtmp import command
 from cluster.core.rtmp.chunk_reader import ChunkReader
 from cluster.core.rtmp.chunk_writer import ChunkWriter
+from cluster.core.rtmp.command import Command
+from cluster.core.rtmp.events import CommandReceived
+from cluster.core.rtmp.session import AMF_BYTES_PER_WORK, COMMAND_WORK
 
 AUDIO, VIDEO = bytes(range(40)), bytes(range(100, 140))
 
@@ -46,7 +50,7 @@ def read_on(reader: ChunkReader, data: bytes) -> list[Message]:
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 10, 84, 85, 86, 1000])
 def test_in_several_goes_the_same_is_read_however_it_is_cut(at_once: int) -> None:
-    limits = Limits(max_chunks_at_once=at_once)
+    limits = Limits(max_work_at_once=at_once)
     assert read_on(ChunkReader(limits), TINY) == READ
     for cut in range(len(TINY) + 1):
         reader = ChunkReader(limits)
@@ -59,7 +63,7 @@ def test_what_is_one_chunk_too_many_is_left_unread() -> None:
     interleaved = control(1, 1) + chunk(0, 4, b"a", length=2, type_id=8) + chunk(0, 6, b"v", length=2)
     last = chunk(3, 6, b"v")
     data = interleaved + chunk(3, 4, b"a") + last
-    exact, one_short = (ChunkReader(Limits(max_chunks_at_once=count)) for count in (5, 4))
+    exact, one_short = (ChunkReader(Limits(max_work_at_once=count)) for count in (5, 4))
     assert len(exact.feed(data)) == 3
     assert exact.unread == b""
     assert len(one_short.feed(data)) == 2
@@ -87,7 +91,7 @@ def test_chunks_that_are_looked_at_by_themselves_count_and_runs_do_not() -> None
 
 
 def test_a_violation_behind_what_was_read_in_an_earlier_go() -> None:
-    reader = ChunkReader(Limits(max_chunks_at_once=1))
+    reader = ChunkReader(Limits(max_work_at_once=1))
     assert len(reader.feed(chunk(0, 4, b"a", type_id=8) + chunk(3, 9, b"x"))) == 1
     reader.check()
     with pytest.raises(PeerViolation) as caught:
@@ -98,7 +102,7 @@ def test_a_violation_behind_what_was_read_in_an_earlier_go() -> None:
 
 
 def test_a_session_counts_what_it_is_given_again_once() -> None:
-    session, _ = publishing(Limits(max_chunks_at_once=2))
+    session, _ = publishing(Limits(max_work_at_once=2))
     before, work = session.bytes_received, session.work
     writer = ChunkWriter()
     media = [Message(9, 0, KEYFRAME, 1), Message(8, 5, AAC, 1), Message(8, 9, AAC, 1)]
@@ -120,3 +124,35 @@ def test_each_part_of_an_aggregate_is_a_message() -> None:
     received = peer.send(Message(22, 0, (b"\x08" + bytes(14)) * parts, 1))
     assert len(received) == parts
     assert server.work - before >= 4 * parts
+
+
+def test_commands_beyond_the_work_of_one_go_come_with_the_next_in_order() -> None:
+    session, _ = publishing(Limits(max_work_at_once=3 * (COMMAND_WORK + 1)))
+    writer = ChunkWriter()
+    calls = [command.encode(Command(f"call{number}", 0.0, None)) for number in range(10)]
+    sent = [*calls[:8], Message(9, 0, KEYFRAME, 1), *calls[8:]]
+    data = b"".join(writer.encode(message, 3) for message in sent)
+    before = session.side_work
+    received = session.receive(data, 1.0)
+    assert len(received) == 3
+    assert session.has_unread
+    goes = 1
+    while session.has_unread:
+        received += session.receive(session.unread, 1.0)
+        goes += 1
+    assert goes == 4
+    shown = [each.command.name if isinstance(each, CommandReceived) else "media" for each in received]
+    assert shown == [*(f"call{number}" for number in range(8)), "media", "call8", "call9"]
+    size = sum(len(each.payload) for each in calls) // AMF_BYTES_PER_WORK
+    assert 10 * COMMAND_WORK <= session.side_work - before <= 10 * COMMAND_WORK + size
+    assert session.work >= session.side_work
+
+
+def test_media_are_no_side_work_and_never_wait_for_it() -> None:
+    session, _ = publishing(Limits(max_work_at_once=1_000))
+    before = session.side_work
+    writer = ChunkWriter()
+    media = [Message(9, 40 * number, KEYFRAME, 1) for number in range(200)]
+    received = session.receive(b"".join(writer.encode(each, 6) for each in media), 1.0)
+    assert received == media
+    assert session.side_work == before

@@ -572,3 +572,69 @@ def test_a_poller_that_closes_during_a_pause_resumes_nothing(clock: SteppedLoop)
     scene.poller.pause(fd, 1.0, lambda: pytest.fail("resumed"))
     scene.close()
     clock.advance(1.01)
+
+
+# ---- strangers -------------------------------------------------------------------------------
+
+
+def test_strangers_end_their_turn_when_their_time_is_over(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are ready, what others sent meanwhile is served before the rest of them."""
+    monkeypatch.setattr(poller_module, "STRANGERS_TURN_S", 0.01)
+    monkeypatch.setattr(poller_module, "STRANGERS_AT_ONCE", 2)
+    _, knock = scene.pair("known")
+    handled: list[int] = []
+
+    def serve(number: int) -> None:
+        time.sleep(0.006)
+        if not handled:
+            knock.send(b"x")
+        handled.append(number)
+        scene.log.append("stranger")
+        scene.poller.unregister(number)
+
+    for _ in range(20):
+        fd, theirs = scene.pair("", lambda mask: None)
+        scene.poller._handlers[fd] = lambda mask, fd=fd: serve(fd)  # type: ignore[misc]
+        scene.poller.set_pace(fd, Pace.STRANGER)
+        theirs.send(b"x")
+    scene.until(lambda: len(handled) == 20, "all strangers to be served")
+    before_known = scene.log[: scene.log.index("known")].count("stranger")
+    assert before_known <= 4, "two looks of two, and the last had begun in time"
+    assert len(set(handled)) == 20
+
+
+def test_a_stranger_that_always_has_something_does_not_keep_others_waiting(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel gives those that were served a place behind the others."""
+    monkeypatch.setattr(poller_module, "STRANGERS_TURN_S", 0.0)
+    monkeypatch.setattr(poller_module, "STRANGERS_AT_ONCE", 1)
+    handled: list[str] = []
+    for name in ("loud", "louder", "quiet"):
+        fd, theirs = scene.pair(name, lambda mask, name=name: handled.append(name))  # type: ignore[misc]
+        scene.poller.set_pace(fd, Pace.STRANGER)
+        theirs.send(b"x")
+    scene.until(lambda: "quiet" in handled, "the quiet one to be served")
+    assert handled.index("quiet") <= 2
+    scene.until(lambda: len(handled) >= 30, "more turns")
+    assert [handled.count(name) for name in ("loud", "louder", "quiet")] == [
+        pytest.approx(len(handled) / 3, abs=2)
+    ] * 3
+
+
+@pytest.mark.parametrize("pace", [Pace.PROMPT, Pace.BUDGETED, Pace.LEISURELY])
+def test_a_stranger_becomes_known_and_a_stranger_again(
+    budgeted: Scene, clock: SteppedLoop, pace: Pace
+) -> None:
+    fd, theirs = budgeted.pair("a")
+    for each in (Pace.STRANGER, pace, Pace.STRANGER):
+        budgeted.poller.set_pace(fd, each)
+    theirs.send(b"x")
+    clock.advance(0.01)
+    assert budgeted.turns() == ["a"]
+    budgeted.poller.want_write(fd, True)
+    clock.advance(0.01)
+    assert budgeted.masks[-1] & WRITABLE
+    budgeted.poller.unregister(fd)

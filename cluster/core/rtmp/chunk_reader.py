@@ -90,7 +90,7 @@ class ChunkReader:
         self.work = 0
         self.unread = b""
         self._limits = limits
-        self._steps = _steps(limits.max_chunks_at_once)
+        self._steps = _steps(limits.max_work_at_once)
         self._streams: dict[int, _ChunkStream] = {}
         #: The beginning of a chunk header whose end has not come.
         self._pending = b""

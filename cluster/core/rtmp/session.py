@@ -7,6 +7,7 @@ chunk stream it came on (RTMP 1.0, section 5.3).
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar, TypeAlias
 
 from cluster.core.errors import CloseReason, PeerViolation
@@ -29,6 +30,13 @@ from cluster.core.rtmp.message_stream import HeldMessages, MessageStream, delive
 from cluster.core.rtmp.session_output import SessionOutput
 from cluster.core.rtmp.states import SessionInput, SessionState, SessionTable, Verdict
 from cluster.core.rtmp.swf import SwfFile
+
+#: What a command costs beside its message, in chunks: to read, judge and answer it takes 25 to 60 us.
+COMMAND_WORK = 40
+#: A control message, or one of a type that does not exist.
+CONTROL_WORK = 8
+#: Bytes of AMF that cost as much as a chunk.
+AMF_BYTES_PER_WORK = 16
 
 DEFAULT_CHUNK_SIZE = 65536
 DEFAULT_WINDOW_ACK_SIZE = 2_500_000
@@ -54,6 +62,7 @@ class Session(SessionOutput):
 
     ``ignored_messages`` counts what was legal and useless, ``dropped_messages`` what was legal and came
     while the bound on held messages was reached, ``truncated_aggregates`` those whose end was missing.
+    ``side_work`` is the part of ``work`` that everything but media has cost.
     """
 
     __slots__ = (
@@ -62,15 +71,18 @@ class Session(SessionOutput):
         "_last_received",
         "_limits",
         "_liveness",
+        "_max_side_work",
         "_media_streams",
         "_quiet_since",
         "_reader",
+        "_rest",
         "_swf",
         "_swf_key",
         "_violation",
         "bytes_received",
         "dropped_messages",
         "ignored_messages",
+        "side_work",
         "state",
         "streams",
         "truncated_aggregates",
@@ -86,6 +98,9 @@ class Session(SessionOutput):
         self.ignored_messages = 0
         self.dropped_messages = 0
         self.truncated_aggregates = 0
+        self.side_work = 0
+        #: Messages that were too much work for the latest ``receive``.
+        self._rest: list[Message] = []
         self._limits = limits
         #: None once it is over: an idle session must not keep its 3 KiB of entropy.
         self._handshake: _Handshake | None = handshake
@@ -98,6 +113,7 @@ class Session(SessionOutput):
         self._media_streams: tuple[int, ...] = ()
         #: Messages that wait for a decision of ours.
         self._held: HeldMessages | None = None
+        self._max_side_work = sys.maxsize if limits.max_work_at_once is None else limits.max_work_at_once
         self._last_received = now
         self._quiet_since = now
         self._violation: PeerViolation | None = None
@@ -171,8 +187,13 @@ class Session(SessionOutput):
 
     @property
     def unread(self) -> bytes:
-        """What the latest ``receive`` left (``max_chunks_at_once``) and the next is to begin with."""
+        """Bytes that the latest ``receive`` left (``max_work_at_once``) and the next is to begin with."""
         return self._reader.unread
+
+    @property
+    def has_unread(self) -> bool:
+        """The latest ``receive`` left something: the next is to be given ``unread``, be it empty."""
+        return bool(self._rest or self._reader.unread)
 
     @property
     def unfinished_bytes(self) -> int:
@@ -215,18 +236,26 @@ class Session(SessionOutput):
             if self._handshake is not None:
                 return
         messages = self._reader.feed(data)
+        if self._rest:
+            messages = self._rest + messages
+            self._rest = []
         # The hot path of ingest from here on: a publisher's audio and video pass with two look-ups each.
         if self._held is not None and self._held.released:
             held, self._held = self._held, None
             messages = held.take() + messages
         passed, media_streams = _AUDIO_VIDEO, self._media_streams
         append = received.append
-        for message in messages:
+        side_work = self.side_work
+        waiting = iter(messages)
+        for message in waiting:
             if message[0] in passed and message[3] in media_streams:
                 append(message)
             else:
                 self._dispatch(message, received)
                 media_streams = self._media_streams
+                if self.side_work - side_work >= self._max_side_work:
+                    self._rest = list(waiting)
+                    return
 
     def _shake(self, handshake: _Handshake, data: Buffer, received: Received) -> bytes:
         """Go on with the handshake; returns the bytes behind it once it is over."""
@@ -246,9 +275,14 @@ class Session(SessionOutput):
 
     def _dispatch(self, message: Message, received: Received) -> None:
         if message.type_id in _COMMANDS:
+            self._note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
             self._decode_command(message, received)
             return
         what = _INPUTS.get(message.type_id, SessionInput.OTHER)
+        if what is SessionInput.SHARED_OBJECT:
+            self._note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
+        elif what is not SessionInput.MEDIA:
+            self._note_side_work(CONTROL_WORK)
         verdict = self._judge(what)
         if verdict is Verdict.HOLD:
             self._hold(message)
@@ -259,6 +293,10 @@ class Session(SessionOutput):
                 self._shared_object(message, received)
             else:
                 self._media(message, received)
+
+    def _note_side_work(self, work: int) -> None:
+        self.side_work += work
+        self._reader.work += work
 
     def _judge(self, what: SessionInput) -> Verdict:
         """Look up the session table and move; a peer's input without an entry is a violation."""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from cluster.core.bus.endpoints import EndpointError, endpoints
 from cluster.core.limits import MIB, Limits
 from cluster.core.media.stream_log import LogLimits
-from cluster.edge.rtmp.chunk_budget import CHUNKS_PER_TURN
+from cluster.edge.rtmp.work_budget import WORK_PER_TURN
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.rules import StreamRules
 from cluster.net.addresses import BindAddress, parse_bind
@@ -253,7 +253,7 @@ class EdgeConfig:
         """The bounds on one RTMP connection that follow from the options."""
         return Limits(
             max_message_bytes=self.max_message_bytes,
-            max_chunks_at_once=CHUNKS_PER_TURN,
+            max_work_at_once=WORK_PER_TURN,
             max_partial_bytes=self.max_message_bytes + _PARTIAL_HEADROOM_BYTES,
             handshake_timeout_s=self.handshake_timeout_s,
             idle_timeout_s=self.idle_timeout_s,

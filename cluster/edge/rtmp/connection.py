@@ -17,7 +17,7 @@ from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
-from cluster.edge.rtmp.chunk_budget import CHUNKS_PER_LOOK, ChunkBudget
+from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
 from cluster.edge.streams.counters import Counters
 from cluster.net.poller import READABLE, WRITABLE, Pace, Poller
 from cluster.process.complaints import Complaints
@@ -114,9 +114,9 @@ class Connection:
         self.close_reason: CloseReason | None = None
         self._linger_until = 0.0
         self._is_leisurely = False
-        self._budget: ChunkBudget | None = None
-        self._look_at_work = CHUNKS_PER_LOOK
-        owner.poller.register(accepted.fileno(), self.on_ready)
+        self._budget: WorkBudget | None = None
+        self._look_at_work = WORK_PER_LOOK
+        owner.poller.register(accepted.fileno(), self.on_ready, Pace.STRANGER)
 
     # ---- reading -----------------------------------------------------------------------------
 
@@ -150,20 +150,23 @@ class Connection:
     def _spend(self) -> None:
         """Put off reading on if the peer makes too much work, or to let others have their turn."""
         owner, work = self._owner, self.session.work
-        self._look_at_work = work + CHUNKS_PER_LOOK
+        self._look_at_work = work + WORK_PER_LOOK
         if self._budget is None:
-            self._budget = ChunkBudget(owner.now)
-        wait_s = self._budget.spend(work, owner.now)
-        if self.close_reason is not None or not (wait_s or self.session.unread):
+            self._budget = WorkBudget(owner.now)
+        wait_s = self._budget.spend(work, self.session.side_work, owner.now)
+        if self.close_reason is not None or not (wait_s or self.session.has_unread):
             return
         if wait_s:
             owner.counters.reads_paced += 1
-            _paced.warn(f"{self.peer} sends too many chunks or messages: it is read more slowly")
+            _paced.warn(f"{self.peer} sends too many chunks, messages or commands: it is read more slowly")
+            if self._budget.is_too_much(owner.now):
+                self.end(CloseReason.TOO_MUCH_WORK, "commands without end")
+                return
         owner.poller.pause(self._socket.fileno(), wait_s, self._read_on)
 
     def _read_on(self) -> None:
         """What a pause left unread comes first; the poller sees to the rest."""
-        if self.close_reason is None and self.session.unread:
+        if self.close_reason is None and self.session.has_unread:
             self.receive(self.session.unread)
             self._spend()
 
@@ -198,11 +201,14 @@ class Connection:
 
         Media may wait for the latency budget, and the media of a publisher that nobody listens to
         longer than that. Not while bytes are pending: only a prompt socket is asked whether it takes more.
+        Who has neither published nor played anything comes after those who do.
         """
         if self._socket.fileno() < 0:
             return
-        if self.pending or self.close_reason is not None or not self.is_busy:
+        if self.pending:
             pace = Pace.PROMPT
+        elif self.close_reason is not None or not self.is_busy:
+            pace = Pace.STRANGER
         elif self.players or any(feed.is_heard for feed in self.publications.values()):
             pace = Pace.BUDGETED
         else:

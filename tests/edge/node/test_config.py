@@ -12,7 +12,7 @@ import pytest
 from cluster.core.errors import EnvironmentFault
 from cluster.core.limits import Limits
 from cluster.edge.node.config import OPTIONS, EdgeConfig, available_cpus
-from cluster.edge.rtmp.chunk_budget import CHUNKS_PER_TURN
+from cluster.edge.rtmp.work_budget import WORK_PER_TURN
 from cluster.net.addresses import BindAddress, parse_bind, reserved
 from cluster.process.options import ConfigError
 
@@ -135,7 +135,7 @@ def test_defaults() -> None:
     assert config.routers == ()
     assert config.node_name == socket.gethostname()
     assert config.metrics is None
-    assert config.limits() == Limits(max_chunks_at_once=CHUNKS_PER_TURN)
+    assert config.limits() == Limits(max_work_at_once=WORK_PER_TURN)
     assert config.log_limits().max_ms == 30_000
 
 

@@ -36,6 +36,8 @@ class ScriptedSession:
         self.received = b""
         self.work = 0
         self.unread = b""
+        self.has_unread = False
+        self.side_work = 0
 
     def receive(self, data: bytes, now: float) -> list[object]:
         self.received += bytes(data)
@@ -527,9 +529,10 @@ def test_a_publisher_that_plays_as_well_is_not_read_at_leisure(scene: Scene) -> 
     assert scene.pace() is Pace.BUDGETED
 
 
-def test_a_connection_that_does_nothing_yet_is_prompt(scene: Scene) -> None:
+def test_a_connection_that_does_nothing_yet_is_a_stranger(scene: Scene) -> None:
+    assert scene.pace() is Pace.STRANGER
     scene.connection.update_pace()
-    assert scene.pace() is Pace.PROMPT
+    assert scene.pace() is Pace.STRANGER
 
 
 # ---- with real sessions ----------------------------------------------------------------------

@@ -8,17 +8,21 @@ import pytest
 
 from cluster.core.errors import CloseReason
 from cluster.core.message import Message
-from cluster.edge.rtmp.chunk_budget import (
+from cluster.edge.rtmp.work_budget import (
     BURST_S,
-    CHUNKS_PER_LOOK,
-    CHUNKS_PER_S,
-    CHUNKS_PER_TURN,
-    ChunkBudget,
+    CALM_S,
+    SIDE_BURST_S,
+    SIDE_WORK_PER_S,
+    TOO_MUCH_S,
+    WORK_PER_LOOK,
+    WORK_PER_S,
+    WORK_PER_TURN,
+    WorkBudget,
 )
 from support.house import KEY as KEYFRAME
 from support.house import House, Peer, stepped_loop, video
 
-BURST = round(BURST_S * CHUNKS_PER_S)
+BURST = round(BURST_S * WORK_PER_S)
 
 
 @pytest.fixture
@@ -33,27 +37,57 @@ def house() -> Iterator[House]:
 
 
 def test_a_burst_passes_and_one_chunk_more_waits() -> None:
-    assert ChunkBudget(50.0).spend(BURST, 50.0) == 0
-    assert ChunkBudget(50.0).spend(BURST + 1, 50.0) == pytest.approx(1 / CHUNKS_PER_S)
+    assert WorkBudget(50.0).spend(BURST, 0, 50.0) == 0
+    assert WorkBudget(50.0).spend(BURST + 1, 0, 50.0) == pytest.approx(1 / WORK_PER_S)
 
 
 def test_the_budget_for_ever_never_waits_and_one_in_a_hundred_more_does() -> None:
-    steady, more = ChunkBudget(0.0), ChunkBudget(0.0)
+    steady, more = WorkBudget(0.0), WorkBudget(0.0)
     for second in range(100):
         now = float(second)
         for tenth in range(10):
-            work = (second * 10 + tenth) * CHUNKS_PER_S // 10
+            work = (second * 10 + tenth) * WORK_PER_S // 10
             at = now + tenth / 10
-            assert steady.spend(work, at) == 0
-            waits = more.spend(work + work // 100, at)
+            assert steady.spend(work, 0, at) == 0
+            waits = more.spend(work + work // 100, 0, at)
     assert waits > 0
 
 
 def test_what_was_not_used_is_kept_up_to_a_burst() -> None:
-    budget = ChunkBudget(0.0)
-    assert budget.spend(BURST, 0.0) == 0
-    assert budget.spend(2 * BURST, 3600.0) == 0
-    assert budget.spend(2 * BURST + 1_000, 3600.0) == pytest.approx(1_000 / CHUNKS_PER_S)
+    budget = WorkBudget(0.0)
+    assert budget.spend(BURST, 0, 0.0) == 0
+    assert budget.spend(2 * BURST, 0, 3600.0) == 0
+    assert budget.spend(2 * BURST + 1_000, 0, 3600.0) == pytest.approx(1_000 / WORK_PER_S)
+
+
+def test_commands_have_a_smaller_bucket_of_their_own() -> None:
+    burst = round(SIDE_BURST_S * SIDE_WORK_PER_S)
+    assert WorkBudget(50.0).spend(burst, burst, 50.0) == 0
+    assert WorkBudget(50.0).spend(burst + 1, burst + 1, 50.0) == pytest.approx(1 / SIDE_WORK_PER_S)
+    assert WorkBudget(50.0).spend(burst + 1, burst, 50.0) == 0
+
+
+@pytest.mark.parametrize(("share", "is_ended"), [(0.99, False), (2.0, True)])
+def test_commands_beyond_the_bucket_for_too_long_are_too_much(share: float, is_ended: bool) -> None:
+    budget, side = WorkBudget(0.0), SIDE_BURST_S * SIDE_WORK_PER_S
+    ended_at = None
+    for tenth in range(1, 300):
+        now = tenth / 10
+        side += share * SIDE_WORK_PER_S / 10
+        budget.spend(round(side), round(side), now)
+        if budget.is_too_much(now):
+            ended_at = ended_at or now
+    assert (ended_at is not None) is is_ended
+    assert ended_at is None or TOO_MUCH_S <= ended_at <= TOO_MUCH_S + 2
+
+
+def test_bursts_with_calm_between_them_are_never_too_much() -> None:
+    budget, side = WorkBudget(0.0), 0.0
+    for burst in range(20):
+        now = burst * (2 * SIDE_BURST_S + 2 * CALM_S)
+        side += 2 * SIDE_BURST_S * SIDE_WORK_PER_S
+        assert budget.spend(round(side), round(side), now) > 0
+        assert not budget.is_too_much(now)
 
 
 # ---- a connection ----------------------------------------------------------------------------
@@ -129,16 +163,16 @@ def test_within_the_budget_a_read_of_many_chunks_gives_others_their_turns(house:
 
     house.poller._after_turn, after = lambda: (count_turns(), after()), house.poller._after_turn
     data = tiny(KEYFRAME + bytes(5_000))
-    assert CHUNKS_PER_TURN * 4 < 10_000 < BURST
+    assert WORK_PER_TURN * 4 < 10_000 < BURST
     pour(house, publisher, data)
-    assert turns >= 10_000 // CHUNKS_PER_TURN
+    assert turns >= 10_000 // WORK_PER_TURN
     assert house.counters.reads_paced == 0
     assert len(player.media[-1].payload) == 5_005
 
 
 def test_a_flood_of_messages_is_paced_as_well(house: House) -> None:
     publisher, player = published(house)
-    count = BURST // 4 + 4 * CHUNKS_PER_LOOK
+    count = BURST // 4 + 4 * WORK_PER_LOOK
     first = bytes([40, 0, 0, 0, 0, 0, 2, 8, 1, 0, 0, 0]) + b"\xaf\x01"
     pour(house, publisher, first + b"\xe8\xaf\x01" * (count - 1))
     assert house.counters.reads_paced
