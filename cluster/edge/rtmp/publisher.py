@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
 from cluster.core.rtmp.status import Code
+from cluster.edge.rtmp.join_rates import sender_of
 from cluster.edge.streams.interfaces import EndOfPublish, Refusal
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class RtmpPublisher:
 
     @property
     def sender(self) -> str:
-        return self.connection.peer.rpartition(":")[0]
+        return sender_of(self.connection.peer)
 
     @property
     def unfinished_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
@@ -15,12 +16,15 @@ from cluster.core.rtmp.status import Code
 from cluster.edge.rtmp.admission import Admission, Deny, Request, Verdict, deny
 from cluster.edge.rtmp.connection import Connection
 from cluster.edge.rtmp.encoding import encoding_for
+from cluster.edge.rtmp.join_rates import JOINS_PER_S, JoinRates, sender_of
 from cluster.edge.rtmp.player import Player
 from cluster.edge.rtmp.publisher import RtmpPublisher
 from cluster.edge.rtmp.request_book import WHOLE_CONNECTION, RequestBook
 from cluster.edge.streams.streams import Streams
+from cluster.process.complaints import Complaints
 
 logger = logging.getLogger(__name__)
+_paced = Complaints(logger, "joins_paced")
 
 #: A play of more than a year asks for no less than a play without an end.
 _LONGEST_PLAY_S = 366 * 24 * 3600
@@ -49,6 +53,7 @@ class Requests:
         self._admission = admission
         self._observer = observer
         self._book = RequestBook(streams.turn.loop)
+        self._rates = JoinRates()
         self._shared_objects: SharedObjects[Connection] = SharedObjects()
         self._handlers: dict[type, Callable[[Connection, Any], None]] = {
             events.ConnectRequested: self._connect_requested,
@@ -126,11 +131,15 @@ class Requests:
         if self.draining:
             deny(connection, event, Deny("this node is shutting down; connect again"))
         else:
-            self._start(connection, event.stream_id, event, lambda: self._publish(connection, event, key))
+            wait_s = self._wait_s(connection)
+            self._start(
+                connection, event.stream_id, event, lambda: self._publish(connection, event, key, wait_s)
+            )
 
     async def _publish(
-        self, connection: Connection, event: events.PublishRequested, asked: str
+        self, connection: Connection, event: events.PublishRequested, asked: str, wait_s: float
     ) -> None:
+        await self._pass_time(wait_s)
         key: str | None = asked
         if self._admission is not None:
             answer = self._admission.publish(connection, asked, event)
@@ -152,13 +161,17 @@ class Requests:
             connection.end(CloseReason.STREAM_NOT_FOUND, violation.detail)
             return
         admission = self._admission
-        if admission is None:
+        wait_s = self._wait_s(connection)
+        if admission is None and not wait_s:
             self._play(connection, event, key)
             return
 
         async def decide() -> None:
-            answer = admission.play(connection, key, event)
-            allowed = await self._key_allowed(connection, event, key, answer)
+            allowed: str | None = key
+            await self._pass_time(wait_s)
+            if admission is not None:
+                answer = admission.play(connection, key, event)
+                allowed = await self._key_allowed(connection, event, key, answer)
             if allowed is not None:
                 self._play(connection, event, allowed)
 
@@ -197,6 +210,25 @@ class Requests:
         player = connection.players.get(event.stream_id)
         if player is not None:
             player.reader.want(video=event.on)
+
+    # ---- rates -------------------------------------------------------------------------------
+
+    def _wait_s(self, connection: Connection) -> float:
+        """How long a request to play or publish has to wait, because its address has sent too many."""
+        wait_s = self._rates.wait_s(connection.peer, self.now)
+        if wait_s:
+            self._streams.counters.joins_paced += 1
+            _paced.warn_about(
+                sender_of(connection.peer),
+                "%(peer)s asks to play or publish more than %(rate)d times a second: its requests wait",
+                {"peer": sender_of(connection.peer), "rate": JOINS_PER_S},
+            )
+        return wait_s
+
+    async def _pass_time(self, wait_s: float) -> None:
+        if wait_s:
+            await asyncio.sleep(wait_s)
+            self._streams.turn.begin()
 
     # ---- verdicts ----------------------------------------------------------------------------
 

@@ -59,6 +59,9 @@ class Counters:
     reads_paced: int = _counter(
         "Times the reading of a connection was put off: it had sent more chunks or messages than it may."
     )
+    joins_paced: int = _counter(
+        "Requests to play or publish that had to wait: their address had sent too many."
+    )
     messages_received: int = _counter("Media messages received from publishers.")
     messages_ignored: int = _counter("RTMP messages received that this server has no use for.")
     aggregates_truncated: int = _counter("Aggregate messages received whose end was missing.")
