@@ -20,16 +20,17 @@ from time import monotonic
 
 from cluster.net.wake_ups import WakeUps
 
-#: Sockets served before the loop gets a chance to run timers and the bus: bounds one turn's length.
-MAX_EVENTS_PER_TURN = 512
-
 #: A leisurely socket is read this often. What is lost meanwhile is that much of a joiner's newest media
 #: (it follows in the next turn), and as long until a command of such a peer is seen.
 LEISURE_S = 0.5
 #: Leisurely sockets read in one turn, so that many of them are spread over LEISURE_S and delay nobody.
 LEISURELY_PER_TURN = 4
 
-#: After so long, strangers let the others have a turn again. One that began before may end after it.
+#: A turn in which somebody makes much work ends after so long; those not looked at come first in the next.
+TURN_S = 0.005
+#: Sockets looked at in one go: the clock is read after each.
+EVENTS_AT_ONCE = 16
+#: The same for strangers, and for those whose reading was put off.
 STRANGERS_TURN_S = 0.002
 #: Strangers looked at in one go. The kernel puts those it has told of behind the others, so each gets its
 #: turn.
@@ -57,10 +58,10 @@ class Pace(enum.Enum):
 
 @dataclass(slots=True)
 class _Pause:
-    """A socket that is not read until ``timer`` is due; ``pace`` is what it has then."""
+    """A socket that is not read until ``timer`` is due, if any; ``pace`` is what it has then."""
 
     pace: Pace
-    timer: asyncio.TimerHandle
+    timer: asyncio.TimerHandle | None = None
 
 
 class Poller:
@@ -84,10 +85,13 @@ class Poller:
         self._paces: dict[int, Pace] = {}  # of those that are not prompt
         self._writing: set[int] = set()
         self._paused: dict[int, _Pause] = {}
+        #: Those whose pause is over, the longest first.
+        self._late: dict[int, Callable[[], None]] = {}
+        self._late_turn_planned = False
         self._tick: asyncio.TimerHandle | None = None
         self._leisurely: dict[int, None] = {}  # the one to be read next comes first
         self._leisure: asyncio.TimerHandle | None = None
-        self._wake_ups = WakeUps(loop, self._prompt.fileno(), lambda: self._turn(self._prompt))
+        self._wake_ups = WakeUps(loop, self._prompt.fileno(), self._prompt_turn)
         self._strange_wake_ups = WakeUps(loop, self._strangers.fileno(), self._strangers_turn)
         if self._deferred is not None:
             loop.add_reader(self._deferred.fileno(), self._deferred_woken)
@@ -111,25 +115,50 @@ class Poller:
     def pause(self, fd: int, seconds: float, resume: Callable[[], None]) -> None:
         """Do not read ``fd`` for so long, then call ``resume`` in a turn. It must not be paused already.
 
+        Even 0 seconds let all others have their turn first.
+
         That the peer has closed is not noticed meanwhile, unless bytes wait to be written to it.
         """
         pace = self._paces.get(fd, Pace.PROMPT)
         self.set_pace(fd, Pace.PROMPT)
         before = self._prompt_mask(fd)
-        self._paused[fd] = _Pause(pace, self._loop.call_later(seconds, self._resume, fd, resume))
+        pause = self._paused[fd] = _Pause(pace)
         self._change_prompt(fd, before)
+        if seconds:
+            pause.timer = self._loop.call_later(seconds, self._pause_over, fd, resume)
+        else:
+            self._pause_over(fd, resume)
 
     def is_paused(self, fd: int) -> bool:
         return fd in self._paused
 
-    def _resume(self, fd: int, resume: Callable[[], None]) -> None:
+    def _pause_over(self, fd: int, resume: Callable[[], None]) -> None:
+        self._late[fd] = resume
+        if not self._late_turn_planned:
+            self._late_turn_planned = True
+            self._loop.call_soon(self._late_turn)
+
+    def _late_turn(self) -> None:
+        """Those whose pause is over, one after the other, until their time is over."""
+        self._late_turn_planned = False
         self._before_turn()
+        until = monotonic() + STRANGERS_TURN_S
+        while self._late:
+            fd = next(iter(self._late))
+            self._resume(fd, self._late.pop(fd))
+            if monotonic() >= until:
+                break
+        self._after_turn()
+        if self._late and not self._late_turn_planned:
+            self._late_turn_planned = True
+            self._loop.call_soon(self._late_turn)
+
+    def _resume(self, fd: int, resume: Callable[[], None]) -> None:
         before = self._prompt_mask(fd)
         pause = self._paused.pop(fd)
         self._change_prompt(fd, before)
         self.set_pace(fd, pause.pace)
         resume()
-        self._after_turn()
 
     def _prompt_mask(self, fd: int) -> int:
         """What a prompt socket is looked at for."""
@@ -188,12 +217,14 @@ class Poller:
             self._prompt.unregister(fd)
         self._writing.discard(fd)
         pause = self._paused.pop(fd, None)
-        if pause is not None:
+        if pause is not None and pause.timer is not None:
             pause.timer.cancel()
+        self._late.pop(fd, None)
 
     def close(self) -> None:
         self._wake_ups.close()
         self._strange_wake_ups.close()
+        self._late.clear()
         for timer in (self._tick, self._leisure, *(pause.timer for pause in self._paused.values())):
             if timer is not None:
                 timer.cancel()
@@ -203,35 +234,32 @@ class Poller:
             self._loop.remove_reader(self._deferred.fileno())
             self._deferred.close()
 
-    def _turn(self, ready: select.epoll) -> int:
-        """Serve what is ready; how many sockets that was."""
+    def _turn(self, ready: select.epoll, turn_s: float, at_once: int) -> int:
+        """Serve what is ready, until the time is over; how many sockets that was.
+
+        The kernel puts those it has told of behind the others, so whoever is left comes first next time.
+        """
         self._before_turn()
         handlers = self._handlers
-        events = ready.poll(0, MAX_EVENTS_PER_TURN)
-        for fd, mask in events:
-            handler = handlers.get(fd)  # one handler of this turn may have closed another's socket
-            if handler is not None:
-                handler(mask)
-        self._after_turn()
-        return len(events)
-
-    def _strangers_turn(self) -> int:
-        """Serve strangers that are ready, within their time; how many that was."""
-        self._before_turn()
         served = 0
-        until = monotonic() + STRANGERS_TURN_S
-        events = self._strangers.poll(0, STRANGERS_AT_ONCE)
-        while events:
+        until = monotonic() + turn_s
+        while True:
+            events = ready.poll(0, at_once)
             for fd, mask in events:
-                handler = self._handlers.get(fd)
+                handler = handlers.get(fd)  # one handler of this turn may have closed another's socket
                 if handler is not None:
                     handler(mask)
             served += len(events)
-            if monotonic() >= until:
+            if len(events) < at_once or monotonic() >= until:
                 break
-            events = self._strangers.poll(0, STRANGERS_AT_ONCE)
         self._after_turn()
         return served
+
+    def _prompt_turn(self) -> int:
+        return self._turn(self._prompt, TURN_S, EVENTS_AT_ONCE)
+
+    def _strangers_turn(self) -> int:
+        return self._turn(self._strangers, STRANGERS_TURN_S, STRANGERS_AT_ONCE)
 
     def _deferred_woken(self) -> None:
         """One of them has something: so long as it may wait, others may come to be served with it."""
@@ -243,7 +271,7 @@ class Poller:
         assert self._deferred is not None
         # First, so that an error in a handler cannot end the turns.
         self._loop.add_reader(self._deferred.fileno(), self._deferred_woken)
-        self._turn(self._deferred)
+        self._turn(self._deferred, TURN_S, EVENTS_AT_ONCE)
 
     def _plan_leisure(self) -> None:
         """The next of the turns that together come round to each leisurely socket in LEISURE_S."""

@@ -130,7 +130,8 @@ def test_a_socket_with_nothing_to_read_is_not_served(scene: Scene) -> None:
 def test_one_turn_is_bounded_and_the_rest_is_served_in_the_next(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller_module, "MAX_EVENTS_PER_TURN", 2)
+    monkeypatch.setattr(poller_module, "EVENTS_AT_ONCE", 2)
+    monkeypatch.setattr(poller_module, "TURN_S", 0.0)
     names = [f"s{number}" for number in range(5)]
     for name in names:
         scene.pair(name)[1].send(b"x")

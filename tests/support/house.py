@@ -270,7 +270,7 @@ class House:
         for _ in range(_MAX_TURNS):
             self.loop.turn()
             moved = [peer.pump() for peer in self.peers]
-            quiet = 0 if any(moved) else quiet + 1
+            quiet = 0 if any(moved) or self.poller._late else quiet + 1
             if quiet == _QUIET_TURNS:
                 return
         pytest.fail("bytes move without end")

@@ -36,7 +36,7 @@ COMMAND_WORK = 40
 #: A control message, or one of a type that does not exist.
 CONTROL_WORK = 8
 #: Bytes of AMF that cost as much as a chunk.
-AMF_BYTES_PER_WORK = 16
+AMF_BYTES_PER_WORK = 8
 
 DEFAULT_CHUNK_SIZE = 65536
 DEFAULT_WINDOW_ACK_SIZE = 2_500_000
@@ -235,10 +235,10 @@ class Session(SessionOutput):
             data = self._shake(self._handshake, data, received)
             if self._handshake is not None:
                 return
-        messages = self._reader.feed(data)
-        if self._rest:
-            messages = self._rest + messages
-            self._rest = []
+        if self._rest and (data is self._reader.unread or not len(data)):
+            messages, self._rest = self._rest, []  # what the reader left comes after them
+        else:
+            messages = self._reader.feed(data)
         # The hot path of ingest from here on: a publisher's audio and video pass with two look-ups each.
         if self._held is not None and self._held.released:
             held, self._held = self._held, None

@@ -36,6 +36,9 @@ MAX_PENDING_CONTROL_BYTES = 256 * 1024
 #: Buffers given to one ``sendmsg``; Linux takes at most 1024 (IOV_MAX).
 MAX_BUFFERS_PER_SEND = 512
 
+#: Read at once from a peer that neither publishes nor plays: a handshake, and some twenty commands.
+STRANGER_READ_BYTES = 16 * 1024
+
 #: After our last word to a peer we wait this long for it to close: closing at once while it still
 #: sends would reset the connection, and the peer might never read why.
 LINGER_S = 2.0
@@ -87,8 +90,8 @@ class Connection:
 
     __slots__ = (
         "_budget", "_is_leisurely", "_linger_until", "_look_at_work", "_owner", "_pending_control_bytes",
-        "_recv_into", "_socket", "close_reason", "number", "opened_at", "peer", "pending", "players",
-        "publications", "send", "session",
+        "_receive_buffer", "_recv_into", "_socket", "close_reason", "number", "opened_at", "peer",
+        "pending", "players", "publications", "send", "session",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +107,8 @@ class Connection:
         self._recv_into = accepted.recv_into
         self.send = accepted.send
         self.session = session
+        #: A stranger has little to say, and what it says is not looked at whole.
+        self._receive_buffer = owner.receive_buffer[:STRANGER_READ_BYTES]
         self.peer = peer
         self.number = number
         self.opened_at = owner.now
@@ -130,7 +135,7 @@ class Connection:
             if self._owner.poller.is_paused(self._socket.fileno()):
                 return  # it only wanted to write: what is unread must come first
         owner = self._owner
-        received = owner.receive_buffer
+        received = self._receive_buffer
         try:
             count = self._recv_into(received)
         except BlockingIOError:
@@ -213,6 +218,8 @@ class Connection:
             pace = Pace.BUDGETED
         else:
             pace = Pace.LEISURELY
+        whole = self._owner.receive_buffer
+        self._receive_buffer = whole if self.is_busy else whole[:STRANGER_READ_BYTES]
         self._owner.poller.set_pace(self._socket.fileno(), pace)
         self._be_leisurely(pace is Pace.LEISURELY)
 

@@ -19,10 +19,10 @@ BURST_S = 0.25
 SIDE_WORK_PER_S = 4_000
 #: Four hundred commands at once: sixteen message streams, each created, played, paused and closed.
 SIDE_BURST_S = 4.0
-#: Looked at in one turn, for 2 to 14 ms; a read of 256 KiB in 128-byte chunks is 2,016 and passes whole.
-WORK_PER_TURN = 2_048
+#: Looked at in one go, for a millisecond or two; then others have their turn.
+WORK_PER_TURN = 1_024
 #: The clock is looked at once in so much: a connection that only plays never gets there.
-WORK_PER_LOOK = 1_024
+WORK_PER_LOOK = 512
 #: A peer whose commands had to wait at every look, for so long, has no use for the answers: it is closed.
 TOO_MUCH_S = 10.0
 #: A peer that was not held up for so long begins anew.

@@ -237,7 +237,7 @@ class TestSharedObjects:
         shout = SharedEvent(SharedEventType.SEND_MESSAGE, "shout", ("x" * 60_000,))
         for _ in range(20):
             first.session.send_shared_object(chat(shout))
-            house.advance(1)  # a change of 60 KB a second is what one peer may make
+            house.advance(2)  # changes of 60 KB: one in two seconds is what one peer may make
         assert house.counters.closes == {CloseReason.SLOW_PEER: 1}
         assert told(first).count(shout) == 20
 

@@ -19,6 +19,7 @@ from cluster.edge.rtmp.work_budget import (
     WORK_PER_TURN,
     WorkBudget,
 )
+from cluster.net import poller
 from support.house import KEY as KEYFRAME
 from support.house import House, Peer, stepped_loop, video
 
@@ -153,7 +154,10 @@ def test_tiny_chunks_are_paced_counted_and_read_whole(house: House) -> None:
     assert house.counters.reads_paced == before
 
 
-def test_within_the_budget_a_read_of_many_chunks_gives_others_their_turns(house: House) -> None:
+def test_within_the_budget_a_read_of_many_chunks_gives_others_their_turns(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "STRANGERS_TURN_S", 0.0)
     publisher, player = published(house)
     turns = 0
 
