@@ -9,9 +9,9 @@ from typing import NamedTuple
 from cluster.core.errors import CloseReason, MisuseError, PeerViolation
 from cluster.core.message import Message, MessageType
 
-#: Sub-messages of one aggregate. A minute of audio and video has about that many, and an aggregate
-#: carries a second or so; without a bound, 10 MiB of empty ones would become 700,000 messages.
-MAX_SUB_MESSAGES = 4096
+#: Sub-messages of one aggregate. Ten seconds of audio and video have about that many, and an aggregate
+#: carries a second or so. It is taken apart in one go, and each costs as much as a message of its own.
+MAX_SUB_MESSAGES = 1024
 
 #: Type and size, timestamp with its high byte last, and three bytes of a stream id that is ignored.
 _HEADER = struct.Struct(">IIxxx")

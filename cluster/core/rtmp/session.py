@@ -71,7 +71,7 @@ class Session(SessionOutput):
         "_last_received",
         "_limits",
         "_liveness",
-        "_max_side_work",
+        "_max_work",
         "_media_streams",
         "_quiet_since",
         "_reader",
@@ -113,7 +113,7 @@ class Session(SessionOutput):
         self._media_streams: tuple[int, ...] = ()
         #: Messages that wait for a decision of ours.
         self._held: HeldMessages | None = None
-        self._max_side_work = sys.maxsize if limits.max_work_at_once is None else limits.max_work_at_once
+        self._max_work = sys.maxsize if limits.max_work_at_once is None else limits.max_work_at_once
         self._last_received = now
         self._quiet_since = now
         self._violation: PeerViolation | None = None
@@ -245,7 +245,7 @@ class Session(SessionOutput):
             messages = held.take() + messages
         passed, media_streams = _AUDIO_VIDEO, self._media_streams
         append = received.append
-        side_work = self.side_work
+        enough = self._reader.work + self._max_work
         waiting = iter(messages)
         for message in waiting:
             if message[0] in passed and message[3] in media_streams:
@@ -253,7 +253,7 @@ class Session(SessionOutput):
             else:
                 self._dispatch(message, received)
                 media_streams = self._media_streams
-                if self.side_work - side_work >= self._max_side_work:
+                if self._reader.work >= enough:
                     self._rest = list(waiting)
                     return
 
