@@ -1,8 +1,8 @@
 """The cluster key: one secret in one file, with which routers and nodes prove to each other who they are.
 
 From the secret follow two CURVE key pairs, one for routers and one for workers. A worker talks only to
-who has the router's secret key, a router admits only who has the worker's; libzmq encrypts what they say
-with keys made for each connection. Whoever has the file is part of the cluster.
+a peer that has the router's secret key, and a router admits only one that has the worker's. libzmq encrypts
+what they say with keys made for each connection. Whoever has the file is part of the cluster.
 
     rtmp-cluster-key-1:<64 hexadecimal digits>
 """

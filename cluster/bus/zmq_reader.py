@@ -45,7 +45,7 @@ class ZmqReader(Generic[_T]):
         self.service_soon()
 
     def service_soon(self) -> None:
-        """To be called after a send: look at the socket once more in the next turn of the loop."""
+        """Look at the socket once more in the next turn of the loop; call this after each send."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.service)

@@ -56,7 +56,7 @@ def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
 @click.option("--duration", callback=_seconds, default="30", show_default=True, metavar="S",
               help="How long to measure, once everybody is there.")
 @click.option("--ramp", callback=_seconds, default="1", show_default=True, metavar="S",
-              help="Let the players join spread over so long; 0: all at once.")
+              help="Spread the players' joins over this time; 0: all at once.")
 @click.option("--settle", callback=_seconds, default="2", show_default=True, metavar="S",
               help="Between the last player's joining and measuring.")
 @click.option("--bitrate", callback=_bit_rate, default="2500k", show_default=True, metavar="RATE",
@@ -70,13 +70,13 @@ def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
 @click.option("--chunk-size", type=click.IntRange(128, 65536), default=4096, show_default=True, metavar="N",
               help="Of what publishers send, in bytes; 128 is the hard case for a server.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-              help="Generator processes, to use so many cores.")
+              help="Generator processes; each uses a core.")
 @click.option("--sample", type=click.IntRange(1), default=50, show_default=True, metavar="N",
               help="One player in N parses all it gets, for delay and losses; the others count bytes.")
 @click.option("--drain", type=click.Choice(list(map(str, Drain))), default="arrival", show_default=True,
               help="When the others read: on each arrival, as players do, or every 50 ms, for very many.")
 @click.option("--slow-share", type=click.FloatRange(0, 1), default=0, show_default=True, metavar="SHARE",
-              help="So many of the players read too slowly; delays are those of the others.")
+              help="How many of the players read too slowly; delays are those of the others.")
 @click.option("--slow-rate", type=click.FloatRange(0, 1, min_open=True), default=0.1, show_default=True,
               metavar="SHARE", help="What they read of --bitrate.")
 @click.option("--timeout", callback=_seconds, default="10", show_default=True, metavar="S",

@@ -28,7 +28,7 @@ from cluster.router.router import Router
 #: How often the command looks whether its router still runs.
 CHECK_S = 1.0
 
-#: Those of its own, and those that mean the same to an edge.
+#: The options of a router that mean the same to an edge.
 SHARED: dict[str, Option] = {
     name: EDGE_OPTIONS[name] for name in ("cluster_key", "log_format", "log_level")
 }

@@ -24,7 +24,7 @@ from cluster.core.bus.endpoints import Endpoints, at_address, endpoints
 from cluster.core.errors import EnvironmentFault
 from cluster.process.words import printable
 
-#: Routers are asked all at once, and waited for so long.
+#: Routers are asked all at once, and waited for this long.
 ANSWER_TIMEOUT_S = 2.0
 _WIDTH = 80
 #: Columns in cells of a terminal, with a blank between; a negative width is that of text on the left.
@@ -126,7 +126,7 @@ def as_dict(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def table(answers: Sequence[Answer]) -> str:
-    """The same for people; no line is longer than 80 columns."""
+    """The answers as a table for people; no line is longer than 80 columns."""
     lines = [_row("ROUTER", "STATE", "WORKERS", "STREAMS", widths=_ROUTER_WIDTHS)]
     for answer in answers:
         cells = ["no answer", "-", "-"]
@@ -181,12 +181,12 @@ def _row(*cells: str, widths: Iterable[int]) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """At most so many cells of a terminal, in which some characters take two."""
+    """``text`` cut to ``width`` cells of a terminal, in which some characters take two."""
     return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
 def _cut_within(text: str, end: str, width: int) -> str:
-    """As ``_cut``, but if ``text`` has this ``end`` it is what stays."""
+    """``text`` cut to ``width`` cells, but an ``end`` that it has stays."""
     text, end = printable(text), printable(end)
     room = width - cell_len(end) - 1
     if cell_len(text) <= width or not text.endswith(f"/{end}"):
@@ -203,7 +203,7 @@ def _age(age_ms: int) -> str:
 
 
 def _workers(answers: Sequence[Answer]) -> dict[str, WorkerStatus]:
-    """By id, as the router knows them that heard them last."""
+    """The workers by id, each as the router knows it that heard it last."""
     workers: dict[str, WorkerStatus] = {}
     for answer in answers:
         for worker in answer.status.workers if answer.status else ():
@@ -230,7 +230,7 @@ def _name_of(node_id: str) -> str:
 
 
 def _streams(answers: Sequence[Answer]) -> list[StreamStatus]:
-    """By key, in the highest epoch that any router knows; players by what their node is called."""
+    """The streams by key, in the highest epoch that any router knows, with players by node."""
     streams: dict[str, StreamStatus] = {}
     for answer in answers:
         for stream in answer.status.streams if answer.status else ():

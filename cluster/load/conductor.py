@@ -27,7 +27,7 @@ from cluster.process.words import reason_of
 _HEAD_START_NS = 50_000_000
 #: A stream is there before its players; and most keyframes stay clear of where seconds begin.
 _STREAM_FIRST_NS = 500_000_000
-#: Within so long after a second all processes have reported it.
+#: How long after the end of a second all processes have reported it.
 _REPORTS_NS = 100_000_000
 #: A process that does not end by itself when told is ended.
 _END_TIMEOUT_S = 5.0
@@ -111,7 +111,7 @@ class _Process:
             self.connection.send(what)
 
     def hear(self) -> Ready | Report | None:
-        """What it says next; None: it is gone."""
+        """What the process says next; None once it is gone."""
         try:
             heard: Ready | Report = self.connection.recv()
         except (EOFError, OSError):
@@ -120,7 +120,7 @@ class _Process:
         return heard
 
     def end(self) -> int:
-        """Its exit code, once it is over."""
+        """Wait for the process to end; its exit code."""
         self.connection.close()
         try:
             return self._process.wait(_END_TIMEOUT_S)
@@ -224,7 +224,7 @@ class _Conductor:
             self._hear(min(left_ns / 1e9, _LOOK_S))
 
     def _hear(self, timeout_s: float) -> None:
-        """Take in what the processes say, for so long."""
+        """Take in what the processes say, for ``timeout_s`` at most."""
         by_connection = {
             process.connection: (number, process)
             for number, process in enumerate(self._processes)

@@ -34,7 +34,7 @@ def _target(plan: LoadPlan, url: RtmpUrl, server: ServerAddress) -> Target:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The publishers have been answered: so many are granted; of the others ``tally`` says why not."""
+    """The publishers have been answered: ``granted`` may publish; ``tally`` says why the others may not."""
 
     granted: int
     tally: Tally
@@ -56,7 +56,7 @@ class Generator:
         )  # fmt: skip
         self._publishers: list[Publisher] = []
         self._players: list[Player] = []
-        #: Those that are drained by a timer.
+        #: The players that are drained by a timer.
         self._plain: list[Player] = []
         self._scripts: dict[int, Script] = {}
         self._schedule: Schedule | None = None

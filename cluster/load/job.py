@@ -20,7 +20,7 @@ MAX_RUN_S = 4 * 3600.0
 MIN_DURATION_S = 0.5
 MAX_CONNECTIONS = 1_000_000
 MAX_PROCESSES = 256
-#: At least so many players are sampled, if there are as many.
+#: At least this many players are sampled, if there are as many.
 MIN_SAMPLED = 6
 #: Descriptors of a process that are not connections: pipes, the loop, libraries.
 SPARE_DESCRIPTORS = 64
@@ -63,7 +63,7 @@ class LoadPlan:
     #: Of the publishers' chunks.
     chunk_size: int = 4096
     processes: int = 1
-    #: One player in so many parses what it gets.
+    #: One player in this many parses what it gets.
     sample: int = 50
     drain: Drain = Drain.ARRIVAL
     #: The share of the players that are slow, and the share of ``shape``'s bit rate they read.
@@ -196,7 +196,7 @@ def _players(plan: LoadPlan) -> list[PlayerJob]:
 
 
 def _spread(count: int, total: int) -> set[int]:
-    """So many of ``range(total)``, spread evenly, but not in step with the streams."""
+    """``count`` numbers of ``range(total)``, spread evenly, but not in step with the streams."""
     if not count:
         return set()
     step = total / count

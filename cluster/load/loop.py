@@ -45,7 +45,7 @@ class Loop:
         self._readers[fd] = reader
 
     def unwatch(self, fd: int) -> None:
-        """To be called before the descriptor is closed."""
+        """Stop watching ``fd``; call this before the descriptor is closed."""
         if self._readers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 

@@ -115,7 +115,7 @@ class Peer:
             self._common.loop.watch(sock.fileno(), self, select.EPOLLOUT)
 
     def close(self, reason: str | None) -> None:
-        """It is over, for this reason; None: the run has ended, which is not counted."""
+        """Close the connection and count ``reason``; None, at the end of the run, is not counted."""
         if reason is not None and self.state is not State.CLOSED:
             flowing = self.state is State.FLOWING
             counted = self._common.tally.ended if flowing else self._common.tally.refused
@@ -127,7 +127,7 @@ class Peer:
             self._sock = None
 
     def give_up_waiting(self, before_ns: int) -> None:
-        """Close it if it was begun before that and the server has not answered it yet."""
+        """Close a connection that began before ``before_ns`` and that the server has not answered yet."""
         over = self.state in (State.FLOWING, State.CLOSED)
         if not over and not self._dialogue.ready and self.started_ns < before_ns:
             self.close("the server did not answer in time")

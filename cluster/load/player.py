@@ -17,24 +17,25 @@ from cluster.load.media import MAGIC_AT
 from cluster.load.peer import WOULD_BLOCK, Common, Peer, State
 from cluster.load.tally import Role
 
-#: A player that gets nothing for so long has stalled: about what a viewer notices.
+#: A player that gets nothing for this long has stalled: about what a viewer notices.
 STALL_NS = 1_000_000_000
-#: Servers ask for an acknowledgement each 2.5 MB or more, and may close who gives none; half is usual.
+#: Servers ask for an acknowledgement each 2.5 MB or more, and may close a peer that gives none. Half of
+#: that is usual.
 _ACKNOWLEDGE_BYTES = 1_250_000
-#: And so often whatever came, with a pong: a plain player does not read, so it sees no ping to answer, and
-#: some servers close who never does.
+#: How often an acknowledgement goes out whatever came, with a pong. A plain player does not read, so it
+#: sees no ping to answer, and some servers close a peer that never answers one.
 _ACKNOWLEDGE_NS = 10_000_000_000
-#: Some servers (MediaMTX) refuse to play what they do not know the codecs of yet, a second or two after its
-#: publisher began. Players come again, as they do in life: so often, and so long after their first try.
+#: Some servers (MediaMTX) refuse to play a stream whose codecs they do not know yet, for a second or two
+#: after its publisher began. Players try again, as they do in life: how often, and for how long.
 RETRY_EVERY_NS = 250_000_000
 RETRY_FOR_NS = 5_000_000_000
 #: A player waits for a keyframe no longer than this before it stops reading what it gets.
 _KEYFRAME_NS = 10_000_000_000
 #: Takes a group of pictures at once, so that a player that is looked at by a timer has room for it.
 _PLAIN_BUFFER_BYTES = 1024 * 1024
-#: So little that the server feels at once that a slow player does not read.
+#: Small, so that the server feels at once that a slow player does not read.
 _SLOW_BUFFER_BYTES = 32 * 1024
-#: A slow player reads when it may read so much, rather than a few bytes at each turn.
+#: A slow player reads when it may read this much, rather than a few bytes at each turn.
 _SLOW_READ_BYTES = 4096
 
 #: Never written to, and so without memory: MSG_TRUNC makes Linux drop TCP's bytes instead of copying them.
@@ -120,7 +121,7 @@ class Player(Peer):
         return count
 
     def drain(self, now_ns: int) -> None:
-        """Drop what has come. To be called every so often, if this player is drained by a timer."""
+        """Drop what has come; called now and then, if this player is drained by a timer."""
         if self._parsing or self.state is not State.FLOWING:
             return
         limit = len(_NOWHERE)
@@ -136,7 +137,7 @@ class Player(Peer):
             self.on_event(select.EPOLLIN)  # where errors are told apart
 
     def _drop(self, limit: int) -> None:
-        """Take up to so many bytes without looking at them."""
+        """Take up to ``limit`` bytes without looking at them."""
         sock = self._sock
         assert sock is not None
         if self._target.tls is None:

@@ -8,7 +8,7 @@ from html import escape
 
 WIDTH, HEIGHT = 720, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 28, 12, 36
-#: About so many lines across.
+#: About how many lines go across.
 _TICKS = 5
 
 #: (x, y) in ascending x; y None where there is nothing.

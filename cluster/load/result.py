@@ -25,8 +25,8 @@ NOTHING_LEFT = "no connection is left"
 #: Beyond these the figures say more about the generator than about the server.
 MAX_GENERATOR_SHARE = 0.85
 MAX_LATE_MS = 10.0
-#: Players did not get the stream if they got less than this share of it, and miss more than so many
-#: seconds of it: what is on its way when measuring begins and ends is no loss.
+#: Players did not get the stream if they got less than this share of it, and miss more than MAX_MISSING_S
+#: of it: what is on its way when measuring begins and ends is no loss.
 MIN_DELIVERED = 0.97
 MAX_MISSING_S = 0.5
 
@@ -45,7 +45,7 @@ class Second:
         self.tally = Tally()
         self._standings: dict[int, Standing] = {}
         self.processes: dict[int, Tally] = {}
-        #: When it was over, in nanoseconds of CLOCK_MONOTONIC.
+        #: When this second was over, in nanoseconds of CLOCK_MONOTONIC.
         self.ended_ns = 0
 
     def add(self, process: int, report: Report) -> None:
@@ -56,12 +56,12 @@ class Second:
         self._standings[process] = report.standing
 
     def part_of(self, process: int) -> tuple[int, Standing]:
-        """How long it was for a process that reported it, in nanoseconds; and how it stood at the end."""
+        """The length of this second for ``process``, in nanoseconds, and how that stood at its end."""
         return self.processes[process].elapsed_ns, self._standings[process]
 
     @property
     def standing(self) -> Standing:
-        """At its end."""
+        """How all processes stood at the end of this second."""
         total = Standing()
         for each in self._standings.values():
             total.add(each)
@@ -69,7 +69,7 @@ class Second:
 
     @property
     def elapsed_s(self) -> float:
-        """How long it was: less than 1 where a run begins and ends."""
+        """How long this second was: less than 1 where a run begins and ends."""
         return max((each.elapsed_ns for each in self.processes.values()), default=0) / 1e9
 
 
@@ -201,7 +201,7 @@ class LoadResult:
 
     @property
     def something_failed(self) -> bool:
-        """A connection came to nothing or ended before the run. A server may close who reads slowly."""
+        """A connection came to nothing or ended before the run. A server may close slow players."""
         counted = self.counted
         lost = any(role is not Role.SLOW_PLAYER for role, _ in counted.ended)
         return bool(lost or counted.refused or self.left_waiting)

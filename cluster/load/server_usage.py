@@ -14,8 +14,8 @@ from cluster.core.errors import EnvironmentFault
 
 @dataclass(frozen=True, slots=True)
 class ServerSample:
-    """At ``at_ns`` (CLOCK_MONOTONIC): CPU used since the first sample, resident memory (pages that several
-    processes share count in each), and the number of processes."""
+    """The server at ``at_ns`` (CLOCK_MONOTONIC): CPU used since the first sample, resident memory (pages
+    that several processes share count in each), and the number of processes."""
 
     at_ns: int
     cpu_s: float

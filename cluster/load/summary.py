@@ -73,7 +73,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
 
 
 def _server(server: dict[str, Any]) -> str:
-    """What it used, and that for each player, or publisher if nobody played."""
+    """What the server used, in all and for each player, or for each publisher if nobody played."""
     peer = "publisher" if server["cpu_ms_per_player_s"] is None else "player"
     cost_ms = server[f"cpu_ms_per_{peer}_s"]
     cost = "" if cost_ms is None else f", {cost_ms:.3f} ms a {peer}-second"

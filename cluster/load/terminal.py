@@ -17,7 +17,7 @@ from cluster.load.summary import PERCENTILES, Result, amount, distributions, fac
 
 #: Of the table.
 WIDTH = 100
-#: A line so often where there is no terminal.
+#: How often a line is written where there is no terminal.
 LINE_EVERY_S = 5
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARK_SECONDS = 60

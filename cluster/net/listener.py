@@ -27,7 +27,7 @@ OUT_OF_FILES_PAUSE_S = 0.5
 _OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 Accept = Callable[[socket.socket, tuple[str, int]], None]
-#: Calls a function after so many seconds.
+#: Calls a function after a number of seconds.
 Retry = Callable[[float, Callable[[], None]], object]
 
 

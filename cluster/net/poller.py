@@ -103,7 +103,7 @@ class Poller:
         self.set_pace(fd, pace)
 
     def want_write(self, fd: int, wanted: bool) -> None:
-        """Also call its handler when ``fd`` takes bytes again; such a socket is always prompt."""
+        """Call the handler of ``fd`` also when it takes bytes again; such a socket is always prompt."""
         self.set_pace(fd, Pace.PROMPT)
         before = self._prompt_mask(fd)
         if wanted:
@@ -113,7 +113,7 @@ class Poller:
         self._change_prompt(fd, before)
 
     def pause(self, fd: int, seconds: float, resume: Callable[[], None]) -> None:
-        """Do not read ``fd`` for so long, then call ``resume`` in a turn. It must not be paused already.
+        """Do not read ``fd`` for ``seconds``, then call ``resume`` in a turn. It must not be paused yet.
 
         Even 0 seconds let all others have their turn first.
 
@@ -262,7 +262,7 @@ class Poller:
         return self._turn(self._strangers, STRANGERS_TURN_S, STRANGERS_AT_ONCE)
 
     def _deferred_woken(self) -> None:
-        """One of them has something: so long as it may wait, others may come to be served with it."""
+        """A deferred socket is readable: it waits for the latency budget, and others are served with it."""
         assert self._deferred is not None
         self._loop.remove_reader(self._deferred.fileno())
         self._tick = self._loop.call_later(self._budget_s, self._deferred_turn)

@@ -49,7 +49,7 @@ class Certificate:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """For connections accepted now; those that are open keep theirs."""
+        """The context for connections accepted now; those that are open keep theirs."""
         return self._served.context
 
     def warn(self) -> None:

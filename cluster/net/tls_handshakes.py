@@ -28,11 +28,11 @@ class HandshakeOwner(Protocol):
         """Take over a connection that speaks RTMP from here on."""
 
     def handshake_failed(self, peer: str, began_at: float, reason: CloseReason, detail: str) -> None:
-        """It has ended before that."""
+        """The connection has ended before it could speak RTMP."""
 
 
 class TlsHandshakes:
-    """Those of one worker that are going on now."""
+    """The TLS handshakes of one worker that have begun and not ended."""
 
     def __init__(self, owner: HandshakeOwner, timeout_s: float) -> None:
         self._owner = owner
@@ -63,7 +63,7 @@ class TlsHandshakes:
 
 
 class TlsHandshake:
-    """One of them."""
+    """The TLS handshake of one accepted connection."""
 
     def __init__(
         self, owner: HandshakeOwner, going_on: set[TlsHandshake], tls_socket: TlsSocket, peer: str
@@ -108,7 +108,7 @@ class TlsHandshake:
             self._owner.shook_hands(self._socket, self._peer, self.began_at)
 
     def _judge(self, first: bytes) -> None:
-        """By its first byte, of which OpenSSL would only say "wrong version number"."""
+        """Refuse what is not TLS by its first byte; OpenSSL would only say "wrong version number"."""
         self._first_byte_seen = True
         if not first:
             raise PeerViolation(CloseReason.PEER_CLOSED, "before the TLS handshake")

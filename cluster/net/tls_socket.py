@@ -134,7 +134,7 @@ class TlsSocket:
         return 1
 
     def sendmsg(self, buffers: Sequence[Buffer]) -> int:
-        """As ``send``, of all ``buffers`` in a row; small ones share a record."""
+        """Send all ``buffers`` in a row, as ``send`` does one; small ones share a record."""
         total = 0
         for data in _joined(buffers):
             try:

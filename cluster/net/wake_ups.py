@@ -13,8 +13,8 @@ from time import monotonic
 
 #: How long it rests: what a message may wait at most, on a worker that busy.
 REST_S = 0.001
-#: So many wake-ups within as many rests are too many: few enough that the messages of a latency budget,
-#: which come in a burst from another worker, are one.
+#: This many wake-ups within the time of as many rests are too many. It is small, so that one burst is
+#: enough: the messages of a latency budget come in bursts from another worker.
 HASTY_WAKE_UPS = 8
 
 
@@ -42,11 +42,11 @@ class WakeUps:
         self._rest: asyncio.TimerHandle | None = None
         self._count = 0  # wake-ups since the last look at the clock, or rests
         self._looked_at = 0.0
-        self._served = 0  # in so many rests
+        self._served = 0  # in the rests since then
         loop.add_reader(fd, self._woken)
 
     def close(self) -> None:
-        """To be called before the descriptor is closed."""
+        """Stop watching ``fd``; call this before the descriptor is closed."""
         self._closed = True
         if self._rest is None:
             self._loop.remove_reader(self._fd)

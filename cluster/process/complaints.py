@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: A line in so long. A scanner's bytes can be many messages, and a node of another version sends thousands
-#: a second; each is counted, none but the first needs a line.
+#: How often the same complaint gets a line. A scanner's bytes can be many messages, and a node of another
+#: version sends thousands a second; each is counted, but only the first needs a line.
 COMPLAIN_EVERY_S = 30.0
 
 #: How many peers of one event are told apart. A scan from more addresses begins to be told again.

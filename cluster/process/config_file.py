@@ -39,7 +39,7 @@ class ConfigFile:
     bad_names: set[str] = field(default_factory=set)
 
     def place(self, line: int) -> str:
-        """As editors and compilers write it."""
+        """A place in the file, as editors and compilers write it."""
         return f"{self.path}:{line}"
 
     def line_of(self, error: ConfigError) -> int | None:

@@ -14,7 +14,7 @@ class FactsBook:
         self._reports: dict[str, dict[str, StreamFacts]] = {}
 
     def report(self, worker_id: str, facts: Sequence[StreamFacts]) -> None:
-        """It replaces the one before."""
+        """Keep ``facts`` as the report of ``worker_id``, in place of the one before."""
         self._reports[worker_id] = {row.key: row for row in facts}
 
     def forget(self, worker_id: str) -> None:

@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 
 from cluster.core.bus.leases import Holder, Lease
 
-#: Called with the lease that was asked for, or with who has the key instead.
+#: Called with the lease that was asked for, or with the holder that has the key instead.
 Answered: TypeAlias = Callable[[Lease | Holder], None]
 #: Called with a key, and the lease of it that stands now, if any.
 OnChange: TypeAlias = Callable[[str, Lease | None], None]
@@ -35,16 +35,16 @@ class Grants(Protocol):
         whose owner yields. Its epoch is higher than any of the key before, and at least ``wall_ms``."""
 
     def adopt(self, lease: Lease, answered: Answered) -> None:
-        """Its owner says that it has ``lease``: it stands, unless the one that stands beats it.
+        """The owner of ``lease`` says that it has it: it stands, unless the lease that stands beats it.
 
         A later one of the same key and owner takes the place of one that is not answered yet.
         """
 
     def release(self, lease: Lease) -> None:
-        """It has ended; nothing happens if it does not stand."""
+        """``lease`` has ended; nothing happens if it does not stand."""
 
     def renew(self, worker_id: str) -> None:
-        """The worker lives, and so do its leases; called with each of its heartbeats."""
+        """The worker lives, and so do its leases; called at each heartbeat of the worker."""
 
     def settle(self) -> None:
         """Call back with what has been answered, and has changed, since."""

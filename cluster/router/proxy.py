@@ -45,7 +45,7 @@ class Proxy:
         self._steering.tick(now)
 
     def close(self) -> None:
-        """From the thread that ticks: no more of it."""
+        """Stop ticking; called from the thread that ticks."""
         self._steering.close()
 
     def join(self) -> None:

@@ -40,7 +40,7 @@ class Registry:
         self._streams: dict[str, Lease] = {}
         self._watchers: dict[str, dict[str, None]] = {}
         self._claims: dict[str, Claim] = {}
-        #: Those of them whose question is with the grants.
+        #: The claims whose question is with the grants.
         self._pending: set[Claim] = set()
         self._facts = FactsBook()
         self._shared_names = SharedNames()
@@ -205,7 +205,7 @@ class Registry:
             self._ask_grants(claim)
 
     def _ask_grants(self, claim: Claim) -> None:
-        """For the key; in place of the holder, if it has yielded."""
+        """Ask for the key of ``claim``; in place of its holder, if that has yielded."""
         if len(self._pending) >= MAX_PENDING_CLAIMS:
             self._refuse(claim, BUSY)
             self._conclude(claim)
@@ -283,7 +283,7 @@ class Registry:
             del self._claims[claim.publish.key]
 
     def _conclude(self, claim: Claim) -> None:
-        """It is over; those who waited for that publish now."""
+        """``claim`` is over: the publishers that waited for its end ask now."""
         del self._claims[claim.publish.key]
         for worker_id, publish in claim.waiting:
             if worker_id in self._workers:

@@ -69,7 +69,7 @@ class Repeater:
         return 0.0 if self._is_connected else now - self._lost_at
 
     def look(self, now: float) -> None:
-        """At what has happened to its connection, and to its queues."""
+        """See what has happened to the connection and to the queues."""
         while self._monitor.poll(0):
             event = parse_monitor_message(self._monitor.recv_multipart())["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:

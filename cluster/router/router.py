@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 #: How often the registry looks at the time; twice as long when nothing arrives.
 TICK_S = 0.1
-#: The same over ipc, where the kernel tells of a worker's death: what is left is a worker that hangs.
+#: How often over ipc, where the kernel tells of a worker's death: only a worker that hangs is left to find.
 LOCAL_TICK_S = 0.5
 
 #: Control messages handled before the registry looks at the time again.
@@ -125,7 +125,7 @@ class Router:
         return self._registry.sizes()
 
     def _wake_up(self) -> None:
-        """From any thread: the grants have something to say."""
+        """The grants have something to say; called from any thread."""
         with contextlib.suppress(OSError):  # its buffer is full, so it wakes anyway; or it has ended
             self._wakes.send(b"\0")
 

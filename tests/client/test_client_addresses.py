@@ -1,4 +1,4 @@
-"""Addresses as people type them: the client's side of the table in docs/behaviour.md, row by row."""
+"""Addresses as people type them: the client's side of the table in docs/addresses.md, row by row."""
 
 from __future__ import annotations
 

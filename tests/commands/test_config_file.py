@@ -180,5 +180,5 @@ def test_the_documentation_has_the_table_of_options() -> None:
         key = f"`[{option.group}]` `{option.key}`"
         rows.append(f"| {flag} | `{option.env}` | {key} | {option.default_text} |")
     table = "\n".join(rows)
-    doc = (ROOT / "docs" / "behaviour.md").read_text()
-    assert f"\n\n{table}\n\n" in doc, f"docs/behaviour.md must have this table:\n{table}"
+    doc = (ROOT / "docs" / "options.md").read_text()
+    assert f"\n\n{table}\n\n" in doc, f"docs/options.md must have this table:\n{table}"

@@ -1,11 +1,11 @@
-"""The tables of addresses in docs/behaviour.md: what is written there is what is tested."""
+"""The tables of docs/addresses.md: what is written there is what is tested."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-_DOC = Path(__file__).parents[2] / "docs" / "behaviour.md"
+_DOC = Path(__file__).parents[2] / "docs" / "addresses.md"
 _WORDS = {"nothing": "", "refused": ""}
 
 

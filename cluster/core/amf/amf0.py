@@ -69,7 +69,7 @@ def decode_all(data: Buffer, *, limits: Limits = DEFAULT_LIMITS, offset: int = 0
 def encode(*values: AmfValue, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Write the values of one message.
 
-    Shared objects are written out each time: librtmp, and so many players, cannot read references.
+    Shared objects are written out each time: librtmp, and with it many players, cannot read references.
     What only AMF3 can say goes behind marker 0x11, without references: readers do not agree on
     whether two such values share tables.
     """
@@ -123,7 +123,7 @@ def _read_object(state: ReadState) -> dict[str, Any]:
 
 
 def _read_null(state: ReadState) -> None:
-    """Also for 0x0D: the peer had something that AMF0 does not support."""
+    """Read null, and 0x0D as well: the peer had something that AMF0 does not support."""
     return
 
 

@@ -8,13 +8,13 @@ from cluster.core.limits import MIB
 
 #: A worker tells every router that it lives, and with what load; the router answers each time.
 HEARTBEAT_INTERVAL_S = 0.1
-#: The same to a router on this host (ipc): the kernel says at once when it dies, and a node's own ends with
-#: the node, so wake-ups would be all that a faster beat buys.
+#: The heartbeat to a router on this host (ipc). The kernel says at once when it dies, and a node's own
+#: router ends with the node, so a faster beat would only cost wake-ups.
 LOCAL_HEARTBEAT_INTERVAL_S = 0.5
 #: A router that leaves a heartbeat unanswered for this long is dead to the worker. A router that dies is
 #: noticed by its connection at once; this is for one that hangs or is cut off, 0.28 to 0.4 s before.
 ROUTER_TIMEOUT_S = 0.28
-#: The same for a router on this host, which is not asked as often.
+#: The timeout of a router on this host, which is not asked as often.
 LOCAL_ROUTER_TIMEOUT_S = 0.75
 #: A worker not heard of for this long is dead to the router: long enough for a stalled event loop.
 WORKER_TIMEOUT_S = 1.5
@@ -53,7 +53,7 @@ RESOLVE_TIMEOUT_S = 2.0
 
 #: Envelopes queued per connection: over half a second at the rate a saturated router moves.
 DATA_HIGH_WATER_MARK = 2_000
-#: The same in bytes: two seconds of 128 Mbit/s. Only what fits both may queue.
+#: Bytes queued per connection: two seconds of 128 Mbit/s. Only what fits both may queue.
 DATA_HIGH_WATER_BYTES = 32 * MIB
 #: What a connection begins with, and keeps if its envelopes are large: 64 KiB each fill the bytes.
 FIRST_HIGH_WATER_MARK = 512

@@ -41,7 +41,7 @@ class Endpoints:
 
     @property
     def is_local(self) -> bool:
-        """On this host, over ipc."""
+        """Whether the router is on this host, over ipc."""
         return self.base.startswith("ipc://")
 
     @property
@@ -66,7 +66,7 @@ class Endpoints:
 
     @property
     def is_name(self) -> bool:
-        """Its host is a name, that may stand for several addresses."""
+        """Whether the host is a name, which may stand for several addresses."""
         if self.is_local or self.is_ipv6:
             return False
         try:

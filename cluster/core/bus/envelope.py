@@ -9,8 +9,9 @@
 Integers are big-endian, and none is negative. ZeroMQ matches subscriptions by prefix; a stream key holds
 no NUL, so the one that ends the topic makes the match exact (``live/a`` does not get ``live/ab``).
 
-It is one frame because every socket on the way (four, or six with a repeater) is paid for by the frame. It
-is no msgpack, unlike control messages, because without a latency budget there is one for each message.
+An envelope is one frame because every socket on the way (four, or six with a repeater) is paid for by the
+frame. Control messages are msgpack. An envelope is not, because without a latency budget there is one for
+each message.
 """
 
 from __future__ import annotations

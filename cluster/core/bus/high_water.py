@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from cluster.core.bus import bounds
 
-#: So many envelopes must have gone through before anything follows from their size.
+#: How many envelopes must have gone through before anything follows from their size.
 _WINDOW = 64
 #: A mark is raised by this factor at least, or to the highest.
 _STEP = 1.25
@@ -28,7 +28,7 @@ class HighWater:
 
     @property
     def is_highest(self) -> bool:
-        """Nothing will raise it any more."""
+        """Whether ``mark`` cannot rise any more."""
         return self.mark >= bounds.DATA_HIGH_WATER_MARK
 
     def note(self, size_bytes: int, envelopes: int = 1) -> bool:

@@ -10,7 +10,7 @@ from cluster.core.message import Message
 
 #: How long, in media time, the first messages are held for a medium that has not sent a frame.
 MAX_HELD_MS = 1000
-#: So many messages are held at most: a second of video, and of audio, and more than any stream's headers.
+#: How many messages are held at most: a second of video, and of audio, and more than any stream's headers.
 MAX_HELD_MESSAGES = 128
 
 #: Audio and video.

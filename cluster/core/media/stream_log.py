@@ -58,7 +58,7 @@ class LogLimits:
     max_entries: int = 32_768
     #: A joiner must not start further behind live than this.
     max_ms: int = 30_000
-    #: Video is held back for a keyframe for so long at most. Encoders with intra refresh send none.
+    #: Video is held back for a keyframe for this long at most. Encoders with intra refresh send none.
     keyframe_wait_ms: int = 10_000
 
 
@@ -165,7 +165,7 @@ class StreamLog:
         return entry
 
     def restart(self, gap_ms: int | None) -> None:
-        """What comes does not follow on what came: nothing of the old may be joined any more.
+        """A new beginning: what comes does not follow on what came, which nobody may join any more.
 
         With a new publisher, players that read on see its messages ``gap_ms`` of media time after the
         old ones; None keeps the clock (the same publisher, after a loss). Its video goes on with its
@@ -212,11 +212,11 @@ class StreamLog:
 
     @property
     def video_is_gone(self) -> bool:
-        """Its publisher has stopped sending video, and goes on with audio."""
+        """Whether the publisher has stopped sending video, and goes on with audio."""
         return _VIDEO_TYPE in self._gone
 
     def note_gone(self) -> None:
-        """To be called now and then: see which medium has stopped while the other goes on.
+        """Now and then: see which medium has stopped while the other goes on.
 
         Until it returns, nobody joins at its last keyframe, and joiners are not told of it: FFmpeg waits
         for a medium that has a header or stands in the metadata.

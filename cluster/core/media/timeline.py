@@ -36,7 +36,7 @@ MAX_STEP_BACK_MS: Final = 1000
 #: A frame further ahead than this is looked at: it may come back from a stray.
 _LEAP_MS = 1000
 
-#: A restart is settled once its medium has gone on for so long. A stray aggregate holds less.
+#: A restart is settled once its medium has gone on for this long. A stray aggregate holds less.
 SETTLED_MS: Final = 1000
 
 #: Behind a stray, a medium goes on at most this far from where it was.
@@ -90,11 +90,11 @@ class _Medium:
         self.offset_ms = offset_ms
         self.restarts = restarts
         self.restarted_ms = placed_ms
-        #: Its stamp when it was last looked at, and the progress when that had changed.
+        #: The medium's stamp when it was last looked at, and the progress when that had changed.
         self.looked_wire_ms = -1
         self.heard_ms = 0
         self.before: tuple[int, int, int, int] | None = None
-        #: Its stamp and place before it last went far ahead, and where it went.
+        #: The medium's stamp and place before it last went far ahead, and where it went.
         self.leapt_from: tuple[int, int, int] | None = None
 
     def place_of(self, wire_ms: int) -> int:
@@ -108,7 +108,7 @@ class _Medium:
 
     @property
     def is_settling(self) -> bool:
-        """Its clock has restarted so recently that its frame may have been a stray."""
+        """This medium's clock has restarted so recently that its frame may have been a stray."""
         return self.placed_ms - self.restarted_ms < SETTLED_MS
 
 
@@ -173,7 +173,7 @@ class Timeline:
         self._began_ms = self.progress_ms
 
     def step_ms(self, message: Message) -> int | None:
-        """From the last frame of the message's medium, or else of any, to it; None before all frames."""
+        """The step to ``message`` from the last frame of its medium, or else of any; None before frames."""
         type_id, wire_ms, payload, _ = message
         clock = self._media.get(medium_of(type_id, flags_of(type_id, payload), payload)) or self._newest()
         return None if clock is None else signed_step_ms(clock.wire_ms, wire_ms)
@@ -193,7 +193,7 @@ class Timeline:
         return min((highest for highest, _ in self._before.values()), default=self._headers_ms)
 
     def silent_ms(self, type_id: int) -> int:
-        """For how much media time its publisher has sent no frame of this type, on any track.
+        """The media time for which the publisher has sent no frame of this type, on any track.
 
         To be asked now and then: as exact as it is asked often, and free of charge for frames.
         """

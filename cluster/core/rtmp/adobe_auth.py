@@ -123,7 +123,7 @@ class Authenticator:
             return Challenged(self._challenge(user, int(now_s)))
         if self._is_right(app, user, fields, now_s):
             return Admitted(user)
-        # The same for an unknown user: a stranger is not told who has an account.
+        # An unknown user gets the same answer: a stranger is not told who has an account.
         return Challenged(f"{_REJECT}[ authmod={self._mode} ] : ?reason=authfailed")
 
     def _challenge(self, user: str, now_s: int) -> str:

@@ -76,7 +76,7 @@ class Capabilities:
         return self._can_decode(fourcc, self.audio_fourccs)
 
     def _can_decode(self, fourcc: str, info_map: FourCcInfoMap) -> bool:
-        """By the list or by the map of one medium; "*" stands for every codec in both."""
+        """Whether the list or the map of one medium has the codec; "*" stands for every codec in both."""
         for name, info in info_map:
             if name in (fourcc, ANY_FOURCC) and info & FourCcInfo.CAN_DECODE:
                 return True

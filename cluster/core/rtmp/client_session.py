@@ -356,4 +356,4 @@ class ClientSession(Session):
 
 
 def _expect_nothing(answer: Command, received: Received) -> None:
-    """For calls whose answer says nothing: their effect shows in an onStatus, or not at all."""
+    """The handler of an answer that says nothing: the effect shows in an onStatus, or not at all."""

@@ -120,7 +120,7 @@ def ping_response(clock_ms: int) -> Message:
 
 
 def swf_verify_request() -> Message:
-    """Its body is one byte, the verification scheme 1."""
+    """A request to prove the SWF file; the body is one byte, the verification scheme 1."""
     return Message(MessageType.USER_CONTROL, 0, _U16.pack(UserControlEvent.SWF_VERIFY_REQUEST) + b"\x01")
 
 

@@ -149,7 +149,7 @@ class Session(SessionOutput):
         return received
 
     def tick(self, now: float) -> None:
-        """To be called about once a second. Raises PeerViolation when the peer's time is up."""
+        """Look at the timeouts, about once a second. Raises PeerViolation when the peer's time is up."""
         if self._violation is not None:
             raise self._violation
         if self.state is SessionState.CLOSED:
@@ -324,7 +324,7 @@ class Session(SessionOutput):
         self._command(received_command, message, received)
 
     def _shared_object(self, message: Message, received: Received) -> None:
-        """One that cannot be read is harmless, like such a command."""
+        """Hand on a shared object message. One that cannot be read is ignored, as such a command is."""
         try:
             received.append(SharedObjectReceived(shared_object.decode(message, self._limits)))
         except PeerViolation:

@@ -22,7 +22,7 @@ MAX_OBJECTS_PER_USER = 16
 #: Properties of one object, and the bytes of all its names and values: a joiner is sent them in one go.
 MAX_PROPERTIES = 256
 MAX_OBJECT_BYTES = 64 * 1024
-#: One SendMessage: everyone is sent it, and who does not read fast enough is closed.
+#: One SendMessage: everyone is sent it, and a user that does not read fast enough is closed.
 MAX_CALL_BYTES = 64 * 1024
 MAX_NAME_CHARACTERS = 1024
 

@@ -30,9 +30,9 @@ class LinkHandler(Protocol):
         """
 
     def contest(self, key: str, replace: bool) -> bool:
-        """Another publisher wants the key of a stream published here: True gives up ours.
+        """Another publisher wants the key of a stream published here.
 
-        After True the link has already unpublished the stream; the publisher is to be closed.
+        True: ours has been told and closed, and the stream is given up.
         """
 
     def revoked(self, key: str, epoch: int) -> None:

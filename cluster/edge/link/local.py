@@ -12,7 +12,7 @@ from cluster.core.bus.packing import MessageLike
 
 
 class Contestant(Protocol):
-    """Who knows whether the present publisher of a stream gives it up."""
+    """The part of a worker that knows whether the present publisher of a stream gives it up."""
 
     def contest(self, key: str, replace: bool) -> bool: ...
 

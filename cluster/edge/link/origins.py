@@ -94,7 +94,7 @@ class LinkOrigins:
         self._book.note(key, epoch)
 
     def close(self) -> None:
-        """Nobody will answer any more."""
+        """Refuse the requests that still wait: nobody will answer any more."""
         self.draining = True
         for request_id, request in self._requests.items():
             if not request.answer.done():

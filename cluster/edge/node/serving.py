@@ -23,7 +23,7 @@ from cluster.net.wake_ups import next_moment
 
 
 class Serving:
-    """On the running event loop: a turn, the streams, a poller, what peers may ask, their connections.
+    """A turn, the streams, a poller, what peers may ask and their connections, on the running event loop.
 
     ``open_uplink`` gives the way to other workers; ``admission`` decides who is let in, everybody without
     one; ``observer`` hears what peers do.

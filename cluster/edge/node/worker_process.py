@@ -98,7 +98,7 @@ async def _run(start: WorkerStart, status: StatusPipe) -> None:
 
 
 def _end_with_supervisor(stdin_fd: int) -> None:
-    """In a thread, so that a stuck loop ends as well: nobody is left to notice that it is stuck."""
+    """Watch in a thread, so that a stuck loop ends too: nobody is left to notice that it is stuck."""
     while os.read(stdin_fd, 1024):
         pass
     logger.error("the supervisor is gone: this worker ends", extra={"event": "orphaned"})

@@ -43,8 +43,8 @@ STRANGER_READ_BYTES = 16 * 1024
 #: sends would reset the connection, and the peer might never read why.
 LINGER_S = 2.0
 
-#: A publisher that nobody listens to is read before its turn once so much has come: at 4 Mbit/s and more.
-#: It fits into a TCP receive buffer, so that an encoder never has to wait for our leisure.
+#: A publisher that nobody listens to is read before its turn once this much has come: at 4 Mbit/s or more.
+#: This fits into a TCP receive buffer, so that an encoder never has to wait for our leisure.
 LEISURELY_BYTES = 256 * 1024
 
 
@@ -61,13 +61,13 @@ class ConnectionOwner(Protocol):
         """The time of this turn, in seconds, monotonic."""
 
     def handle(self, connection: Connection, event: object) -> None:
-        """An event of its session."""
+        """The session of ``connection`` tells an event."""
 
     def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
         """``connection`` has ended, once; what is published and played on it ends with it."""
 
     def forget(self, connection: Connection) -> None:
-        """Its socket is closed."""
+        """The socket of ``connection`` is closed."""
 
 
 class StreamSocket(Protocol):
@@ -359,7 +359,7 @@ class Connection:
 
     @property
     def is_busy(self) -> bool:
-        """It publishes or plays."""
+        """Whether the connection publishes or plays."""
         return bool(self.players or self.publications)
 
     def tick(self, now: float) -> None:

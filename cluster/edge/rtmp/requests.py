@@ -33,7 +33,7 @@ _TOO_MANY_WAIT = Deny("too many requests wait for an answer; try again")
 
 
 class SessionObserver(Protocol):
-    """Who hears of everything that peers do, after the worker has acted on it."""
+    """A listener to everything that peers do, told after the worker has acted on it."""
 
     def heard(self, connection: Connection, event: object) -> None:
         """An event of a session."""
@@ -267,7 +267,7 @@ class Requests:
         connection.session.in_use = self._shared_objects.uses(connection)
         for user, message in replies:
             user.session.send_shared_object(message)
-            user.write_control()  # each for itself: who does not read is closed before the next is encoded
+            user.write_control()  # one by one: a user that does not read is closed before the next
 
     def _close_requested(self, connection: Connection, event: events.CloseRequested) -> None:
         connection.end(CloseReason.PEER_CLOSED, "by its close command")

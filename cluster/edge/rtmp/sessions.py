@@ -34,7 +34,7 @@ SWEEPS_PER_TICK = 4
 #: When the server ends, peers get this long to read why they are closed.
 LAST_WORDS_S = 0.5
 
-#: Busy sessions (those that publish or play) are ticked once in so many ticks.
+#: Busy sessions (those that publish or play) are ticked once in this many ticks.
 TICKS_PER_BUSY_SESSION = 5
 
 #: The most that one read takes, so that one fast publisher cannot hold up a turn.
@@ -158,14 +158,14 @@ class Sessions:
         )
 
     def forget(self, connection: Connection) -> None:
-        """Its socket is closed."""
+        """The socket of ``connection`` is closed."""
         self._connections.discard(connection)
         self._note_count()
 
     # ---- called by TLS handshakes ------------------------------------------------------------
 
     def shook_hands(self, ready: TlsSocket, peer: str, began_at: float) -> None:
-        """It speaks RTMP from here on; its RTMP handshake has what is left of the same timeout."""
+        """A connection speaks RTMP from here on. Its handshake has what is left of the same timeout."""
         self._open(ready, peer, began_at)
 
     def handshake_failed(self, peer: str, began_at: float, reason: CloseReason, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""The same bytes to many sockets: the innermost loop of the server."""
+"""Fan-out: one batch of bytes to many sockets, the innermost loop of the server."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ class EndOfRead(Enum):
     NOT_FOUND = auto()
     #: The publisher left, and the grace period is over.
     ENDED = auto()
-    #: As much as it asked for has been sent.
+    #: As much as the reader asked for has been sent.
     COMPLETE = auto()
-    #: Its socket was full for too long.
+    #: The reader's socket was full for too long.
     SLOW = auto()
 
 
@@ -91,7 +91,7 @@ class Sink(Protocol):
         """
 
     def returned(self) -> None:
-        """The stream is there again, which the reader was told the end of."""
+        """The stream, whose end the reader was told, is there again."""
 
 
 class Refusal(Enum):
@@ -128,19 +128,19 @@ class Publisher(Protocol):
         """What is kept of messages whose end has not come."""
 
     def granted(self) -> bool:
-        """The stream is its own; False if it has gone meanwhile."""
+        """The stream is the publisher's own; False if the publisher has gone meanwhile."""
 
     def begin(self, feed: Feed) -> None:
         """``feed`` takes its messages from now on."""
 
     def refused(self, why: Refusal, detail: str) -> None:
-        """Its request was refused. ``detail`` is for people."""
+        """The publisher's request was refused. ``detail`` is for people."""
 
     def ended(self, why: EndOfPublish, detail: str) -> None:
         """The stream has been taken from it. ``detail`` is for people."""
 
     def heard(self) -> None:
-        """``feed.is_heard`` may have changed, and with it how soon its messages must be read."""
+        """``feed.is_heard`` may have changed, and so how soon the publisher's messages must be read."""
 
 
 class Uplink(Protocol):

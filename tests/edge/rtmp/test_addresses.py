@@ -1,4 +1,4 @@
-"""Addresses as people type them: the server's side of the tables in docs/behaviour.md, row by row."""
+"""Addresses as people type them: the server's side of the tables in docs/addresses.md, row by row."""
 
 from __future__ import annotations
 
