@@ -77,6 +77,7 @@ _BOUNDS = {
     "handshake_timeout_s": ("0.1", "86400", "0.09", "86401"),
     "idle_timeout_s": ("0.1", "86400", "0.09", "86401"),
     "log_bytes": ("1048576", "1073741824", "1048575", "1073741825"),
+    "worker_bytes": ("67108864", "1099511627776", "67108863", "1099511627777"),
     "log_seconds": ("1", "600", "0.9", "601"),
     "slow_skip_s": ("0.1", "86400", "0.09", "86401"),
     "slow_close_s": ("0.1", "86400", "0.09", "86401"),
@@ -179,7 +180,7 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
         routers=("tcp://a:1936", "ipc:///tmp/b"), node_name="n", latency_budget_ms=0.1,
         metrics=BindAddress("127.0.0.1", 9100), log_format="json", on_duplicate="replace",
         tls_binds=(BindAddress("", 1936),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
-            cluster_key=Path("/etc/cluster.key"),
+            cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30,
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()
