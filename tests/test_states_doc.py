@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.core.bus.splice_states import SPLICE
 from cluster.core.rtmp import states as rtmp
 from cluster.edge.streams.reader_states import READER
 from support.state_tables import Cell, cells, drawing
@@ -24,6 +25,7 @@ ANEW = "write it anew: STATES_DOC=docs/states.md .venv/bin/python -m pytest test
 #: By the name between the marks in the file.
 TABLES: dict[str, dict[tuple[Enum, Enum], Cell]] = {
     "READER": cells(READER),
+    "SPLICE": cells(SPLICE),
     "SERVER_SESSION": cells(rtmp.SERVER_SESSION),
     "CLIENT_SESSION": cells(rtmp.CLIENT_SESSION),
     "SERVER_STREAM": cells(rtmp.SERVER_STREAM),
