@@ -14,6 +14,7 @@ import pytest
 
 from cluster.core.bus.splice_states import SPLICE
 from cluster.core.rtmp import states as rtmp
+from cluster.edge.link.watch_states import WATCH
 from cluster.edge.streams.reader_states import READER
 from support.state_tables import Cell, cells, drawing
 
@@ -26,6 +27,7 @@ ANEW = "write it anew: STATES_DOC=docs/states.md .venv/bin/python -m pytest test
 TABLES: dict[str, dict[tuple[Enum, Enum], Cell]] = {
     "READER": cells(READER),
     "SPLICE": cells(SPLICE),
+    "WATCH": cells(WATCH),
     "SERVER_SESSION": cells(rtmp.SERVER_SESSION),
     "CLIENT_SESSION": cells(rtmp.CLIENT_SESSION),
     "SERVER_STREAM": cells(rtmp.SERVER_STREAM),
