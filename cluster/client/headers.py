@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.core.media.classify import HeaderKey, header_key, header_order, is_empty_header
+from cluster.core.media.headers import HeaderKey, header_key, header_order, is_empty_header
 from cluster.core.message import Message
 
 #: As many tracks as anybody sends, several times over.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cluster.core.limits import MIB
-from cluster.core.media.classify import HeaderKey, MediaFlags, header_key, header_order, is_empty_header
+from cluster.core.media.classify import MediaFlags
+from cluster.core.media.headers import HeaderKey, header_key, header_order, is_empty_header
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.media.metadata import without_media
 
