@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -18,7 +17,7 @@ from cluster.core.rtmp import command, control
 from cluster.core.rtmp.chunk_reader import ChunkReader
 from cluster.core.rtmp.control import UserControlEvent
 from cluster.core.rtmp.handshake import PACKET_BYTES
-from cluster.process.words import printable
+from cluster.process.words import hide_secrets, printable
 
 #: Bytes of each message in hex.
 HEX_BYTES: Final = 64
@@ -31,26 +30,6 @@ _DATA = (MessageType.DATA_AMF0, MessageType.DATA_AMF3)
 _ONE_NUMBER = (
     MessageType.SET_CHUNK_SIZE, MessageType.ABORT, MessageType.ACKNOWLEDGEMENT, MessageType.WINDOW_ACK_SIZE
 )  # fmt: skip
-
-_QUERY = re.compile(rb"(?<=\?)[^\x00-\x1f]+")
-_VALUE = re.compile(rb"(?<==)[^&]+")
-_USER = re.compile(rb"(?<=://)[^/\x00-\x1f]*(?=@)")
-
-
-def hide_secrets(text: bytes) -> bytes:
-    """``text`` with an asterisk for each byte of what is secret in an address.
-
-    That is every value of its query, for there stand keys, tokens and signatures, under any name; the
-    whole query if it has no names; and user and password in front of the host.
-    """
-    text = _QUERY.sub(lambda query: _hide_values(query[0]), text)
-    return _USER.sub(lambda user: b"*" * len(user[0]), text)
-
-
-def _hide_values(query: bytes) -> bytes:
-    if b"=" not in query:
-        return b"*" * len(query)
-    return _VALUE.sub(lambda value: b"*" * len(value[0]), query)
 
 
 def _hidden(text: str) -> str:

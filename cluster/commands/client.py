@@ -21,7 +21,7 @@ import click
 
 from cluster.client.backoff import Backoff
 from cluster.client.connecting import DEFAULT_TIMEOUT_S, Connecting, ConnectOptions
-from cluster.client.dialogue import Dialogue, hide_secrets
+from cluster.client.dialogue import Dialogue
 from cluster.client.errors import RtmpError, Timeout, Unreachable
 from cluster.client.flv_source import FlvSource
 from cluster.client.media_sender import MediaSender
@@ -39,7 +39,7 @@ from cluster.core.rtmp.url import RtmpUrl
 from cluster.net.tls_client import Tls
 from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
-from cluster.process.words import printable
+from cluster.process.words import hide_secrets, printable
 
 _STDOUT = Path("/dev/stdout")
 #: What a file has wrong that does not keep it from being published.
