@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.core.media.log_headers import MAX_HEADER_BYTES, MAX_HEADERS, MAX_METADATA_BYTES
+from cluster.core.media.headers import MAX_HEADER_BYTES, MAX_HEADERS, MAX_METADATA_BYTES
 from cluster.core.media.stream_log import LogLimits, StreamLog
 from cluster.core.message import Message
 
