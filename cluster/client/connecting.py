@@ -7,12 +7,13 @@ import dataclasses
 import os
 import ssl
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal
 
 from cluster.client.connection import Connection
 from cluster.client.errors import CLOSED_HERE, ConnectionClosed, ConnectRejected, Unreachable
 from cluster.client.read_gate import DEFAULT_QUEUE_BYTES
+from cluster.client.socket_protocol import Tap
 from cluster.client.sockets import connected_socket
 from cluster.client.targets import resolve
 from cluster.client.waiting import within
@@ -64,6 +65,8 @@ class ConnectOptions:
     limits: Limits = Limits()  # noqa: RUF009
     #: Received bytes that may wait for consumers before reading pauses.
     queue_bytes: int = DEFAULT_QUEUE_BYTES
+    #: Called with the address of each connection, for what is told of all bytes that pass on it.
+    tap: Callable[[str], Tap] | None = None
 
     @property
     def declared(self) -> Capabilities:
@@ -159,7 +162,12 @@ async def _open(url: RtmpUrl, options: ConnectOptions) -> Connection:
         args=options.args,
     )
     connection = Connection(
-        session, url, limits=options.limits, timeout_s=options.timeout_s, queue_bytes=options.queue_bytes
+        session,
+        url,
+        limits=options.limits,
+        timeout_s=options.timeout_s,
+        queue_bytes=options.queue_bytes,
+        tap=None if options.tap is None else options.tap(f"{url.host}:{url.port}"),
     )
     await _open_socket(connection, url, options)
     try:

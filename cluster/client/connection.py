@@ -15,7 +15,7 @@ from cluster.client.publication import Publication
 from cluster.client.read_gate import DEFAULT_QUEUE_BYTES
 from cluster.client.remote_stream import RemoteStream
 from cluster.client.shared_object import SharedObject
-from cluster.client.socket_protocol import SocketProtocol
+from cluster.client.socket_protocol import SocketProtocol, Tap
 from cluster.client.targets import resolve
 from cluster.client.waiting import raise_or_return
 from cluster.client.wire import Wire
@@ -70,6 +70,7 @@ class Connection:
         limits: Limits,
         timeout_s: float,
         queue_bytes: int = DEFAULT_QUEUE_BYTES,
+        tap: Tap | None = None,
     ) -> None:
         self.url = url
         self.session = session
@@ -85,6 +86,7 @@ class Connection:
             queue_bytes=queue_bytes,
             deliver=self._deliver,
             on_closed=self._on_closed,
+            tap=tap,
         )
         self.wire = Wire(session, self.protocol, timeout_s)
         self.events: EventQueue[Event] = EventQueue()

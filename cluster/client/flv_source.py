@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cluster.client.headers import Headers
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.classify import MediaFlags, flags_of, is_coded
 from cluster.core.media.file_clock import FileClock, Placed
 from cluster.core.media.flv import FlvError, FlvFault, FlvOddity, FlvReader
+from cluster.core.media.headers import Headers
 from cluster.core.message import Message
 
 _READ_BYTES = 256 * 1024
@@ -43,7 +43,7 @@ class FlvSource:
         self._loop = loop
         self._realtime = realtime
         self._clock = _LoopClock()
-        self._headers = Headers()
+        self._headers: Headers[Message] = Headers()
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         pace = _Pace() if self._realtime else None
@@ -87,7 +87,8 @@ class FlvSource:
     def _wanted(self, message: Message) -> bool:
         if self._loop and flags_of(message.type_id, message.payload) & MediaFlags.END_OF_SEQUENCE:
             return False
-        return not self._headers.is_known(message) or self.passes == 0
+        header = self._headers.remember(message)
+        return header is None or header.is_new or self.passes == 0
 
 
 class _LoopClock:

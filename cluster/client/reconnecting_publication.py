@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Self
 
 from cluster.client.connection import Connection
 from cluster.client.errors import RtmpError
-from cluster.client.headers import Headers
 from cluster.client.media_sender import MediaSender
 from cluster.client.publication import Publication
 from cluster.client.redial import Redial
 from cluster.client.waiting import within
 from cluster.core.media.classify import MediaFlags, flags_of, is_coded
+from cluster.core.media.headers import Headers
 from cluster.core.message import Message, MessageType
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ReconnectingPublication(MediaSender):
         self._redial = redial
         self._name = name
         self._publish_type = publish_type
-        self._headers = Headers()
+        self._headers: Headers[Message] = Headers()
         self._has_video = False
         self._publication: Publication | None = None
         #: The present publish has had its headers and a keyframe.
@@ -78,7 +78,7 @@ class ReconnectingPublication(MediaSender):
         if self._failed is not None:
             raise self._failed.with_traceback(None)
         self.sent_up_to(message.timestamp)
-        self._headers.is_known(message)
+        self._headers.remember(message)
         self._has_video = self._has_video or message.type_id == MessageType.VIDEO
         can_begin = is_coded(message) and (not self._has_video or _is_keyframe(message))
         if self._publication is not None and can_begin:
@@ -95,8 +95,8 @@ class ReconnectingPublication(MediaSender):
 
     async def _send_on(self, publication: Publication, message: Message) -> None:
         if not self._begun:
-            for header in self._headers.replay(message.timestamp):
-                await publication.send(header)
+            for header in self._headers.in_order():
+                await publication.send(header._replace(timestamp=message.timestamp))
             self._begun = True
         await publication.send(message)
 

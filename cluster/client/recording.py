@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cluster.client.flv_sink import FlvSink
-from cluster.client.headers import Headers
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.classify import is_coded
+from cluster.core.media.headers import Headers
 from cluster.core.message import Message
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._headers = Headers()
+        self._headers: Headers[Message] = Headers()
         self._sink: FlvSink | None = None
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             why = "permission denied" if path.parent.is_dir() else "no such directory"
@@ -44,9 +44,9 @@ class Recording:
         """Append a message, or remember it if it is a header in front of the first frame."""
         if self._sink is None:
             if not is_coded(message):
-                self._headers.is_known(message)
+                self._headers.remember(message)
                 return
             self._sink = FlvSink(self._path)
-            for header in self._headers.replay(message.timestamp):
-                self._sink.write(header)
+            for header in self._headers.in_order():
+                self._sink.write(header._replace(timestamp=message.timestamp))
         self._sink.write(message)

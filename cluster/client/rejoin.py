@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TypeAlias
 
-from cluster.client.headers import Headers
 from cluster.core.media.classify import is_coded
+from cluster.core.media.headers import Headers
 from cluster.core.media.timeline import Timeline
 from cluster.core.message import Message
 
@@ -31,7 +31,7 @@ class Rejoin:
 
     def __init__(self) -> None:
         self._timeline = Timeline()
-        self._headers = Headers()
+        self._headers: Headers[Message] = Headers()
         self._marks: set[_Mark] = set()
         self._order: deque[_Mark] = deque()
         self._away_ms: int | None = None
@@ -43,7 +43,8 @@ class Rejoin:
 
     def place(self, message: Message) -> Message | None:
         """The message as it goes on; None: it does not."""
-        if self._headers.is_known(message):
+        header = self._headers.remember(message)
+        if header is not None and not header.is_new:
             return None
         if is_coded(message):
             mark = (message.type_id, message.timestamp, hash(bytes(message.payload)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 from cluster.client.errors import ConnectionClosed
 from cluster.client.read_gate import ReadGate
@@ -32,6 +32,13 @@ _ITEM_BYTES = 128
 Deliver: TypeAlias = Callable[[Event | Message, int], None]
 
 
+class Tap(Protocol):
+    """Told of all bytes of a connection as they pass, behind TLS."""
+
+    def sent(self, data: bytes) -> None: ...
+    def received(self, data: bytes) -> None: ...
+
+
 class SocketProtocol(asyncio.Protocol):
     """Feeds a ``ClientSession``. ``ended`` is set once the socket is gone, ``closed`` says why.
 
@@ -47,6 +54,7 @@ class SocketProtocol(asyncio.Protocol):
         queue_bytes: int,
         deliver: Deliver,
         on_closed: Callable[[ConnectionClosed], None],
+        tap: Tap | None = None,
     ) -> None:
         self.session = session
         self.closed: ConnectionClosed | None = None
@@ -59,6 +67,7 @@ class SocketProtocol(asyncio.Protocol):
         self._limits = limits
         self._deliver = deliver
         self._on_closed = on_closed
+        self._tap = tap
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
@@ -83,6 +92,8 @@ class SocketProtocol(asyncio.Protocol):
             return
         self._last_received = time.monotonic()
         self._uncharged_bytes += len(data)
+        if self._tap is not None:
+            self._tap.received(data)
         try:
             received = self.session.receive(data, self._last_received)
         except PeerViolation as violation:
@@ -127,7 +138,7 @@ class SocketProtocol(asyncio.Protocol):
         data = self.session.outgoing()
         if data and self._transport is not None and not self._transport.is_closing():
             self._unyielded_bytes += len(data)
-            self._transport.write(data)
+            self._write(self._transport, data)
 
     async def writable(self) -> None:
         """Wait until the socket takes more. ConnectionClosed if it never will.
@@ -180,12 +191,17 @@ class SocketProtocol(asyncio.Protocol):
             self.closed = closed
             self._on_closed(closed)
 
+    def _write(self, transport: asyncio.Transport, data: bytes) -> None:
+        if self._tap is not None:
+            self._tap.sent(data)
+        transport.write(data)
+
     def _flush_answers(self) -> None:
         """Send what the session answers by itself, unless the server lets it pile up."""
         data = self.session.outgoing()
         if not data or self._transport is None:
             return
-        self._transport.write(data)
+        self._write(self._transport, data)
         if not self._writable.is_set():
             self._unsent_answer_bytes += len(data)
             if self._unsent_answer_bytes > MAX_UNSENT_ANSWER_BYTES:

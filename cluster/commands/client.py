@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import json
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import click
 
 from cluster.client.backoff import Backoff
 from cluster.client.connecting import DEFAULT_TIMEOUT_S, Connecting, ConnectOptions
+from cluster.client.dialogue import Dialogue
 from cluster.client.errors import RtmpError, Timeout, Unreachable
 from cluster.client.flv_source import FlvSource
 from cluster.client.media_sender import MediaSender
@@ -37,7 +39,7 @@ from cluster.core.rtmp.url import RtmpUrl
 from cluster.net.tls_client import Tls
 from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
-from cluster.process.words import printable
+from cluster.process.words import hide_secrets, printable
 
 _STDOUT = Path("/dev/stdout")
 #: What a file has wrong that does not keep it from being published.
@@ -110,10 +112,14 @@ def play(
 @click.command(name="probe")
 @click.argument("url", callback=parsed_url)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines of text.")
+@click.option("--dump", is_flag=True,
+              help="Show on stderr what both sides say, message by message, secrets hidden.")
 @_connect_options
-def probe_command(url: RtmpUrl, as_json: bool, options: ConnectOptions) -> int:
+def probe_command(url: RtmpUrl, as_json: bool, dump: bool, options: ConnectOptions) -> int:
     """Show what the server of URL is and can, what its stream holds, and how soon it came."""
     reports: list[ProbeReport] = []
+    if dump:
+        options = dataclasses.replace(options, tap=_dumping())
 
     async def run() -> None:
         reports.append(await probe(url, options))
@@ -121,6 +127,8 @@ def probe_command(url: RtmpUrl, as_json: bool, options: ConnectOptions) -> int:
     code = _run(run)
     for report in reports:
         shown = dataclasses.asdict(report)
+        if dump:
+            shown["url"] = hide_secrets(report.url.encode()).decode()
         click.echo(json.dumps(shown) if as_json else _as_text(shown))
         code = ExitCode.REFUSED if report.problem else code
     return code
@@ -254,6 +262,17 @@ async def _until_signalled(work: Callable[[], Coroutine[Any, Any, None]]) -> Non
     except asyncio.CancelledError:
         if not asked:
             raise
+
+
+def _dumping() -> Callable[[str], Dialogue]:
+    """What shows each connection on stderr, with the time since now."""
+    began = time.perf_counter()
+
+    def tap(where: str) -> Dialogue:
+        write = functools.partial(click.echo, err=True)
+        return Dialogue(where, write, lambda: (time.perf_counter() - began) * 1000)
+
+    return tap
 
 
 def _as_text(report: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Whose fault it is, in the type; why a connection ended, in one name.
 
-Every error the core raises is one of four kinds, so that a shell knows what to do without reading
-messages: our own misuse (a bug here), the peer's violation (close that peer), overload (refuse work)
-and environment (report to the operator).
+Every error the core raises is one of three kinds, so that a shell knows what to do without reading
+messages: our own misuse (a bug here), the peer's violation (close that peer) and environment (report to
+the operator).
 """
 
 from __future__ import annotations
@@ -75,10 +75,6 @@ class AmfError(PeerViolation):
 
     def __init__(self, detail: str) -> None:
         super().__init__(CloseReason.BAD_AMF, detail)
-
-
-class OverloadError(ClusterError):
-    """A limit of ours is reached; the request is refused and may succeed later."""
 
 
 class EnvironmentFault(ClusterError):

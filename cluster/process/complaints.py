@@ -12,7 +12,7 @@ from typing import Any
 #: version sends thousands a second; each is counted, but only the first needs a line.
 COMPLAIN_EVERY_S = 30.0
 
-#: How many peers of one event are told apart. A scan from more addresses begins to be told again.
+#: How many subjects of one event are told apart. A scan from more addresses begins to be told again.
 MAX_PEERS = 1_000
 
 
@@ -22,6 +22,24 @@ class _Line:
 
     said_at: float
     left_out: int = 0
+
+
+class OnceInAWhile:
+    """When to speak of a subject again: at once if it is new, then once each COMPLAIN_EVERY_S."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, _Line] = {}
+
+    def left_out(self, subject: str, now: float) -> int | None:
+        """None: do not speak of it now. Else how many times it was not spoken of since the last one."""
+        last = self._last.get(subject)
+        if last is not None and now - last.said_at < COMPLAIN_EVERY_S:
+            last.left_out += 1
+            return None
+        if last is None and len(self._last) >= MAX_PEERS:
+            self._last.clear()
+        self._last[subject] = _Line(now)
+        return 0 if last is None else last.left_out
 
 
 class Complaints:
@@ -36,7 +54,7 @@ class Complaints:
         self._logger = logger
         self._event = event
         self._clock = clock
-        self._last: dict[str, _Line] = {}
+        self._peers = OnceInAWhile()
 
     def warn(self, what: str) -> None:
         """Log ``what``, or count it."""
@@ -47,13 +65,8 @@ class Complaints:
         self._warn(peer, message, fields)
 
     def _warn(self, peer: str, message: str, *fields: Mapping[str, Any]) -> None:
-        now = self._clock()
-        last = self._last.get(peer)
-        if last is not None and now - last.said_at < COMPLAIN_EVERY_S:
-            last.left_out += 1
+        left_out = self._peers.left_out(peer, self._clock())
+        if left_out is None:
             return
-        if last is None and len(self._last) >= MAX_PEERS:
-            self._last.clear()
-        more = f" (and {last.left_out} like it since the last line)" if last and last.left_out else ""
-        self._last[peer] = _Line(now)
+        more = f" (and {left_out} like it since the last line)" if left_out else ""
         self._logger.warning(message + more, *fields, extra={"event": self._event})

@@ -74,8 +74,31 @@ def read(path: Path, options: Mapping[str, Option]) -> ConfigFile:
         line = int(place[1]) if place and place[1] else text.rstrip("\n").count("\n") + 1
         file.faults.append(Fault(line, f"is not TOML: {_TOML_PLACE.sub('', str(error))}"))
         return file
+    except (ValueError, RecursionError) as error:
+        what = "lists or tables nested too deep" if isinstance(error, RecursionError) else "too many digits"
+        file.faults.append(Fault(_line_that_breaks(text), f"cannot be read: {what}"))
+        return file
     _take(file, tables, key_lines(text), options)
     return file
+
+
+def _line_that_breaks(text: str) -> int:
+    """The line at which tomllib gives up with an error of Python's own, which names no place."""
+    import bisect
+    import tomllib
+
+    rows = text.split("\n")
+
+    def breaks(line: int) -> bool:
+        try:
+            tomllib.loads("\n".join(rows[:line]))
+        except tomllib.TOMLDecodeError:
+            return False
+        except (ValueError, RecursionError):
+            return True
+        return False
+
+    return bisect.bisect_left(range(1, len(rows) + 1), True, key=breaks) + 1
 
 
 def _take(
@@ -147,7 +170,10 @@ def _text(option: Option, value: object) -> str:
             raise ValueError("must be a number, without quotes")
     elif not isinstance(value, str):
         raise ValueError(f'must be text in quotes, such as "{option.metavar}"')
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:  # Python's bound; in hex, TOML has no bound
+        raise ValueError("has too many digits") from None
 
 
 def to_toml(option: Option, value: Any) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import re
 import sys
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -27,11 +26,6 @@ _ANNOUNCED = "announced"
 
 #: A peer chooses stream names: none of them may begin a line of its own or steer a terminal.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-
-#: What stands in for a secret.
-HIDDEN = "***"
-
-_QUERY_VALUE = re.compile(r"(?<==)[^&;]*")
 
 
 def configure(log_format: LogFormat, level: str) -> None:
@@ -52,15 +46,6 @@ def announce(logger: logging.Logger, event: str, message: str, fields: Mapping[s
     logger.handle(
         logger.makeRecord(logger.name, logging.INFO, "", 0, message, (dict(fields),), None, extra=extra)
     )
-
-
-def redact_query(name: str) -> str:
-    """``name?token=abc&x=1`` with every value of its query hidden, for logs: queries carry keys."""
-    path, mark, query = name.partition("?")
-    if not mark or not query:
-        return name
-    hidden = _QUERY_VALUE.sub(HIDDEN, query) if "=" in query else HIDDEN
-    return f"{path}?{hidden}"
 
 
 class JsonFormatter(logging.Formatter):

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+
+#: A query ends with the text that it is in; in bytes that are more than text, before the next control byte.
+_QUERY = re.compile(rb"(?<=\?)[^\x00-\x1f]+")
+_VALUE = re.compile(rb"(?<==)[^&]+")
+_USER = re.compile(rb"(?<=://)[^/\x00-\x1f]*(?=@)")
 
 
 def printable(text: str) -> str:
@@ -20,3 +26,19 @@ def reason_of(error: OSError | UnicodeError) -> str:
     if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
         return os.strerror(error.errno)
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def hide_secrets(text: bytes) -> bytes:
+    """``text`` with an asterisk for each byte of what is secret in an address.
+
+    That is every value of its query, for there stand keys, tokens and signatures, under any name; the
+    whole query if it has no names; and user and password in front of the host.
+    """
+    text = _QUERY.sub(lambda query: _hide_values(query[0]), text)
+    return _USER.sub(lambda user: b"*" * len(user[0]), text)
+
+
+def _hide_values(query: bytes) -> bytes:
+    if b"=" not in query:
+        return b"*" * len(query)
+    return _VALUE.sub(lambda value: b"*" * len(value[0]), query)

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from cluster.core.bus.bounds import WORKER_TIMEOUT_S
 from cluster.core.bus.control import NameShared
 from cluster.core.bus.identity import WorkerIdentity
-from cluster.process.complaints import COMPLAIN_EVERY_S
+from cluster.process.complaints import OnceInAWhile
 
 
 class SharedNames:
-    """Names that several nodes have, each told of once in COMPLAIN_EVERY_S for as long as that lasts."""
+    """Names that several nodes have, each told of once in a while for as long as that lasts."""
 
     def __init__(self) -> None:
-        self._told_at: dict[str, float] = {}
+        self._told = OnceInAWhile()
 
     def look(
         self, workers: Iterable[tuple[WorkerIdentity, float]], now: float
@@ -29,13 +29,9 @@ class SharedNames:
         for identity, since in sorted(workers, key=lambda worker: worker[0].slot):
             if now - since > WORKER_TIMEOUT_S:
                 nodes.setdefault(identity.node, {}).setdefault(identity.instance, identity.worker_id)
-        self._told_at = {
-            name: told_at for name, told_at in self._told_at.items() if now - told_at < COMPLAIN_EVERY_S
-        }
         due: list[tuple[str, NameShared]] = []
         for name, spokesmen in nodes.items():
-            if len(spokesmen) > 1 and name not in self._told_at:
-                self._told_at[name] = now
+            if len(spokesmen) > 1 and self._told.left_out(name, now) is not None:
                 shared = NameShared(name, tuple(sorted(spokesmen)))
                 due += [(worker_id, shared) for worker_id in spokesmen.values()]
         return due

@@ -148,6 +148,11 @@ def test_probe_as_text_and_as_json(edge: Edge, start: Start, short_clip: Path) -
     assert report["audio"] == ["mp4a"]
     assert 0 < report["connected_ms"] <= report["playing_ms"] <= report["first_keyframe_ms"]
     assert report["problem"] == ""
+    dumped = start("probe", "--dump", f"{url}?key=4711")
+    assert dumped.wait() == ExitCode.OK, dumped.err
+    assert " > connect, transaction 1: {" in dumped.err
+    assert " < video on stream 1 at " in dumped.err
+    assert "4711" not in dumped.err + dumped.out.decode()
     nobody = start("probe", "--timeout", "0.3", "--json", edge.url("nobody"))
     assert nobody.wait() == ExitCode.REFUSED
     assert "is it published?" in json.loads(nobody.out)["problem"]

@@ -6,13 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.client import rejoin as module
-from cluster.client.headers import MAX_HEADERS, Headers
 from cluster.client.rejoin import Rejoin
-from cluster.core.amf import amf0
 from cluster.core.message import Message, MessageType
 from support.scripted_server import AUDIO_HEADER, SEQUENCE_HEADER, audio_frame, inter_frame, key_frame
 
-VIDEO, AUDIO, DATA = MessageType.VIDEO, MessageType.AUDIO, MessageType.DATA_AMF0
+VIDEO, AUDIO = MessageType.VIDEO, MessageType.AUDIO
 HEADERS = [Message(VIDEO, 0, SEQUENCE_HEADER), Message(AUDIO, 0, AUDIO_HEADER)]
 
 
@@ -88,6 +86,12 @@ def test_headers_that_are_known_do_not_come_again() -> None:
     assert got[0].timestamp == 160  # a header has no time of its own
 
 
+def test_an_empty_header_behind_a_whole_one_does_not_come() -> None:
+    rejoin = Rejoin()
+    empty = Message(VIDEO, 0, SEQUENCE_HEADER[:5])
+    assert pass_on(rejoin, [empty, *HEADERS, empty]) == [empty, *HEADERS]
+
+
 def test_what_is_remembered_is_bounded() -> None:
     rejoin = Rejoin()
     for number in range(module.MAX_REMEMBERED + 10):
@@ -97,16 +101,3 @@ def test_what_is_remembered_is_bounded() -> None:
     assert rejoin.place(Message(AUDIO, 10, audio_frame(10))) is None
     rejoin.reconnected(5)
     assert rejoin.place(Message(AUDIO, 9, audio_frame(9))) is not None
-
-
-def test_headers_are_replayed_in_the_order_of_a_join_and_bounded() -> None:
-    headers = Headers()
-    metadata = Message(DATA, 0, amf0.encode("onMetaData", {"a": 1}))
-    assert [headers.is_known(m) for m in (*reversed(HEADERS), metadata, metadata)] == [False] * 3 + [True]
-    assert not headers.is_known(Message(VIDEO, 0, key_frame()))
-    assert not headers.is_known(Message(VIDEO, 0, SEQUENCE_HEADER[:5]))  # empty: replaces no good one
-    assert [m.payload for m in headers.replay(9)] == [metadata.payload, SEQUENCE_HEADER, AUDIO_HEADER]
-    assert {m.timestamp for m in headers.replay(9)} == {9}
-    for track in range(1, 100):
-        headers.is_known(Message(VIDEO, 0, b"\x96\x00hvc1" + bytes((track,)) + b"body"))
-    assert len(headers.replay(0)) == MAX_HEADERS

@@ -15,6 +15,8 @@ from cluster.edge.node.config import OPTIONS
 from cluster.process.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
+#: More than Python reads as one decimal number.
+MANY_DIGITS = "9" * 5_000
 
 
 @pytest.fixture
@@ -67,6 +69,29 @@ def test_a_fault_is_told_with_its_line_and_what_to_do(
     assert _checked(config, text, capsys)[0].startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param(
+            f"a = 1\nb = {MANY_DIGITS}\n\n# end\n", "2: cannot be read: too many digits", id="decimal"
+        ),
+        pytest.param(
+            f"a = [\n 1,\n {MANY_DIGITS}]\n", "3: cannot be read: too many digits", id="in a list"
+        ),
+        pytest.param(
+            f"[node]\nworkers = 0x{MANY_DIGITS}\n", "2: workers in [node]: has too many digits", id="hex"
+        ),
+        pytest.param(
+            f"a = 1\nb = {'[' * 5_000}\n", "2: cannot be read: lists or tables nested too deep", id="nested"
+        ),
+    ],
+)
+def test_what_python_does_not_read_is_told_with_its_line(
+    text: str, says: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _checked(config, text, capsys) == [says]
+
+
 def test_check_tells_every_fault_and_no_fault_that_follows_from_another(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +101,16 @@ def test_check_tells_every_fault_and_no_fault_that_follows_from_another(
     )
     said = _checked(config, text, capsys)
     assert [line.partition(":")[0] for line in said] == ["3", "4", "7", "11"], said
+
+
+def test_a_number_of_too_many_digits_ends_a_command_with_one_line(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(f"[node]\nworkers = {MANY_DIGITS}\n")
+    assert run(["edge", "--config", str(config)]) == ExitCode.USAGE
+    err = capsys.readouterr().err
+    assert f"{config}:2: cannot be read: too many digits" in err
+    assert "Traceback" not in err
 
 
 def test_a_good_file_has_no_faults(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ from cluster.core.rtmp.capabilities import LEGACY, MAX_FOURCCS, RELAY, Capabilit
 
 def test_a_legacy_peer_declares_nothing_and_costs_nothing() -> None:
     assert capabilities.read({"app": "live", "videoFunction": 0.0}) is LEGACY
-    assert not LEGACY.declares_codecs
     assert not LEGACY.can_reconnect
 
 
@@ -36,25 +35,6 @@ def test_everything_a_player_can_declare() -> None:
         video_function=VideoFunction.CLIENT_VIDEO_PACKET_TYPE_METADATA,
     )
     assert read.can_reconnect
-    assert read.declares_codecs
-
-
-@pytest.mark.parametrize(
-    ("properties", "video", "audio"),
-    [
-        ({"fourCcList": ["hvc1"]}, True, False),
-        ({"fourCcList": ["*"]}, True, True),
-        ({"fourCcList": []}, False, False),
-        ({"videoFourCcInfoMap": {"hvc1": 1.0}}, True, False),
-        ({"videoFourCcInfoMap": {"hvc1": 2.0}}, False, False),
-        ({"videoFourCcInfoMap": {"*": 1.0}}, True, False),
-        ({"audioFourCcInfoMap": {"*": 7.0}}, False, True),
-    ],
-)
-def test_who_can_decode_what(properties: dict[str, object], video: bool, audio: bool) -> None:
-    read = capabilities.read(properties)
-    assert read.can_decode_video("hvc1") is video
-    assert read.can_decode_audio("Opus") is audio
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,16 @@ from hypothesis import strategies as st
 from media_examples import AUDIO, EMPTY, EXAMPLES, MALFORMED, VIDEO, named
 
 from cluster.core.media.classify import (
-    HeaderKey,
     MediaFlags,
     data_handler_name,
     enhanced_header,
     flags_of,
-    header_key,
-    header_order,
     is_coded,
-    is_empty_header,
     strip_set_data_frame,
     track_ids,
 )
 from cluster.core.media.ex_header import MAX_MOD_EX, MAX_TRACKS, parse_ex_header
+from cluster.core.media.headers import HeaderKey, header_key, header_order, is_empty_header
 from cluster.core.message import Message
 
 DATA = 18

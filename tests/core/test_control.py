@@ -40,13 +40,13 @@ def test_the_worked_examples(message: Message, wire: str) -> None:
     ("message", "payload"),
     [
         (control.stream_eof(2), "0001 00000002"),
-        (control.stream_dry(2), "0002 00000002"),
+        (control.user_control(UserControlEvent.STREAM_DRY, 2), "0002 00000002"),
         (control.set_buffer_length(1, 3000), "0003 00000001 00000BB8"),
-        (control.stream_is_recorded(2), "0004 00000002"),
+        (control.user_control(UserControlEvent.STREAM_IS_RECORDED, 2), "0004 00000002"),
         (control.swf_verify_request(), "001A 01"),
         (control.swf_verify_response(5, b"\xaa" * 32), "001B 01 01 00000005 00000005" + "AA" * 32),
-        (control.buffer_empty(2), "001F 00000002"),
-        (control.buffer_ready(2), "0020 00000002"),
+        (control.user_control(UserControlEvent.BUFFER_EMPTY, 2), "001F 00000002"),
+        (control.user_control(UserControlEvent.BUFFER_READY, 2), "0020 00000002"),
     ],
 )
 def test_fault_16_user_control_events_carry_their_data(message: Message, payload: str) -> None:

@@ -337,7 +337,7 @@ class TestCommands:
             control.set_chunk_size(4096),
             control.window_ack_size(5000),
             control.set_peer_bandwidth(6000, PeerBandwidthLimit.SOFT),
-            control.buffer_empty(1),
+            control.user_control(UserControlEvent.BUFFER_EMPTY, 1),
             control.set_buffer_length(1, 300),
         ]
         peer.send(control.set_peer_bandwidth(5000, PeerBandwidthLimit.HARD))

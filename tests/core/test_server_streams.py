@@ -565,7 +565,12 @@ class TestPlay:
         assert peer.command("receiveVideo", 0.0, None, True, stream_id=1) == [VideoEnabled(1, True)]
 
     @pytest.mark.parametrize(
-        "event", [control.stream_begin(1), control.buffer_empty(1), control.user_control(3, 1)]
+        "event",
+        [
+            control.stream_begin(1),
+            control.user_control(control.UserControlEvent.BUFFER_EMPTY, 1),
+            control.user_control(3, 1),
+        ],
     )
     def test_events_that_are_a_servers_to_send_are_ignored(self, event: Message) -> None:
         server, peer = playing()

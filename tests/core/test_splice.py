@@ -1,6 +1,8 @@
-"""The splice: every state with every input, then any order of what a bus can do."""
+"""The splice: its table, walked; what comes out; then any order of what a bus can do."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.envelope import Envelope
-from cluster.core.bus.splice import Splice, SpliceOutput, SpliceState
+from cluster.core.bus.splice import Splice, SpliceOutput
+from cluster.core.bus.splice_states import SPLICE, SpliceAction, SpliceInput, SpliceState
 from cluster.core.message import Message
 
 LOW, OUR, HIGH = (6, "z"), (7, "m"), (7, "n")
@@ -57,7 +60,97 @@ NOTHING = SpliceOutput()
 NEEDED = SpliceOutput(snapshot_needed=True)
 
 
-# ---- the table -------------------------------------------------------------------------------
+# ---- the table, walked -----------------------------------------------------------------------
+
+STATES: dict[SpliceState, Callable[[], Splice]] = {
+    SpliceState.IDLE: Splice,
+    SpliceState.AWAITING: after_gap,
+    SpliceState.LIVE: live,
+}
+
+
+def source_of(splice: Splice, step: int) -> tuple[int, str]:
+    """The source that it knows, or one that many epochs above it."""
+    return splice.epoch + step, splice.origin
+
+
+#: Where 10 is the number wanted next, unless nothing is known.
+INPUTS: dict[SpliceInput, Callable[[Splice], SpliceOutput]] = {
+    SpliceInput.UP_LOWER: lambda splice: splice.stream_up(*source_of(splice, -1)),
+    SpliceInput.UP_AGAIN: lambda splice: splice.stream_up(*source_of(splice, 0)),
+    SpliceInput.UP_HIGHER: lambda splice: splice.stream_up(*source_of(splice, 1)),
+    SpliceInput.ENVELOPE_LOWER: lambda splice: splice.envelope(envelope(10, 12, source_of(splice, -1))),
+    SpliceInput.ENVELOPE: lambda splice: splice.envelope(envelope(9, 12, source_of(splice, 0))),
+    SpliceInput.ENVELOPE_AFTER_GAP: lambda splice: splice.envelope(envelope(14, 16, source_of(splice, 0))),
+    SpliceInput.ENVELOPE_HIGHER: lambda splice: splice.envelope(envelope(10, 12, source_of(splice, 1))),
+    SpliceInput.SNAPSHOT_LOWER: lambda splice: splice.snapshot(snapshot(0, 14, source_of(splice, -1))),
+    SpliceInput.SNAPSHOT_OLD: lambda splice: splice.snapshot(snapshot(0, 9, source_of(splice, 0))),
+    SpliceInput.SNAPSHOT_FILLS: lambda splice: splice.snapshot(snapshot(5, 13, source_of(splice, 0))),
+    SpliceInput.SNAPSHOT_BEGINS: lambda splice: splice.snapshot(snapshot(11, 13, source_of(splice, 0))),
+    SpliceInput.SNAPSHOT_HIGHER: lambda splice: splice.snapshot(snapshot(0, 14, source_of(splice, 1))),
+}
+
+#: While nothing is known, nothing can be said of a gap.
+CANNOT_BE = {
+    (SpliceState.IDLE, SpliceInput.ENVELOPE_AFTER_GAP),
+    (SpliceState.IDLE, SpliceInput.SNAPSHOT_OLD),
+    (SpliceState.IDLE, SpliceInput.SNAPSHOT_FILLS),
+}
+
+
+def test_every_state_and_every_input_is_walked() -> None:
+    assert set(STATES) == set(SpliceState)
+    assert set(INPUTS) == set(SpliceInput)
+    assert not CANNOT_BE & set(SPLICE)
+
+
+@pytest.mark.parametrize("what", INPUTS)
+@pytest.mark.parametrize("state", STATES)
+def test_a_splice_does_what_the_table_says(
+    state: SpliceState, what: SpliceInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (state, what) in CANNOT_BE:
+        return
+    splice = STATES[state]()
+    taken: list[SpliceInput] = []
+    step = splice._step
+    monkeypatch.setattr(splice, "_step", lambda what: (taken.append(what), step(what))[1])
+    known, held = splice.next_seq, list(splice._held)
+    output = INPUTS[what](splice)
+    assert taken[0] is what
+    entry = SPLICE.get((state, what))
+    assert splice.state is (entry.next if entry else state)
+    action = entry.action if entry else None
+    asks = action in (SpliceAction.ASK, SpliceAction.HOLD_AND_ASK)
+    passes = action in (SpliceAction.PASS_ON, SpliceAction.FILL, SpliceAction.RESTART)
+    assert output.snapshot_needed is asks
+    assert bool(output.messages) is passes
+    assert output.restarted is (action is SpliceAction.RESTART)
+    assert splice.held_bytes == sum(len(m.payload) for each in splice._held for m in each.messages)
+    if action in (SpliceAction.HOLD, SpliceAction.HOLD_AND_ASK):
+        begins = what is SpliceInput.ENVELOPE_HIGHER  # what was held back is of another source
+        assert len(splice._held) == (0 if begins else len(held)) + 1
+    elif action is None:
+        assert (splice.next_seq, list(splice._held)) == (known, held)
+
+
+def test_what_is_ignored() -> None:
+    """Spelled out, so that a new entry is a decision."""
+    ignored = {(state, what) for state in SpliceState for what in SpliceInput} - set(SPLICE)
+    of_a_lower_source = {SpliceInput.UP_LOWER, SpliceInput.ENVELOPE_LOWER}
+    by_a_live_one = {
+        SpliceInput.UP_AGAIN, SpliceInput.SNAPSHOT_LOWER, SpliceInput.SNAPSHOT_OLD,
+        SpliceInput.SNAPSHOT_FILLS, SpliceInput.SNAPSHOT_BEGINS,
+    }  # fmt: skip
+    higher = {SpliceInput.UP_HIGHER, SpliceInput.ENVELOPE_HIGHER, SpliceInput.SNAPSHOT_HIGHER}
+    assert ignored == {
+        *((SpliceState.IDLE, what) for what in set(SpliceInput) - higher),
+        *((SpliceState.AWAITING, what) for what in of_a_lower_source),
+        *((SpliceState.LIVE, what) for what in of_a_lower_source | by_a_live_one),
+    }
+
+
+# ---- what an output says ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [Splice, awaiting, live, after_gap])

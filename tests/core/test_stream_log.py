@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.core.media.log_headers import MAX_HEADER_BYTES, MAX_HEADERS, MAX_METADATA_BYTES
+from cluster.core.media.headers import MAX_HEADER_BYTES, MAX_HEADERS, MAX_METADATA_BYTES
 from cluster.core.media.stream_log import ENTRY_BYTES, LogLimits, StreamLog
 from cluster.core.message import Message
 
@@ -319,6 +319,7 @@ def test_a_log_that_is_forgotten_holds_its_headers_and_goes_on():
     log.forget()
     assert (log.bytes_held, log.first_seq, log.next_seq, log.join_seq) == (0, next_seq, next_seq, None)
     assert log.bytes_appended == appended
+    assert log.lag_ms(0) == 0, "whoever was behind is so no more"
     assert payloads(log.headers()) == [METADATA, AVC_HEADER, AAC_HEADER]
     log.append(video(66))
     assert log.join_seq is None, "the next keyframe"

@@ -4,7 +4,7 @@ import pytest
 
 from cluster.core.amf import amf0
 from cluster.core.amf.values import EcmaArray
-from cluster.core.media.log_headers import MAX_HEADERS
+from cluster.core.media.headers import MAX_HEADERS
 from cluster.core.media.stream_log import GONE_AFTER_MS, LogLimits, StreamLog
 from cluster.core.message import Message
 

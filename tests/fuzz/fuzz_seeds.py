@@ -23,7 +23,7 @@ from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import aggregate, capabilities, command, control, shared_object, status, swf
 from cluster.core.rtmp.chunk_writer import ChunkWriter
 from cluster.core.rtmp.command import Command
-from cluster.core.rtmp.control import PeerBandwidthLimit
+from cluster.core.rtmp.control import PeerBandwidthLimit, UserControlEvent
 from cluster.core.rtmp.shared_object import SharedEvent, SharedEventType, SharedObjectMessage
 from cluster.core.rtmp.swf import SwfFile
 
@@ -165,10 +165,10 @@ CONTROLS = [
     control.set_buffer_length(1, 300),
     control.stream_begin(1),
     control.stream_eof(1),
-    control.stream_dry(1),
-    control.stream_is_recorded(1),
-    control.buffer_empty(1),
-    control.buffer_ready(1),
+    control.user_control(UserControlEvent.STREAM_DRY, 1),
+    control.user_control(UserControlEvent.STREAM_IS_RECORDED, 1),
+    control.user_control(UserControlEvent.BUFFER_EMPTY, 1),
+    control.user_control(UserControlEvent.BUFFER_READY, 1),
     control.swf_verify_request(),
     swf.response(SwfFile(5, bytes(32)), bytes(32)),
 ]

@@ -18,18 +18,17 @@ from cluster.core.bus import control_coding, envelope
 from cluster.core.errors import MisuseError, PeerViolation
 from cluster.core.keys import StreamKey
 from cluster.core.limits import Limits
-from cluster.core.media.classify import (
-    NOT_TIMED,
-    MediaFlags,
-    data_handler_name,
-    flags_of,
+from cluster.core.media.classify import NOT_TIMED, MediaFlags, data_handler_name, flags_of
+from cluster.core.media.describe import describe
+from cluster.core.media.flv import FlvError, FlvReader
+from cluster.core.media.headers import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_METADATA_BYTES,
     header_key,
     header_order,
     is_empty_header,
 )
-from cluster.core.media.describe import describe
-from cluster.core.media.flv import FlvError, FlvReader
-from cluster.core.media.log_headers import MAX_HEADER_BYTES, MAX_HEADERS, MAX_METADATA_BYTES
 from cluster.core.media.stream_log import LogLimits, StreamLog
 from cluster.core.media.timeline import medium_of
 from cluster.core.message import Message, MessageType

@@ -56,9 +56,9 @@ def test_so_many_peers_are_told_apart_and_no_more(caplog: pytest.LogCaptureFixtu
     complaints = Complaints(logging.getLogger("bus"), "refused", lambda: 5.0)
     for number in (*range(MAX_PEERS), 0):
         complaints.warn_about(f"{number}", "refused %(peer)s", {"peer": number})
-    assert len(caplog.messages) == len(complaints._last) == MAX_PEERS
+    assert len(caplog.messages) == len(complaints._peers._last) == MAX_PEERS
     complaints.warn_about("another", "refused %(peer)s", {"peer": "another"})
-    assert len(complaints._last) == 1
+    assert len(complaints._peers._last) == 1
     complaints.warn_about("0", "again %(peer)s", {"peer": "0"})
     assert caplog.messages[MAX_PEERS:] == ["refused another", "again 0"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.process.logs import announce, configure, redact_query
+from cluster.process.logs import announce, configure
 
 LOGGER = logging.getLogger("cluster.test")
 
@@ -20,22 +20,6 @@ def _logging_as_before() -> Iterator[None]:
     yield
     root.handlers[:] = before
     root.setLevel(level)
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("live", "live"),
-        ("live?", "live?"),
-        ("live?token=secret", "live?token=***"),
-        ("live?a=1&token=x=y&b=", "live?a=***&token=***&b=***"),
-        ("live?a=1;b=2", "live?a=***;b=***"),
-        ("live?secret", "live?***"),
-        ("live?a=1?b=2", "live?a=***"),
-    ],
-)
-def test_queries_show_no_values(name: str, shown: str) -> None:
-    assert redact_query(name) == shown
 
 
 def test_a_json_line_has_the_fields_of_the_message_and_of_extra(capsys: pytest.CaptureFixture[str]) -> None:

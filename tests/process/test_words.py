@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from cluster.process.words import printable, reason_of
+from cluster.process.words import hide_secrets, printable, reason_of
 
 
 def test_what_a_peer_says_cannot_steer_a_terminal() -> None:
@@ -27,3 +27,23 @@ def test_what_a_peer_says_cannot_steer_a_terminal() -> None:
 )
 def test_the_systems_words_are_taken_where_there_are_any(error: OSError, words: str) -> None:
     assert reason_of(error) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cam", "cam"),
+        ("cam?token=abc&x=1", "cam?token=***&x=*"),
+        ("cam?abc", "cam?***"),
+        ("cam?sign=a=b c", "cam?sign=*****"),
+        ("cam?", "cam?"),
+        ("rtmp://user:pass@host/app", "rtmp://*********@host/app"),
+        ("rtmp://host/app/a@b", "rtmp://host/app/a@b"),
+        (
+            "[ AccessManager.Reject ] : ?reason=needauth&salt=abc",
+            "[ AccessManager.Reject ] : ?reason=********&salt=***",
+        ),
+    ],
+)
+def test_secrets_of_an_address_are_hidden_byte_for_byte(text: str, shown: str) -> None:
+    assert hide_secrets(text.encode()) == shown.encode()

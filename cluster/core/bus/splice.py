@@ -2,41 +2,20 @@
 
 ZeroMQ's *clone pattern*. A worker subscribes first and then asks the origin for a snapshot; live
 envelopes wait until the snapshot says after which sequence number they go on.
-
-    IDLE        no source is known
-    AWAITING    a snapshot is needed; live envelopes of the source are held back
-    LIVE        envelopes are passed on in the order of their numbers
-
-What each state makes of each input (a source is an epoch and its origin; the higher one wins):
-
-    input                     IDLE               AWAITING                LIVE
-    lower source, up or env.  (no source yet)    ignored                 ignored
-    lower source, snapshot    (no source yet)    needed again            ignored
-    higher source, stream up  AWAITING, needed   AWAITING, needed        AWAITING, needed
-    higher source, envelope   AWAITING, needed   AWAITING, needed        AWAITING, needed
-    higher source, snapshot   LIVE, restarted    LIVE, restarted         LIVE, restarted
-    stream up                                    needed again            nothing
-    envelope, in order                           held back               passed on
-    envelope, partly known                       held back               its new part passed on
-    envelope, known                              held back               dropped
-    envelope, after a gap                        held back               AWAITING, needed, held back
-    snapshot                                     LIVE, or needed again   ignored
+``splice_states`` says what each state makes of each input.
 
 A snapshot without messages is of a stream that has no keyframe to join at: it goes on with the first
 envelope that comes, whatever its number.
-
-Of two origins with one epoch (both granted in the same millisecond by routers that could not see each
-other) the one whose worker id is higher wins, here as in the registry.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from dataclasses import dataclass, field
 
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.splice_states import SPLICE, SpliceAction, SpliceInput, SpliceState
 from cluster.core.limits import MIB
 from cluster.core.message import Message
 
@@ -44,13 +23,8 @@ from cluster.core.message import Message
 #: shows as a gap after the snapshot and asks for another one.
 MAX_HELD_BYTES = 8 * MIB
 
-
-class SpliceState(enum.Enum):
-    """Where one remote stream stands in this worker."""
-
-    IDLE = "idle"
-    AWAITING = "awaiting"
-    LIVE = "live"
+# Of each envelope in order. An enum's member is found more slowly than a name.
+_ENVELOPE, _PASS_ON = SpliceInput.ENVELOPE, SpliceAction.PASS_ON
 
 
 @dataclass(slots=True)
@@ -93,52 +67,63 @@ class Splice:
 
     def stream_up(self, epoch: int, origin: str) -> SpliceOutput:
         """The registry names the stream's source."""
-        if self._rises(epoch, origin):
-            self._begin(epoch, origin)
-            return SpliceOutput(snapshot_needed=True)
-        is_current = (epoch, origin) == (self.epoch, self.origin)
-        return SpliceOutput(snapshot_needed=is_current and self.state is SpliceState.AWAITING)
+        source = (epoch, origin)
+        if self._rises(source):
+            self._begin(source)
+            what = SpliceInput.UP_HIGHER
+        else:
+            what = SpliceInput.UP_AGAIN if self._is_known(source) else SpliceInput.UP_LOWER
+        return SpliceOutput(snapshot_needed=self._step(what) is SpliceAction.ASK)
 
     def envelope(self, envelope: Envelope) -> SpliceOutput:
         """Messages from the live feed."""
-        if envelope.epoch != self.epoch or envelope.sender_id != self.origin:
-            if not self._rises(envelope.epoch, envelope.sender_id):
-                return SpliceOutput()
-            self._begin(envelope.epoch, envelope.sender_id)
-            self._hold(envelope)
-            return SpliceOutput(snapshot_needed=True)
-        if self.state is not SpliceState.LIVE:
-            self._hold(envelope)
-            return SpliceOutput()
         output = SpliceOutput()
-        self._follow(envelope, output)
+        self._take(envelope, output)
         return output
 
     def snapshot(self, snapshot: Snapshot) -> SpliceOutput:
         """The origin's answer to a request."""
-        source = (snapshot.epoch, snapshot.origin)
-        if self._rises(*source):
-            self._begin(*source)
-        elif self.state is SpliceState.LIVE:
-            return SpliceOutput()
-        known = self.next_seq
-        if source != (self.epoch, self.origin) or (known is not None and snapshot.next_seq < known):
-            # Of the source before, or taken before the gap: it says nothing of what is missing.
-            return SpliceOutput(snapshot_needed=True)
         output = SpliceOutput()
-        if known is not None and snapshot.first_seq <= known:
-            # It reaches back to what is known: the gap is filled and players notice nothing.
-            output.messages = snapshot.messages[known - snapshot.first_seq :]
-        else:
+        action = self._step(self._input_of(snapshot))
+        if action is SpliceAction.ASK:
+            output.snapshot_needed = True
+            return output
+        if action is SpliceAction.FILL:
+            assert self.next_seq is not None
+            output.messages = snapshot.messages[self.next_seq - snapshot.first_seq :]
+            self._begins_anywhere = False
+        elif action is SpliceAction.RESTART:
             output.restarted = True
             output.headers = snapshot.headers
             self._begins_anywhere = not snapshot.messages
             if snapshot.messages:
                 output.messages = self._held_before(snapshot.first_seq) + snapshot.messages
+        else:
+            return output
         self.next_seq = snapshot.next_seq
-        self.state = SpliceState.LIVE
         self._release(output)
         return output
+
+    def _step(self, what: SpliceInput) -> SpliceAction | None:
+        """What the table says is to be done about ``what``; None if it is ignored."""
+        step = SPLICE.get((self.state, what))
+        if step is None:
+            return None
+        self.state = step.next
+        return step.action
+
+    def _input_of(self, snapshot: Snapshot) -> SpliceInput:
+        source, known = (snapshot.epoch, snapshot.origin), self.next_seq
+        if self._rises(source):
+            self._begin(source)
+            return SpliceInput.SNAPSHOT_HIGHER
+        if not self._is_known(source):
+            return SpliceInput.SNAPSHOT_LOWER
+        if known is None:
+            return SpliceInput.SNAPSHOT_BEGINS
+        if snapshot.next_seq < known:
+            return SpliceInput.SNAPSHOT_OLD
+        return SpliceInput.SNAPSHOT_FILLS if snapshot.first_seq <= known else SpliceInput.SNAPSHOT_BEGINS
 
     def _held_before(self, seq: int) -> list[Message]:
         """What was held back and leads up to ``seq``, the keyframe that a snapshot begins at.
@@ -156,13 +141,15 @@ class Splice:
                 return before if envelope.first_seq <= seq else []
         return []
 
-    def _rises(self, epoch: int, origin: str) -> bool:
-        return (epoch, origin) > (self.epoch, self.origin)
+    def _rises(self, source: tuple[int, str]) -> bool:
+        return source > (self.epoch, self.origin)
 
-    def _begin(self, epoch: int, origin: str) -> None:
-        self.state = SpliceState.AWAITING
-        self.epoch = epoch
-        self.origin = origin
+    def _is_known(self, source: tuple[int, str]) -> bool:
+        return source == (self.epoch, self.origin)
+
+    def _begin(self, source: tuple[int, str]) -> None:
+        """Whatever is known is of another source."""
+        self.epoch, self.origin = source
         self.next_seq = None
         self._held.clear()
         self.held_bytes = 0
@@ -179,28 +166,40 @@ class Splice:
         held, self._held = self._held, deque()
         self.held_bytes = 0
         for envelope in held:
-            if self.state is SpliceState.LIVE:
-                self._follow(envelope, output)
-            else:
-                self._hold(envelope)
+            self._take(envelope, output)
 
-    def _follow(self, envelope: Envelope, output: SpliceOutput) -> None:
-        """``envelope`` of the source while LIVE: what is new of it goes to ``output``."""
+    def _take(self, envelope: Envelope, output: SpliceOutput) -> None:
+        """``envelope`` has come, or is taken up again: what is to be done about it goes to ``output``."""
+        missing = 0
+        if envelope.epoch == self.epoch and envelope.sender_id == self.origin:
+            what, known = _ENVELOPE, self.next_seq
+            if known is not None and envelope.first_seq > known:
+                what, missing = SpliceInput.ENVELOPE_AFTER_GAP, envelope.first_seq - known
+        elif self._rises((envelope.epoch, envelope.sender_id)):
+            self._begin((envelope.epoch, envelope.sender_id))
+            what = SpliceInput.ENVELOPE_HIGHER
+        else:
+            what = SpliceInput.ENVELOPE_LOWER
+        action = self._step(what)
+        if action is _PASS_ON:
+            self._pass_on(envelope, output)
+        elif action is not None:
+            self._hold(envelope)
+            if action is SpliceAction.HOLD_AND_ASK:
+                output.snapshot_needed = True
+                output.lost_messages = missing
+
+    def _pass_on(self, envelope: Envelope, output: SpliceOutput) -> None:
+        """What is new of ``envelope``, which leaves no gap, goes to ``output``."""
         assert self.next_seq is not None
         if self._begins_anywhere:
             self._begins_anywhere = False
             self.next_seq = min(self.next_seq, envelope.first_seq)
         messages = envelope.messages
-        skip = self.next_seq - envelope.first_seq
-        if skip < 0:
-            self.state = SpliceState.AWAITING
-            self._hold(envelope)
-            output.snapshot_needed = True
-            output.lost_messages = -skip
-            return
-        if skip:
-            self.duplicate_messages += min(skip, len(messages))
-            messages = messages[skip:]
+        known = self.next_seq - envelope.first_seq
+        if known:
+            self.duplicate_messages += min(known, len(messages))
+            messages = messages[known:]
         self.next_seq += len(messages)
         if output.messages:
             output.messages += messages

@@ -8,7 +8,7 @@ the first two bytes; everything else is parsed. Nothing here raises on any paylo
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple
+from typing import Final
 
 from cluster.core.media import ex_header
 from cluster.core.media.access_unit import can_start
@@ -49,17 +49,6 @@ class MediaFlags(enum.IntFlag):
     OTHER_KEYFRAME = 8192
 
 
-class HeaderKey(NamedTuple):
-    """What a cached header is the latest of.
-
-    ``tracks`` is sorted: one track, or the set of a message that carries several; empty for data.
-    """
-
-    media: str
-    tracks: tuple[int, ...]
-    kind: str
-
-
 AUDIO_AAC: Final = 10
 AUDIO_ENHANCED: Final = 9
 #: What has no place of its own in time.
@@ -80,17 +69,6 @@ _AVC_LIKE_FOUR_CC = {7: b"avc1", 12: b"hvc1", 13: b"av01"}
 _ON_META_DATA = b"\x02\x00\x0aonMetaData"
 _SET_DATA_FRAME = b"\x02\x00\x0d@setDataFrame"
 
-_REPLAY_ORDER = {
-    ("data", "metadata"): 0,
-    ("video", "metadata"): 1,
-    ("video", "sequence_header"): 2,
-    ("audio", "sequence_header"): 3,
-    ("audio", "multichannel_config"): 4,
-}
-
-#: Codecs for whose sequence header no body is defined: an empty one says all there is to say.
-_BODILESS_HEADERS = frozenset((b".mp3", b"ac-3", b"ec-3"))
-
 # Plain ints: IntFlag arithmetic costs more than the whole classification.
 _VIDEO = int(MediaFlags.VIDEO)
 _AUDIO = int(MediaFlags.AUDIO)
@@ -107,7 +85,6 @@ _MALFORMED = int(MediaFlags.MALFORMED)
 _MULTITRACK = int(MediaFlags.MULTITRACK)
 _OTHER_KEYFRAME = int(MediaFlags.OTHER_KEYFRAME)
 _CODED = _VIDEO | _AUDIO
-_CACHED = _SEQUENCE_HEADER | _METADATA | _CONFIG
 
 #: In a table: the first two bytes do not decide.
 _UNDECIDED = 0
@@ -218,25 +195,6 @@ def is_coded(message: Message) -> bool:
     return bool(flags & _CODED) and not flags & NOT_TIMED
 
 
-def header_key(type_id: int, payload: Buffer) -> HeaderKey | None:
-    """What a joiner needs this message as; None if a joiner does not need it.
-
-    A new message with an equal key replaces the old one: same media, same track or set of tracks, same
-    kind (Enhanced RTMP v2: metadata and headers hold until replaced).
-    """
-    flags = flags_of(type_id, payload)
-    if not flags & _CACHED:
-        return None
-    kind = "metadata"
-    if flags & _SEQUENCE_HEADER:
-        kind = "sequence_header"
-    elif flags & _CONFIG:
-        kind = "multichannel_config"
-    if flags & _DATA:
-        return HeaderKey("data", (), kind)
-    return HeaderKey("video" if flags & _VIDEO else "audio", track_ids(type_id, payload), kind)
-
-
 def track_ids(type_id: int, payload: Buffer) -> tuple[int, ...]:
     """The tracks of an audio or video message, sorted; (0,) for one that names none."""
     if len(payload) > _ONE_TRACK_ID_AT and payload[1] < 16 and _is_multitrack(type_id, payload[0]):
@@ -251,31 +209,6 @@ def _is_multitrack(type_id: int, first: int) -> bool:
     if type_id == _VIDEO_TYPE:
         return bool(first & 0x80) and first & 15 == ex_header.VIDEO_MULTITRACK
     return first == AUDIO_ENHANCED << 4 | ex_header.AUDIO_MULTITRACK
-
-
-def header_order(key: HeaderKey) -> int:
-    """Where a cached header comes in the replay to a joiner, smallest first.
-
-    onMetaData, video metadata, video headers, audio headers, multichannel configurations. Equal ones
-    are replayed in the order of arrival, so that of two that share a track the newer one counts.
-    """
-    return _REPLAY_ORDER[key.media, key.kind]
-
-
-def is_empty_header(type_id: int, payload: Buffer) -> bool:
-    """Whether this is a sequence header that lacks the body its codec needs, for any of its tracks.
-
-    It may stand as long as there is no better one, and must not replace one: FFmpeg's first AV1 header
-    is empty and its second whole. An empty Opus header is legal and yet knows less than a full one.
-    """
-    flags = flags_of(type_id, payload)
-    if not flags & _SEQUENCE_HEADER:
-        return False
-    header = enhanced_header(type_id, payload)
-    if header is None:
-        return len(payload) <= (5 if flags & _VIDEO else 2)
-    bodiless = [track.four_cc for track in header.tracks if track.start == track.end]
-    return any(four_cc not in _BODILESS_HEADERS for four_cc in bodiless)
 
 
 def strip_set_data_frame(payload: bytes | memoryview) -> bytes | memoryview:

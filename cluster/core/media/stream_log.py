@@ -245,7 +245,7 @@ class StreamLog:
     def lag_ms(self, seq: int) -> int:
         """How far behind live, in media time, a cursor at ``seq`` is; a number no longer kept counts
         as the whole log."""
-        if seq >= self.next_seq:
+        if seq >= self.next_seq or not self._entries:
             return 0
         return self.timeline.progress_ms - self._entries[max(0, seq - self.first_seq)].progress_ms
 

@@ -64,24 +64,6 @@ class Capabilities:
     def can_reconnect(self) -> bool:
         return bool(self.caps_ex & CapsEx.RECONNECT)
 
-    @property
-    def declares_codecs(self) -> bool:
-        """False for a legacy peer, which gets whatever is published."""
-        return self.fourcc_list is not None or bool(self.video_fourccs or self.audio_fourccs)
-
-    def can_decode_video(self, fourcc: str) -> bool:
-        return self._can_decode(fourcc, self.video_fourccs)
-
-    def can_decode_audio(self, fourcc: str) -> bool:
-        return self._can_decode(fourcc, self.audio_fourccs)
-
-    def _can_decode(self, fourcc: str, info_map: FourCcInfoMap) -> bool:
-        """Whether the list or the map of one medium has the codec; "*" stands for every codec in both."""
-        for name, info in info_map:
-            if name in (fourcc, ANY_FOURCC) and info & FourCcInfo.CAN_DECODE:
-                return True
-        return any(name in (fourcc, ANY_FOURCC) for name in self.fourcc_list or ())
-
 
 #: A peer that declares nothing: shared, since thousands of players do.
 LEGACY = Capabilities()

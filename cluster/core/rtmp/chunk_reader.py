@@ -16,18 +16,17 @@ from itertools import repeat
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.limits import Limits
 from cluster.core.message import Buffer, Message, MessageType
+from cluster.core.rtmp.chunk_stream import EXTENDED, U32, ChunkStream
 
 DEFAULT_CHUNK_SIZE = 128
 #: A message cannot be longer, so a larger chunk size means the same (section 5.4.1).
 MAX_CHUNK_SIZE = 0xFFFFFF
 
 _LAST_OBEYED = int(MessageType.ABORT)
-_U32 = 0xFFFFFFFF
-_EXTENDED = 0xFFFFFF
 #: Basic header 3, message header 11, extended timestamp 4.
 _MAX_HEADER_BYTES = 18
-#: Message header bytes of formats 0, 1 and 2, by the top two bits of the basic header.
-_HEADER_BYTES = (11, 7, 3)
+#: Message header bytes by format, which is the top two bits of the basic header.
+_HEADER_BYTES = (11, 7, 3, 0)
 #: Up to this many chunks of a message that is all there are joined, which copies them once; for more,
 #: the strided deletion of ``_take`` costs less, though it copies three times.
 _FEW_CHUNKS = 8
@@ -52,25 +51,16 @@ def _steps(count: int | None) -> Iterable[object]:
     return repeat(None) if count is None else (None,) * count
 
 
-class _ChunkStream:
-    """What the headers of one chunk stream have said so far, and its unfinished message."""
+def _long_id(data: Buffer, pos: int) -> tuple[int, int]:
+    """The chunk stream id of a basic header of two or three bytes (section 5.3.1.1), and where that ends.
 
-    __slots__ = (
-        "continuation", "delta", "extended", "length", "partial", "stream_id", "timestamp", "type_id",
-    )
-
-    def __init__(self, chunk_stream_id: int) -> None:
-        self.length = 0
-        self.type_id = 0
-        self.stream_id = 0
-        self.timestamp = 0
-        self.delta = 0
-        #: The raw extended timestamp of the latest format 0, 1 or 2 header; None if it had none.
-        self.extended: bytes | None = None
-        #: Payload so far of a message that is not complete; None between messages.
-        self.partial: bytearray | None = None
-        #: The one-byte header of a continuation chunk; empty where the id takes more bytes.
-        self.continuation = bytes((0xC0 | chunk_stream_id,)) if chunk_stream_id < 64 else b""
+    Past the end of ``data``: it is cut, and the id means nothing.
+    """
+    stop = pos + 2 + (data[pos] & 0x3F)
+    if stop > len(data):
+        return 0, stop
+    high = data[pos + 2] << 8 if stop == pos + 3 else 0
+    return 64 + data[pos + 1] + high, stop
 
 
 class ChunkReader:
@@ -90,12 +80,13 @@ class ChunkReader:
         self.work = 0
         self.unread = b""
         self._limits = limits
+        self._max_message_bytes = limits.max_message_bytes
         self._steps = _steps(limits.max_work_at_once)
-        self._streams: dict[int, _ChunkStream] = {}
+        self._streams: dict[int, ChunkStream] = {}
         #: The beginning of a chunk header whose end has not come.
         self._pending = b""
         #: The chunk whose payload the last feed cut: its stream, and its bytes still to come.
-        self._current: _ChunkStream | None = None
+        self._current: ChunkStream | None = None
         self._chunk_left = 0
         self._violated: tuple[CloseReason, str] | None = None
         self._is_cut = False
@@ -164,118 +155,116 @@ class ChunkReader:
     def _parse(self, data: Buffer, pos: int, messages: list[Message]) -> int:
         """Read chunks from ``pos`` on, a step for each or for a run of them. Returns where it stopped.
 
-        That is the end of ``data``, or where an incomplete header begins, or where the steps of one go
-        were used up. Only in the last case ``_is_cut`` is set.
+        That is the end of ``data``, an incomplete header, or (``_is_cut``) where the steps were used up.
         """
         end = len(data)
         if self._chunk_left and self._current is not None:
-            pos = self._take(self._current, self._chunk_left, data, pos, messages)
+            pos = self._take(self._current, data, pos, messages)
         streams = self._streams
         for _ in self._steps:
             if pos >= end:
                 break
             basic = data[pos]
-            chunk_stream_id = basic & 0x3F
-            body = pos + 1
-            if chunk_stream_id < 2:  # two- and three-byte forms, section 5.3.1.1
-                body += 1 + chunk_stream_id
-                if body > end:
-                    break
-                high = data[pos + 2] << 8 if chunk_stream_id else 0
-                chunk_stream_id = 64 + data[pos + 1] + high
+            chunk_stream_id, header = basic & 0x3F, pos + 1
+            if chunk_stream_id < 2:
+                chunk_stream_id, header = _long_id(data, pos)
+            body = header + _HEADER_BYTES[basic >> 6]
+            if body > end:
+                break
             stream = streams.get(chunk_stream_id)
-
             if basic >= 0xC0:  # format 3, section 5.3.1.2.4
-                if stream is None:
-                    raise PeerViolation(
-                        CloseReason.BAD_CHUNK, f"format 3 begins chunk stream {chunk_stream_id}"
-                    )
-                if stream.extended is not None:
-                    # Section 5.3.1.3 repeats the extended timestamp here; old senders leave it out. So
-                    # it is taken if it is there; bytes that differ, even the first of them, are payload.
-                    seen = bytes(data[body : body + 4])
-                    if seen == stream.extended:
-                        body += 4
-                    elif stream.extended.startswith(seen):
+                if stream is None or stream.partial is None or stream.extended is not None:
+                    stream, body = self._repeat(chunk_stream_id, data, body)
+                    if body > end:
                         break
-                if stream.partial is None:
-                    stream.timestamp = (stream.timestamp + stream.delta) & _U32
             else:
-                header = body
-                body += _HEADER_BYTES[basic >> 6]
-                if body > end:
-                    break
+                if stream is None or stream.partial is not None:
+                    stream = self._begin(chunk_stream_id, basic >> 6)
                 if basic < 0x80:  # formats 0 and 1
                     word, length_and_type = _unpack_two_u32(data, header - 1)
+                    stream.length, stream.type_id = length_and_type >> 8, length_and_type & 0xFF
+                    if stream.length > self._max_message_bytes:
+                        raise self._too_large(stream)
                 else:
                     word = _unpack_u32(data, header - 1)[0]
-                field = word & 0xFFFFFF
-                extended = None
-                if field == _EXTENDED:
-                    if body + 4 > end:
-                        break
-                    field = _unpack_u32(data, body)[0]
-                    extended = bytes(data[body : body + 4])
-                    body += 4
-                if stream is None:
-                    stream = self._open(chunk_stream_id, basic >> 6)
-                elif stream.partial is not None:
-                    self._discard(stream)
-                stream.extended = extended
-                stream.delta = field
-                if basic < 0x80:
-                    stream.length = length_and_type >> 8
-                    stream.type_id = length_and_type & 0xFF
-                    if stream.length > self._limits.max_message_bytes:
-                        raise PeerViolation(
-                            CloseReason.MESSAGE_TOO_LARGE, f"message of {stream.length} bytes announced"
-                        )
+                stream.delta = word & 0xFFFFFF
+                stream.extended = None
+                if stream.delta == EXTENDED and (body := stream.extend(data, body)) > end:
+                    break
                 if basic < 0x40:
-                    stream.timestamp = field
+                    stream.timestamp = stream.delta
                     stream.stream_id = _unpack_u32_little(data, header + 7)[0]
                 else:
-                    stream.timestamp = (stream.timestamp + field) & _U32
-
-            length = stream.length
-            if stream.partial is None:
-                payload = None
-                size = self.chunk_size
-                pos = body + length
-                if length <= size:
-                    if pos <= end:
-                        payload = bytes(data[body:pos])
-                elif length <= size * _FEW_CHUNKS and stream.extended is None:
-                    pos += (length - 1) // size
-                    headers = bytes(data[body + size : pos : size + 1])
-                    if pos <= end and not headers.strip(stream.continuation):
-                        chunks = data[body:pos]
-                        starts = range(0, pos - body, size + 1)
-                        payload = b"".join([chunks[start : start + size] for start in starts])
-                if payload is not None:
-                    type_id = stream.type_id
-                    if type_id <= _LAST_OBEYED:
-                        self._obey(type_id, payload)
-                    fields = (type_id, stream.timestamp, payload, stream.stream_id)
-                    messages.append(_new_message(Message, fields))
-                    continue
-                stream.partial = bytearray()
-            left = min(length - len(stream.partial), self.chunk_size)
-            pos = self._take(stream, left, data, body, messages)
+                    stream.timestamp = (stream.timestamp + stream.delta) & U32
+            stop = body + stream.length
+            if stream.partial is not None:
+                pos = self._take(stream, data, body, messages)
+            elif stop > end or stream.length > self.chunk_size:
+                pos = self._take_first(stream, data, body, messages)
+            else:
+                payload = bytes(data[body:stop])
+                if stream.type_id <= _LAST_OBEYED:
+                    self._obey(stream.type_id, payload)
+                fields = (stream.type_id, stream.timestamp, payload, stream.stream_id)
+                messages.append(_new_message(Message, fields))
+                pos = stop
         else:
             self._is_cut = pos < end
         return pos
 
-    def _take(
-        self, stream: _ChunkStream, left: int, data: Buffer, pos: int, messages: list[Message]
-    ) -> int:
-        """Take payload from ``pos`` on, where a chunk of ``stream`` has ``left`` bytes to come.
+    def _repeat(self, chunk_stream_id: int, data: Buffer, pos: int) -> tuple[ChunkStream, int]:
+        """A format 3 header that begins a message, or behind which an extended timestamp may stand.
+
+        Returns its chunk stream, and where the chunk goes on: past the end if more bytes must tell.
+        """
+        stream = self._streams.get(chunk_stream_id)
+        if stream is None:
+            raise PeerViolation(CloseReason.BAD_CHUNK, f"format 3 begins chunk stream {chunk_stream_id}")
+        pos = stream.after_repeated(data, pos)
+        if stream.partial is None and pos <= len(data):
+            stream.timestamp = (stream.timestamp + stream.delta) & U32
+        return stream, pos
+
+    def _begin(self, chunk_stream_id: int, fmt: int) -> ChunkStream:
+        """A new message on a chunk stream that is new, or whose last message was not complete."""
+        stream = self._streams.get(chunk_stream_id)
+        if stream is None:
+            return self._open(chunk_stream_id, fmt)
+        self._drop(stream)
+        self.discarded_partials += 1
+        return stream
+
+    def _take_first(self, stream: ChunkStream, data: Buffer, pos: int, messages: list[Message]) -> int:
+        """Take a message of several chunks, or the beginning of a message. Returns where it stopped."""
+        size = self.chunk_size
+        others = (stream.length - 1) // size
+        stop = pos + stream.length + others
+        if stop <= len(data) and others < _FEW_CHUNKS and stream.extended is None:
+            headers = bytes(data[pos + size : stop : size + 1])
+            if not headers.strip(stream.continuation):
+                chunks = []  # not by a comprehension: for so few, its call costs more than it saves
+                last = pos + others * (size + 1)
+                while pos < last:
+                    chunks.append(data[pos : pos + size])
+                    pos += size + 1
+                chunks.append(data[last:stop])
+                self._complete(stream, b"".join(chunks), messages)
+                return stop
+        stream.partial = bytearray()
+        return self._take(stream, data, pos, messages)
+
+    def _take(self, stream: ChunkStream, data: Buffer, pos: int, messages: list[Message]) -> int:
+        """Take what is left of a chunk of ``stream`` from ``pos`` on. Returns where it stopped.
 
         Takes the chunks that follow too, as long as they continue the same message with a one-byte
-        header: their number does not change the number of Python operations. Returns where it stopped.
+        header: their number does not change the number of Python operations.
         """
         assert stream.partial is not None
         self.work += 1
         held = len(stream.partial)
+        left = self._chunk_left or stream.length - held
+        if left > self.chunk_size:
+            left = self.chunk_size
         end = len(data)
         stop = pos + left
         if stop > end:
@@ -320,7 +309,7 @@ class ChunkReader:
             self._complete(stream, payload, messages)
         return stop
 
-    def _complete(self, stream: _ChunkStream, payload: bytes, messages: list[Message]) -> None:
+    def _complete(self, stream: ChunkStream, payload: bytes, messages: list[Message]) -> None:
         type_id = stream.type_id
         if type_id <= _LAST_OBEYED:
             self._obey(type_id, payload)
@@ -344,7 +333,7 @@ class ChunkReader:
         else:
             raise PeerViolation(CloseReason.BAD_CHUNK_SIZE, f"chunk size {value:#x}")
 
-    def _open(self, chunk_stream_id: int, fmt: int) -> _ChunkStream:
+    def _open(self, chunk_stream_id: int, fmt: int) -> ChunkStream:
         # librtmp begins chunk stream 2 with format 1: it counts from timestamp 0 on message stream 0.
         if fmt == 2:
             raise PeerViolation(CloseReason.BAD_CHUNK, f"format 2 begins chunk stream {chunk_stream_id}")
@@ -353,8 +342,11 @@ class ChunkReader:
                 CloseReason.TOO_MANY_CHUNK_STREAMS,
                 f"chunk stream {chunk_stream_id} is one more than {self._limits.max_chunk_streams}",
             )
-        stream = self._streams[chunk_stream_id] = _ChunkStream(chunk_stream_id)
+        stream = self._streams[chunk_stream_id] = ChunkStream(chunk_stream_id)
         return stream
+
+    def _too_large(self, stream: ChunkStream) -> PeerViolation:
+        return PeerViolation(CloseReason.MESSAGE_TOO_LARGE, f"message of {stream.length} bytes announced")
 
     def _hold(self, added_bytes: int) -> None:
         self.partial_bytes += added_bytes
@@ -364,12 +356,7 @@ class ChunkReader:
                 f"{self.partial_bytes} bytes of messages that do not end",
             )
 
-    def _discard(self, stream: _ChunkStream) -> None:
-        """A new message begins on a chunk stream before its last one was complete."""
-        self._drop(stream)
-        self.discarded_partials += 1
-
-    def _drop(self, stream: _ChunkStream) -> None:
+    def _drop(self, stream: ChunkStream) -> None:
         assert stream.partial is not None
         self.partial_bytes -= len(stream.partial)
         stream.partial = None

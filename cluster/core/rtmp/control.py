@@ -99,16 +99,8 @@ def stream_eof(stream_id: int) -> Message:
     return user_control(UserControlEvent.STREAM_EOF, stream_id)
 
 
-def stream_dry(stream_id: int) -> Message:
-    return user_control(UserControlEvent.STREAM_DRY, stream_id)
-
-
 def set_buffer_length(stream_id: int, buffer_ms: int) -> Message:
     return user_control(UserControlEvent.SET_BUFFER_LENGTH, stream_id, buffer_ms)
-
-
-def stream_is_recorded(stream_id: int) -> Message:
-    return user_control(UserControlEvent.STREAM_IS_RECORDED, stream_id)
 
 
 def ping_request(clock_ms: int) -> Message:
@@ -130,14 +122,6 @@ def swf_verify_response(swf_size_bytes: int, digest: bytes) -> Message:
         raise MisuseError(f"a SWF digest has 32 bytes, not {len(digest)}")
     head = struct.pack(">HBBII", UserControlEvent.SWF_VERIFY_RESPONSE, 1, 1, swf_size_bytes, swf_size_bytes)
     return Message(MessageType.USER_CONTROL, 0, head + digest)
-
-
-def buffer_empty(stream_id: int) -> Message:
-    return user_control(UserControlEvent.BUFFER_EMPTY, stream_id)
-
-
-def buffer_ready(stream_id: int) -> Message:
-    return user_control(UserControlEvent.BUFFER_READY, stream_id)
 
 
 def is_short(message: Message) -> bool:

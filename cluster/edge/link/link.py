@@ -35,7 +35,7 @@ from cluster.core.bus.packing import MessageLike
 from cluster.edge.link.interfaces import LinkCounters, LinkHandler
 from cluster.edge.link.origins import LinkOrigins
 from cluster.edge.link.output import LinkOutput
-from cluster.edge.link.peer import RouterPeer
+from cluster.edge.link.peer import RouterOwner, RouterPeer
 from cluster.edge.link.routers import LinkRouters
 from cluster.edge.link.snapshots import SnapshotAnswers, SnapshotRequests
 from cluster.edge.link.watches import LinkWatches
@@ -90,6 +90,11 @@ class Link:
         self._shared_name = Complaints(logger, "name_shared")
         self._refusals = Complaints(logger, "link_refused")
         self._retries: dict[str, asyncio.TimerHandle] = {}
+        self._as_owner = RouterOwner(
+            make_hello=self._make_hello, on_control=self._control_received,
+            on_envelope=self._envelope_received, on_lost=self._router_lost,
+            on_refused=self._router_refused,
+        )  # fmt: skip
         self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
             control.Welcome: self._welcomed,
             control.Granted: self._origins.granted,
@@ -245,9 +250,7 @@ class Link:
         self._output.add_router(router)
         return RouterPeer(
             self._context, self._loop, router, self._worker_id,
-            make_hello=self._make_hello, on_control=self._control_received,
-            on_envelope=self._envelope_received, on_lost=self._router_lost,
-            on_refused=self._router_refused, counters=self._counters, key=self._key,
+            owner=self._as_owner, counters=self._counters, key=self._key,
         )  # fmt: skip
 
     def _names_resolved(self, found: set[str]) -> None:

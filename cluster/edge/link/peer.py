@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -29,6 +30,22 @@ _LINGER_MS = 100
 _MECHANISM_MISMATCH = 0x1100_0002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 
 
+@dataclass(frozen=True, slots=True)
+class RouterOwner:
+    """What a router asks of the link that it belongs to, and what it tells it."""
+
+    #: The Hello to begin anew with.
+    make_hello: Callable[[RouterPeer], control.Hello]
+    #: A control message, but for heartbeats and those that ask for a Hello.
+    on_control: Callable[[RouterPeer, ControlMessage], None]
+    #: An envelope, not yet decoded.
+    on_envelope: Callable[[bytes], None]
+    #: A router that was live is lost, and why.
+    on_lost: Callable[[RouterPeer, str], None]
+    #: A connection is refused for good, and why.
+    on_refused: Callable[[RouterPeer, str], None]
+
+
 class RouterPeer:
     """A router, by its address ``name``. It is live from its Welcome until a heartbeat stays unanswered.
 
@@ -43,21 +60,13 @@ class RouterPeer:
         router: Endpoints,
         worker_id: str,
         *,
-        make_hello: Callable[[RouterPeer], control.Hello],
-        on_control: Callable[[RouterPeer, ControlMessage], None],
-        on_envelope: Callable[[bytes], None],
-        on_lost: Callable[[RouterPeer, str], None],
-        on_refused: Callable[[RouterPeer, str], None],
+        owner: RouterOwner,
         counters: LinkCounters,
         key: ClusterKey | None,
     ) -> None:
         self.name = router.base
         self.is_live = False
-        self._make_hello = make_hello
-        self._on_control = on_control
-        self._on_envelope = on_envelope
-        self._on_lost = on_lost
-        self._on_refused = on_refused
+        self._owner = owner
         self._counters = counters
         self._malformed = Complaints(logger, "control_malformed")
         self._hello_answered = False
@@ -137,7 +146,7 @@ class RouterPeer:
         self._hello_answered = False
         if self.is_live:
             self.is_live = False
-            self._on_lost(self, why)
+            self._owner.on_lost(self, why)
 
     def _connection_event(self, frames: list[bytes]) -> None:
         """The control connection has ended: the router's process did, or libzmq's heartbeats were missed;
@@ -146,15 +155,15 @@ class RouterPeer:
         if event["event"] == zmq.EVENT_DISCONNECTED:
             self._lose("has closed the connection")
         else:
-            self._on_refused(self, _why(self._has_key, event["event"], event["value"]))
+            self._owner.on_refused(self, _why(self._has_key, event["event"], event["value"]))
 
     def _envelope_received(self, frame: bytes) -> None:
         if self._high_water.note(len(frame)):
             self._sub.rcvhwm = self._high_water.mark
-        self._on_envelope(frame)
+        self._owner.on_envelope(frame)
 
     def _say_hello(self) -> None:
-        if self._dealer.poll(0, zmq.POLLOUT) and self.send(self._make_hello(self)):
+        if self._dealer.poll(0, zmq.POLLOUT) and self.send(self._owner.make_hello(self)):
             self._sent = 0
 
     def _control_received(self, frames: list[bytes]) -> None:
@@ -174,10 +183,10 @@ class RouterPeer:
             self._received = 0
             self._hello_answered = True
             self.is_live = True
-            self._on_control(self, message)
+            self._owner.on_control(self, message)
             return
         else:
-            self._on_control(self, message)
+            self._owner.on_control(self, message)
         self._received += 1
 
     def _hello_wanted(self) -> None:

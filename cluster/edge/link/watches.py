@@ -18,11 +18,12 @@ from cluster.core.bus.envelope import topic
 from cluster.edge.link.interfaces import LinkHandler
 from cluster.edge.link.peer import RouterPeer
 from cluster.edge.link.routers import LinkRouters
+from cluster.edge.link.watch_states import WATCH, WatchInput, WatchState
 
 
 @dataclass(slots=True)
 class _Watch:
-    """One watched key; at no router, and not ``is_active``, while the stream is published here.
+    """One watched key; ``state`` is where it is subscribed, as in ``watch_states``.
 
     ``home``: the router of the cluster that it belongs to, None as long as there is none.
     ``subscribed``: the home, unless the own router has the stream. ``leaving``: where it was subscribed
@@ -32,7 +33,7 @@ class _Watch:
     """
 
     topic: bytes
-    is_active: bool = False
+    state: WatchState = WatchState.OFF
     home: RouterPeer | None = None
     subscribed: RouterPeer | None = None
     leaving: RouterPeer | None = None
@@ -85,7 +86,7 @@ class LinkWatches:
     def keys_at(self, peer: RouterPeer) -> list[str]:
         """The keys that are watched at ``peer``."""
         if peer is self._routers.own:
-            return [key for key, watch in self._watches.items() if watch.is_active]
+            return [key for key, watch in self._watches.items() if watch.state is not WatchState.OFF]
         return [key for key, watch in self._watches.items() if peer in (watch.home, watch.leaving)]
 
     # ---- routers come and go ---------------------------------------------------------------------
@@ -105,9 +106,9 @@ class LinkWatches:
     def removed(self, peer: RouterPeer, now: float) -> None:
         """``peer`` is no longer one of the routers."""
         for key, watch in self._watches.items():
-            if watch.leaving is peer:
+            if watch.leaving is peer and _move(watch, WatchInput.LEFT_REMOVED):
                 watch.leaving = None
-            if watch.home is peer:
+            if watch.home is peer and _move(watch, WatchInput.HOME_REMOVED):
                 watch.home = watch.subscribed = None
                 self._place(key, now)
 
@@ -121,7 +122,7 @@ class LinkWatches:
         """End overlaps, and streams that no router knows."""
         for key, watch in list(self._watches.items()):
             if watch.leaving is not None and now >= watch.leave_at:
-                self._leave(key, watch)
+                self._end_overlap(key, watch)
             since, feed = watch.unconfirmed_since, self._feed(watch)
             if since is None or feed is None:
                 continue
@@ -138,7 +139,7 @@ class LinkWatches:
         """True if the worker is to be told: several routers say the same, and some say less."""
         key = message.key
         watch = self._watches.get(key)
-        if watch is None or not watch.is_active:
+        if watch is None or watch.state is WatchState.OFF:
             return False
         source = (message.epoch, message.origin)
         if peer is self._routers.own:
@@ -158,7 +159,7 @@ class LinkWatches:
         """True if the worker was told. The feed decides: another router may know less."""
         key, epoch = message.key, message.epoch
         watch = self._watches.get(key)
-        if watch is None or not watch.is_active:
+        if watch is None or watch.state is WatchState.OFF:
             return False
         feed = self._feed(watch)
         if peer is self._routers.own and watch.own_source is not None and epoch >= watch.own_source[0]:
@@ -184,7 +185,8 @@ class LinkWatches:
 
     def _enter(self, key: str, watch: _Watch, now: float) -> None:
         """At the own router for as long as it is watched: nothing comes from there but what is here."""
-        watch.is_active = True
+        if not _move(watch, WatchInput.START):
+            return
         if self._routers.own is not None:
             self._routers.own.subscribe(watch.topic)
             self._routers.own.send(control.Watch(key))
@@ -194,7 +196,7 @@ class LinkWatches:
         """At the home that the key has now, and subscribed there unless the own router has the stream."""
         watch = self._watches[key]
         home = self._home(key, watch)
-        if not watch.is_active or home is None:
+        if watch.state is WatchState.OFF or home is None:
             return
         before, watch.home = watch.home, home
         if before is not None and before not in (home, watch.subscribed, watch.leaving):
@@ -202,13 +204,13 @@ class LinkWatches:
         if self._feed(watch) is not home:
             if before is not home:
                 home.send(control.Watch(key))
-            if watch.subscribed is not None:
+            if _move(watch, WatchInput.OWN_HAS_IT):
                 self._leave(key, watch)
                 self._begin_to_leave(key, watch, None, now)
         elif watch.subscribed is not home:
-            if watch.leaving is home:
-                watch.leaving = None  # back again within the overlap: it is still subscribed there
-            else:
+            if watch.leaving is home and _move(watch, WatchInput.BACK):
+                watch.leaving = None
+            elif _move(watch, WatchInput.NEW_HOME):
                 self._leave(key, watch)
                 home.subscribe(watch.topic)
             home.send(control.Watch(key))
@@ -227,6 +229,10 @@ class LinkWatches:
         """From now on it is subscribed at ``other``, and for a while where it was as well."""
         watch.leaving, watch.subscribed, watch.leave_at = watch.subscribed, other, now + OVERLAP_S
         if watch.leaving is not None and not watch.leaving.is_live:
+            self._end_overlap(key, watch)
+
+    def _end_overlap(self, key: str, watch: _Watch) -> None:
+        if _move(watch, WatchInput.OVERLAP_OVER):
             self._leave(key, watch)
 
     def _leave(self, key: str, watch: _Watch) -> None:
@@ -238,7 +244,7 @@ class LinkWatches:
 
     def _leave_all(self, key: str, watch: _Watch) -> None:
         """The worker publishes the stream itself, or plays it no more."""
-        if not watch.is_active:
+        if not _move(watch, WatchInput.STOP):
             return
         for peer in (watch.subscribed, watch.leaving, self._routers.own):
             if peer is not None:
@@ -246,6 +252,14 @@ class LinkWatches:
         for peer in dict.fromkeys((watch.home, watch.leaving, self._routers.own)):
             if peer is not None:
                 peer.send(control.Unwatch(key))
-        watch.is_active = False
         watch.home = watch.subscribed = watch.leaving = None
         watch.source = watch.own_source = watch.own_ended = watch.unconfirmed_since = None
+
+
+def _move(watch: _Watch, what: WatchInput) -> bool:
+    """The state is what the table says of ``what``; False if it is ignored."""
+    after = WATCH.get((watch.state, what))
+    if after is None:
+        return False
+    watch.state = after
+    return True

@@ -8,6 +8,7 @@ from cluster.core.media.classify import NOT_FRAME, MediaFlags
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.message import Buffer
 from cluster.edge.streams.interfaces import Encoding, Sink
+from cluster.edge.streams.reader_states import ReaderState
 
 if TYPE_CHECKING:
     from cluster.edge.streams.stream import Stream
@@ -21,20 +22,22 @@ _NOT_FRAME = int(NOT_FRAME)
 class Reader:
     """Where one reader stands.
 
-    ``seq`` is the number of the next message to send; it is kept up to date only while the reader is
-    not in step with the stream (see ``Stream``). ``needs_headers``: the stream's headers must go out
-    before its next message. ``needs_keyframe_since``: since when its video is held back for a keyframe,
+    ``seq`` is the number of the next message to send; it is kept up to date only while the reader is not in
+    step with the stream. ``needs_headers``: the stream's headers must go out before its next message.
+    ``needs_keyframe_since``: since when its video is held back for a keyframe,
     None while it is not; ``held_back`` counts the frames. ``skipped``: messages left out because it was
     slow. ``behind_since``: since when it has not caught up, None while it has. ``joined_at``: when it asked
     to read. Times are of the worker's clock. ``duration_ms``: as much media time as it asked for, None for
-    all there is; ``is_over``: it has had it. ``paused``: it asked for nothing until it asks again.
+    all there is; ``is_over``: it has had it. ``state``: as in ``reader_states``; ``Readers`` changes it.
     ``was_told_end``: it has been told the end of its stream, and waits for it to return.
+    ``takes_shared_bytes``: the bytes that are the same for all readers of its encoding are right for this
+    one; while it needs a keyframe they are so only as long as there is no video in them.
     """
 
     __slots__ = (
         "_greeted", "_played_ms", "_reached_ms", "audio", "behind_since", "duration_ms", "encoding",
-        "held_back", "is_over", "joined_at", "needs_headers", "needs_keyframe_since", "paused", "seq",
-        "sink", "skipped", "stream", "video", "was_told_end",
+        "held_back", "is_over", "joined_at", "needs_headers", "needs_keyframe_since", "seq", "sink",
+        "skipped", "state", "stream", "takes_shared_bytes", "video", "was_told_end",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +48,7 @@ class Reader:
         joined_at: float,
         duration_ms: int | None = None,
     ) -> None:
+        self.state = ReaderState.ABSENT
         self.stream = stream
         self.sink = sink
         self.encoding = encoding
@@ -52,7 +56,6 @@ class Reader:
         self.duration_ms = duration_ms
         self.is_over = False
         self.was_told_end = False
-        self.paused = False
         self._played_ms = -1  # before its first frame
         self._reached_ms: int | None = None
         self._greeted = False
@@ -62,8 +65,7 @@ class Reader:
         self.held_back = 0
         self.skipped = 0
         self.behind_since: float | None = None
-        self.audio = True
-        self.video = True
+        self.set_media(audio=True, video=True)
 
     # ---- what its peer asks for --------------------------------------------------------------
 
@@ -73,37 +75,34 @@ class Reader:
 
     def pause(self) -> None:
         """The reader is sent nothing until it is resumed; what it misses is not counted as a loss."""
-        self.stream.pause(self)
+        self.stream.readers.pause(self)
 
     def resume(self) -> None:
         """A pause is over: the reader goes on at the latest keyframe, but nothing is sent twice."""
-        self.stream.resume(self)
+        self.stream.readers.resume(self)
 
     def want(self, *, audio: bool | None = None, video: bool | None = None) -> None:
         """The reader wants a medium from here on, or does not; None leaves it as it is."""
         wanted = self.audio if audio is None else audio, self.video if video is None else video
         if wanted != (self.audio, self.video):
-            self.stream.change_media(self, audio=wanted[0], video=wanted[1])
+            self.stream.readers.change_media(self, audio=wanted[0], video=wanted[1])
 
     # ---- what its sink tells -----------------------------------------------------------------
 
     def fell_behind(self) -> None:
         """Bytes wait for its socket, whosever they are: the reader goes on from the log."""
-        self.stream.fell_behind(self)
+        self.stream.readers.fell_behind(self)
 
     def catch_up(self) -> bool:
         """Its socket takes bytes again; False if it is full before the reader has caught up."""
-        return self.stream.catch_up(self)
+        return self.stream.readers.catch_up(self)
 
     # ---- what the stream asks ----------------------------------------------------------------
 
-    @property
-    def takes_shared_bytes(self) -> bool:
-        """True if the bytes that are the same for all readers of its encoding are right for this one.
-
-        While it needs a keyframe they are so only as long as there is no video in them.
-        """
-        return self.encoding.is_shared and self.audio and self.video and self.duration_ms is None
+    def set_media(self, *, audio: bool, video: bool) -> None:
+        self.audio = audio
+        self.video = video
+        self.takes_shared_bytes = self.encoding.is_shared and audio and video and self.duration_ms is None
 
     def encode(self, entries: list[LogEntry]) -> list[Buffer]:
         """The bytes of ``entries`` for this reader, in order."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.envelope import Envelope
-from cluster.core.bus.splice import Splice, SpliceOutput, SpliceState
+from cluster.core.bus.splice import Splice, SpliceOutput
+from cluster.core.bus.splice_states import SpliceState
 
 if TYPE_CHECKING:
     from cluster.edge.streams.streams import Streams

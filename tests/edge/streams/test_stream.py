@@ -21,6 +21,7 @@ from cluster.core.media.stream_log import LogLimits
 from cluster.core.message import Message, MessageType
 from cluster.edge.streams.interfaces import EndOfRead
 from cluster.edge.streams.owner import SlowRule
+from cluster.edge.streams.reader_states import ReaderState
 from cluster.edge.streams.stream import Stream
 
 
@@ -39,8 +40,8 @@ def test_the_owner_is_told_when_a_stream_is_first_and_last_heard(stream, owner):
     _, first = join(stream)
     _, second = join(stream)
     stream.set_wanted(True)
-    stream.remove(first)
-    stream.remove(second)
+    first.leave()
+    second.leave()
     stream.set_wanted(False)
     assert owner.heard == [True, False]
 
@@ -283,7 +284,7 @@ def test_nothing_comes_twice_for_who_turns_a_medium_off_and_on(stream, owner, me
     for ms in range(0, 2000, 40):
         if ms in (800, 1200):
             wants = {"audio": True, "video": True, medium: ms == 1200}
-            stream.change_media(player, **wants)
+            player.want(**wants)
         publish(stream, video(ms, KEY if ms in (0, 1600) else INTER), Message(8, ms, AUDIO + b"sound"))
         owner.turn()
     everything = list(range(0, 2000, 40))
@@ -293,7 +294,7 @@ def test_nothing_comes_twice_for_who_turns_a_medium_off_and_on(stream, owner, me
     assert connection.timestamps(MessageType.AUDIO) == (without if medium == "audio" else everything)
     headers = [m.payload for m in connection.taken if m.payload in (AVC_HEADER, AAC_HEADER)]
     assert headers.count(AVC_HEADER if medium == "video" else AAC_HEADER) >= 2  # it may have changed
-    assert stream._is_in_step(player)
+    assert player.state is ReaderState.IN_STEP
 
 
 def test_a_pause_that_was_none_ends_with_nothing_sent_twice(stream, owner):
@@ -301,7 +302,7 @@ def test_a_pause_that_was_none_ends_with_nothing_sent_twice(stream, owner):
     begin(stream)
     publish(stream, video(0, KEY), video(40))
     owner.turn()
-    stream.resume(player)
+    player.resume()
     publish(stream, video(80))
     owner.turn()
     assert connection.timestamps() == [0, 40, 80]
@@ -312,12 +313,12 @@ def test_a_pause_within_a_group_of_pictures_goes_on_where_it_stopped(stream, own
     begin(stream)
     publish(stream, video(0, KEY), video(40))
     owner.turn()
-    stream.pause(player)
-    stream.change_media(player, audio=False, video=True)
+    player.pause()
+    player.want(audio=False, video=True)
     publish(stream, video(80), video(120))
     owner.turn()
     assert connection.timestamps() == [0, 40]
-    stream.resume(player)
+    player.resume()
     publish(stream, video(160))
     owner.turn()
     assert connection.timestamps() == [0, 40, 80, 120, 160]
@@ -328,13 +329,13 @@ def test_receive_video_off_and_on_again(stream, owner):
     begin(stream)
     publish(stream, video(0, KEY), Message(8, 10, AUDIO))
     owner.turn()
-    stream.change_media(player, audio=True, video=False)
+    player.want(audio=True, video=False)
     taken = len(connection.taken)
     publish(stream, video(33), Message(8, 31, AUDIO))
     owner.turn()
     frames = [m for m in connection.taken[taken:] if m.payload[1:2] == b"\x01"]
     assert MessageType.VIDEO not in {m.type_id for m in frames}
-    stream.change_media(player, audio=True, video=True)
+    player.want(audio=True, video=True)
     publish(stream, video(66, KEY))
     owner.turn()
     assert connection.timestamps()[-1] == 66
@@ -345,11 +346,11 @@ def test_a_paused_player_gets_nothing_and_goes_on_at_a_keyframe(stream, owner):
     begin(stream)
     publish(stream, video(0, KEY))
     owner.turn()
-    stream.pause(player)
+    player.pause()
     publish(stream, video(33), video(66, KEY), video(99))
     owner.turn()
     assert connection.timestamps() == [0]
-    stream.resume(player)
+    player.resume()
     assert connection.timestamps() == [0, 66, 99]
     assert owner.counters.player_messages_dropped == 0
 

@@ -6,6 +6,7 @@ import itertools
 from types import SimpleNamespace
 
 import pytest
+from stream_support import join
 
 from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.media.stream_log import LogLimits
@@ -60,5 +61,5 @@ def test_a_stream_from_elsewhere_is_reported_for_its_players_alone(stream: Strea
     stream.end()
     facts = FactsReporter()
     assert facts.report([stream], 1.0) == []
-    stream.readers[object()] = None  # type: ignore[index]
+    join(stream)
     assert facts.report([stream], 2.0) == [StreamFacts("live/a", 1, "", 0)]

@@ -123,9 +123,9 @@ def test_resuming_after_a_pause_and_with_other_media_waits_alike(stream, owner):
     owner.now += WAIT_S
     stream.sweep(owner.now)
     run(stream, owner, 32_000, 32_200)
-    stream.pause(player)
+    player.pause()
     run(stream, owner, 32_200, 33_000)
-    stream.resume(player)
+    player.resume()
     run(stream, owner, 33_000, 34_000)
     assert sounds(paused) == [*range(32_000, 32_200, 40), *range(33_000, 34_000, 40)]
     assert paused.timestamps() == list(range(32_000, 32_200, 40))
@@ -281,10 +281,10 @@ def test_a_camera_that_returns_without_one_is_seen_by_those_who_have_its_frames(
 def test_a_joiner_who_leaves_while_the_camera_is_off_leaves_nothing(stream, owner):
     _, now_ms = camera_off(stream, owner)
     late, player = join(stream)
-    stream.remove(player)
+    player.leave()
     run(stream, owner, now_ms, now_ms + 80)
     assert sounds(late) == []
-    assert player not in stream._pictureless
+    assert player not in stream.readers.pictureless
 
 
 def test_a_joiner_whose_socket_is_full_while_the_camera_is_off_needs_its_keyframe_still(stream, owner):
@@ -358,5 +358,5 @@ def test_access_goes_once_with_the_first_media_and_not_while_waiting(stream, own
     begin(stream)
     publish(stream, video(0, KEY))
     owner.turn()
-    stream.resume(player)
+    player.resume()
     assert waiting.greetings == [0]
