@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 DOC = ROOT / "docs" / "limits.md"
 
 #: Where a constant with such a name is a limit on what a peer, or another process, may cost.
-PLACES = ("core/bus", "core/limits.py", "core/media", "core/rtmp", "bus", "edge", "net", "process", "router")
+PLACES = (
+    "core/bus", "core/limits.py", "core/media", "core/rtmp", "bus", "edge", "net", "process", "router",
+)  # fmt: skip
 LIMIT_NAME = re.compile(r"MAX_\w+|\w+_(PER_S|AT_ONCE|PER_TURN|WITHIN_S|PER_APP|PER_ADDRESS)")
 #: Named like limits, and none: what a format allows, and sizes that follow from it.
 NO_LIMITS = {

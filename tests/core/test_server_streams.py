@@ -21,11 +21,13 @@ from cluster.core.amf import amf0
 from cluster.core.amf.values import EcmaArray
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Message, MessageType
-from cluster.core.rtmp import arguments, control
+from cluster.core.rtmp import arguments, command, control
 from cluster.core.rtmp.chunk_reader import ChunkReader
+from cluster.core.rtmp.command import Command
 from cluster.core.rtmp.events import (
     AudioEnabled,
     BufferLengthSet,
+    CommandReceived,
     PauseChanged,
     PlayEnded,
     PlayRequested,
@@ -126,9 +128,52 @@ class TestPipelining:
         peer = handshaken()
         peer.send(control.set_chunk_size(0xFFFFFF), csid=2)
         peer.command("connect", 1.0, {"app": "live"})
+        part = 60_000
+        for _ in range(MAX_HELD_BYTES // (part + 200)):
+            peer.command("x", 2.0, None, "y" * part)
         with pytest.raises(PeerViolation) as caught:
-            peer.command("x", 2.0, None, "y" * MAX_HELD_BYTES)
+            peer.command("x", 2.0, None, "y" * part)
         assert caught.value.reason is CloseReason.ILLEGAL_STATE
+
+    @pytest.mark.parametrize("extra", [0, 1])
+    def test_a_message_before_publish_at_the_limit_and_one_past(self, extra: int) -> None:
+        _, peer = with_stream()
+        peer.send(control.set_chunk_size(0xFFFFFF), csid=2)
+        message = Message(9, 0, bytes(LIMITS.max_command_bytes + extra), 1)
+        if not extra:
+            peer.send(message)
+            return
+        with pytest.raises(PeerViolation) as caught:
+            peer.send(message)
+        assert caught.value.reason is CloseReason.MESSAGE_TOO_LARGE
+
+    def test_large_messages_right_behind_publish_are_read(self) -> None:
+        """In one piece of bytes: what allows them is among the messages before them."""
+        server, peer = with_stream()
+        large = Message(9, 0, KEYFRAME + bytes(LIMITS.max_message_bytes - len(KEYFRAME)), 1)
+        publish = command.encode(Command("publish", 3.0, None, ("cam", "live"), 1))
+        size = control.set_chunk_size(0xFFFFFF)
+        data = b"".join(
+            peer._writer.encode(each, csid) for each, csid in ((size, 2), (publish, 3), (large, 6))
+        )
+        events = server.receive(data, 1.0)
+        while server.has_unread:
+            events += server.receive(server.unread, 1.0)
+        assert any(isinstance(each, PublishRequested) for each in events)
+        assert server.bytes_received > LIMITS.max_message_bytes
+
+    @pytest.mark.parametrize("extra", [0, 1])
+    def test_a_command_at_the_limit_and_one_past(self, extra: int) -> None:
+        server, peer = with_stream()
+        peer.command("publish", 3.0, None, "cam", "live", stream_id=1)
+        peer.send(control.set_chunk_size(0xFFFFFF), csid=2)
+        call = command.encode(Command("call", 0.0, None, ("",)))
+        room = LIMITS.max_command_bytes - len(call.payload)
+        call = command.encode(Command("call", 0.0, None, ("y" * (room + extra),)))
+        ignored = server.ignored_messages
+        events = peer.send(call, csid=3)
+        assert len([each for each in events if isinstance(each, CommandReceived)]) == 1 - extra
+        assert server.ignored_messages - ignored == extra
 
     @pytest.mark.parametrize("name", ["closeStream", "deleteStream"])
     def test_a_publish_that_ends_before_it_is_accepted(self, name: str) -> None:

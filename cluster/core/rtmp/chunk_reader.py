@@ -33,6 +33,8 @@ _FEW_CHUNKS = 8
 #: What a message costs, with those who handle it: so many chunks' worth (a chunk that is walked takes 0.7
 #: to 1 us, a message 1.3 to 7 us).
 MESSAGE_WORK = 4
+#: What it costs to leave a message unread: as much as a go may, so that whoever counts looks at it.
+CUT_WORK = 1_024
 #: Continuation headers looked at in one go. Unbounded, a peer that interleaves tiny chunks would have
 #: the rest of the buffer scanned again for each of them.
 _MAX_RUN = 256
@@ -70,7 +72,8 @@ class ChunkReader:
     messages that are not complete, ``discarded_partials`` counts messages that the peer began and then
     left for another on the same chunk stream. ``work`` is what all reading has cost so far, in chunks:
     one for each that had to be looked at by itself, four for each message. ``unread`` is what the latest
-    feed left because its chunks were too many for one go: it is to be fed next, before anything else.
+    feed left because its chunks were too many for one go, or because a message may only be allowed by what
+    came before it: it is to be fed next, before anything else.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -81,6 +84,7 @@ class ChunkReader:
         self.unread = b""
         self._limits = limits
         self._max_message_bytes = limits.max_message_bytes
+        self._max_partial_bytes = limits.max_partial_bytes
         self._steps = _steps(limits.max_work_at_once)
         self._streams: dict[int, ChunkStream] = {}
         #: The beginning of a chunk header whose end has not come.
@@ -122,6 +126,16 @@ class ChunkReader:
                 raise
         self.work += MESSAGE_WORK * len(messages)
         return messages
+
+    def expect_small(self) -> None:
+        """The peer has no reason to send large messages, until ``expect_media``."""
+        self._max_message_bytes = min(self._limits.max_command_bytes, self._limits.max_message_bytes)
+        self._max_partial_bytes = min(2 * self._max_message_bytes, self._limits.max_partial_bytes)
+
+    def expect_media(self) -> None:
+        """The peer has asked to publish: its messages may be as large as the limits say."""
+        self._max_message_bytes = self._limits.max_message_bytes
+        self._max_partial_bytes = self._limits.max_partial_bytes
 
     def check(self) -> None:
         """Raise the violation that stood behind complete messages, if there was one."""
@@ -183,8 +197,8 @@ class ChunkReader:
                 if basic < 0x80:  # formats 0 and 1
                     word, length_and_type = _unpack_two_u32(data, header - 1)
                     stream.length, stream.type_id = length_and_type >> 8, length_and_type & 0xFF
-                    if stream.length > self._max_message_bytes:
-                        raise self._too_large(stream)
+                    if stream.length > self._max_message_bytes and self._cut_at_large(stream, messages):
+                        break
                 else:
                     word = _unpack_u32(data, header - 1)[0]
                 stream.delta = word & 0xFFFFFF
@@ -345,12 +359,23 @@ class ChunkReader:
         stream = self._streams[chunk_stream_id] = ChunkStream(chunk_stream_id)
         return stream
 
-    def _too_large(self, stream: ChunkStream) -> PeerViolation:
-        return PeerViolation(CloseReason.MESSAGE_TOO_LARGE, f"message of {stream.length} bytes announced")
+    def _cut_at_large(self, stream: ChunkStream, messages: list[Message]) -> bool:
+        """A message is larger than the peer may send now; True if it is left unread.
+
+        What came before it in the same bytes may allow it: some encoders send their first frames behind
+        publish without waiting. At the beginning of a feed nothing can, and PeerViolation is raised.
+        """
+        if messages and stream.length <= self._limits.max_message_bytes:
+            self._is_cut = True
+            self.work += CUT_WORK
+            return True
+        raise PeerViolation(
+            CloseReason.MESSAGE_TOO_LARGE, f"message of {stream.length} bytes announced"
+        )
 
     def _hold(self, added_bytes: int) -> None:
         self.partial_bytes += added_bytes
-        if self.partial_bytes > self._limits.max_partial_bytes:
+        if self.partial_bytes > self._max_partial_bytes:
             raise PeerViolation(
                 CloseReason.PARTIAL_MESSAGES_TOO_LARGE,
                 f"{self.partial_bytes} bytes of messages that do not end",

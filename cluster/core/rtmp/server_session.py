@@ -68,6 +68,7 @@ class ServerSession(ServerCommands):
         """``verify_swf``: ask players to prove that they run this file; SwfVerified tells the answer."""
         handshake = ServerHandshake(entropy=entropy, uptime_ms=int(now * 1000))
         super().__init__(limits=limits, now=now, handshake=handshake)
+        self._reader.expect_small()
         self._swf = verify_swf
         self.in_use = False
         self._chunk_size = chunk_size

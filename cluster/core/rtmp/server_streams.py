@@ -163,6 +163,7 @@ class ServerStreams(Session):
             publish_type = command.arg(1)
             if not isinstance(publish_type, str):
                 publish_type = "live"
+            self._reader.expect_media()
             received.append(PublishRequested(stream_id, name, query, publish_type))
 
     def _on_play(self, command: Command, received: Received) -> None:

@@ -314,6 +314,10 @@ class Session(SessionOutput):
             self._judge(SessionInput.CALL)
             return
         try:
+            if len(message.payload) > self._limits.max_command_bytes:
+                raise PeerViolation(
+                    CloseReason.MESSAGE_TOO_LARGE, f"a command of {len(message.payload)} bytes"
+                )
             received_command = command.decode(message, self._limits)
         except PeerViolation:
             # Harmless between peers that have connected; before that, it is not an RTMP peer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from cluster.edge.rtmp.join_rates import JOINS_PER_S, JoinRates, sender_of
 from cluster.edge.rtmp.player import Player
 from cluster.edge.rtmp.publisher import RtmpPublisher
 from cluster.edge.rtmp.request_book import WHOLE_CONNECTION, RequestBook
+from cluster.edge.streams.readers import REJOIN_S
 from cluster.edge.streams.streams import Streams
 from cluster.process.complaints import Complaints
 
@@ -187,7 +189,10 @@ class Requests:
         duration_s = min(event.duration, _LONGEST_PLAY_S)
         limit_ms = None if event.duration == TO_THE_END else round(duration_s * 1000)
         player = Player(connection, event.stream_id)
-        self._streams.play(key, player, encoding_for(event.stream_id), limit_ms)
+        began_at = (connection.played or {}).get(key, -math.inf)
+        self._streams.play(
+            key, player, encoding_for(event.stream_id), limit_ms, live=self.now - began_at < REJOIN_S
+        )
 
     def _play_ended(self, connection: Connection, event: events.PlayEnded) -> None:
         self._book.take_back(connection, event.stream_id)

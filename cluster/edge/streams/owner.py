@@ -44,6 +44,9 @@ class StreamOwner(Protocol):
     def audience_changed(self, stream: Stream) -> None:
         """``stream.is_heard`` may have changed."""
 
+    def catch_up_later(self, reader: Reader) -> None:
+        """``reader`` has been sent much, and lacks more: it goes on when others have had their turn."""
+
     def read_over(self, reader: Reader) -> None:
         """``reader`` has been sent as much as it asked for: end it after this turn."""
 

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 #: Media handed at once to a sink: a slow reader pins little of the log, a join takes few system calls.
 CATCH_UP_BYTES = 512 * 1024
 
+#: A peer that pauses and resumes, or stops and plays, is sent the messages since the latest keyframe again
+#: once in so long. They may be 20 MB, and a command has 40 bytes.
+REJOIN_S = 1.0
+#: So many such parts in one go, 2 MiB; then others have their turn.
+CATCH_UPS_AT_ONCE = 4
+
 # An enum's member is found more slowly than a name.
 _IN_STEP, _PRIVATE, _BEHIND = ReaderState.IN_STEP, ReaderState.PRIVATE, ReaderState.BEHIND
 _CAUGHT_UP, _CAUGHT_UP_ALONE = ReaderInput.CAUGHT_UP, ReaderInput.CAUGHT_UP_ALONE
@@ -107,11 +113,14 @@ class Readers:
         self._move(reader, ReaderInput.PAUSE)
 
     def resume(self, reader: Reader) -> None:
-        """A pause is over: ``reader`` goes on at the latest keyframe, but nothing is sent twice."""
+        """A pause is over: ``reader`` goes on at the latest keyframe, but nothing is sent twice.
+
+        One that has begun at a keyframe within REJOIN_S goes on live.
+        """
         if self._move(reader, ReaderInput.RESUME):
             reader.leave_out_gap()
             reader.needs_headers = True
-            self.join(reader, not_before=reader.seq)
+            self.join(reader, not_before=reader.seq, live=self._owner.now - reader.began_at < REJOIN_S)
 
     def change_media(self, reader: Reader, *, audio: bool, video: bool) -> None:
         """``reader`` wants these media from here on. Video that it did not want begins with a keyframe."""
@@ -148,7 +157,9 @@ class Readers:
         sink = reader.sink
         log = self._log
         stream = self._stream
-        while not sink.is_full:
+        for _ in range(CATCH_UPS_AT_ONCE):
+            if sink.is_full:
+                break
             if reader.seq < log.first_seq:
                 self._skip(reader)
             starts_at = reader.seq
@@ -170,8 +181,10 @@ class Readers:
             if reader.seq >= stream.flushed_seq:
                 self._caught_up(reader)
                 return True
+        else:
+            self._owner.catch_up_later(reader)
         self.fell_behind(reader)
-        return False
+        return not sink.is_full
 
     def _caught_up(self, reader: Reader) -> None:
         """It has everything, unless it left while it was written to."""
@@ -238,14 +251,18 @@ class Readers:
 
     # ---- where a reader goes -----------------------------------------------------------------
 
-    def join(self, reader: Reader, not_before: int = 0) -> None:
+    def join(self, reader: Reader, not_before: int = 0, *, live: bool = False) -> None:
         """``reader``, which awaits a publisher, reads if there is one.
 
         It begins at the latest keyframe, or with the next message, but not in front of ``not_before``.
+        ``live``: with the next message in any case.
         """
         if self._stream.offline_since is not None:
             reader.seq = self._stream.flushed_seq
+        elif live:
+            self._place(reader, self._live_end(reader))
         else:
+            reader.began_at = self._owner.now
             self._place(reader, self._start_of(reader, not_before))
 
     def _place(self, reader: Reader, seq: int) -> None:
@@ -267,13 +284,17 @@ class Readers:
         reader.needs_keyframe_since = self._owner.now if log.has_video and not at_keyframe else None
         return start
 
+    def _live_end(self, reader: Reader) -> int:
+        """Where ``reader`` goes that gets nothing but what comes; its video begins with a keyframe."""
+        reader.needs_keyframe_since = self._owner.now if self._log.has_video else None
+        return self._stream.flushed_seq
+
     def _skip(self, reader: Reader) -> None:
         """Move a reader that is too far behind to the newest keyframe, or else to the live end."""
         was_at, needed_since = reader.seq, reader.needs_keyframe_since
         reader.seq = self._start_of(reader)
         if reader.seq <= was_at:
-            reader.seq = self._stream.flushed_seq
-            reader.needs_keyframe_since = self._owner.now if self._log.has_video else None
+            reader.seq = self._live_end(reader)
         if reader.needs_keyframe_since is not None and needed_since is not None:
             reader.needs_keyframe_since = needed_since
         counters = self._owner.counters

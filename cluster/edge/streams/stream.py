@@ -136,11 +136,11 @@ class Stream:
 
     # ---- readers -----------------------------------------------------------------------------
 
-    def add(self, reader: Reader) -> None:
+    def add(self, reader: Reader, *, live: bool = False) -> None:
         """A reader joins: at the latest keyframe, or at the next message, or when there is any."""
         self.readers.add(reader)
         self._note_audience()
-        self.readers.join(reader)
+        self.readers.join(reader, live=live)
 
     def remove(self, reader: Reader) -> None:
         """Without effect if ``reader`` has left already."""

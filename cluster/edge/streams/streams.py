@@ -25,6 +25,8 @@ from cluster.edge.streams.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
+#: Readers with much to be sent give others a turn after so long.
+CATCH_UP_TURN_S = 0.002
 #: The memory of the streams is added up every this many sweeps, whatever has come in: to be shown.
 SWEEPS_PER_SETTLING = 4
 
@@ -50,6 +52,8 @@ class Streams:
         self._waiting = Waiting()
         #: Streams whose last reader has left since the last sweep.
         self._left: list[Stream] = []
+        #: Readers that have been sent much and lack more, the longest first.
+        self._catching_up: dict[Reader, None] = {}
         self._sweeps = 0
         self.budget = MemoryBudget(self, rules.worker_bytes)
         turn.look_back = self.budget.look
@@ -57,16 +61,19 @@ class Streams:
         self.remote = Remote(self)
         self.uplink = open_uplink(self.remote)
 
-    def play(self, key: str, sink: Sink, encoding: Encoding, limit_ms: int | None = None) -> Reader:
+    def play(
+        self, key: str, sink: Sink, encoding: Encoding, limit_ms: int | None = None, *, live: bool = False
+    ) -> Reader:
         """Read ``key`` into ``sink``: from the log, or once there is a publisher.
 
-        ``limit_ms`` of media at most, counted from the first frame; None for all there is.
+        ``limit_ms`` of media at most, counted from the first frame; None for all there is. ``live``: what
+        has been published so far is left out, if there is a publisher.
         """
         stream = self.open(key)
         reader = Reader(stream, sink, encoding, self.turn.now, limit_ms)
         sink.begin(reader)
         self.counters.players += 1
-        stream.add(reader)
+        stream.add(reader, live=live)
         if not stream.is_local:
             self.remote.watch(key)
         if stream not in self._fed:
@@ -207,6 +214,22 @@ class Streams:
         if reader in reader.stream.readers:  # it has not stopped by itself meanwhile
             reader.sink.over(EndOfRead.COMPLETE, "")
             reader.leave()
+
+    def catch_up_later(self, reader: Reader) -> None:
+        """``reader`` goes on in a later turn."""
+        if not self._catching_up:
+            self.turn.loop.call_soon(self._let_catch_up)
+        self._catching_up[reader] = None
+
+    def _let_catch_up(self) -> None:
+        """Let those go on that had been sent much, one after the other, for CATCH_UP_TURN_S."""
+        self.turn.begin()
+        waiting, self._catching_up = self._catching_up, {}
+        for reader in waiting:
+            if self.turn.loop.time() - self.turn.now < CATCH_UP_TURN_S:
+                reader.catch_up()
+            else:
+                self.catch_up_later(reader)
 
     def reader_left(self, reader: Reader) -> None:
         """``reader`` reads no more."""

@@ -18,6 +18,7 @@ from cluster.core.rtmp import capabilities
 from cluster.core.rtmp.events import CallSucceeded, ReconnectRequested, StatusReceived
 from cluster.core.rtmp.status import Code
 from cluster.edge.rtmp.sessions import TICKS_PER_BUSY_SESSION
+from cluster.edge.streams.readers import REJOIN_S
 from support.house import AAC_HEADER, AVC_HEADER, KEY, House, Peer, audio, stepped_loop, video
 
 STREAM = "live/a"
@@ -159,10 +160,41 @@ def test_a_paused_player_gets_nothing_and_goes_on_at_the_latest_keyframe(house: 
     house.settle()
     house.send(publisher, video(33), video(66, KEY), video(99))
     assert player.times() == [0]
+    house.advance(REJOIN_S)
     player.session.pause(1, False)
     house.settle()
     assert player.times() == [0, 66, 99]
     assert player.codes[-2:] == [Code.PAUSE_NOTIFY, Code.UNPAUSE_NOTIFY]
+
+
+def test_a_player_that_resumes_again_and_again_is_sent_the_past_once_a_second(house: House) -> None:
+    publisher, player = live(house), house.player()
+    house.advance(REJOIN_S)
+    house.send(publisher, video(66, KEY), video(99))
+    for _ in range(20):
+        player.session.pause(1, True)
+        player.session.pause(1, False)
+        house.settle()
+    assert player.times().count(66) <= 2, "once live, and once again"
+    house.send(publisher, video(120), video(150, KEY), video(180))
+    assert player.times()[-2:] == [150, 180], "its video goes on at the next keyframe"
+
+
+def test_a_player_that_plays_again_and_again_is_sent_the_past_once_a_second(house: House) -> None:
+    publisher, player = live(house), house.player()
+    for _ in range(5):
+        player.session.close_stream(1)
+        house.settle()
+        player.session.play("a", stream_id=1)
+        house.settle()
+    assert player.times() == [0]
+    house.send(publisher, video(150, KEY))
+    assert player.times() == [0, 150]
+    player.session.close_stream(1)
+    house.advance(REJOIN_S)
+    player.session.play("a", stream_id=1)
+    house.settle()
+    assert player.times() == [0, 150, 150]
 
 
 @pytest.mark.parametrize("medium", ["audio", "video"])

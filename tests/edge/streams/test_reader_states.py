@@ -15,7 +15,7 @@ from cluster.edge.streams.flv_encoding import FLV
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.reader import Reader
 from cluster.edge.streams.reader_states import READER, ReaderInput, ReaderState
-from cluster.edge.streams.readers import Readers
+from cluster.edge.streams.readers import REJOIN_S, Readers
 from cluster.edge.streams.stream import Stream
 from support.house import KEY
 from support.streams import FakeSink
@@ -302,6 +302,7 @@ def test_a_paused_reader_whose_stream_ends_and_returns_stays_paused() -> None:
     case.owner.turn()
     assert (case.reader.state, case.sink.taken) == (ReaderState.PAUSED, taken)
     assert case.owner.counters.player_messages_dropped == 0
+    case.owner.now += REJOIN_S
     case.reader.resume()
     assert case.reader.state is ReaderState.IN_STEP
     assert len(case.sink.taken) > len(taken)
