@@ -87,8 +87,8 @@ class Connection:
 
     __slots__ = (
         "_budget", "_is_leisurely", "_linger_until", "_look_at_work", "_owner", "_pending_control_bytes",
-        "_recv_into", "_socket", "close_reason", "number", "opened_at", "peer", "pending", "players",
-        "publications", "send", "session",
+        "_recv_into", "_socket", "close_reason", "is_stranger", "number", "opened_at", "peer",
+        "pending", "players", "publications", "send", "session",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +112,7 @@ class Connection:
         self.players: dict[int, Player] = {}
         self.publications: dict[int, Feed] = {}
         self.close_reason: CloseReason | None = None
+        self.is_stranger = True  # it has never published or played
         self._linger_until = 0.0
         self._is_leisurely = False
         self._budget: ChunkBudget | None = None
