@@ -1,8 +1,8 @@
 """A log handler that never waits for whoever reads the log.
 
-A pipe that nobody reads blocks who writes to it, and the supervisor and all workers of a node write to the
-same one. So a thread of its own writes, out of a queue with a bound. What does not fit is lost and counted,
-and a line in its place says how much it was.
+A pipe that nobody reads blocks every process that writes to it, and the supervisor and all workers of a
+node write to the same one. So a thread of its own writes the lines, out of a queue with a bound. Lines that
+do not fit are lost and counted, and a line in their place says how many they were.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import threading
+import traceback
 from queue import SimpleQueue
 
 #: Bytes of lines that may wait to be written: some 1,500 lines. A reader that pauses for a moment misses
@@ -27,7 +28,7 @@ CLOSE_TIMEOUT_S = 1.0
 
 
 class _Gap:
-    """Stands in the queue where lines are missing."""
+    """A place in the queue where ``lines`` lines are missing."""
 
     def __init__(self) -> None:
         self.lines = 0
@@ -36,11 +37,11 @@ class _Gap:
 class QueuedHandler(logging.Handler):
     """Writes each record as one line to the file descriptor ``fd``, in their order.
 
-    ``lines_lost`` counts those that found the queue full; once one has, all do until what waits is written.
-    ``close`` is what ``logging.shutdown`` calls, which Python does at its end, but ``os._exit`` does not.
+    ``lines_lost`` counts the lines that found the queue full. Once one has, all are lost until what waits
+    is written. ``logging.shutdown`` calls ``close``; Python calls it at its end, but ``os._exit`` does not.
 
-    The writer shares no lock with who logs: the collector may run what logs at any moment, in either
-    thread. Each attribute is assigned by one of the two.
+    The writer's thread shares no lock with the threads that log, because the garbage collector may run code
+    that logs at any moment, in any of them. Each attribute is assigned on one side only.
     """
 
     def __init__(self, fd: int, max_bytes: int = QUEUE_BYTES, retry_s: float = RETRY_S) -> None:
@@ -50,10 +51,10 @@ class QueuedHandler(logging.Handler):
         self._max_bytes = max_bytes
         self._retry_s = retry_s
         self._taken_bytes = 0
-        self._written_bytes = 0  # by the writer
+        self._written_bytes = 0  # assigned by the writer
         self._queue: SimpleQueue[bytes | _Gap | None] = SimpleQueue()
         self._gap = _Gap()
-        self._told_gap: _Gap | None = self._gap  # by the writer
+        self._told_gap = self._gap  # assigned by the writer
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write_all, name="log writer", daemon=True)
         self._writer.start()
@@ -64,9 +65,9 @@ class QueuedHandler(logging.Handler):
             return
         try:
             line = self._line(record)
-        except Exception:
-            self.handleError(record)
-            return
+        except Exception:  # a call of ours is wrong; logging's own way is to write to stderr, and to wait
+            where = f"{record.pathname}:{record.lineno}: cannot be logged\n"
+            line = (where + traceback.format_exc()).encode(errors="backslashreplace")
         if self._taken_bytes - self._written_bytes + len(line) > self._max_bytes:
             self._gap = _Gap()
             self._lose()
@@ -101,8 +102,11 @@ class QueuedHandler(logging.Handler):
                 self._written_bytes += len(item)
 
     def _write(self, line: bytes) -> None:
-        """All of it, however long that takes. In one call while nothing is in the way: lines that other
-        processes write to the same pipe then stand before or behind it (POSIX, ``write``: PIPE_BUF)."""
+        """Write all of ``line``, however long that takes.
+
+        It is handed over in one call, so that lines which other processes write to the same pipe stand
+        before or behind it (POSIX, ``write``: PIPE_BUF).
+        """
         while line:
             try:
                 line = line[os.write(self._fd, line) :]

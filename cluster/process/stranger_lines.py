@@ -1,7 +1,7 @@
-"""Lines about strangers: peers that came and went without having been served.
+"""Log lines about strangers: peers that came and went without having been served.
 
-Anybody who reaches a port can make as many of them as connections. The first few of each second are written
-as any line; the others are counted, and one line now and then says how many, why and from where.
+Whoever reaches a port can cause one with each connection. The first few of each second are written as any
+other line. The rest is counted, and one line now and then says how many there were, why and from where.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-#: Lines of each second that are written. Nobody reads more than these, and they are some 2 kB a second:
+#: How many lines of each second are written. Nobody reads more than these, and they are some 2 kB a second:
 #: a disk takes that for as long as a flood may last.
 LINES_PER_SECOND = 10
 
-#: The others are summed up in a line this often.
+#: How often the rest is summed up in a line.
 SUM_EVERY_S = 10.0
 
-#: Networks that are told apart between two such lines, and shown in each: those with the most peers. Who
-#: has more networks than that to come from is counted as from elsewhere, so that memory stays bounded.
+#: How many networks are told apart between two such lines, and how many are shown in one: those with the
+#: most peers. Peers from further networks are counted as from elsewhere, so that memory stays bounded.
 MAX_NETWORKS = 1_000
 SHOWN_NETWORKS = 5
 ELSEWHERE = "elsewhere"
 
 
 class StrangerLines:
-    """Those of one process and one kind, ``what`` happened to them: "closed", "refused"."""
+    """The lines of one process about strangers to whom ``what`` has happened: "closed", "refused"."""
 
     def __init__(self, logger: logging.Logger, what: str, clock: Callable[[], float]) -> None:
         self._logger = logger
@@ -59,7 +59,7 @@ class StrangerLines:
         return False
 
     def tick(self) -> None:
-        """Every second or so: log the sum if it is time."""
+        """Log the sum if it is time; call this every second or so."""
         if self._reasons and self._clock() - self._summed_since >= SUM_EVERY_S:
             self.log_sum()
 

@@ -83,7 +83,7 @@ class Gate:
                     self._refuse(*refused)
 
     def tick(self) -> None:
-        """Every second or so: log what has become due."""
+        """Log the sum of refusals if it is time; call this every second or so."""
         self._stranger_lines.tick()
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class Gate:
         return [version, request_id, *status, b""]
 
     def _refuse(self, peer: str, event: int, value: int) -> None:
-        """Count, and tell once in a while for each host, a few hosts a second."""
+        """Count the refusal, and log it: once in a while for each host, and few hosts a second."""
         self.refused += 1
         host = peer.rpartition(":")[0] or peer
         why = self._why(event, value)

@@ -240,6 +240,16 @@ def test_what_is_no_text_is_written_as_well(make_pipe: MakePipe) -> None:
     assert pipe.lines_until("a\\udcff") == ["a\\udcff"]
 
 
+def test_a_wrong_call_is_told_in_the_log(make_pipe: MakePipe) -> None:
+    pipe = make_pipe()
+    record = LOGGER.makeRecord("", logging.INFO, "/a/caller.py", 7, "%d", ("no number",), None)
+    pipe.handler.handle(record)
+    pipe.log("after it")
+    lines = pipe.lines_until("after it")
+    assert lines[0] == "/a/caller.py:7: cannot be logged"
+    assert lines[-2].startswith("TypeError")
+
+
 def test_what_logs_while_a_line_is_made_does_no_harm(make_pipe: MakePipe) -> None:
     """As the collector may: a task that it finds without an owner logs."""
     pipe = make_pipe()
