@@ -30,10 +30,15 @@ class OnceInAWhile:
     def __init__(self) -> None:
         self._last: dict[str, _Line] = {}
 
+    def is_due(self, subject: str, now: float) -> bool:
+        """Whether ``left_out`` would say to speak of it."""
+        last = self._last.get(subject)
+        return last is None or now - last.said_at >= COMPLAIN_EVERY_S
+
     def left_out(self, subject: str, now: float) -> int | None:
         """None: do not speak of it now. Else how many times it was not spoken of since the last one."""
         last = self._last.get(subject)
-        if last is not None and now - last.said_at < COMPLAIN_EVERY_S:
+        if last is not None and not self.is_due(subject, now):
             last.left_out += 1
             return None
         if last is None and len(self._last) >= MAX_PEERS:
@@ -63,6 +68,10 @@ class Complaints:
     def warn_about(self, peer: str, message: str, fields: Mapping[str, Any]) -> None:
         """Log or count what concerns ``peer``; ``message`` is formatted with ``fields`` (%-style)."""
         self._warn(peer, message, fields)
+
+    def is_due(self, peer: str) -> bool:
+        """Whether the next warning about ``peer`` gets a line."""
+        return self._peers.is_due(peer, self._clock())
 
     def _warn(self, peer: str, message: str, *fields: Mapping[str, Any]) -> None:
         left_out = self._peers.left_out(peer, self._clock())

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from cluster.process.log_queue import QueuedHandler
+
 LogFormat = Literal["text", "json"]
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -27,14 +29,27 @@ _ANNOUNCED = "announced"
 #: A peer chooses stream names: none of them may begin a line of its own or steer a terminal.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
+_STDERR = 2
+
 
 def configure(log_format: LogFormat, level: str) -> None:
-    """Send every record of at least ``level`` (one of LEVELS) to stderr; replaces what was set before."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    """Send every record of at least ``level`` (one of LEVELS) to stderr; replaces what was set before.
+
+    Nobody who logs waits for stderr. What waits is written when Python ends; call ``logging.shutdown``
+    before ``os._exit``.
+    """
     root = logging.getLogger()
+    # A process may be started without stderr: its descriptor then is that of some other file.
+    handler: logging.Handler = logging.NullHandler() if sys.stderr is None else QueuedHandler(_STDERR)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def lines_lost() -> int:
+    """How many lines of this process have been lost because stderr did not take them in time."""
+    handlers = logging.getLogger().handlers
+    return sum(each.lines_lost for each in handlers if isinstance(each, QueuedHandler))
 
 
 def announce(logger: logging.Logger, event: str, message: str, fields: Mapping[str, Any]) -> None:

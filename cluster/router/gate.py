@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Sequence
 
 import zmq
@@ -17,6 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from cluster.bus.cluster_key import ClusterKey
 from cluster.process.complaints import Complaints
+from cluster.process.stranger_lines import StrangerLines
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Gate:
         self._key = key
         #: A worker that is refused tries again ten times a second.
         self._refusals = Complaints(logger, "peer_refused")
+        self._stranger_lines = StrangerLines(logger, "refused", time.monotonic)
         self.refused = 0
         self._zap: zmq.Socket[bytes] | None = None
         if key is not None:
@@ -79,7 +82,12 @@ class Gate:
                 if refused is not None:
                     self._refuse(*refused)
 
+    def tick(self) -> None:
+        """Log the sum of refusals if it is time; call this every second or so."""
+        self._stranger_lines.tick()
+
     def close(self) -> None:
+        self._stranger_lines.log_sum()
         for each in self.sockets:
             each.close(0)
 
@@ -93,11 +101,13 @@ class Gate:
         return [version, request_id, *status, b""]
 
     def _refuse(self, peer: str, event: int, value: int) -> None:
-        """Count, and tell once in a while for each host."""
+        """Count the refusal, and log it: once in a while for each host, and few hosts a second."""
         self.refused += 1
         host = peer.rpartition(":")[0] or peer
-        fields = {"peer": peer, "why": self._why(event, value)}
-        self._refusals.warn_about(host, "refused %(peer)s: %(why)s", fields)
+        why = self._why(event, value)
+        if self._refusals.is_due(host) and not self._stranger_lines.admit(logging.WARNING, why, host):
+            return
+        self._refusals.warn_about(host, "refused %(peer)s: %(why)s", {"peer": peer, "why": why})
 
     def _why(self, event: int, value: int) -> str:
         if self._key is None:

@@ -153,6 +153,7 @@ class Router:
                 if self._receive_all(socket) and time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + self._tick_s
                     self._proxy.tick(time.monotonic())
+                    self._gate.tick()
                     deliveries = self._registry.tick(time.monotonic(), _wall_ms())
                     _tell_shared_names(deliveries)
                     self._deliver(socket, deliveries)

@@ -52,6 +52,17 @@ def test_those_about_different_peers_do_not_silence_each_other(caplog: pytest.Lo
     assert [record.args for record in caplog.records] == [{"peer": "a"}, {"peer": "b"}] * 2
 
 
+def test_whether_a_line_is_due_can_be_asked_without_making_it_so() -> None:
+    now = 5.0
+    complaints = Complaints(logging.getLogger("bus"), "refused", lambda: now)
+    assert complaints.is_due("a")
+    complaints.warn_about("a", "refused %(peer)s", {"peer": "a"})
+    assert not complaints.is_due("a")
+    assert complaints.is_due("b")
+    now += COMPLAIN_EVERY_S
+    assert complaints.is_due("a")
+
+
 def test_so_many_peers_are_told_apart_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     complaints = Complaints(logging.getLogger("bus"), "refused", lambda: 5.0)
     for number in (*range(MAX_PEERS), 0):

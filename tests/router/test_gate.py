@@ -13,6 +13,8 @@ import zmq
 from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import control, control_coding
 from cluster.core.bus.endpoints import endpoints
+from cluster.process import stranger_lines
+from cluster.process.stranger_lines import LINES_PER_SECOND
 from cluster.router import gate as gate_module
 from cluster.router.gate import Gate, _Door
 from cluster.router.router import Router
@@ -154,6 +156,33 @@ def test_each_host_has_a_line_whatever_its_ports(
         ("peer_refused", {"peer": "b:1", "why": why}),
     ]
     assert gate.refused == 4
+
+
+def test_of_many_hosts_a_few_have_lines_and_the_others_a_sum(
+    context: zmq.Context[zmq.Socket[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate(context, [], None)
+    for host in ["10.0.0.1"] * 50 + [f"10.0.0.{number}" for number in range(2, 30)]:
+        gate._refuse(f"{host}:5", 0, 0)  # a worker that tries again takes no other's line away
+    hosts = [line.split(":")[0] for line in refusals(caplog)]
+    assert hosts == [f"refused 10.0.0.{number}" for number in range(1, LINES_PER_SECOND + 1)]
+    gate.close()
+    told = caplog.records[-1]
+    assert told.event == "strangers_summed"  # type: ignore[attr-defined]
+    assert told.args["count"] == 29 - LINES_PER_SECOND  # type: ignore[index, call-overload]
+    assert told.args["networks"] == {"10.0.0.0/24": 29 - LINES_PER_SECOND}  # type: ignore[index, call-overload]
+    assert gate.refused == 78
+
+
+def test_a_router_tells_the_sum_by_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, eventually: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(stranger_lines, "SUM_EVERY_S", 0.1)
+    monkeypatch.setattr(stranger_lines, "LINES_PER_SECOND", 0)
+    with Router(ANY_PORT) as router:
+        port = int(endpoints(router.endpoint).control.rpartition(":")[2])
+        socket.create_connection(("127.0.0.1", port)).close()
+        eventually(lambda: "refused 1 more in" in caplog.text, "the sum")
 
 
 def test_a_success_that_could_be_anyones_is_nobodys_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

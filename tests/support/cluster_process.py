@@ -27,15 +27,19 @@ _STOP_TIMEOUT_S = 20.0
 
 
 class ClusterProcess:
-    """``python -m cluster …`` with JSON logs. End it with ``stop``; ``kill`` is for broken ones."""
+    """``python -m cluster …`` with JSON logs. End it with ``stop``; ``kill`` is for broken ones.
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    ``stderr``: a file descriptor that it logs to, if not to the file ``log`` itself.
+    """
+
+    def __init__(self, arguments: list[str], log: Path, stderr: int | None = None) -> None:
         self._log = log
         command = [sys.executable, "-m", "cluster", *arguments, "--log-format", "json"]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output if stderr is None else stderr,
+            )  # fmt: skip
         self.ready: dict[str, Any] = {}
 
     @property
@@ -88,9 +92,9 @@ class ClusterProcess:
 class Edge(ClusterProcess):
     """One node, bound to a free port on loopback, with metrics on another."""
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, stderr: int | None = None) -> None:
         fixed = ["--bind", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--drain-timeout", "2"]
-        super().__init__(["edge", *fixed, *arguments], log)
+        super().__init__(["edge", *fixed, *arguments], log, stderr)
 
     @property
     def port(self) -> int:

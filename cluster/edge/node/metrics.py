@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from cluster.core.errors import EnvironmentFault
 from cluster.edge.streams.counters import DECLARATIONS, Declaration
 from cluster.net.addresses import BindAddress, advice
+from cluster.process.logs import lines_lost
 
 _PREFIX = "rtmp_cluster_"
 
@@ -103,6 +104,8 @@ class NodeNumbers(Collector):
         family = kind(_PREFIX + name, declaration.help, labels=["worker"])
         for slot, numbers in enumerate(self._slots):
             family.add_metric([str(slot)], numbers.value(name))
+        if name == "log_lines_lost":
+            family.add_metric(["supervisor"], lines_lost())  # it writes to the same stderr
         return family
 
 

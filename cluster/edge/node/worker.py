@@ -18,6 +18,7 @@ from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
 from cluster.edge.streams.remote import Remote
 from cluster.net.tls_certificate import Certificate
+from cluster.process.logs import lines_lost
 
 logger = logging.getLogger(__name__)
 
@@ -118,4 +119,5 @@ class Worker:
         if sweeps % SWEEPS_PER_REPORT == 0:
             self._link.report(self._facts.report(streams.by_key.values(), streams.now))
         if sweeps % SWEEPS_PER_BEAT == 0:
+            self.counters.log_lines_lost = lines_lost()
             self._status.beat(self.counters.as_dict())

@@ -102,6 +102,7 @@ def _end_with_supervisor(stdin_fd: int) -> None:
     while os.read(stdin_fd, 1024):
         pass
     logger.error("the supervisor is gone: this worker ends", extra={"event": "orphaned"})
+    logging.shutdown()
     os._exit(ExitCode.ORPHANED)
 
 

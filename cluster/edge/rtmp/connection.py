@@ -94,8 +94,8 @@ class Connection:
 
     __slots__ = (
         "_budget", "_is_leisurely", "_linger_until", "_look_at_work", "_owner", "_pending_control_bytes",
-        "_receive_buffer", "_recv_into", "_socket", "close_reason", "number", "opened_at", "peer",
-        "pending", "played", "players", "publications", "send", "session",
+        "_receive_buffer", "_recv_into", "_socket", "close_reason", "is_stranger", "number", "opened_at",
+        "peer", "pending", "played", "players", "publications", "send", "session",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +123,7 @@ class Connection:
         #: The keys whose play has ended, the latest last, and when it had begun at a keyframe.
         self.played: dict[str, float] | None = None
         self.close_reason: CloseReason | None = None
+        self.is_stranger = True  # it has never published or played
         self._linger_until = 0.0
         self._is_leisurely = False
         self._budget: WorkBudget | None = None

@@ -34,6 +34,7 @@ class Player:
     def begin(self, reader: Reader) -> None:
         self.reader = reader
         self.connection.players[self.stream_id] = self
+        self.connection.is_stranger = False
 
     @property
     def is_full(self) -> bool:

@@ -48,6 +48,7 @@ class RtmpPublisher:
 
     def begin(self, feed: Feed) -> None:
         self.connection.publications[self.stream_id] = feed
+        self.connection.is_stranger = False
         self.connection.update_pace()
         self.connection.receive(b"")  # what it has sent already, while the registry was asked
 

@@ -22,6 +22,7 @@ from cluster.net.poller import Poller
 from cluster.net.tls_certificate import Certificate
 from cluster.net.tls_handshakes import TlsHandshakes
 from cluster.net.tls_socket import TlsSocket
+from cluster.process.stranger_lines import StrangerLines
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Sessions:
         self._numbered = 0
         self._empty = asyncio.Event()
         self._ticks = 0
+        self._stranger_lines = StrangerLines(logger, "closed", lambda: self.now)
 
     @property
     def now(self) -> float:
@@ -94,8 +96,10 @@ class Sessions:
         if len(self) < self._max_connections:
             return True
         accepted.close()
-        self._count_close(CloseReason.TOO_MANY_CONNECTIONS)
-        logger.warning("refused: %d connections are open", len(self), extra={"peer": peer[0]})
+        reason = CloseReason.TOO_MANY_CONNECTIONS
+        self._count_close(reason)
+        if self._stranger_lines.admit(logging.WARNING, reason, peer[0]):
+            logger.warning("refused: %d connections are open", len(self), extra={"peer": peer[0]})
         return False
 
     def _open(self, accepted: StreamSocket, peer: str, began_at: float) -> None:
@@ -115,6 +119,7 @@ class Sessions:
         """
         self._ticks += 1
         turn = self._ticks % TICKS_PER_BUSY_SESSION
+        self._stranger_lines.tick()
         self._handshakes.tick(self.now)
         for connection in list(self._connections):
             if connection.number % TICKS_PER_BUSY_SESSION == turn or not connection.is_busy:
@@ -140,6 +145,7 @@ class Sessions:
         self._handshakes.close_all(reason)
         for connection in list(self._connections):
             connection.close(reason, "")
+        self._stranger_lines.log_sum()
 
     # ---- called by connections ---------------------------------------------------------------
 
@@ -154,8 +160,9 @@ class Sessions:
         self.counters.messages_ignored += connection.session.ignored_messages
         self.counters.publisher_messages_dropped += connection.session.dropped_messages
         self._log_close(
-            connection.peer, connection.opened_at, reason, detail, connection.session.bytes_received
-        )
+            connection.peer, connection.opened_at, reason, detail, connection.session.bytes_received,
+            is_stranger=connection.is_stranger,
+        )  # fmt: skip
 
     def forget(self, connection: Connection) -> None:
         """The socket of ``connection`` is closed."""
@@ -170,13 +177,16 @@ class Sessions:
 
     def handshake_failed(self, peer: str, began_at: float, reason: CloseReason, detail: str) -> None:
         """A connection that has ended before it spoke RTMP."""
-        self._log_close(peer, began_at, reason, detail, 0)
+        self._log_close(peer, began_at, reason, detail, 0, is_stranger=True)
         self._note_count()
 
     def _log_close(
-        self, peer: str, began_at: float, reason: CloseReason, detail: str, bytes_received: int
-    ) -> None:
+        self, peer: str, began_at: float, reason: CloseReason, detail: str, bytes_received: int,
+        *, is_stranger: bool,
+    ) -> None:  # fmt: skip
         self._count_close(reason)
+        if is_stranger and not self._stranger_lines.admit(logging.INFO, reason, _host_of(peer)):
+            return
         logger.info(
             "closed: %s%s", reason.value, f" ({detail})" if detail else "",
             extra={
@@ -198,3 +208,7 @@ class Sessions:
 def _spelled(peer: tuple[str, int]) -> str:
     """``HOST:PORT``, an IPv6 host in brackets."""
     return str(BindAddress(*peer))
+
+
+def _host_of(spelled: str) -> str:
+    return spelled.rpartition(":")[0].strip("[]")

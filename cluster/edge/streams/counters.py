@@ -86,6 +86,7 @@ class Counters:
     bus_gaps: int = _counter("Gaps seen in the sequence numbers of streams from other workers.")
     snapshots_sent: int = _counter("Snapshots of streams sent to other workers.")
     snapshots_received: int = _counter("Snapshots of streams received from other workers.")
+    log_lines_lost: int = _counter("Lines of the log that could not be written in time, and are missing.")
     closes: dict[str, int] = _by_reason("RTMP connections ended, by their one named reason.")
 
     def as_dict(self) -> dict[str, Any]:

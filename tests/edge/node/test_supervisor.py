@@ -19,7 +19,9 @@ from typing import Any
 import psutil
 import pytest
 
+from cluster.edge.node import metrics
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.status_pipe import Beat, Ready, StatusPipe, StatusReader
 from cluster.edge.node.worker_slot import Backoff, SlotState, Timing, WorkerSlot
 from cluster.process.exit_codes import ExitCode
@@ -272,6 +274,18 @@ def test_counters_go_on_after_a_restart_and_gauges_do_not(start_node: StartNode,
     assert node.ask()
     eventually(lambda: node.metrics()[accepted] == 4, "the count goes on from where it was")
     assert stop(node) == ExitCode.OK
+
+
+def test_lost_log_lines_of_workers_and_of_the_supervisor_are_numbers_of_one_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers = NodeNumbers(2)
+    numbers.beat(1, {"log_lines_lost": 5})
+    monkeypatch.setattr(metrics, "lines_lost", lambda: 3)
+    (family,) = [each for each in numbers.collect() if each.name == "rtmp_cluster_log_lines_lost"]
+    assert {sample.labels["worker"]: sample.value for sample in family.samples} == {
+        "0": 0, "1": 5, "supervisor": 3,
+    }  # fmt: skip
 
 
 def test_connections_are_bounded_by_open_files(start_node: StartNode, eventually: Any) -> None:

@@ -19,6 +19,7 @@ from cluster.core.rtmp.events import CallSucceeded, ReconnectRequested, StatusRe
 from cluster.core.rtmp.status import Code
 from cluster.edge.rtmp.sessions import TICKS_PER_BUSY_SESSION
 from cluster.edge.streams.readers import REJOIN_S
+from cluster.process.stranger_lines import LINES_PER_SECOND, SUM_EVERY_S
 from support.house import AAC_HEADER, AVC_HEADER, KEY, House, Peer, audio, stepped_loop, video
 
 STREAM = "live/a"
@@ -362,6 +363,66 @@ def test_an_ipv6_peer_is_written_in_brackets(house: House, caplog: pytest.LogCap
         peer.close()
         house.settle()
     assert [vars(record)["peer"] for record in caplog.records] == ["[2001:db8::1]:5"]
+
+
+def knock(house: House, host: str, count: int) -> None:
+    """So many peers that connect from ``host`` and leave without a word."""
+    for _ in range(count):
+        accepted, peer = socket.socketpair()
+        accepted.setblocking(False)
+        house.sessions.accept(accepted, (host, 5))
+        peer.close()
+    house.settle()
+
+
+def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
+    return [vars(each) for each in caplog.records if getattr(each, "event", "") == event]
+
+
+def test_of_many_strangers_a_few_have_lines_and_the_others_a_sum(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    knock(house, "192.0.2.7", 90)
+    knock(house, "2001:db8::7", 30)
+    assert len(logged(caplog, "connection_closed")) == LINES_PER_SECOND
+    assert logged(caplog, "strangers_summed") == []
+    assert closes(house) == {CloseReason.PEER_CLOSED: 120}
+    house.advance(SUM_EVERY_S)
+    (told,) = logged(caplog, "strangers_summed")
+    assert told["args"]["reasons"] == {"peer_closed": 120 - LINES_PER_SECOND}
+    assert told["args"]["networks"] == {"192.0.2.0/24": 90 - LINES_PER_SECOND, "2001:db8::/64": 30}
+
+
+def test_refusals_are_summed_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with stepped_loop() as loop:
+        house = House(loop, max_connections=1)
+        house.peer()
+        knock(house, "192.0.2.7", LINES_PER_SECOND + 3)
+        assert len([each for each in caplog.messages if each.startswith("refused: ")]) == LINES_PER_SECOND
+        house.sessions.close_all(CloseReason.DRAINED)
+        (told,) = logged(caplog, "strangers_summed")
+        # The last of them is the peer that was there: it has done nothing yet.
+        assert told["args"]["reasons"] == {"too_many_connections": 3, "drained": 1}
+        assert told["levelno"] == logging.WARNING
+        assert closes(house) == {
+            CloseReason.TOO_MANY_CONNECTIONS: LINES_PER_SECOND + 3, CloseReason.DRAINED: 1,
+        }  # fmt: skip
+        house.close()
+
+
+def test_who_has_published_or_played_has_a_line_of_its_own(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher, player, was_player = live(house), house.player(), house.player()
+    was_player.session.delete_stream(1)
+    house.settle()
+    caplog.set_level(logging.INFO)
+    knock(house, "192.0.2.9", LINES_PER_SECOND + 1)
+    for peer in (publisher, player, was_player):
+        house.leave(peer)
+    assert len(logged(caplog, "connection_closed")) == LINES_PER_SECOND + 3
 
 
 # ---- draining --------------------------------------------------------------------------------
