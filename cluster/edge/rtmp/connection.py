@@ -25,7 +25,6 @@ from cluster.process.complaints import Complaints
 if TYPE_CHECKING:
     from cluster.edge.rtmp.player import Player
     from cluster.edge.streams.publishing import Feed
-    from cluster.edge.streams.reader import Reader
 
 logger = logging.getLogger(__name__)
 _paced = Complaints(logger, "reads_paced")
@@ -39,9 +38,6 @@ MAX_BUFFERS_PER_SEND = 512
 
 #: Read at once from a peer that neither publishes nor plays: a handshake, and some twenty commands.
 STRANGER_READ_BYTES = 16 * 1024
-
-#: Keys remembered whose play on this connection has ended: a peer has so many message streams.
-MAX_PLAYED = 16
 
 #: After our last word to a peer we wait this long for it to close: closing at once while it still
 #: sends would reset the connection, and the peer might never read why.
@@ -120,7 +116,7 @@ class Connection:
         self._pending_control_bytes = 0
         self.players: dict[int, Player] = {}
         self.publications: dict[int, Feed] = {}
-        #: The keys whose play has ended, the latest last, and when it had begun at a keyframe.
+        #: Once a play has ended: the keys that were played, and when they had begun at a keyframe.
         self.played: dict[str, float] | None = None
         self.close_reason: CloseReason | None = None
         self.is_stranger = True  # it has never published or played
@@ -332,16 +328,7 @@ class Connection:
         """Nothing is played on ``stream_id`` any more."""
         player = self.players.pop(stream_id, None)
         if player is not None:
-            player.reader.leave()
-            self._note_played(player.reader)
-
-    def _note_played(self, reader: Reader) -> None:
-        if self.played is None:
-            self.played = {}
-        before = self.played.pop(reader.stream.key, reader.began_at)
-        self.played[reader.stream.key] = max(before, reader.began_at)
-        if len(self.played) > MAX_PLAYED:
-            del self.played[next(iter(self.played))]
+            player.leave()
 
     def end_publish(self, stream_id: int) -> None:
         """Nothing is published on ``stream_id`` any more."""

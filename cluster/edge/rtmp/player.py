@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from cluster.edge.rtmp.connection import Connection
     from cluster.edge.streams.reader import Reader
 
+#: Keys remembered whose play on one connection has ended, the latest: a peer has so many message streams.
+MAX_PLAYED = 16
+
 
 class Player:
     """See ``streams.interfaces.Sink``."""
@@ -72,6 +75,16 @@ class Player:
     def returned(self) -> None:
         self.connection.session.resume_play(self.stream_id)
         self.connection.write_control()
+
+    def leave(self) -> None:
+        """It plays no more. Its connection remembers when it was last sent the past of its stream."""
+        reader, connection = self.reader, self.connection
+        reader.leave()
+        played = connection.played = connection.played or {}
+        before = played.pop(reader.stream.key, reader.began_at)
+        played[reader.stream.key] = max(before, reader.began_at)
+        if len(played) > MAX_PLAYED:
+            del played[next(iter(played))]
 
     def _go_on(self) -> None:
         """This play is over; the connection may have more to play."""
