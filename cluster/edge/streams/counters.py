@@ -62,6 +62,9 @@ class Counters:
         "Video messages that players were not sent because they needed a keyframe to begin with."
     )
     player_skips: int = _counter("Times a slow player was moved to a newer place in its stream.")
+    shared_objects_refused: int = _counter(
+        "Uses, changes and calls of shared objects refused because of a limit on them."
+    )
     routers_live: int = _gauge("Routers of the cluster that answer this worker now.")
     bus_envelopes_sent: int = _counter("Envelopes handed to the routers.")
     bus_messages_sent: int = _counter("Media messages in those envelopes.")
