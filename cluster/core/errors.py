@@ -16,6 +16,8 @@ class CloseReason(enum.StrEnum):
     # The peer left.
     PEER_CLOSED = "peer_closed"
     PEER_RESET = "peer_reset"
+    #: Its host has not answered, or let us send, for too long: TCP says so.
+    PEER_LOST = "peer_lost"
     # The peer was silent for too long.
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     IDLE_TIMEOUT = "idle_timeout"
@@ -46,6 +48,11 @@ class CloseReason(enum.StrEnum):
     TOO_MANY_CONNECTIONS = "too_many_connections"
     DRAINED = "drained"
     INTERNAL_ERROR = "internal_error"
+
+
+def lost_by(error: OSError) -> CloseReason:
+    """The reason for which a connection ends whose socket has failed with ``error``."""
+    return CloseReason.PEER_LOST if isinstance(error, TimeoutError) else CloseReason.PEER_RESET
 
 
 class ClusterError(Exception):
