@@ -20,6 +20,7 @@ from cluster.edge.rtmp.chunk_budget import CHUNKS_PER_TURN
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.rules import StreamRules
 from cluster.net.addresses import BindAddress, parse_bind
+from cluster.net.listener import UNACKNOWLEDGED_S
 from cluster.process.logs import LEVELS, LogFormat
 from cluster.process.options import (
     ConfigError,
@@ -223,6 +224,12 @@ class EdgeConfig:
     def tls_files(self) -> tuple[Path, Path] | None:
         """Certificate and key, if RTMPS is served."""
         return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
+
+    @property
+    def unacknowledged_s(self) -> float:
+        """After how long TCP gives a connection up that takes nothing: later than we give up a slow player,
+        so that it is told why."""
+        return max(UNACKNOWLEDGED_S, 2 * self.slow_close_s)
 
     def limits(self) -> Limits:
         """The bounds on one RTMP connection that follow from the options."""
