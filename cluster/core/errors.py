@@ -40,12 +40,16 @@ class CloseReason(enum.StrEnum):
     # We, or the operator's rules, ended it.
     CONNECT_REJECTED = "connect_rejected"
     PUBLISH_REFUSED = "publish_refused"
+    PUBLISH_IDLE = "publish_idle"
     PUBLISHER_REPLACED = "publisher_replaced"
     PLAY_REFUSED = "play_refused"
     STREAM_NOT_FOUND = "stream_not_found"
     SLOW_PLAYER = "slow_player"
     SLOW_PEER = "slow_peer"
     TOO_MANY_CONNECTIONS = "too_many_connections"
+    TOO_MANY_FROM_ADDRESS = "too_many_from_address"
+    TOO_MANY_PLAYERS = "too_many_players"
+    HALF_OPEN_EVICTED = "half_open_evicted"
     DRAINED = "drained"
     INTERNAL_ERROR = "internal_error"
 

@@ -53,7 +53,7 @@ class Liveness:
         return self.rtt_ms
 
     def is_lost(self, now: float, limits: Limits, *, owes_media: bool = False) -> bool:
-        """It has been silent for too long. ``owes_media``: it publishes, and plays nothing."""
+        """The peer has been silent for too long. ``owes_media``: it publishes, and plays nothing."""
         if self._silent_since is None or not (self._answers or owes_media):
             return False
         return now - self._silent_since >= limits.ping_timeout_s

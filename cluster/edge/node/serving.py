@@ -45,8 +45,9 @@ class Serving:
         self._poller = Poller(loop, budget_s, self.turn.begin, self.turn.end)
         self._requests = Requests(self.streams, admission, observer)
         self.sessions = Sessions(
-            self._requests, self._poller, config.limits(), config.max_connections, counters
-        )
+            self._requests, self._poller, config.limits(), config.place_bounds(), counters,
+            config.publish_idle_s,
+        )  # fmt: skip
         self._listeners: list[Listener] = []
         self._certificate: Certificate | None = None
 

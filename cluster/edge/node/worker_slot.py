@@ -114,7 +114,7 @@ class WorkerSlot:
 
     @property
     def is_silent(self) -> bool:
-        """It accepts connections, if it still does anything, but has missed its beats."""
+        """The worker should accept connections, but has missed its beats."""
         return (
             self.state is SlotState.READY and self._clock() - self._heard_at >= self._timing.silence_s
         )

@@ -38,6 +38,8 @@ class Counters:
 
     connections_accepted: int = _counter("RTMP connections accepted.")
     connections: int = _gauge("RTMP connections open now.")
+    connections_half_open: int = _gauge("Of these, the ones that have neither published nor played yet.")
+    publishes_idle: int = _counter("Publishes ended because no media came for --publish-idle.")
     publishers: int = _gauge("Publishers on this worker now.")
     publishers_unheard: int = _gauge(
         "Connections of publishers that nobody plays, here or elsewhere. They are read twice a second, so "
