@@ -16,6 +16,8 @@ class CloseReason(enum.StrEnum):
     # The peer left.
     PEER_CLOSED = "peer_closed"
     PEER_RESET = "peer_reset"
+    #: Its host has not answered, or let us send, for too long: TCP says so.
+    PEER_LOST = "peer_lost"
     # The peer was silent for too long.
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     IDLE_TIMEOUT = "idle_timeout"
@@ -38,6 +40,7 @@ class CloseReason(enum.StrEnum):
     # We, or the operator's rules, ended it.
     CONNECT_REJECTED = "connect_rejected"
     PUBLISH_REFUSED = "publish_refused"
+    PUBLISH_IDLE = "publish_idle"
     PUBLISHER_REPLACED = "publisher_replaced"
     PLAY_REFUSED = "play_refused"
     STREAM_NOT_FOUND = "stream_not_found"
@@ -46,8 +49,16 @@ class CloseReason(enum.StrEnum):
     SLOW_PEER = "slow_peer"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     WORKER_MEMORY = "worker_memory"
+    TOO_MANY_FROM_ADDRESS = "too_many_from_address"
+    TOO_MANY_PLAYERS = "too_many_players"
+    HALF_OPEN_EVICTED = "half_open_evicted"
     DRAINED = "drained"
     INTERNAL_ERROR = "internal_error"
+
+
+def lost_by(error: OSError) -> CloseReason:
+    """The reason for which a connection ends whose socket has failed with ``error``."""
+    return CloseReason.PEER_LOST if isinstance(error, TimeoutError) else CloseReason.PEER_RESET
 
 
 class ClusterError(Exception):

@@ -24,10 +24,10 @@ class HandshakeOwner(Protocol):
     def now(self) -> float:
         """The time of this turn, in seconds, monotonic."""
 
-    def shook_hands(self, ready: TlsSocket, peer: str, began_at: float) -> None:
+    def shook_hands(self, handshake: TlsHandshake, ready: TlsSocket) -> None:
         """Take over a connection that speaks RTMP from here on."""
 
-    def handshake_failed(self, peer: str, began_at: float, reason: CloseReason, detail: str) -> None:
+    def handshake_failed(self, handshake: TlsHandshake, reason: CloseReason, detail: str) -> None:
         """The connection has ended before it could speak RTMP."""
 
 
@@ -42,14 +42,11 @@ class TlsHandshakes:
     def __len__(self) -> int:
         return len(self._going_on)
 
-    def begin(self, accepted: socket.socket, context: ssl.SSLContext, peer: str) -> None:
-        """Take over an accepted socket; the owner hears how it went."""
-        try:
-            tls_socket = TlsSocket(accepted, context)
-        except OSError as error:
-            self._owner.handshake_failed(peer, self._owner.now, CloseReason.PEER_RESET, str(error))
-            return
-        self._going_on.add(TlsHandshake(self._owner, self._going_on, tls_socket, peer))
+    def begin(self, accepted: socket.socket, context: ssl.SSLContext, peer: str) -> TlsHandshake:
+        """Take over an accepted socket; the owner hears how it went. OSError if the peer has gone."""
+        handshake = TlsHandshake(self._owner, self._going_on, TlsSocket(accepted, context), peer)
+        self._going_on.add(handshake)
+        return handshake
 
     def tick(self, now: float) -> None:
         """Every second or so: end those that take too long."""
@@ -69,10 +66,10 @@ class TlsHandshake:
         self, owner: HandshakeOwner, going_on: set[TlsHandshake], tls_socket: TlsSocket, peer: str
     ) -> None:
         self.began_at = owner.now
+        self.peer = peer
         self._owner = owner
         self._going_on = going_on
         self._socket = tls_socket
-        self._peer = peer
         self._first_byte_seen = False
         owner.poller.register(tls_socket.fileno(), self._on_ready, Pace.STRANGER)
 
@@ -80,7 +77,7 @@ class TlsHandshake:
         """Close it; the only way a handshake fails."""
         self._leave()
         self._socket.close()
-        self._owner.handshake_failed(self._peer, self.began_at, reason, detail)
+        self._owner.handshake_failed(self, reason, detail)
 
     def _leave(self) -> None:
         self._going_on.discard(self)
@@ -105,7 +102,7 @@ class TlsHandshake:
             self.end(CloseReason.PEER_RESET, str(error))
         else:
             self._leave()
-            self._owner.shook_hands(self._socket, self._peer, self.began_at)
+            self._owner.shook_hands(self, self._socket)
 
     def _judge(self, first: bytes) -> None:
         """Refuse what is not TLS by its first byte; OpenSSL would only say "wrong version number"."""

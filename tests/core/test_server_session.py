@@ -463,13 +463,13 @@ class TestTime:
         self, make: Callable[[], tuple[ServerSession, Peer]]
     ) -> None:
         server, peer = make()
-        for second in range(300):
+        for second in range(75):  # no longer than silence is suffered
             server.tick(float(second))
-        peer.now = 300.0
+        peer.now = 75.0
         peer.command("closeStream", 0.0, stream_id=1)
-        server.tick(299.0 + LIMITS.idle_timeout_s - 0.01)
+        server.tick(74.0 + LIMITS.idle_timeout_s - 0.01)
         with pytest.raises(PeerViolation) as caught:
-            server.tick(299.0 + LIMITS.idle_timeout_s)
+            server.tick(74.0 + LIMITS.idle_timeout_s)
         assert caught.value.reason is CloseReason.IDLE_TIMEOUT
 
     def test_our_own_slow_decision_is_not_the_peers_idleness(self) -> None:
@@ -526,6 +526,22 @@ class TestTime:
         server, _ = playing()
         for second in range(0, 4000, 10):
             server.tick(float(second))
+        assert server.state is SessionState.CONNECTED
+
+    def test_a_publisher_that_answers_no_ping_and_sends_nothing_is_lost(self) -> None:
+        server, _ = publishing()
+        server.tick(20.0)  # the first ping
+        server.tick(20.0 + LIMITS.ping_timeout_s - 0.01)
+        with pytest.raises(PeerViolation) as caught:
+            server.tick(20.0 + LIMITS.ping_timeout_s)
+        assert caught.value.reason is CloseReason.PING_TIMEOUT
+
+    def test_a_publisher_that_answers_no_ping_and_sends_media_lives(self) -> None:
+        server, peer = publishing()
+        for second in range(10, 4000, 10):
+            peer.now = float(second)
+            peer.send(VIDEO, csid=20)
+            server.tick(second + 5.0)
         assert server.state is SessionState.CONNECTED
 
     def test_a_violation_behind_messages_comes_out_at_the_tick(self) -> None:

@@ -8,12 +8,17 @@ from cluster.core.amf.values import AmfValue
 from cluster.core.rtmp.shared_object import SharedEvent, SharedObjectMessage
 from cluster.core.rtmp.shared_object import SharedEventType as T
 from cluster.core.rtmp.shared_registry import (
+    HANDED_OUT_BURST_BYTES,
+    HANDED_OUT_BYTES_PER_S,
+    LEAST_HANDED_OUT_BYTES,
     MAX_CALL_BYTES,
     MAX_NAME_CHARACTERS,
     MAX_OBJECT_BYTES,
     MAX_OBJECTS,
+    MAX_OBJECTS_PER_APP,
     MAX_OBJECTS_PER_USER,
     MAX_PROPERTIES,
+    MAX_USERS,
     SharedObjects,
 )
 
@@ -32,6 +37,7 @@ class House:
 
     def __init__(self) -> None:
         self.registry: SharedObjects[str] = SharedObjects()
+        self.now = 1000.0
 
     def send(self, user: str, *events: SharedEvent, name: str = "chat", app: str = "live") -> list[object]:
         return self.send_message(user, about(name, *events), app)
@@ -40,7 +46,7 @@ class House:
         """Who was told what: (user, (type, name, values), ...)."""
         return [
             (told, *((event.type_id, event.name, event.values) for event in reply.events))
-            for told, reply in self.registry.receive(user, app, message)
+            for told, reply in self.registry.receive(user, app, message, self.now)
         ]
 
 
@@ -79,7 +85,7 @@ def test_a_change_succeeds_for_one_and_is_told_the_others(house: House) -> None:
 def test_each_change_is_a_version(house: House) -> None:
     versions = []
     for event in (change("x", 1.0), change("x", 2.0), SharedEvent(T.REQUEST_REMOVE, "x")):
-        replies = house.registry.receive("a", "live", about("chat", event))
+        replies = house.registry.receive("a", "live", about("chat", event), house.now)
         versions += [reply.version for _, reply in replies]
     assert versions == [1, 1, 2, 2, 3, 3]
 
@@ -140,7 +146,7 @@ def test_apps_do_not_share(house: House) -> None:
 
 def test_everyone_is_told_in_the_type_it_speaks(house: House) -> None:
     house.send_message("c", about("chat", USE, amf3=True))
-    replies = house.registry.receive("a", "live", about("chat", change("x", 1.0)))
+    replies = house.registry.receive("a", "live", about("chat", change("x", 1.0)), house.now)
     assert {told: reply.amf3 for told, reply in replies} == {"a": False, "b": False, "c": True}
 
 
@@ -166,9 +172,30 @@ class TestLimits:
     def test_objects_of_all(self) -> None:
         house = House()
         for number in range(MAX_OBJECTS):
+            user, app = f"u{number}", f"app{number // MAX_OBJECTS_PER_APP}"
+            assert house.send(user, USE, name=f"{number}", app=app) == [(user, *JOINED)]
+        assert house.send("u", USE, name="one more", app="another") == REFUSED
+        assert house.send("u", USE, name="0", app="app0") == [("u", *JOINED)]
+
+    def test_objects_of_an_app(self) -> None:
+        house = House()
+        for number in range(MAX_OBJECTS_PER_APP):
             assert house.send(f"u{number}", USE, name=f"{number}") == [(f"u{number}", *JOINED)]
         assert house.send("u", USE, name="one more") == REFUSED
-        assert house.send("u", USE, name="0") == [("u", *JOINED)]
+        assert house.send("u", USE, name="one more", app="other") == [("u", *JOINED)]
+        assert house.registry.refused == 1
+        house.registry.leave("u0")
+        assert house.send("u", USE, name="one more") == [("u", *JOINED)]
+
+    def test_users_of_an_object(self) -> None:
+        house = House()
+        for number in range(MAX_USERS):
+            assert house.send(f"u{number}", USE) == [(f"u{number}", *JOINED)]
+        assert house.send("u", USE) == REFUSED
+        assert house.send("u0", USE) == [("u0", *JOINED)]  # again
+        assert house.registry.refused == 1
+        house.registry.leave("u0")
+        assert house.send("u", USE) == [("u", *JOINED)]
 
     def test_names(self) -> None:
         house = House()
@@ -206,3 +233,59 @@ class TestLimits:
         itself.append(itself)
         assert house.send("a", change("x", itself)) == NO_WRITE
         assert house.send("a", SharedEvent(T.SEND_MESSAGE, "m", (itself,))) == NO_WRITE
+
+
+class TestWhatIsHandedOut:
+    """Everything that is told a user is paid for, whoever asked for it."""
+
+    def test_changes_of_many_bytes(self, house: House) -> None:
+        users = ["a", "b", *(f"u{number}" for number in range(198))]
+        for user in users[2:]:
+            house.send(user, USE)
+        house.now += 60
+        big = change("x", "v" * 30_000)
+        told = [len(house.send("a", big)) for _ in range(10)]
+        assert told == [200, 200, 1, 1, 1, 1, 1, 1, 1, 1], "the burst, and the one that goes beyond it"
+        assert house.send("a", big) == NO_WRITE
+        assert house.registry.refused == 9
+        seconds = 100
+        for _ in range(seconds * 10):
+            house.now += 0.1
+            told.append(len(house.send("a", big)))
+        handed_out = told.count(200) * 200 * 30_000
+        assert handed_out <= HANDED_OUT_BURST_BYTES + (seconds + 2) * HANDED_OUT_BYTES_PER_S
+        assert handed_out > 0.9 * seconds * HANDED_OUT_BYTES_PER_S
+
+    def test_a_burst_to_its_last_byte_and_one_more(self) -> None:
+        house = House()
+        house.send("a", USE)
+        house.now += 60
+        most = HANDED_OUT_BURST_BYTES // LEAST_HANDED_OUT_BYTES
+        for _ in range(most):
+            assert house.send("a", change("x", 1.0)) == [("a", (T.SUCCESS, "x", ()))]
+        assert house.send("a", change("x", 1.0)) == [("a", (T.SUCCESS, "x", ()))], "it goes beyond"
+        assert house.send("a", change("x", 1.0)) == NO_WRITE
+        assert house.send("a", SharedEvent(T.SEND_MESSAGE, "m")) == NO_WRITE
+        assert house.send("a", SharedEvent(T.REQUEST_REMOVE, "x")) == NO_WRITE
+        assert house.send("b", USE) == [("b", *REFUSED[0][1:])]
+        house.now += LEAST_HANDED_OUT_BYTES / HANDED_OUT_BYTES_PER_S
+        assert house.send("a", change("x", 2.0)) == [("a", (T.SUCCESS, "x", ()))]
+
+    def test_an_object_to_those_who_join(self) -> None:
+        house = House()
+        house.send("a", USE)
+        house.send("a", change("x", "v" * 60_000))
+        house.now += 60
+        joins = HANDED_OUT_BURST_BYTES // 60_000 + 1
+        for _ in range(joins):
+            assert len(house.send("b", USE, SharedEvent(T.RELEASE))[0]) == 4
+        assert house.send("b", USE) == [("b", *REFUSED[0][1:])]
+
+    def test_a_lively_room_is_not_refused(self) -> None:
+        house = House()
+        for number in range(200):
+            house.send(f"u{number}", USE)
+        for _ in range(20 * 60):
+            house.now += 0.05
+            assert len(house.send("u7", change("x", house.now))) == 200
+        assert house.registry.refused == 0

@@ -94,7 +94,7 @@ def _decide(
         case events.PlayRequested(stream_id=number):
             server.accept_play(number) if yes else server.reject_play(number, "x", "y")
         case events.SharedObjectReceived(shared=shared):
-            for _, reply in registry.receive(1, server.app, shared):
+            for _, reply in registry.receive(1, server.app, shared, 0.0):
                 server.send_shared_object(reply)
             assert len(registry) <= MAX_OBJECTS_PER_USER
         case events.CommandReceived(command=read) if read.name in server.methods:

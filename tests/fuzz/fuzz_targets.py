@@ -98,7 +98,7 @@ def _shared_object(data: bytes) -> None:
     joined = shared_object.SharedObjectMessage(
         shared.name, 0, shared.persistent, (shared_object.SharedEvent(shared_object.SharedEventType.USE),)
     )
-    replies = registry.receive(1, "app", joined) + registry.receive(2, "app", shared)
+    replies = registry.receive(1, "app", joined, 0.0) + registry.receive(2, "app", shared, 0.0)
     for _, reply in replies:
         message = shared_object.encode(reply)
         assert len(message.payload) < 4 * MAX_OBJECT_BYTES

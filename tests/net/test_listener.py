@@ -12,7 +12,13 @@ import pytest
 import uvloop
 
 from cluster.net import listener as listener_module
-from cluster.net.listener import MAX_UNSENT_BYTES, OUT_OF_FILES_PAUSE_S, Listener
+from cluster.net.listener import (
+    MAX_UNSENT_BYTES,
+    OUT_OF_FILES_PAUSE_S,
+    UNACKNOWLEDGED_S,
+    Listener,
+    bound_socket,
+)
 from cluster.net.poller import Poller
 from support.house import run_until
 
@@ -28,15 +34,22 @@ class Scene:
         self.poller = Poller(self.loop, 0.0, lambda: self.turns.append(0), lambda: None)
         self.accepted: list[tuple[socket.socket, tuple[str, int]]] = []
         self.retries: list[tuple[float, Callable[[], None]]] = []
+        #: As a supervisor holds them: the same sockets, whatever becomes of the listeners.
+        self.bound: list[socket.socket] = []
         self._open: list[Listener | socket.socket] = []
 
-    def listen(self, host: str = LOCALHOST, port: int = 0, into: list | None = None) -> Listener:
+    def listen(
+        self, host: str = LOCALHOST, port: int = 0, into: list | None = None,
+        unacknowledged_s: float = UNACKNOWLEDGED_S,
+    ) -> Listener:  # fmt: skip
         def accept(accepted: socket.socket, peer: tuple[str, int]) -> None:
             self._open.append(accepted)
             self.turns[-1] += 1
             (self.accepted if into is None else into).append((accepted, peer))
 
-        listener = Listener(host, port, self.poller, accept, lambda *retry: self.retries.append(retry))
+        bound = bound_socket(host, port, unacknowledged_s)
+        self.bound.append(bound.dup())
+        listener = Listener(bound, self.poller, accept, lambda *retry: self.retries.append(retry))
         self._open.append(listener)
         return listener
 
@@ -54,7 +67,7 @@ class Scene:
             self.loop.run_until_complete(asyncio.sleep(0))
 
     def close(self) -> None:
-        for each in self._open:
+        for each in (*self._open, *self.bound):
             each.close()
         self.poller.close()
         self.loop.close()
@@ -86,6 +99,39 @@ def test_accepted_sockets_neither_delay_nor_hoard(scene: Scene) -> None:
     accepted, _ = scene.accepted[0]
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == MAX_UNSENT_BYTES
+
+
+def test_a_host_that_is_gone_will_be_found(scene: Scene) -> None:
+    scene.connect(scene.listen())
+    scene.until(lambda: scene.accepted, "a connection")
+    accepted, _ = scene.accepted[0]
+    tcp = {
+        name: accepted.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+        for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+    }
+    assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    found_after_s = tcp["TCP_KEEPIDLE"] + tcp["TCP_KEEPINTVL"] * tcp["TCP_KEEPCNT"]
+    assert found_after_s == UNACKNOWLEDGED_S
+    assert tcp["TCP_USER_TIMEOUT"] == UNACKNOWLEDGED_S * 1000
+
+
+def test_a_host_that_takes_nothing_is_given_up(scene: Scene) -> None:
+    """Its window is closed: it acknowledges, and nothing can be sent."""
+    listener = scene.listen(unacknowledged_s=0.5)
+    scene.connect(listener).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    scene.until(lambda: scene.accepted, "a connection")
+    accepted, _ = scene.accepted[0]
+
+    def given_up() -> bool:
+        try:
+            accepted.send(bytes(65_536))
+        except BlockingIOError:
+            return False
+        except TimeoutError:
+            return True
+        return False
+
+    scene.until(given_up, "the kernel to give it up")
 
 
 def test_ipv6_is_listened_on_for_itself(scene: Scene) -> None:
@@ -145,6 +191,32 @@ def test_the_one_that_is_left_gets_all(scene: Scene) -> None:
         scene.connect(listener)
     scene.until(lambda: len(scene.accepted) == 16, "16 connections")
     assert second == []
+
+
+def test_one_that_is_shut_down_from_outside_gets_nothing_until_it_runs_again(scene: Scene) -> None:
+    """As the supervisor does it for a worker that is stuck."""
+    second: list[tuple[socket.socket, tuple[str, int]]] = []
+    with bound_socket(LOCALHOST, 0) as reserving:  # a port that is not 0, as the supervisor has it
+        port = reserving.getsockname()[1]
+        listener = scene.listen(port=port)
+        scene.listen(port=port, into=second)
+        scene.bound[0].shutdown(socket.SHUT_RD)
+        for _ in range(16):
+            scene.connect(listener)
+        assert not scene.accepted
+        scene.until(lambda: len(second) == 16, "16 connections at the other")
+        for _ in range(64):
+            scene.connect(listener)
+        scene.until(lambda: len(scene.accepted) + len(second) == 80, "64 connections more")
+        assert scene.accepted, "it has run since, and listens again"
+
+
+def test_one_that_is_closed_gets_nothing_though_its_socket_is_still_held(scene: Scene) -> None:
+    listener = scene.listen()
+    address = listener.address
+    listener.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=5)
 
 
 def test_an_address_that_another_program_has_is_an_error(scene: Scene) -> None:

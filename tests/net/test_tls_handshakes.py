@@ -168,11 +168,13 @@ def test_the_rtmp_handshake_has_what_is_left_of_the_same_time(
 
 
 def test_handshakes_count_as_connections(scene: Scene, certificate: Certificate) -> None:
-    scene.house.peer()
+    scene.house.publisher()
     assert scene.house.counters.connections == len(scene.house.sessions) == 2
-    refused = Scene(scene.house, certificate)
-    assert scene.closes() == {"too_many_connections": 1}
-    refused.plain.close()
+    newer = Scene(scene.house, certificate)
+    assert scene.closes() == {"half_open_evicted": 1}, "the older handshake makes room"
+    assert scene.house.counters.connections == 2
+    assert scene.house.counters.connections_half_open == 1
+    newer.plain.close()
 
 
 def test_a_drain_ends_those_that_still_shake_hands(scene: Scene) -> None:

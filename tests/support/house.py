@@ -179,6 +179,7 @@ class Peer:
         now: Callable[[], float],
         app: str = "live",
         declared: Capabilities = capabilities.RELAY,
+        host: str = "192.0.2.7",
     ) -> None:
         self._now = now
         accepted, self.socket = socket.socketpair()
@@ -192,7 +193,7 @@ class Peer:
         self.closed = False
         self.reading = True
         self._unsent = b""
-        sessions.accept(accepted, ("192.0.2.7", 40_000))
+        sessions.accept(accepted, (host, 40_000))
 
     @property
     def connected(self) -> bool:
@@ -260,8 +261,9 @@ class House:
         self.poller = Poller(loop, budget_s, turn.begin, turn.end)
         self.requests = Requests(self.streams, admission)
         self.sessions = Sessions(
-            self.requests, self.poller, self.config.limits(), self.config.max_connections, self.counters
-        )
+            self.requests, self.poller, self.config.limits(), self.config.place_bounds(), self.counters,
+            self.config.publish_idle_s,
+        )  # fmt: skip
         self.peers: list[Peer] = []
 
     def settle(self) -> None:

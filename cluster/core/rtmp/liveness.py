@@ -11,7 +11,7 @@ class Liveness:
 
     Many players never answer a ping, nor send anything while they play: as long as their kernel takes
     bytes they are alive, and a bound on unsent output finds the others. So silence counts only
-    against a peer that has answered a ping before.
+    against a peer that has answered a ping before, or that owes us media.
     """
 
     __slots__ = ("_answers", "_awaited", "_pinged_at", "_silent_since", "rtt_ms")
@@ -52,7 +52,8 @@ class Liveness:
         self.rtt_ms = (now - self._pinged_at) * 1000
         return self.rtt_ms
 
-    def is_lost(self, now: float, limits: Limits) -> bool:
-        if not self._answers or self._silent_since is None:
+    def is_lost(self, now: float, limits: Limits, *, owes_media: bool = False) -> bool:
+        """The peer has been silent for too long. ``owes_media``: it publishes, and plays nothing."""
+        if self._silent_since is None or not (self._answers or owes_media):
             return False
         return now - self._silent_since >= limits.ping_timeout_s

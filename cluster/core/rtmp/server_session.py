@@ -255,10 +255,11 @@ class ServerSession(ServerCommands):
     def _keep_alive(self, now: float) -> None:
         """Ping, and give up on peers that are silent, or connected and idle."""
         self._liveness.received(self._last_received)
-        if self._liveness.is_lost(now, self._limits):
+        states = {stream.state for stream in self.streams.values()} - {StreamState.IDLE}
+        owes_media = states == {StreamState.PUBLISHING}
+        if self._liveness.is_lost(now, self._limits, owes_media=owes_media):
             raise PeerViolation(CloseReason.PING_TIMEOUT, "a ping was not answered, and nothing else came")
-        busy = any(stream.state is not StreamState.IDLE for stream in self.streams.values())
-        if busy or self.in_use or self.state is SessionState.CONNECT_PENDING:
+        if states or self.in_use or self.state is SessionState.CONNECT_PENDING:
             self._quiet_since = now
         elif now - self._quiet_since >= self._limits.idle_timeout_s:
             raise PeerViolation(CloseReason.IDLE_TIMEOUT, "nothing is published or played")

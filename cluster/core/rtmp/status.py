@@ -31,6 +31,7 @@ class Code(enum.StrEnum):
     PUBLISH_START = "NetStream.Publish.Start"
     PUBLISH_BAD_NAME = "NetStream.Publish.BadName"
     PUBLISH_DENIED = "NetStream.Publish.Denied"
+    PUBLISH_IDLE = "NetStream.Publish.Idle"
     PUBLISH_REJECTED = "NetStream.Publish.Rejected"
     UNPUBLISH_SUCCESS = "NetStream.Unpublish.Success"
     PLAY_RESET = "NetStream.Play.Reset"

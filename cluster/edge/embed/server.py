@@ -23,6 +23,7 @@ from cluster.edge.node.serving import Serving
 from cluster.edge.rtmp.connection import Connection
 from cluster.edge.streams.counters import Counters
 from cluster.net.addresses import BindAddress, parse_bind, reserved
+from cluster.net.listener import bound_socket
 
 __all__ = ["CallError", "Peer", "Reject", "Server", "ServerHandler"]
 
@@ -52,8 +53,8 @@ class Server:
         self._serving.streams.listeners.add(self._decisions)
         try:
             with reserved([self._bind]) as addresses:
-                for host, port in addresses:
-                    self._serving.listen(host, port)
+                for address in addresses:
+                    self._serving.listen(bound_socket(*address, self._config.unacknowledged_s))
         except BaseException:
             await self.close()
             raise

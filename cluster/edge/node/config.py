@@ -17,10 +17,12 @@ from typing import Any, Literal
 from cluster.core.bus.endpoints import EndpointError, endpoints
 from cluster.core.limits import MIB, Limits
 from cluster.core.media.stream_log import LogLimits
+from cluster.edge.rtmp.places import PlaceBounds
 from cluster.edge.rtmp.work_budget import WORK_PER_TURN
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.rules import StreamRules
 from cluster.net.addresses import BindAddress, parse_bind
+from cluster.net.listener import UNACKNOWLEDGED_S
 from cluster.process.logs import LEVELS, LogFormat
 from cluster.process.options import (
     ConfigError,
@@ -151,6 +153,10 @@ class EdgeConfig:
         "What happens to a second publisher of a live stream key: it is refused, or takes over.",
         "refuse", group="streams",
     )  # fmt: skip
+    publish_idle_s: float = option(
+        "--publish-idle", _any_s, _SECONDS,
+        "A publish that has brought no media for this long ends; 0 is never.", 30.0, group="streams",
+    )  # fmt: skip
     drain_timeout_s: float = option(
         "--drain-timeout", _any_s, _SECONDS, "How long sessions may go on after SIGTERM or Ctrl-C.",
         10.0, group="node",
@@ -158,6 +164,26 @@ class EdgeConfig:
     max_connections: int = option(
         "--max-connections", Whole(1, 1_000_000), "N",
         "Connections per worker; never more than its limit on open files allows.", 10_000, group="limits",
+    )  # fmt: skip
+    publisher_reserve: int = option(
+        "--publisher-reserve", Whole(0, 90), "PERCENT",
+        "How much of --max-connections is for those who publish: players are refused before.",
+        5, group="limits",
+    )  # fmt: skip
+    max_half_open: int = option(
+        "--max-half-open", Whole(2, 1_000_000), "N",
+        "Connections per worker that have not published or played yet, half as many from one address. "
+        "Beyond it the oldest is closed.",
+        4_000, group="limits",
+    )  # fmt: skip
+    max_from_address: int = option(
+        "--max-from-address", Whole(0, 1_000_000), "N",
+        "Connections per worker from one IPv4 address, or one /64 of IPv6; 0 is any number.",
+        0, group="limits",
+    )  # fmt: skip
+    new_from_address: int = option(
+        "--new-from-address", Whole(0, 100_000), "N",
+        "New ones of these a second, ten times as many at once; 0 is any number.", 0, group="limits",
     )  # fmt: skip
     max_message_bytes: int = option(
         "--max-message-bytes", Whole(65_536, _LARGEST_MESSAGE_BYTES), "BYTES",
@@ -248,6 +274,22 @@ class EdgeConfig:
     def tls_files(self) -> tuple[Path, Path] | None:
         """Certificate and key, if RTMPS is served."""
         return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
+
+    @property
+    def unacknowledged_s(self) -> float:
+        """After how long TCP gives a connection up that takes nothing: later than we give up a slow player,
+        so that it is told why."""
+        return max(UNACKNOWLEDGED_S, 2 * self.slow_close_s)
+
+    def place_bounds(self) -> PlaceBounds:
+        """The bounds on the connections of a worker that follow from the options."""
+        return PlaceBounds(
+            connections=self.max_connections,
+            players=self.max_connections - self.max_connections * self.publisher_reserve // 100,
+            half_open=self.max_half_open,
+            from_one_network=self.max_from_address,
+            new_per_s=self.new_from_address,
+        )
 
     def limits(self) -> Limits:
         """The bounds on one RTMP connection that follow from the options."""

@@ -30,6 +30,7 @@ class SlotNumbers:
 
     def __init__(self) -> None:
         self.restarts = 0
+        self.silences = 0
         self.alive = False
         self._past: dict[str, Any] = {}
         self._current: Numbers = {}
@@ -77,6 +78,10 @@ class NodeNumbers(Collector):
         with self._lock:
             self._slots[slot].restarts += 1
 
+    def silent(self, slot: int) -> None:
+        with self._lock:
+            self._slots[slot].silences += 1
+
     def collect(self) -> Iterable[Metric]:
         with self._lock:
             return list(self._families())
@@ -86,11 +91,18 @@ class NodeNumbers(Collector):
             yield self._family(name, declaration)
         labels = ["worker"]
         restarts = CounterMetricFamily(_PREFIX + "worker_restarts", "Workers started again.", labels=labels)
+        silences = CounterMetricFamily(
+            _PREFIX + "worker_silences",
+            "Times a worker was given no new connections because it did not beat.",
+            labels=labels,
+        )
         up = GaugeMetricFamily(_PREFIX + "worker_up", "1 while the worker runs.", labels=labels)
         for slot, numbers in enumerate(self._slots):
             restarts.add_metric([str(slot)], numbers.restarts)
+            silences.add_metric([str(slot)], numbers.silences)
             up.add_metric([str(slot)], int(numbers.alive))
         yield restarts
+        yield silences
         yield up
 
     def _family(self, name: str, declaration: Declaration) -> Metric:

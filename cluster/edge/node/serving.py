@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 from collections.abc import Callable
 
 from cluster.core.errors import CloseReason
@@ -44,8 +45,9 @@ class Serving:
         self._poller = Poller(loop, budget_s, self.turn.begin, self.turn.end)
         self._requests = Requests(self.streams, admission, observer)
         self.sessions = Sessions(
-            self._requests, self._poller, config.limits(), config.max_connections, counters
-        )
+            self._requests, self._poller, config.limits(), config.place_bounds(), counters,
+            config.publish_idle_s,
+        )  # fmt: skip
         self._listeners: list[Listener] = []
         self._certificate: Certificate | None = None
 
@@ -54,17 +56,17 @@ class Serving:
         """Where connections are accepted, with the real ports."""
         return [listener.address for listener in self._listeners]
 
-    def listen(self, host: str, port: int) -> None:
-        """Accept RTMP there; OSError if the address cannot be bound."""
-        self._listen(host, port, self.sessions.accept)
+    def listen(self, bound: socket.socket) -> None:
+        """Accept RTMP there; OSError if it cannot be listened on."""
+        self._listen(bound, self.sessions.accept)
 
-    def listen_tls(self, host: str, port: int, certificate: Certificate) -> None:
-        """Accept RTMPS there; OSError if the address cannot be bound."""
+    def listen_tls(self, bound: socket.socket, certificate: Certificate) -> None:
+        """Accept RTMPS there; OSError if it cannot be listened on."""
         self._certificate = certificate
-        self._listen(host, port, functools.partial(self.sessions.accept_tls, certificate))
+        self._listen(bound, functools.partial(self.sessions.accept_tls, certificate))
 
-    def _listen(self, host: str, port: int, accept: Callable[..., None]) -> None:
-        self._listeners.append(Listener(host, port, self._poller, accept, self.turn.loop.call_later))
+    def _listen(self, bound: socket.socket, accept: Callable[..., None]) -> None:
+        self._listeners.append(Listener(bound, self._poller, accept, self.turn.loop.call_later))
 
     def stop_listening(self) -> None:
         for listener in self._listeners:

@@ -115,12 +115,26 @@ class Supervisor:
                 self._restart_if_due(slot)
             elif not self._draining:
                 slot.kill_if_stuck()
+        if not self._draining:
+            self._shun_silent()
         if self._draining and self._clock() >= self._drain_deadline:
             self._drain_timed_out()
 
     @property
     def _draining(self) -> bool:
         return self._drain_deadline < math.inf
+
+    def _shun_silent(self) -> None:
+        """A worker that is silent gets no new connections, as long as there is another to take them.
+
+        Nothing has to be due for this: the beats of the other, twice a second, are what wakes us.
+        """
+        ready = [slot for slot in self._slots if slot.state is SlotState.READY]
+        silent = [slot for slot in ready if slot.is_silent]
+        if len(silent) < len(ready):
+            for slot in silent:
+                if slot.shun():
+                    self._numbers.silent(slot.slot)
 
     def _until_due(self) -> float:
         due = [self._drain_deadline]

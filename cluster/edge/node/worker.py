@@ -6,6 +6,8 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
+from collections.abc import Sequence
 
 from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
@@ -45,15 +47,24 @@ def _tune_garbage_collection() -> None:
 
 
 class Worker:
-    """Runs until it has drained. The supervisor hears from it over ``status``, from its own loop."""
+    """Runs until it has drained. The supervisor hears from it over ``status``, from its own loop.
+
+    ``bound``: a socket for each address of ``config.binds`` and then of ``config.tls_binds``.
+    """
 
     def __init__(
-        self, config: EdgeConfig, identity: WorkerIdentity, status: StatusPipe, own_router: str | None
+        self,
+        config: EdgeConfig,
+        identity: WorkerIdentity,
+        status: StatusPipe,
+        own_router: str | None,
+        bound: Sequence[socket.socket],
     ) -> None:
         self._config = config
         self._identity = identity
         self._status = status
         self._own_router = own_router
+        self._bound = bound
         self.counters = Counters()
         self._drain_asked = asyncio.Event()
         self._facts = FactsReporter()
@@ -61,7 +72,8 @@ class Worker:
     async def run(self) -> None:
         """Serve until a drain is asked for (SIGTERM, SIGINT) and over.
 
-        Raises OSError if an address cannot be bound, EnvironmentFault if the certificate cannot be used.
+        Raises OSError if an address cannot be listened on, EnvironmentFault if the certificate cannot be
+        used.
         """
         _tune_garbage_collection()
         loop = asyncio.get_running_loop()
@@ -80,12 +92,12 @@ class Worker:
         sweeper: asyncio.Task[None] | None = None
         try:
             await self._link.start()
-            for host, port in config.binds:
-                serving.listen(host, port)
+            for bound in self._bound[: len(config.binds)]:
+                serving.listen(bound)
             if config.tls_files is not None:
                 certificate = Certificate(*config.tls_files)
-                for host, port in config.tls_binds:
-                    serving.listen_tls(host, port, certificate)
+                for bound in self._bound[len(config.binds) :]:
+                    serving.listen_tls(bound, certificate)
             sweeper = loop.create_task(serving.sweep_forever(self._after_sweep))
             self._status.ready(serving.addresses)
             drained = loop.create_task(self._drain())

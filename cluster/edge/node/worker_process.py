@@ -12,6 +12,7 @@ import importlib
 import json
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Coroutine
@@ -42,18 +43,21 @@ class Runnable(Protocol):
 @dataclass(frozen=True, slots=True)
 class WorkerStart:
     """What the supervisor hands a new worker process. ``worker_class`` is ``module:Class``,
-    ``own_router`` as ``Supervisor`` has it."""
+    ``own_router`` as ``Supervisor`` has it. ``bound_fds``: sockets as ``Worker`` takes them, which the
+    supervisor holds too."""
 
     config: EdgeConfig
     identity: WorkerIdentity
     status_fd: int
     worker_class: str
     own_router: str | None
+    bound_fds: list[int]
 
     def to_line(self) -> bytes:
         start = {
             "config": self.config.to_texts(), "identity": asdict(self.identity),
             "status_fd": self.status_fd, "worker_class": self.worker_class, "own_router": self.own_router,
+            "bound_fds": self.bound_fds,
         }  # fmt: skip
         return json.dumps(start).encode() + b"\n"
 
@@ -66,6 +70,7 @@ class WorkerStart:
             start["status_fd"],
             start["worker_class"],
             start["own_router"],
+            start["bound_fds"],
         )
 
 
@@ -93,7 +98,8 @@ async def _run(start: WorkerStart, status: StatusPipe) -> None:
     # Imported here: what is wrong with the worker's own imports must be reported as a boot failure.
     module_name, _, class_name = start.worker_class.partition(":")
     worker_class = getattr(importlib.import_module(module_name), class_name)
-    worker: Runnable = worker_class(start.config, start.identity, status, start.own_router)
+    bound = [socket.socket(fileno=fd) for fd in start.bound_fds]
+    worker: Runnable = worker_class(start.config, start.identity, status, start.own_router, bound)
     await worker.run()
 
 

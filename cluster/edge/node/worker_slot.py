@@ -7,6 +7,7 @@ import enum
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from cluster.core.errors import MisuseError
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.status_pipe import Beat, Ready, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS, WorkerStart
+from cluster.net.listener import bound_socket
 from cluster.process.exit_codes import ExitCode
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ class Timing:
 
     #: A worker beats every 0.5 s; a loop that did not turn for this long serves nobody.
     heartbeat_timeout_s: float = 10.0
+    #: Two beats that have not come: until it is heard again, its siblings get the new connections.
+    silence_s: float = 1.25
     #: From the start of the process to ``ready``: imports on a busy machine.
     boot_timeout_s: float = 30.0
     #: A worker that lived this long is restarted at once, whatever happened before.
@@ -95,6 +99,9 @@ class WorkerSlot:
         self._backoff = Backoff(timing)
         self._process: subprocess.Popen[bytes] | None = None
         self._status: StatusReader | None = None
+        #: What the worker listens on. Held here too, so that it can be shut down while the worker is stuck.
+        self._bound: list[socket.socket] = []
+        self._shunned = False
         self._started_at = 0.0
         self._heard_at = 0.0
         self._incarnation = 0
@@ -104,6 +111,13 @@ class WorkerSlot:
     @property
     def running(self) -> bool:
         return self._process is not None
+
+    @property
+    def is_silent(self) -> bool:
+        """The worker should accept connections, but has missed its beats."""
+        return (
+            self.state is SlotState.READY and self._clock() - self._heard_at >= self._timing.silence_s
+        )
 
     def start(self) -> StatusReader | None:
         """Start the next incarnation; the reader on which it reports. None if the host has no memory,
@@ -123,13 +137,18 @@ class WorkerSlot:
     def _start(self) -> StatusReader:
         self._incarnation += 1
         identity = WorkerIdentity(self._config.node_name, self._instance, self.slot, self._incarnation)
+        config = self._config
         status_fd, worker_fd = os.pipe()
         try:
+            for address in (*config.binds, *config.tls_binds):
+                self._bound.append(bound_socket(*address, config.unacknowledged_s))
+            bound_fds = [bound.fileno() for bound in self._bound]
             self._process = _spawn(
-                WorkerStart(self._config, identity, worker_fd, self._worker_class, self._own_router)
+                WorkerStart(config, identity, worker_fd, self._worker_class, self._own_router, bound_fds)
             )
         except OSError:
             os.close(status_fd)
+            self._close_bound()
             raise
         finally:
             os.close(worker_fd)
@@ -148,6 +167,7 @@ class WorkerSlot:
         beats: list[Beat] = []
         for said in self._status.read() if self._status is not None else ():
             self._heard_at = self._clock()
+            self._shunned = False  # it listens again by itself
             if isinstance(said, Ready):
                 self._became_ready()
             else:
@@ -169,6 +189,23 @@ class WorkerSlot:
         timing = self._timing
         booting = self.state is SlotState.STARTING
         return self._heard_at + (timing.boot_timeout_s if booting else timing.heartbeat_timeout_s)
+
+    def shun(self) -> bool:
+        """Let the kernel deal new connections to other workers until this one is heard again; False if it
+        does so already. Those that wait to be accepted are reset, or moved to others if the host is set so
+        (``net.ipv4.tcp_migrate_req``)."""
+        if self._shunned:
+            return False
+        self._shunned = True
+        for bound in self._bound:
+            with contextlib.suppress(OSError):  # the worker has closed it: it drains
+                bound.shutdown(socket.SHUT_RD)
+        logger.warning(
+            "worker %(slot)d is silent for %(silent_s).1f s: new connections go to the others",
+            {"slot": self.slot, "silent_s": round(self._clock() - self._heard_at, 1)},
+            extra={"event": "worker_silent"},
+        )
+        return True
 
     def kill_if_stuck(self) -> None:
         """End a process that has been silent for too long; its exit is then seen as any other."""
@@ -225,9 +262,15 @@ class WorkerSlot:
             raise MisuseError("there is no process in this slot")
         status.close()
         process.stdin.close()
+        self._close_bound()
         self._process = self._status = None
         self.state = SlotState.EMPTY
         return process
+
+    def _close_bound(self) -> None:
+        for bound in self._bound:
+            bound.close()
+        self._bound.clear()
 
     def _may_boot_again(self, code: int) -> bool:
         """A worker that has never been ready will not boot the next time either; one that has been
@@ -250,7 +293,7 @@ def _spawn(start: WorkerStart) -> subprocess.Popen[bytes]:
         [sys.executable, "-P", "-m", "cluster.edge.node.worker_process"],
         stdin=subprocess.PIPE,
         bufsize=0,
-        pass_fds=(start.status_fd,),
+        pass_fds=(start.status_fd, *start.bound_fds),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
         process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then asks the workers
     )

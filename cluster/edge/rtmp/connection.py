@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.core.amf.values import AmfValue
-from cluster.core.errors import CloseReason, PeerViolation
+from cluster.core.errors import CloseReason, PeerViolation, lost_by
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
@@ -144,7 +144,7 @@ class Connection:
         except BlockingIOError:
             return
         except OSError as error:
-            self.close(CloseReason.PEER_RESET, str(error))
+            self.close(lost_by(error), str(error))
             return
         if count == 0:
             self.close(CloseReason.PEER_CLOSED, "")
@@ -295,7 +295,7 @@ class Connection:
             except BlockingIOError:
                 break
             except OSError as error:
-                self.close(CloseReason.PEER_RESET, str(error))
+                self.close(lost_by(error), str(error))
                 return []
             self._owner.counters.writes += 1
             whole = 0
@@ -314,7 +314,7 @@ class Connection:
         except BlockingIOError:
             return 0
         except OSError as error:
-            self.close(CloseReason.PEER_RESET, str(error))
+            self.close(lost_by(error), str(error))
             return len(data)
 
     def call(self, name: str, *args: AmfValue) -> None:

@@ -7,7 +7,7 @@ that comes back after an outage is let in, a little later.
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from cluster.edge.rtmp.addresses import network_of
 
 #: Requests a second of one address, once its burst is used up.
 JOINS_PER_S = 200
@@ -24,13 +24,7 @@ _BURST_S = JOINS_AT_ONCE / JOINS_PER_S
 
 def sender_of(peer: str) -> str:
     """Whom the requests of ``peer`` (HOST:PORT) are counted for: its address, or its /64 of IPv6."""
-    host = peer.rpartition(":")[0].strip("[]")
-    if ":" not in host:
-        return host
-    address = IPv6Address(host.partition("%")[0])
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return address.exploded[:19]
+    return network_of(peer.rpartition(":")[0].strip("[]"))
 
 
 class JoinRates:

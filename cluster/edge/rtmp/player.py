@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cluster.core.errors import CloseReason
+from cluster.core.errors import CloseReason, lost_by
 from cluster.core.message import Buffer
 from cluster.core.rtmp.status import Code, Level
 from cluster.edge.streams.interfaces import EndOfRead
@@ -50,7 +50,7 @@ class Player:
         self.connection.wait_to_write(rest)
 
     def failed(self, error: OSError) -> None:
-        self.connection.close(CloseReason.PEER_RESET, str(error))
+        self.connection.close(lost_by(error), str(error))
 
     def caught_up(self) -> None:
         self.connection.update_pace()

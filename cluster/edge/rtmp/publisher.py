@@ -65,3 +65,23 @@ class RtmpPublisher:
 
     def heard(self) -> None:
         self.connection.update_pace()
+
+
+def end_idle_publishes(connection: Connection, now: float, idle_s: float) -> int:
+    """End what ``connection`` has brought no media for, audio and data counting too; how many those are.
+
+    The connection ends with its last publish, unless it plays something.
+    """
+    idle = [
+        (stream_id, feed.key)
+        for stream_id, feed in connection.publications.items()
+        if now - feed.stream.last_media_at >= idle_s
+    ]
+    for stream_id, key in idle:
+        why = f"no media of {key} for {idle_s:g} s"
+        connection.session.end_publish(stream_id, Code.PUBLISH_IDLE, why)
+        connection.write_control()
+        connection.end_publish(stream_id)
+        if not connection.is_busy:
+            connection.end(CloseReason.PUBLISH_IDLE, why)
+    return len(idle)

@@ -268,8 +268,9 @@ class Requests:
     ) -> None:
         """Shared objects live in this worker, for the peers of one app that are connected to it."""
         app = connection.session.app
-        replies = self._shared_objects.receive(connection, app, event.shared)
+        replies = self._shared_objects.receive(connection, app, event.shared, self.now)
         connection.session.in_use = self._shared_objects.uses(connection)
+        self._streams.counters.shared_objects_refused = self._shared_objects.refused
         for user, message in replies:
             user.session.send_shared_object(message)
             user.write_control()  # one by one: a user that does not read is closed before the next

@@ -7,20 +7,24 @@ import contextlib
 import logging
 import os
 import socket
+from functools import partial
 
 from cluster.core.errors import CloseReason
 from cluster.core.limits import Limits
+from cluster.core.rtmp.events import PlayRequested, PublishRequested, SharedObjectReceived
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.status import Code, Level
 from cluster.edge.rtmp.connection import Connection, StreamSocket
 from cluster.edge.rtmp.encoding import SHARED_CHUNK_SIZE
+from cluster.edge.rtmp.places import Place, PlaceBounds, Places
+from cluster.edge.rtmp.publisher import end_idle_publishes
 from cluster.edge.rtmp.requests import Requests
 from cluster.edge.streams.counters import Counters
 from cluster.net.addresses import BindAddress
 from cluster.net.poller import Poller
 from cluster.net.tls_certificate import Certificate
-from cluster.net.tls_handshakes import TlsHandshakes
+from cluster.net.tls_handshakes import TlsHandshake, TlsHandshakes
 from cluster.net.tls_socket import TlsSocket
 from cluster.process.stranger_lines import StrangerLines
 
@@ -41,26 +45,38 @@ TICKS_PER_BUSY_SESSION = 5
 #: The most that one read takes, so that one fast publisher cannot hold up a turn.
 RECEIVE_BUFFER_BYTES = 256 * 1024
 
+#: What a connection settles with: it is not half-open any more.
+_TAKE_PLACES = frozenset((PublishRequested, PlayRequested, SharedObjectReceived))
+
+_EVICTED = "too many connections have neither published nor played, and it is the oldest of them"
+
 
 class Sessions:
-    """The set of connections. What their sessions ask for is the business of ``Requests``."""
+    """The set of connections. What their sessions ask for is the business of ``Requests``.
+
+    ``publish_idle_s``: how long a publish may bring no media; 0 is for ever.
+    """
 
     def __init__(
         self,
         requests: Requests,
         poller: Poller,
         limits: Limits,
-        max_connections: int,
+        bounds: PlaceBounds,
         counters: Counters,
+        publish_idle_s: float = 0.0,
     ) -> None:
         self.counters = counters
         self.poller = poller
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self._requests = requests
         self._limits = limits
-        self._max_connections = max_connections
-        self._connections: set[Connection] = set()
+        self._publish_idle_s = publish_idle_s
+        self._places = Places(bounds)
+        self._connections: dict[Connection, Place] = {}
         self._handshakes = TlsHandshakes(self, limits.handshake_timeout_s)
+        #: The places of those that are in their TLS handshake.
+        self._shaking: dict[TlsHandshake, Place] = {}
         self._numbered = 0
         self._empty = asyncio.Event()
         self._ticks = 0
@@ -78,38 +94,51 @@ class Sessions:
                 await asyncio.wait_for(self._empty.wait(), timeout_s)
 
     def __len__(self) -> int:
-        return len(self._connections) + len(self._handshakes)
+        return len(self._places)
 
     def accept(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Take over a connection that a listener accepted."""
-        if self._has_room_for(accepted, peer):
-            self._open(accepted, _spelled(peer), self.now)
+        place = self._admit(accepted, peer)
+        if place is not None:
+            self._open(accepted, _spelled(peer), self.now, place)
 
     def accept_tls(self, certificate: Certificate, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Take over a connection that has to speak TLS first."""
-        if self._has_room_for(accepted, peer):
-            self._handshakes.begin(accepted, certificate.context, _spelled(peer))
-            self.counters.connections = len(self)
+        place = self._admit(accepted, peer)
+        if place is None:
+            return
+        try:
+            handshake = self._handshakes.begin(accepted, certificate.context, _spelled(peer))
+        except OSError as error:
+            why = str(error)
+            self._log_close(_spelled(peer), self.now, CloseReason.PEER_RESET, why, 0, is_stranger=True)
+            self._leave(place)
+            return
+        self._shaking[handshake] = place
+        place.evict = partial(handshake.end, CloseReason.HALF_OPEN_EVICTED, _EVICTED)
+        self._note_count()
 
-    def _has_room_for(self, accepted: socket.socket, peer: tuple[str, int]) -> bool:
+    def _admit(self, accepted: socket.socket, peer: tuple[str, int]) -> Place | None:
         self.counters.connections_accepted += 1
-        if len(self) < self._max_connections:
-            return True
+        place = self._places.take(peer[0], self.now)
+        if isinstance(place, Place):
+            return place
         accepted.close()
-        reason = CloseReason.TOO_MANY_CONNECTIONS
-        self._count_close(reason)
-        if self._stranger_lines.admit(logging.WARNING, reason, peer[0]):
-            logger.warning("refused: %d connections are open", len(self), extra={"peer": peer[0]})
-        return False
+        self._count_close(place)
+        if self._stranger_lines.admit(logging.WARNING, place, peer[0]):
+            logger.warning("refused: %s, %d are open", place, len(self), extra={"peer": peer[0]})
+        return None
 
-    def _open(self, accepted: StreamSocket, peer: str, began_at: float) -> None:
+    def _open(self, accepted: StreamSocket, peer: str, began_at: float, place: Place) -> None:
         session = ServerSession(
             limits=self._limits, entropy=os.urandom(ENTROPY_BYTES), now=began_at,
             chunk_size=SHARED_CHUNK_SIZE,
         )  # fmt: skip
         self._numbered += 1
-        self._connections.add(Connection(self, accepted, peer, session, self._numbered))
-        self.counters.connections = len(self)
+        connection = Connection(self, accepted, peer, session, self._numbered)
+        self._connections[connection] = place
+        place.evict = partial(connection.close, CloseReason.HALF_OPEN_EVICTED, _EVICTED)
+        self._note_count()
 
     def tick(self) -> None:
         """Once a second: timeouts and pings.
@@ -124,6 +153,9 @@ class Sessions:
         for connection in list(self._connections):
             if connection.number % TICKS_PER_BUSY_SESSION == turn or not connection.is_busy:
                 connection.tick(self.now)
+                if connection.publications and self._publish_idle_s:
+                    ended = end_idle_publishes(connection, self.now, self._publish_idle_s)
+                    self.counters.publishes_idle += ended
 
     def ask_to_reconnect(self) -> None:
         """A drain begins: peers that understand it are asked to move elsewhere by themselves."""
@@ -151,7 +183,24 @@ class Sessions:
 
     def handle(self, connection: Connection, event: object) -> None:
         """One event of ``connection``'s session."""
-        self._requests.handle(connection, event)
+        if type(event) not in _TAKE_PLACES or self._may_stay(connection, event):
+            self._requests.handle(connection, event)
+
+    def _may_stay(self, connection: Connection, event: object) -> bool:
+        """Whether there is a place for what a peer asks to do. If not, the peer is told so."""
+        place = self._connections.get(connection)
+        if place is None:
+            return True  # it is closed already
+        if isinstance(event, PublishRequested):
+            self._places.publishes(place)
+        elif not self._places.may_play(place):
+            why = "this server has no room for more players; try again later"
+            if isinstance(event, PlayRequested):
+                connection.session.reject_play(event.stream_id, Code.PLAY_FAILED, why)
+            connection.end(CloseReason.TOO_MANY_PLAYERS, why)
+            return False
+        self.counters.connections_half_open = self._places.half_open
+        return True
 
     def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
         """The connection's one end: its players and publications go, and the reason is counted."""
@@ -166,19 +215,22 @@ class Sessions:
 
     def forget(self, connection: Connection) -> None:
         """The socket of ``connection`` is closed."""
-        self._connections.discard(connection)
+        self._leave(self._connections.pop(connection))
+
+    def _leave(self, place: Place) -> None:
+        self._places.leave(place, self.now)
         self._note_count()
 
     # ---- called by TLS handshakes ------------------------------------------------------------
 
-    def shook_hands(self, ready: TlsSocket, peer: str, began_at: float) -> None:
+    def shook_hands(self, handshake: TlsHandshake, ready: TlsSocket) -> None:
         """A connection speaks RTMP from here on. Its handshake has what is left of the same timeout."""
-        self._open(ready, peer, began_at)
+        self._open(ready, handshake.peer, handshake.began_at, self._shaking.pop(handshake))
 
-    def handshake_failed(self, peer: str, began_at: float, reason: CloseReason, detail: str) -> None:
+    def handshake_failed(self, handshake: TlsHandshake, reason: CloseReason, detail: str) -> None:
         """A connection that has ended before it spoke RTMP."""
-        self._log_close(peer, began_at, reason, detail, 0, is_stranger=True)
-        self._note_count()
+        self._log_close(handshake.peer, handshake.began_at, reason, detail, 0, is_stranger=True)
+        self._leave(self._shaking.pop(handshake))
 
     def _log_close(
         self, peer: str, began_at: float, reason: CloseReason, detail: str, bytes_received: int,
@@ -201,6 +253,7 @@ class Sessions:
 
     def _note_count(self) -> None:
         self.counters.connections = len(self)
+        self.counters.connections_half_open = self._places.half_open
         if not len(self):
             self._empty.set()
 

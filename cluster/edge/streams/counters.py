@@ -38,6 +38,8 @@ class Counters:
 
     connections_accepted: int = _counter("RTMP connections accepted.")
     connections: int = _gauge("RTMP connections open now.")
+    connections_half_open: int = _gauge("Of these, the ones that have neither published nor played yet.")
+    publishes_idle: int = _counter("Publishes ended because no media came for --publish-idle.")
     publishers: int = _gauge("Publishers on this worker now.")
     publishers_unheard: int = _gauge(
         "Connections of publishers that nobody plays, here or elsewhere. They are read twice a second, so "
@@ -74,6 +76,9 @@ class Counters:
         "Video messages that players were not sent because they needed a keyframe to begin with."
     )
     player_skips: int = _counter("Times a slow player was moved to a newer place in its stream.")
+    shared_objects_refused: int = _counter(
+        "Uses, changes and calls of shared objects refused because of a limit on them."
+    )
     routers_live: int = _gauge("Routers of the cluster that answer this worker now.")
     bus_envelopes_sent: int = _counter("Envelopes handed to the routers.")
     bus_messages_sent: int = _counter("Media messages in those envelopes.")

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -31,9 +32,10 @@ class FakeWorker:
     (slot 1 blocks its loop on the first connection)."""
 
     def __init__(
-        self, config: EdgeConfig, identity: WorkerIdentity, status: StatusPipe, own_router: str | None
-    ) -> None:
-        self.config, self.identity, self.status = config, identity, status
+        self, config: EdgeConfig, identity: WorkerIdentity, status: StatusPipe, own_router: str | None,
+        bound: list[socket.socket],
+    ) -> None:  # fmt: skip
+        self.config, self.identity, self.status, self.bound = config, identity, status, bound
         self.bad = os.environ.get(BAD, "")
         self.counters = Counters()
         if self.bad == "boot":
@@ -45,8 +47,7 @@ class FakeWorker:
         loop.add_signal_handler(signal.SIGTERM, (lambda: None) if self.bad == "deaf" else ended.set)
         loop.add_signal_handler(signal.SIGINT, ended.set)
         servers = [
-            await asyncio.start_server(self.answer, host, port, reuse_port=True)
-            for host, port in self.config.binds
+            await asyncio.start_server(self.answer, sock=bound) for bound in self.bound
         ]
         self.status.ready([server.sockets[0].getsockname()[:2] for server in servers])
         if self.bad == "crash":

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -199,6 +200,34 @@ def test_a_worker_that_is_stuck_is_killed_and_replaced(start_node: StartNode, ev
     assert event["silent_s"] >= 0.5
     eventually(lambda: len(node.events("worker_ready")) == 3, "another takes its place")
     assert stop(node) == ExitCode.OK
+
+
+def test_a_silent_worker_gets_no_new_connections(start_node: StartNode, eventually: Any) -> None:
+    node = start_node(metrics="127.0.0.1:0")
+    stopped = node.pid(0)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        (silent,) = eventually(lambda: node.events("worker_silent"), "it is missed")
+        assert silent["slot"] == 0
+        assert silent["silent_s"] < 2
+        answers = [node.ask() for _ in range(20)]
+        assert [answer["slot"] for answer in answers if answer] == [1] * 20
+        assert node.metrics()['rtmp_cluster_worker_silences_total{worker="0"}'] == 1
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert len(node.events("worker_silent")) == 1
+
+
+def test_the_last_worker_keeps_its_connections_however_silent(start_node: StartNode) -> None:
+    """They wait for it, or for its successor, rather than be refused."""
+    node = start_node(workers="1", timing={"silence_s": 0.1})
+    stopped = node.pid(0)
+    os.kill(stopped, signal.SIGSTOP)
+    time.sleep(0.5)  # nothing may happen
+    with socket.create_connection(node.address, timeout=5) as waiting:
+        os.kill(stopped, signal.SIGCONT)
+        assert waiting.recv(1)
+    assert not node.events("worker_silent")
 
 
 def test_a_worker_that_cannot_boot_ends_the_node_with_its_own_exit_code(start_node: StartNode) -> None:

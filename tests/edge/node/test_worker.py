@@ -23,6 +23,7 @@ from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.status_pipe import Beat, Ready, StatusPipe, StatusReader
 from cluster.edge.node.worker import Worker
 from cluster.net.addresses import BindAddress
+from cluster.net.listener import bound_socket
 from support.house import AAC_HEADER, AVC_HEADER, KEY, audio, video
 from support.sockets import on_asyncio, on_uvloop, until
 from support.tcp_peer import TcpPeer
@@ -51,7 +52,8 @@ class RunningWorker:
         self.ready: Ready | None = None
         self.beats: list[Beat] = []
         identity = WorkerIdentity("test-node", "0a", 0, 1)
-        self.worker = Worker(config, identity, StatusPipe(self._writing), None)
+        bound = [bound_socket(*address) for address in (*config.binds, *config.tls_binds)]
+        self.worker = Worker(config, identity, StatusPipe(self._writing), None, bound)
         self.task = asyncio.get_running_loop().create_task(self.worker.run())
 
     @property

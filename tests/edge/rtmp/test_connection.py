@@ -287,6 +287,13 @@ def test_a_reset_while_bytes_are_pending_is_peer_reset(over_tcp: Scene) -> None:
     assert over_tcp.connection.pending == []
 
 
+def test_a_host_that_lets_nothing_be_sent_is_peer_lost(over_tcp: Scene) -> None:
+    over_tcp.connection._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 200)
+    over_tcp.fill()
+    over_tcp.until_forgotten()
+    assert over_tcp.reasons == [CloseReason.PEER_LOST]
+
+
 def test_a_violation_is_the_reason_and_its_reply_is_sent(scene: Scene) -> None:
     scene.session.violation = PeerViolation(CloseReason.BAD_COMMAND, "why")
     scene.session.to_send = b"error reply"
