@@ -10,7 +10,7 @@ import socket
 from functools import partial
 
 from cluster.core.errors import CloseReason
-from cluster.core.limits import Limits
+from cluster.core.limits import MIB, Limits
 from cluster.core.rtmp.events import PlayRequested, PublishRequested, SharedObjectReceived
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.server_session import ServerSession
@@ -38,6 +38,10 @@ SWEEPS_PER_TICK = 4
 
 #: When the server ends, peers get this long to read why they are closed.
 LAST_WORDS_S = 0.5
+
+#: Unfinished messages of all peers of a worker that publish nothing. One may keep 128 KiB (see ``Limits``),
+#: and real ones keep none for longer than it takes to send them.
+MAX_UNFINISHED_BYTES = 64 * MIB
 
 #: Busy sessions (those that publish or play) are ticked once in this many ticks.
 TICKS_PER_BUSY_SESSION = 5
@@ -150,12 +154,30 @@ class Sessions:
         turn = self._ticks % TICKS_PER_BUSY_SESSION
         self._stranger_lines.tick()
         self._handshakes.tick(self.now)
+        unfinished: dict[Connection, int] = {}
         for connection in list(self._connections):
+            if not connection.is_busy and connection.session.unfinished_bytes:
+                unfinished[connection] = connection.session.unfinished_bytes
             if connection.number % TICKS_PER_BUSY_SESSION == turn or not connection.is_busy:
                 connection.tick(self.now)
                 if connection.publications and self._publish_idle_s:
                     ended = end_idle_publishes(connection, self.now, self._publish_idle_s)
                     self.counters.publishes_idle += ended
+
+        self._bound_unfinished(unfinished)
+
+    def _bound_unfinished(self, unfinished: dict[Connection, int]) -> None:
+        """End those that keep most of unfinished messages, until all together keep no more than they may.
+
+        Those of publishers count in the memory of their streams.
+        """
+        held = sum(unfinished.values())
+        for connection in sorted(unfinished, key=unfinished.__getitem__, reverse=True):
+            if held <= MAX_UNFINISHED_BYTES:
+                return
+            held -= unfinished[connection]
+            why = f"{unfinished[connection]} bytes of messages that do not end, and too many in all"
+            connection.close(CloseReason.WORKER_MEMORY, why)
 
     def ask_to_reconnect(self) -> None:
         """A drain begins: peers that understand it are asked to move elsewhere by themselves."""

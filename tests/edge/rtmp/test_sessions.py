@@ -17,6 +17,7 @@ from cluster.core.message import Message
 from cluster.core.rtmp import capabilities
 from cluster.core.rtmp.events import CallSucceeded, ReconnectRequested, StatusReceived
 from cluster.core.rtmp.status import Code
+from cluster.edge.rtmp import sessions as sessions_module
 from cluster.edge.rtmp.sessions import TICKS_PER_BUSY_SESSION
 from cluster.edge.streams.readers import REJOIN_S
 from cluster.process.stranger_lines import LINES_PER_SECOND, SUM_EVERY_S
@@ -505,3 +506,38 @@ def test_publishers_that_nobody_plays_are_counted_as_long_as_they_are(house: Hou
     house.leave(heard)
     house.advance(1)
     assert (counters.publishers, counters.publishers_unheard) == (0, 0)
+
+
+# ---- messages without an end -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_unfinished_messages_of_strangers_at_the_limit_and_one_past(
+    extra: int, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = (1_000, 30_000 + extra, 2_000)
+    monkeypatch.setattr(sessions_module, "MAX_UNFINISHED_BYTES", 33_000)
+    for size in sizes:
+        head = bytes([6, 0, 0, 0]) + (40_000).to_bytes(3, "big") + bytes([20, 0, 0, 0, 0])
+        peer = house.peer()
+        peer._unsent += bytes.fromhex("02 000000 000004 01 00000000 00ffffff") + head + bytes(size)
+    house.settle()
+    held = [each.session.unfinished_bytes for each in house.sessions._connections]
+    assert sorted(held) == sorted(sizes)
+    house.advance(1)
+    assert house.counters.closes == ({CloseReason.WORKER_MEMORY: 1} if extra else {})
+    held = [each.session.unfinished_bytes for each in house.sessions._connections]
+    assert sorted(held) == ([1_000, 2_000] if extra else sorted(sizes)), "the largest is ended"
+
+
+def test_what_publishers_have_not_finished_does_not_count_here(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_UNFINISHED_BYTES", 1_000)
+    publisher = live(house)
+    head = bytes([6, 0, 0, 0]) + (40_000).to_bytes(3, "big") + bytes([9, 1, 0, 0, 0])
+    publisher._unsent += head + bytes(30_000)
+    house.settle()
+    for _ in range(6):
+        house.advance(1)
+    assert house.counters.closes == {}
