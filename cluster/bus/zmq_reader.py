@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import Generic, TypeVar
 
 import zmq
 
 from cluster.net.wake_ups import WakeUps
 
-#: Messages read before the loop gets to do something else.
+#: Messages read before the loop gets to do something else, and for how long: one of them may carry a
+#: thousand messages of a stream.
 MAX_MESSAGES_PER_TURN = 64
+TURN_S = 0.005
 
 #: A plain int: an enum member costs a call each time it is used.
 _DONTWAIT = int(zmq.DONTWAIT)
@@ -54,8 +57,12 @@ class ZmqReader(Generic[_T]):
         """Read what there is, the rest of a long queue in the next turn; how many messages that was."""
         self._scheduled = False
         receive = self._receive
+        until = monotonic() + TURN_S
         for count in range(MAX_MESSAGES_PER_TURN):
             if self._closed:
+                return count
+            if monotonic() >= until:
+                self.service_soon()
                 return count
             try:
                 message = receive(_DONTWAIT)

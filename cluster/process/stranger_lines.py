@@ -1,4 +1,4 @@
-"""Log lines about strangers: peers that came and went without having been served.
+"""Log lines that peers cause: those of strangers, that came and went without having been served, above all.
 
 Whoever reaches a port can cause one with each connection. The first few of each second are written as any
 other line. The rest is counted, and one line now and then says how many there were, why and from where.
@@ -26,11 +26,19 @@ ELSEWHERE = "elsewhere"
 
 
 class StrangerLines:
-    """The lines of one process about strangers to whom ``what`` has happened: "closed", "refused"."""
+    """The lines of one process about peers to whom ``what`` has happened: "closed", "refused".
 
-    def __init__(self, logger: logging.Logger, what: str, clock: Callable[[], float]) -> None:
+    ``event`` is that of the sums, ``per_s`` how many lines of a second are written.
+    """
+
+    def __init__(
+        self, logger: logging.Logger, what: str, clock: Callable[[], float], *,
+        event: str = "strangers_summed", per_s: int = LINES_PER_SECOND,
+    ) -> None:  # fmt: skip
         self._logger = logger
         self._what = what
+        self._event = event
+        self._per_s = per_s
         self._clock = clock
         self._second_began_at = clock()
         self._lines = 0
@@ -46,7 +54,7 @@ class StrangerLines:
         now = self._clock()
         if now - self._second_began_at >= 1.0:
             self._second_began_at, self._lines = now, 0
-        if self._lines < LINES_PER_SECOND:
+        if self._lines < self._per_s:
             self._lines += 1
             return True
         if not self._reasons:
@@ -77,7 +85,7 @@ class StrangerLines:
             f"{self._what} %(count)d more in %(seconds)g s: {_spelled(reasons)}; from {_spelled(networks)}"
         )
         fields = {"count": count, "seconds": seconds, "reasons": reasons, "networks": networks}
-        self._logger.log(self._level, message, fields, extra={"event": "strangers_summed"})
+        self._logger.log(self._level, message, fields, extra={"event": self._event})
         self._level = logging.NOTSET
         self._reasons.clear()
         self._networks.clear()

@@ -116,7 +116,7 @@ class Connection:
         self._pending_control_bytes = 0
         self.players: dict[int, Player] = {}
         self.publications: dict[int, Feed] = {}
-        #: Once a play has ended: the keys that were played, and when they had begun at a keyframe.
+        #: Once a play has ended: the keys that were played, and until when they go on live.
         self.played: dict[str, float] | None = None
         self.close_reason: CloseReason | None = None
         self.is_stranger = True  # it has never published or played

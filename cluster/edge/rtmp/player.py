@@ -81,8 +81,8 @@ class Player:
         reader, connection = self.reader, self.connection
         reader.leave()
         played = connection.played = connection.played or {}
-        before = played.pop(reader.stream.key, reader.began_at)
-        played[reader.stream.key] = max(before, reader.began_at)
+        before = played.pop(reader.stream.key, reader.rejoins_at)
+        played[reader.stream.key] = max(before, reader.rejoins_at)
         if len(played) > MAX_PLAYED:
             del played[next(iter(played))]
 

@@ -21,7 +21,6 @@ from cluster.edge.rtmp.join_rates import JOINS_PER_S, JoinRates, sender_of
 from cluster.edge.rtmp.player import Player
 from cluster.edge.rtmp.publisher import RtmpPublisher
 from cluster.edge.rtmp.request_book import WHOLE_CONNECTION, RequestBook
-from cluster.edge.streams.readers import REJOIN_S
 from cluster.edge.streams.streams import Streams
 from cluster.process.complaints import Complaints
 
@@ -189,10 +188,8 @@ class Requests:
         duration_s = min(event.duration, _LONGEST_PLAY_S)
         limit_ms = None if event.duration == TO_THE_END else round(duration_s * 1000)
         player = Player(connection, event.stream_id)
-        began_at = (connection.played or {}).get(key, -math.inf)
-        self._streams.play(
-            key, player, encoding_for(event.stream_id), limit_ms, live=self.now - began_at < REJOIN_S
-        )
+        live = self.now < (connection.played or {}).get(key, -math.inf)
+        self._streams.play(key, player, encoding_for(event.stream_id), limit_ms, live=live)
 
     def _play_ended(self, connection: Connection, event: events.PlayEnded) -> None:
         self._book.take_back(connection, event.stream_id)

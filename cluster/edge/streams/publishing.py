@@ -81,10 +81,11 @@ class Publishing:
         stream.set_wanted(streams.uplink.wanted(key))
         feed = self._feeds[key] = Feed(self, publisher, stream, epoch)
         streams.counters.publishers += 1
-        logger.info(
-            "publish %s", key,
-            extra={"event": "publish", "stream": key, "epoch": epoch, "peer": publisher.name},
-        )  # fmt: skip
+        if streams.lines.admit(logging.INFO, "publish", publisher.sender):
+            logger.info(
+                "publish %s", key,
+                extra={"event": "publish", "stream": key, "epoch": epoch, "peer": publisher.name},
+            )  # fmt: skip
         stream.tap = streams.listeners.tap(key)
         streams.listeners.publish_started(key, publisher)
         publisher.begin(feed)
@@ -101,7 +102,8 @@ class Publishing:
         stream.end()
         if stream.readers:
             streams.remote.watch(feed.key)
-        logger.info("unpublish %s", feed.key, extra={"event": "unpublish", "stream": feed.key})
+        if streams.lines.admit(logging.INFO, "unpublish", feed.publisher.sender):
+            logger.info("unpublish %s", feed.key, extra={"event": "unpublish", "stream": feed.key})
         stream.tap = None
         streams.listeners.publish_ended(feed.key, feed.publisher)
 

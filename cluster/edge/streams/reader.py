@@ -28,7 +28,7 @@ class Reader:
     ``needs_keyframe_since``: since when its video is held back for a keyframe,
     None while it is not; ``held_back`` counts the frames. ``skipped``: messages left out because it was
     slow. ``behind_since``: since when it has not caught up, None while it has. ``joined_at``: when it asked
-    to read. ``began_at``: when it was last placed at a keyframe. Times are of the worker's clock.
+    to read. ``rejoins_at``: from when on it may begin at a keyframe again. Times are of the worker's clock.
     ``duration_ms``: as much media time as it asked for, None for all there is; ``is_over``: it has had it.
     ``state``: as in ``reader_states``; ``Readers`` changes it.
     ``was_told_end``: it has been told the end of its stream, and waits for it to return.
@@ -37,8 +37,8 @@ class Reader:
     """
 
     __slots__ = (
-        "_greeted", "_played_ms", "_reached_ms", "audio", "began_at", "behind_since", "duration_ms",
-        "encoding", "held_back", "is_over", "joined_at", "needs_headers", "needs_keyframe_since", "seq",
+        "_greeted", "_played_ms", "_reached_ms", "audio", "behind_since", "duration_ms", "encoding",
+        "held_back", "is_over", "joined_at", "needs_headers", "needs_keyframe_since", "rejoins_at", "seq",
         "sink", "skipped", "state", "stream", "takes_shared_bytes", "video", "was_told_end",
     )  # fmt: skip
 
@@ -55,7 +55,7 @@ class Reader:
         self.sink = sink
         self.encoding = encoding
         self.joined_at = joined_at
-        self.began_at = -math.inf
+        self.rejoins_at = -math.inf
         self.duration_ms = duration_ms
         self.is_over = False
         self.was_told_end = False

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cluster.core.limits import MIB
 from cluster.core.media.log_entry import LogEntry
 from cluster.edge.streams.fan_out import Send, cut_at
 from cluster.edge.streams.interfaces import Encoding, EndOfRead
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 CATCH_UP_BYTES = 512 * 1024
 
 #: A peer that pauses and resumes, or stops and plays, is sent the messages since the latest keyframe again
-#: once in so long. They may be 20 MB, and a command has 40 bytes.
+#: once in so long, or more rarely if they are many: a command has 40 bytes, and they may have 20 MB.
 REJOIN_S = 1.0
+REJOIN_BYTES_PER_S = 4 * MIB
 #: So many such parts in one go, 2 MiB; then others have their turn.
 CATCH_UPS_AT_ONCE = 4
 
@@ -115,12 +117,12 @@ class Readers:
     def resume(self, reader: Reader) -> None:
         """A pause is over: ``reader`` goes on at the latest keyframe, but nothing is sent twice.
 
-        One that has begun at a keyframe within REJOIN_S goes on live.
+        One that has been sent the past a moment ago (``REJOIN_S``) goes on live.
         """
         if self._move(reader, ReaderInput.RESUME):
             reader.leave_out_gap()
             reader.needs_headers = True
-            self.join(reader, not_before=reader.seq, live=self._owner.now - reader.began_at < REJOIN_S)
+            self.join(reader, not_before=reader.seq, live=self._owner.now < reader.rejoins_at)
 
     def change_media(self, reader: Reader, *, audio: bool, video: bool) -> None:
         """``reader`` wants these media from here on. Video that it did not want begins with a keyframe."""
@@ -262,7 +264,8 @@ class Readers:
         elif live:
             self._place(reader, self._live_end(reader))
         else:
-            reader.began_at = self._owner.now
+            wait_s = max(REJOIN_S, self._log.cost_since_join / REJOIN_BYTES_PER_S)
+            reader.rejoins_at = self._owner.now + wait_s
             self._place(reader, self._start_of(reader, not_before))
 
     def _place(self, reader: Reader, seq: int) -> None:

@@ -22,9 +22,13 @@ from cluster.edge.streams.rules import StreamRules
 from cluster.edge.streams.stream import Stream
 from cluster.edge.streams.turn import Turn
 from cluster.edge.streams.waiting import Waiting
+from cluster.process.stranger_lines import StrangerLines
 
 logger = logging.getLogger(__name__)
 
+#: Lines a second about who plays and publishes; the rest is summed. A peer that plays and stops without end
+#: makes as many as it likes.
+SERVED_LINES_PER_S = 100
 #: Readers with much to be sent give others a turn after so long.
 CATCH_UP_TURN_S = 0.002
 #: The memory of the streams is added up every this many sweeps, whatever has come in: to be shown.
@@ -54,6 +58,9 @@ class Streams:
         self._left: list[Stream] = []
         #: Readers that have been sent much and lack more, the longest first.
         self._catching_up: dict[Reader, None] = {}
+        self.lines = StrangerLines(
+            logger, "served", lambda: turn.now, event="served_summed", per_s=SERVED_LINES_PER_S
+        )
         self._sweeps = 0
         self.budget = MemoryBudget(self, rules.worker_bytes)
         turn.look_back = self.budget.look
@@ -78,7 +85,8 @@ class Streams:
             self.remote.watch(key)
         if stream not in self._fed:
             self._wait(reader)
-        logger.info("play %s", key, extra={"event": "play", "stream": key, "peer": sink.name})
+        if self.lines.admit(logging.INFO, "play", _host_of(sink.name)):
+            logger.info("play %s", key, extra={"event": "play", "stream": key, "peer": sink.name})
         self.listeners.play_started(key, reader)
         return reader
 
@@ -119,6 +127,7 @@ class Streams:
         self.counters.streams_waiting = len(self._waiting)
         self._sweeps += 1
         if self._sweeps % SWEEPS_PER_SETTLING == 0:
+            self.lines.tick()
             self.budget.settle()
 
     def _fade(self, stream: Stream, offline_since: float) -> None:
@@ -237,3 +246,8 @@ class Streams:
         if not reader.stream.readers:
             self._left.append(reader.stream)
         self.listeners.play_ended(reader.stream.key, reader)
+
+
+def _host_of(name: str) -> str:
+    """The address in ``HOST:PORT``; a name that is none stands for itself."""
+    return name.rpartition(":")[0] or name
