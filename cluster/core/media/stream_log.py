@@ -69,13 +69,14 @@ class StreamLog:
     ``join_seq`` is the keyframe a joiner starts at; None while there is none to start at. ``has_video``:
     its publisher has sent video, or a header of it. ``keep_from`` is set by the owner: the oldest number
     a player still has to be sent. So is ``unsent_from``: the oldest number that has not been offered to
-    anyone, which time alone does not make old: stamps may leap.
+    anyone, which time alone does not make old: stamps may leap. ``headers_seq``: the headers are those of
+    the last message with this number or a smaller one.
     """
 
     __slots__ = (
         "_cost_before_join", "_cost_bytes", "_cost_trimmed", "_entries", "_gone", "_headers", "_limits",
         "_next_trim", "_started", "_waiting_since_ms", "dropped_before_keyframe", "first_seq", "has_video",
-        "join_seq", "keep_from", "next_seq", "timeline", "unsent_from",
+        "headers_seq", "join_seq", "keep_from", "next_seq", "timeline", "unsent_from",
     )  # fmt: skip
 
     def __init__(self, limits: LogLimits | None = None) -> None:
@@ -100,6 +101,7 @@ class StreamLog:
         self.join_seq: int | None = None
         self.has_video = False
         self.dropped_before_keyframe = 0
+        self.headers_seq = 0
 
     @property
     def bytes_held(self) -> int:
@@ -144,6 +146,7 @@ class StreamLog:
                 if changed is None:
                     return None
                 self.has_video = self.has_video or flags & _VIDEO != 0
+                self.headers_seq = self.next_seq
                 if changed:
                     self._await_keyframe(changed)
             elif flags & _DATA and data_handler_name(payload) == "@clearDataFrame":

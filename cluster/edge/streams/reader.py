@@ -24,7 +24,8 @@ class Reader:
     """Where one reader stands.
 
     ``seq`` is the number of the next message to send; it is kept up to date only while the reader is not in
-    step with the stream. ``needs_headers``: the stream's headers must go out before its next message.
+    step with the stream. ``needs_headers``: the stream's headers must go out before its next message;
+    ``headers_seq``: the number of the message before which they did so last.
     ``needs_keyframe_since``: since when its video is held back for a keyframe,
     None while it is not; ``held_back`` counts the frames. ``skipped``: messages left out because it was
     slow. ``behind_since``: since when it has not caught up, None while it has. ``joined_at``: when it asked
@@ -38,8 +39,9 @@ class Reader:
 
     __slots__ = (
         "_greeted", "_played_ms", "_reached_ms", "audio", "behind_since", "duration_ms", "encoding",
-        "held_back", "is_over", "joined_at", "needs_headers", "needs_keyframe_since", "rejoins_at", "seq",
-        "sink", "skipped", "state", "stream", "takes_shared_bytes", "video", "was_told_end",
+        "headers_seq", "held_back", "is_over", "joined_at", "needs_headers", "needs_keyframe_since",
+        "rejoins_at", "seq", "sink", "skipped", "state", "stream", "takes_shared_bytes", "video",
+        "was_told_end",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +66,7 @@ class Reader:
         self._greeted = False
         self.seq = 0
         self.needs_headers = True
+        self.headers_seq = -1
         self.needs_keyframe_since: float | None = None
         self.held_back = 0
         self.skipped = 0
@@ -149,6 +152,11 @@ class Reader:
     def leave_out_gap(self) -> None:
         """Media time passes that it is not sent (a pause, a publisher's absence): its duration stands."""
         self._reached_ms = None
+
+    @property
+    def lacks_headers(self) -> bool:
+        """The stream's headers have changed since it was last sent all of them."""
+        return self.headers_seq <= self.stream.log.headers_seq
 
     @property
     def needs_greeting(self) -> bool:

@@ -121,15 +121,16 @@ class Readers:
         """
         if self._move(reader, ReaderInput.RESUME):
             reader.leave_out_gap()
-            reader.needs_headers = True
-            self.join(reader, not_before=reader.seq, live=self._owner.now < reader.rejoins_at)
+            live = self._owner.now < reader.rejoins_at
+            reader.needs_headers = not live or reader.lacks_headers
+            self.join(reader, not_before=reader.seq, live=live)
 
     def change_media(self, reader: Reader, *, audio: bool, video: bool) -> None:
         """``reader`` wants these media from here on. Video that it did not want begins with a keyframe."""
         if video and not reader.video and self._log.has_video:
             reader.needs_keyframe_since = self._owner.now
         reader.set_media(audio=audio, video=video)
-        reader.needs_headers = True
+        reader.needs_headers = reader.lacks_headers
         if self._move(reader, ReaderInput.WANT):
             self.catch_up(reader)
 
@@ -176,6 +177,7 @@ class Readers:
             if reader.needs_greeting:
                 headers = log.headers_for(starts_at) if reader.needs_headers else []
                 reader.needs_headers = False
+                reader.headers_seq = log.next_seq
                 buffers = reader.encode_greeting(headers) + buffers
             self._owner.counters.bytes_sent += sum(map(len, buffers))
             if buffers and not sink.write(buffers):

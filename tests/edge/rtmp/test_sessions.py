@@ -182,6 +182,31 @@ def test_a_player_that_resumes_again_and_again_is_sent_the_past_once_a_second(ho
     assert player.times()[-2:] == [150, 180], "its video goes on at the next keyframe"
 
 
+def test_headers_come_again_after_a_pause_only_if_they_have_changed(house: House) -> None:
+    publisher, player = live(house), house.player()
+
+    def headers_after_pauses() -> int:
+        before = sum(each.payload == AVC_HEADER for each in player.media)
+        for _ in range(10):
+            player.session.pause(1, True)
+            player.session.pause(1, False)
+            player.session.receive_audio(1, False)
+            player.session.receive_audio(1, True)
+            house.settle()
+        return sum(each.payload == AVC_HEADER for each in player.media) - before
+
+    assert headers_after_pauses() == 0
+    player.session.pause(1, True)
+    house.settle()
+    other = AVC_HEADER[:-1] + b"\x20"
+    house.send(publisher, Message(9, 40, other, 1), video(40, KEY))
+    player.session.pause(1, False)
+    house.settle()
+    assert [each.payload for each in player.media].count(other) == 1
+    house.send(publisher, video(80, KEY))
+    assert player.times()[-1] == 80
+
+
 def test_a_player_that_plays_again_and_again_is_sent_the_past_once_a_second(house: House) -> None:
     publisher, player = live(house), house.player()
     for _ in range(5):
