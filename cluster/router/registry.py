@@ -18,14 +18,16 @@ from cluster.core.bus.bounds import (
     MAX_WAITING_PUBLISHERS,
     WORKER_TIMEOUT_S,
 )
-from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
 from cluster.core.bus.control import BUSY, DRAINING, ControlMessage
+from cluster.core.bus.epochs import latest_epoch
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.leases import Holder, Lease
 from cluster.router.facts import FactsBook
 from cluster.router.grants import Grants
 from cluster.router.records import Claim, Worker
+from cluster.router.refusals import Refusals
 from cluster.router.shared_names import SharedNames
+from cluster.router.status import cluster_status
 
 #: A control message and the id of the worker it goes to.
 Delivery: TypeAlias = tuple[str, ControlMessage]
@@ -34,8 +36,11 @@ Delivery: TypeAlias = tuple[str, ControlMessage]
 class Registry:
     """The registry of one router; when ``grants`` call ``wake``, it wants to ``settle``."""
 
-    def __init__(self, grants: Grants, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, grants: Grants, wake: Callable[[], None], refusals: Refusals | None = None
+    ) -> None:
         self._grants = grants
+        self._refusals = refusals or Refusals()
         self._workers: dict[str, Worker] = {}
         self._streams: dict[str, Lease] = {}
         self._watchers: dict[str, dict[str, None]] = {}
@@ -75,7 +80,8 @@ class Registry:
         if isinstance(message, control.Hello):
             self._hello(worker_id, message)
         elif isinstance(message, control.StatusRequest):
-            self._out.append((worker_id, self._status()))
+            status = cluster_status(self._workers, self._streams, self._facts, now, wall_ms)
+            self._out.append((worker_id, status))
         elif worker_id not in self._workers:
             if not isinstance(message, control.Goodbye):
                 self._send(worker_id, control.HelloWanted())
@@ -290,7 +296,14 @@ class Registry:
                 self._publish(worker_id, publish)
 
     def _announce(self, worker_id: str, announce: control.Announce) -> None:
-        """If another lease stands, the worker is told to close its publisher."""
+        """If another lease stands, or the epoch is refused, the worker is told to close its publisher."""
+        if announce.epoch > latest_epoch(self._wall_ms):
+            self._refusals.note("epoch_ahead", worker_id)
+            present = self._streams.get(announce.key)
+            if present is not None and present.owner == worker_id:
+                self._grants.release(present)
+            self._send(worker_id, control.Revoked(announce.key, announce.epoch))
+            return
         announced = Lease(announce.key, worker_id, announce.epoch)
 
         def answered(answer: Lease | Holder) -> None:
@@ -355,27 +368,10 @@ class Registry:
         if stream is not None and stream.owner != worker_id:
             self._send(worker_id, control.StreamUp(key, stream.epoch, stream.owner))
 
-    # ---- status ----------------------------------------------------------------------------------
+    # ---- facts and snapshots ---------------------------------------------------------------------
 
     def _report(self, worker_id: str, report: control.Report) -> None:
         self._facts.report(worker_id, report.streams)
-
-    def _status(self) -> control.ClusterStatus:
-        players = self._facts.players()
-        workers = [
-            WorkerStatus(worker_id, worker.draining, _ms(self._now - worker.heard_at), worker.load)
-            for worker_id, worker in self._workers.items()
-        ]
-        streams = []
-        for key, stream in self._streams.items():
-            facts = self._facts.of(key, stream.owner)
-            # Epochs are the wall clock of the grant: see EpochBook.
-            age_ms = max(0, self._wall_ms - stream.epoch)
-            row = (key, stream.epoch, stream.owner, age_ms, facts.codecs, facts.bits_per_second)
-            streams.append(StreamStatus(*row, players.get(key, {})))
-        return control.ClusterStatus(workers, streams)
-
-    # ---- snapshots -------------------------------------------------------------------------------
 
     def _snapshot_request(self, worker_id: str, request: control.SnapshotRequest) -> None:
         stream = self._streams.get(request.key)
@@ -388,7 +384,3 @@ class Registry:
     def _pass_to_requester(self, _: str, reply: control.Snapshot | control.NoStream) -> None:
         if reply.requester in self._workers:
             self._send(reply.requester, reply)
-
-
-def _ms(seconds: float) -> int:
-    return max(0, round(seconds * 1000))

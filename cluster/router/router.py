@@ -29,6 +29,7 @@ from cluster.router.gate import Gate
 from cluster.router.grants import Grants
 from cluster.router.memory_grants import MemoryGrants
 from cluster.router.proxy import Proxy
+from cluster.router.refusals import Refusals
 from cluster.router.registry import Delivery, Registry
 from cluster.router.sockets import bind_sockets
 
@@ -54,7 +55,6 @@ class Router:
     ) -> None:
         self._bind = bind
         self._key = key
-        self._registry = Registry(grants or MemoryGrants(), self._wake_up)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._registry_thread: threading.Thread | None = None
         self._tick_s = LOCAL_TICK_S if bind.startswith("ipc://") else TICK_S
@@ -73,6 +73,7 @@ class Router:
             "control_unreachable": 0,
             "control_overflowed": 0,
         }
+        self._registry = Registry(grants or MemoryGrants(), self._wake_up, Refusals(self.counters))
 
     def start(self) -> None:
         """Bind and run; EndpointError or EnvironmentFault if that cannot be done."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cluster.core.bus import control
-from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, MAX_WAITING_PUBLISHERS, WORKER_TIMEOUT_S
+from cluster.core.bus.bounds import (
+    CONTEST_TIMEOUT_S,
+    MAX_EPOCH_AHEAD_S,
+    MAX_WAITING_PUBLISHERS,
+    WORKER_TIMEOUT_S,
+)
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus
 from cluster.core.bus.control import (
     BUSY,
@@ -34,6 +39,7 @@ from cluster.core.bus.control import (
     Watch,
     Welcome,
 )
+from cluster.core.bus.epochs import latest_epoch
 from cluster.process.complaints import COMPLAIN_EVERY_S
 from cluster.router.memory_grants import MemoryGrants
 from cluster.router.registry import Delivery, Registry
@@ -425,3 +431,46 @@ def test_anyone_may_ask_for_the_status_and_changes_nothing() -> None:
     [(_, status)] = harness.says("somebody", control.StatusRequest())
     assert isinstance(status, control.ClusterStatus)
     assert status.streams[0].players == {"node/i": 1}
+
+
+# ---- epochs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_hello", [False, True])
+def test_an_epoch_too_far_ahead_is_refused(by_hello: bool, caplog: pytest.LogCaptureFixture) -> None:
+    harness = Harness()
+    harness.says(B, Watch(KEY))
+    limit = latest_epoch(harness.wall_ms)
+
+    def announce(epoch: int) -> list[Delivery]:
+        if by_hello:
+            return harness.hello(A, origins=[(KEY, epoch)])
+        return harness.says(A, Announce(KEY, epoch))
+
+    assert (A, Revoked(KEY, limit + 1)) in announce(limit + 1)
+    assert harness.registry.sizes()["streams"] == 0
+    assert harness.refusals.counters["refused_epoch_ahead"] == 1
+    assert (B, StreamUp(KEY, limit, A)) in announce(limit)
+    announce(limit + 1)
+    assert harness.refusals.counters["refused_epoch_ahead"] == 2
+    why = "it announced an epoch more than a day ahead of this clock"
+    assert caplog.messages == [f"refused worker {A}: {why}"]
+
+
+def test_an_origin_that_leaps_too_far_ahead_has_left_its_stream() -> None:
+    harness = Harness()
+    harness.says(B, Watch(KEY))
+    epoch = harness.grant(A)
+    out = harness.says(A, Announce(KEY, latest_epoch(harness.wall_ms) + 1))
+    assert (B, StreamDown(KEY, epoch)) in out
+    assert harness.grant(C) > epoch
+
+
+def test_grants_go_on_after_a_key_was_poisoned() -> None:
+    """The router's clock was a day and more ahead when the key was granted, and was set right since."""
+    harness = Harness()
+    harness.wall_ms += 2 * MAX_EPOCH_AHEAD_S * 1_000
+    harness.grant(A)
+    harness.wall_ms -= 2 * MAX_EPOCH_AHEAD_S * 1_000
+    harness.says(A, Goodbye())
+    assert harness.grant(B) == harness.wall_ms

@@ -96,6 +96,8 @@ class LinkedWorker:
 
     def stream_down(self, key: str, epoch: int) -> None:
         self.events.append(("down", key, epoch))
+        if key in self.splices:
+            self.splices[key].stream_down()
 
     def envelope_received(self, envelope: Envelope) -> None:
         self.envelopes.append(envelope)

@@ -33,6 +33,11 @@ OVERLAP_S = 0.5
 #: A stream that a router does not confirm for this long after a watch was set there has ended.
 CONFIRM_TIMEOUT_S = 2.0
 
+#: An epoch is the wall clock of its grant, or a little more. One that is further ahead than this, which no
+#: two clocks of a cluster are apart, would beat every real one for ever: it is refused wherever it comes
+#: in.
+MAX_EPOCH_AHEAD_S = 24 * 60 * 60
+
 #: libzmq's own heartbeats, which close a connection whose peer vanished without a word.
 ZMQ_HEARTBEAT_INTERVAL_MS = 250
 ZMQ_HEARTBEAT_TIMEOUT_MS = 1_000

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from cluster.core.bus.control import ControlMessage, Granted, Refused
 from cluster.core.bus.endpoints import Endpoints, at_repeater
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
 from cluster.core.bus.envelope import EnvelopeError, decode
+from cluster.core.bus.epochs import latest_epoch
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
 from cluster.edge.link.interfaces import LinkCounters, LinkHandler
@@ -45,6 +47,9 @@ from cluster.process.complaints import Complaints
 __all__ = ["Link", "LinkCounters", "LinkHandler", "WorkerIdentity"]
 
 logger = logging.getLogger(__name__)
+
+#: With these a router names an epoch, or an origin does through it.
+_NAMES_EPOCH = (control.Granted, control.StreamUp, control.Snapshot)
 
 
 class Link:
@@ -86,7 +91,9 @@ class Link:
         all_local = all(router.is_local for router in routers)
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
+        self._latest_epoch = 0
         self._malformed = Complaints(logger, "envelope_malformed")
+        self._epochs_ahead = Complaints(logger, "epoch_refused")
         self._shared_name = Complaints(logger, "name_shared")
         self._refusals = Complaints(logger, "link_refused")
         self._retries: dict[str, asyncio.TimerHandle] = {}
@@ -218,6 +225,7 @@ class Link:
 
     def _tick(self) -> None:
         now = self._loop.time()
+        self._latest_epoch = latest_epoch(time.time_ns() // 1_000_000)
         # First, so that an error below cannot end the heartbeats unseen.
         interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
         self._timer = self._loop.call_at(next_moment(now, interval_s), self._tick)
@@ -307,8 +315,22 @@ class Link:
 
     def _control_received(self, peer: RouterPeer, message: ControlMessage) -> None:
         react = self._reactions.get(type(message))
-        if react is not None:
-            react(peer, message)
+        if react is None:
+            return
+        if isinstance(message, _NAMES_EPOCH) and message.epoch > self._latest_epoch:
+            self._refuse_epoch(message.key, message.epoch)
+            if isinstance(message, control.Granted):
+                peer.send(control.Unpublish(message.key, message.epoch))
+            return
+        react(peer, message)
+
+    def _refuse_epoch(self, key: str, epoch: int) -> None:
+        self._counters.bus_epochs_refused += 1
+        fields = {"stream": key, "epoch": epoch}
+        self._epochs_ahead.warn_about(
+            "", "epoch %(epoch)d of %(stream)s is more than a day ahead of this clock and was ignored: a "
+            "clock in the cluster is wrong, or somebody forges origins", fields,
+        )  # fmt: skip
 
     def _envelope_received(self, frame: bytes) -> None:
         counters = self._counters
@@ -319,6 +341,9 @@ class Link:
             self._malformed.warn(f"an envelope was ignored: {error}")
             return
         if envelope.sender_id == self._worker_id or envelope.key not in self._watches:
+            return
+        if envelope.epoch > self._latest_epoch:
+            self._refuse_epoch(envelope.key, envelope.epoch)
             return
         counters.bus_envelopes_received += 1
         counters.bus_messages_received += len(envelope.messages)

@@ -79,6 +79,7 @@ class Remote:
         """The publisher elsewhere is gone."""
         splice = self._splices.get(key)
         if splice is not None and epoch >= splice.epoch:
+            splice.stream_down()
             self._streams.turn.begin()
             self._streams.by_key[key].end()
 
