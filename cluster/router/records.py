@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cluster.core.bus import control
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.leases import Lease
+from cluster.router.snapshots_asked import SnapshotsAsked
 
 
 @dataclass(slots=True)
@@ -21,6 +22,7 @@ class Worker:
     load: dict[str, float]
     origins: set[str] = field(default_factory=set)
     watches: set[str] = field(default_factory=set)
+    asked: SnapshotsAsked = field(default_factory=SnapshotsAsked)
     received: int = 0
     sent: int = 0
 

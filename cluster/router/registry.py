@@ -29,8 +29,8 @@ from cluster.router.refusals import Refusals
 from cluster.router.shared_names import SharedNames
 from cluster.router.status import cluster_status
 
-#: A control message and the id of the worker it goes to.
-Delivery: TypeAlias = tuple[str, ControlMessage]
+#: A message and the id of the worker it goes to.
+Delivery: TypeAlias = tuple[str, ControlMessage | control.SealedSnapshot]
 
 
 class Registry:
@@ -63,7 +63,7 @@ class Registry:
             control.Unwatch: self._unwatch,
             control.ContestReply: self._contest_reply,
             control.SnapshotRequest: self._snapshot_request,
-            control.Snapshot: self._pass_to_requester,
+            control.SealedSnapshot: self._pass_to_requester,
             control.Report: self._report,
             control.NoStream: self._pass_to_requester,
         }
@@ -71,7 +71,9 @@ class Registry:
 
     # ---- what a router calls ---------------------------------------------------------------------
 
-    def receive(self, worker_id: str, message: ControlMessage, now: float, wall_ms: int) -> list[Delivery]:
+    def receive(
+        self, worker_id: str, message: ControlMessage | control.SealedSnapshot, now: float, wall_ms: int
+    ) -> list[Delivery]:
         """``worker_id`` sent ``message``: what to send to whom now.
 
         A worker that has not said hello is asked to; messages only a router sends are ignored.
@@ -137,7 +139,7 @@ class Registry:
         """What each worker last said of its load."""
         return {worker_id: dict(worker.load) for worker_id, worker in self._workers.items()}
 
-    def _send(self, worker_id: str, message: ControlMessage) -> None:
+    def _send(self, worker_id: str, message: ControlMessage | control.SealedSnapshot) -> None:
         self._out.append((worker_id, message))
         if worker_id in self._workers:
             self._workers[worker_id].sent += 1
@@ -379,8 +381,16 @@ class Registry:
             self._send(worker_id, control.NoStream(request.key, request.request_id, worker_id))
         else:
             forwarded = control.SnapshotRequest(request.key, request.request_id, worker_id)
+            self._workers[worker_id].asked.note(request.request_id, stream.owner)
             self._send(stream.owner, forwarded)
 
-    def _pass_to_requester(self, _: str, reply: control.Snapshot | control.NoStream) -> None:
-        if reply.requester in self._workers:
+    def _pass_to_requester(self, worker_id: str, reply: control.SealedSnapshot | control.NoStream) -> None:
+        """The answer of the worker that was asked, once; a snapshot only as fast as it may come."""
+        requester = self._workers.get(reply.requester)
+        if requester is None:
+            return
+        refusal = requester.asked.refusal(worker_id, reply, self._now)
+        if refusal is None:
             self._send(reply.requester, reply)
+        else:
+            self._refusals.note(refusal, worker_id)

@@ -33,7 +33,7 @@ def test_round_trip(envelope: Envelope) -> None:
 def test_the_layout() -> None:
     assert encode(EXAMPLE) == (
         b"live/a\0"
-        b"\3" b"\0\0\0\0\0\0\0\7" b"\0\0\1\0\0\0\0\0" b"\0\10" b"\0\0\0\3" b"node/0/1"
+        b"\4" b"\0\0\0\0\0\0\0\7" b"\0\0\1\0\0\0\0\0" b"\0\10" b"\0\0\0\3" b"node/0/1"
         b"\11" b"\0\0\0\2\0\0\0\0" b"\0\0\0\5"
         b"\10" b"\0\0\0\0\0\0\0\5" b"\0\0\0\0"
         b"\10" b"\0\0\0\0\0\0\0\6" b"\0\0\0\2"
@@ -104,8 +104,8 @@ def test_the_largest_numbers_fit() -> None:
 
 
 def test_another_version_says_what_to_do() -> None:
-    with pytest.raises(EnvelopeError, match="version 2 is not 3: upgrade"):
-        decode(encode(EXAMPLE).replace(b"a\0\3", b"a\0\2"))
+    with pytest.raises(EnvelopeError, match="version 3 is not 4: upgrade"):
+        decode(encode(EXAMPLE).replace(b"a\0\4", b"a\0\3"))
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"live/a", b"live/a\0", b"live/a\0header"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.envelope import Envelope
-from cluster.core.bus.splice import Splice, SpliceOutput
+from cluster.core.bus.splice import HELD_ITEM_BYTES, Splice, SpliceOutput
 from cluster.core.bus.splice_states import SPLICE, SpliceAction, SpliceInput, SpliceState
 from cluster.core.message import Message
 
@@ -124,7 +124,9 @@ def test_a_splice_does_what_the_table_says(
     assert output.snapshot_needed is asks
     assert bool(output.messages) is passes
     assert output.restarted is (action is SpliceAction.RESTART)
-    assert splice.held_bytes == sum(len(m.payload) for each in splice._held for m in each.messages)
+    held_messages = [message for each in splice._held for message in each.messages]
+    items_bytes = HELD_ITEM_BYTES * (len(splice._held) + len(held_messages))
+    assert splice.held_bytes == items_bytes + sum(len(message.payload) for message in held_messages)
     if action in (SpliceAction.HOLD, SpliceAction.HOLD_AND_ASK):
         assert len(splice._held) == len(held) + 1
     elif action is None:
@@ -216,7 +218,7 @@ def test_awaiting_holds_envelopes_back_until_the_snapshot() -> None:
     splice = awaiting()
     assert splice.envelope(envelope(3, 5)) == NOTHING
     assert splice.envelope(envelope(5, 8)) == NOTHING
-    assert splice.held_bytes == 5
+    assert splice.held_bytes == 5 + 7 * HELD_ITEM_BYTES
     output = splice.snapshot(snapshot(0, 4))
     assert output == SpliceOutput(media(0, 8), [HEADER], restarted=True)
     assert (splice.state, splice.next_seq, splice.held_bytes) == (SpliceState.LIVE, 8, 0)
@@ -287,13 +289,14 @@ def test_a_snapshot_from_before_the_gap_is_of_no_use() -> None:
 
 
 def test_what_is_held_back_is_bounded() -> None:
-    splice = Splice(max_held_bytes=10)
+    each = 1 + 2 * HELD_ITEM_BYTES
+    splice = Splice(max_held_bytes=10 * each)
     splice.stream_up(*OUR)
     for seq in range(10):
         splice.envelope(envelope(seq, seq + 1))
-    assert (splice.held_bytes, splice.overflowed_envelopes) == (10, 0)  # at the limit
-    splice.envelope(envelope(10, 11))  # two bytes: beyond it
-    assert (splice.held_bytes, splice.overflowed_envelopes) == (10, 2)
+    assert (splice.held_bytes, splice.overflowed_envelopes) == (10 * each, 0)  # at the limit
+    splice.envelope(envelope(10, 11))  # one byte more than the others
+    assert (splice.held_bytes, splice.overflowed_envelopes) == (9 * each + 1, 2)
     output = splice.snapshot(snapshot(0, 1))
     assert (output.lost_messages, output.snapshot_needed) == (1, True)
 
@@ -303,6 +306,15 @@ def test_one_envelope_larger_than_the_bound() -> None:
     splice.stream_up(*OUR)
     splice.envelope(envelope(10, 11))
     assert (splice.held_bytes, splice.overflowed_envelopes) == (0, 1)
+
+
+def test_messages_of_no_bytes_are_bounded_as_well() -> None:
+    splice = Splice(max_held_bytes=100 * HELD_ITEM_BYTES)
+    splice.stream_up(*OUR)
+    splice.envelope(Envelope("k", OUR[0], 0, OUR[1], [Message(8, 0, b"")] * 99))
+    assert splice.overflowed_envelopes == 0  # at the limit
+    splice.envelope(Envelope("k", OUR[0], 99, OUR[1], []))
+    assert splice.overflowed_envelopes == 1
 
 
 # ---- any order -------------------------------------------------------------------------------

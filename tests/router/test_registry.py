@@ -8,7 +8,9 @@ from cluster.core.bus import control
 from cluster.core.bus.bounds import (
     CONTEST_TIMEOUT_S,
     MAX_EPOCH_AHEAD_S,
+    MAX_SNAPSHOTS_ASKED,
     MAX_WAITING_PUBLISHERS,
+    SNAPSHOT_BYTES_PER_S,
     WORKER_TIMEOUT_S,
 )
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus
@@ -30,7 +32,7 @@ from cluster.core.bus.control import (
     Publish,
     Refused,
     Revoked,
-    Snapshot,
+    SealedSnapshot,
     SnapshotRequest,
     StreamDown,
     StreamUp,
@@ -43,6 +45,7 @@ from cluster.core.bus.epochs import latest_epoch
 from cluster.process.complaints import COMPLAIN_EVERY_S
 from cluster.router.memory_grants import MemoryGrants
 from cluster.router.registry import Delivery, Registry
+from cluster.router.snapshots_asked import SnapshotsAsked
 from tests.support.registry_harness import KEY, A, B, C, Harness
 
 
@@ -377,13 +380,51 @@ def test_a_node_that_is_restarted_shares_its_name_with_nobody(harness: Harness, 
 
 
 def test_a_snapshot_goes_through_to_the_origin_and_back(harness: Harness) -> None:
-    epoch = harness.grant(A)
+    harness.grant(A)
     assert harness.says(B, SnapshotRequest(KEY, 4)) == [(A, SnapshotRequest(KEY, 4, B))]
-    snapshot = Snapshot(KEY, epoch, 0, [], [], A, 4, B)
+    snapshot = SealedSnapshot(KEY, A, 4, B, (), 100)
     assert harness.says(A, snapshot) == [(B, snapshot)]
-    assert harness.says(A, NoStream(KEY, 4, B)) == [(B, NoStream(KEY, 4, B))]
+    harness.says(B, SnapshotRequest(KEY, 5))
+    assert harness.says(A, NoStream(KEY, 5, B)) == [(B, NoStream(KEY, 5, B))]
+    harness.says(B, SnapshotRequest(KEY, 6))
     harness.says(B, Goodbye())
-    assert harness.says(A, snapshot) == []
+    assert harness.says(A, SealedSnapshot(KEY, A, 6, B, (), 100)) == []
+
+
+def test_only_who_was_asked_answers_and_once(harness: Harness) -> None:
+    harness.grant(A)
+    harness.says(B, SnapshotRequest(KEY, 4))
+    answer = SealedSnapshot(KEY, A, 4, B, (), 100)
+    for message in (answer, NoStream(KEY, 4, B)):
+        assert harness.says(C, message) == []
+    assert harness.says(A, SealedSnapshot(KEY, A, 5, B, (), 100)) == []
+    assert harness.says(A, answer) == [(B, answer)]
+    assert harness.says(A, answer) == []
+    assert harness.refusals.counters["refused_answer_unasked"] == 4
+
+
+def test_a_worker_is_sent_so_much_in_a_second(harness: Harness) -> None:
+    harness.grant(A)
+    half = SNAPSHOT_BYTES_PER_S // 2
+
+    def passes(request_id: int, size_bytes: int) -> bool:
+        harness.says(B, SnapshotRequest(KEY, request_id))
+        return bool(harness.says(A, SealedSnapshot(KEY, A, request_id, B, (), size_bytes)))
+
+    assert passes(1, half)
+    assert passes(2, half)  # at the limit
+    assert not passes(3, 1)
+    assert harness.refusals.counters["refused_snapshot_too_soon"] == 1
+    harness.now += 1.0
+    assert passes(4, 1)
+
+
+def test_requests_for_snapshots_are_remembered_up_to_a_number() -> None:
+    asked = SnapshotsAsked()
+    for request_id in range(MAX_SNAPSHOTS_ASKED + 1):
+        asked.note(request_id, A)
+    assert asked.refusal(A, NoStream(KEY, 0, B), 0.0) == "answer_unasked"
+    assert asked.refusal(A, NoStream(KEY, 1, B), 0.0) is None
 
 
 def test_no_stream_no_snapshot(harness: Harness) -> None:
@@ -403,7 +444,8 @@ def test_every_message_a_worker_sends_is_known_to_the_registry() -> None:
         control.ClusterStatus, Welcome, HelloWanted, Granted, Refused, Contested, StreamUp, StreamDown,
         Contest, Revoked, NameShared,
     }  # fmt: skip
-    assert handled | sent_by_routers_only == set(control.ControlMessage.__args__)
+    known = handled - {SealedSnapshot} | {control.Snapshot} | sent_by_routers_only
+    assert known == set(control.ControlMessage.__args__)
 
 
 # ---- status ----------------------------------------------------------------------------------

@@ -66,6 +66,17 @@ FIRST_HIGH_WATER_MARK = 512
 CONTROL_HIGH_WATER_MARK = 2_000
 #: Larger frames close the connection: a snapshot is a stream log (32 MiB) and its headers.
 MAX_FRAME_BYTES = 64 * MIB
+#: All frames of a snapshot together; a router passes on no larger one.
+MAX_SNAPSHOT_BYTES = MAX_FRAME_BYTES
+#: Messages in a snapshot, headers included: ten seconds of 6,000 a second. An origin whose log has more
+#: gives none, and the stream is joined at the next keyframe; a worker ignores a snapshot that has more.
+MAX_SNAPSHOT_MESSAGES = 65_536
+#: Unanswered requests for snapshots that a router remembers of one worker; the oldest is forgotten first. A
+#: worker asks for each stream that it plays, all at once when a router has died.
+MAX_SNAPSHOTS_ASKED = 10_000
+#: What a router passes to one worker in a second: more than a fast network carries. What is beyond is asked
+#: for again, SNAPSHOT_RETRY_S later.
+SNAPSHOT_BYTES_PER_S = 256 * MIB
 #: Publish requests waiting for one contested key; one more is refused as busy.
 MAX_WAITING_PUBLISHERS = 8
 #: Claims of stream keys whose answer a router waits for, if a store has its grants; one more is refused as

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus, WorkerStatus
 from cluster.core.message import Message
@@ -240,6 +240,18 @@ class Snapshot:
     def first_seq(self) -> int:
         """The number of the first of ``messages``."""
         return self.next_seq - len(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSnapshot:
+    """A Snapshot in the hands of a router, which reads whose it is and for whom, and no more."""
+
+    key: str
+    origin: str
+    request_id: int
+    requester: str
+    frames: Sequence[Any]
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,12 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
 from cluster.core.bus import control
-from cluster.core.bus.bounds import SNAPSHOT_HOLD_S, SNAPSHOT_INTERVAL_S, SNAPSHOT_RETRY_S
+from cluster.core.bus.bounds import (
+    MAX_SNAPSHOT_MESSAGES,
+    SNAPSHOT_HOLD_S,
+    SNAPSHOT_INTERVAL_S,
+    SNAPSHOT_RETRY_S,
+)
 from cluster.edge.link.interfaces import LinkCounters, LinkHandler
 from cluster.edge.link.peer import RouterPeer
 
@@ -128,6 +133,8 @@ class SnapshotAnswers:
         answer = replace(
             snapshot, origin=self._worker_id, request_id=request.request_id, requester=request.requester
         )
+        if len(snapshot.headers) + len(snapshot.messages) > MAX_SNAPSHOT_MESSAGES:
+            answer = replace(answer, messages=[])  # it begins with what comes next
         if peer.send(answer):
             self._counters.snapshots_sent += 1
 
