@@ -28,6 +28,7 @@ from cluster.router.records import Claim, Worker
 from cluster.router.refusals import Refusals
 from cluster.router.shared_names import SharedNames
 from cluster.router.status import cluster_status
+from cluster.router.watchers import Watchers
 
 #: A message and the id of the worker it goes to.
 Delivery: TypeAlias = tuple[str, ControlMessage | control.SealedSnapshot]
@@ -43,7 +44,7 @@ class Registry:
         self._refusals = refusals or Refusals()
         self._workers: dict[str, Worker] = {}
         self._streams: dict[str, Lease] = {}
-        self._watchers: dict[str, dict[str, None]] = {}
+        self._watchers = Watchers()
         self._claims: dict[str, Claim] = {}
         #: The claims whose question is with the grants.
         self._pending: set[Claim] = set()
@@ -191,7 +192,7 @@ class Registry:
             return
         self._facts.forget(worker_id)
         for key in worker.watches:
-            self._forget_watcher(key, worker_id)
+            self._watchers.discard(key, worker_id)
         for key in list(worker.origins):
             self._grants.release(self._streams[key])
 
@@ -239,7 +240,9 @@ class Registry:
             self._conclude(claim)
         elif isinstance(answer, Lease):
             publish = claim.publish
-            self._send(claim.requester, control.Granted(publish.key, answer.epoch, publish.request_id))
+            watched = self._watchers.others(publish.key, claim.requester)
+            granted = control.Granted(publish.key, answer.epoch, publish.request_id, watched)
+            self._send(claim.requester, granted)
             self._conclude(claim)
         else:
             self._ask_holder(claim, answer.lease)
@@ -331,7 +334,7 @@ class Registry:
                 self._send(old.owner, control.Revoked(key, old.epoch))
             if lease.owner in self._workers:
                 self._workers[lease.owner].origins.add(key)
-            for watcher in self._watchers.get(key, ()):
+            for watcher in self._watchers.of(key):
                 self._tell_watcher(watcher, key)
             if claim is not None and claim.holder is not None:
                 if claim.holder.owner == lease.owner:
@@ -340,7 +343,7 @@ class Registry:
                     claim.waiting.appendleft((claim.requester, claim.publish))
                     self._conclude(claim)
         elif old is not None:
-            for watcher in self._watchers.get(key, ()):
+            for watcher in self._watchers.of(key):
                 if watcher != old.owner:
                     self._send(watcher, control.StreamDown(key, old.epoch))
             if claim is not None and claim.holder is not None:
@@ -350,19 +353,12 @@ class Registry:
 
     def _watch(self, worker_id: str, watch: control.Watch) -> None:
         self._workers[worker_id].watches.add(watch.key)
-        self._watchers.setdefault(watch.key, {})[worker_id] = None
+        self._watchers.add(watch.key, worker_id)
         self._tell_watcher(worker_id, watch.key)
 
     def _unwatch(self, worker_id: str, unwatch: control.Unwatch) -> None:
         self._workers[worker_id].watches.discard(unwatch.key)
-        self._forget_watcher(unwatch.key, worker_id)
-
-    def _forget_watcher(self, key: str, worker_id: str) -> None:
-        watchers = self._watchers.get(key)
-        if watchers is not None:
-            watchers.pop(worker_id, None)
-            if not watchers:
-                del self._watchers[key]
+        self._watchers.discard(unwatch.key, worker_id)
 
     def _tell_watcher(self, worker_id: str, key: str) -> None:
         """An origin that watches its own stream is not told: its players read its own log."""

@@ -103,7 +103,7 @@ def test_an_origin_that_yields(harness: Harness) -> None:
     assert harness.says(A, ContestReply(KEY, contest, True)) == [
         (A, Revoked(KEY, epoch)),
         (C, StreamUp(KEY, epoch + 1, B)),
-        (B, Granted(KEY, epoch + 1, 1)),
+        (B, Granted(KEY, epoch + 1, 1, True)),
     ]
     # What the loser says of its stream afterwards is of no consequence.
     assert harness.says(A, Unpublish(KEY, epoch)) == []
@@ -473,6 +473,20 @@ def test_anyone_may_ask_for_the_status_and_changes_nothing() -> None:
     [(_, status)] = harness.says("somebody", control.StatusRequest())
     assert isinstance(status, control.ClusterStatus)
     assert status.streams[0].players == {"node/i": 1}
+
+
+# ---- who waits -----------------------------------------------------------------------------------
+
+
+def test_a_grant_says_whether_others_wait_for_the_stream(harness: Harness) -> None:
+    harness.says(A, Watch(KEY))
+    assert harness.publish(A)[-1] == (A, Granted(KEY, 1_000, 1, False))  # its own players need no bus
+    harness.says(A, Unpublish(KEY, 1_000))
+    harness.says(B, Watch(KEY))
+    assert harness.publish(A)[-1] == (A, Granted(KEY, 1_001, 1, True))
+    harness.says(A, Unpublish(KEY, 1_001))
+    harness.says(B, Unwatch(KEY))
+    assert harness.publish(A)[-1] == (A, Granted(KEY, 1_002, 1, False))
 
 
 # ---- epochs ----------------------------------------------------------------------------------

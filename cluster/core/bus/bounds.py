@@ -24,6 +24,9 @@ CONTEST_TIMEOUT_S = 1.0
 GRANT_TIMEOUT_S = 0.5
 #: An origin holds a snapshot back until the asking worker's subscription is seen, but not longer.
 SNAPSHOT_HOLD_S = 0.25
+#: What a stream begins with is kept for this long, for the snapshots of those who waited for it and whose
+#: subscription may come a moment too late.
+EARLY_S = 1.0
 #: An unanswered request for a snapshot is repeated after this long.
 SNAPSHOT_RETRY_S = 0.5
 #: Requests for snapshots of one stream are at least this far apart, whatever the answers are like.
@@ -77,6 +80,15 @@ MAX_SNAPSHOTS_ASKED = 10_000
 #: What a router passes to one worker in a second: more than a fast network carries. What is beyond is asked
 #: for again, SNAPSHOT_RETRY_S later.
 SNAPSHOT_BYTES_PER_S = 256 * MIB
+#: What is kept of the beginning of a stream: a second of 8 Mbit/s, or some seconds of audio from a relay
+#: that has looked at its source for a while.
+EARLY_BYTES = MIB
+#: Topics that a worker remembers as subscribed to, by all of the cluster. Beyond it the worker packs every
+#: stream it publishes, and libzmq, which knows, sends what is wanted.
+MAX_TOPICS = 100_000
+#: A larger message closes a connection that only subscribes: a topic, and libzmq's own handshake. The trie
+#: of the subscriptions has a node for each byte.
+MAX_SUBSCRIPTION_BYTES = 1_024
 #: Publish requests waiting for one contested key; one more is refused as busy.
 MAX_WAITING_PUBLISHERS = 8
 #: Claims of stream keys whose answer a router waits for, if a store has its grants; one more is refused as

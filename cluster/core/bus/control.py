@@ -141,11 +141,15 @@ class HelloWanted:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The answer to a Publish: the worker is the origin of ``key`` in ``epoch``."""
+    """The answer to a Publish: the worker is the origin of ``key`` in ``epoch``.
+
+    ``watched``: others wait for the stream and subscribe to it now; they want it from its first message.
+    """
 
     key: str
     epoch: int
     request_id: int
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

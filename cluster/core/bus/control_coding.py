@@ -121,7 +121,7 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     9: (ContestReply, (_key, is_unsigned, _flag)),
     10: (Welcome, ()),
     11: (HelloWanted, ()),
-    12: (Granted, (_key, is_unsigned, is_unsigned)),
+    12: (Granted, (_key, is_unsigned, is_unsigned, _flag)),
     13: (Refused, (_key, _text, is_unsigned)),
     14: (Contested, (_key, is_unsigned)),
     15: (StreamUp, (_key, is_unsigned, _text)),

@@ -55,5 +55,6 @@ class LinkCounters(Protocol):
     bus_bytes_received: int
     bus_malformed: int
     bus_epochs_refused: int
+    bus_topics_untold: int
     snapshots_sent: int
     snapshots_received: int

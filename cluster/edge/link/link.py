@@ -124,9 +124,8 @@ class Link:
             self._context, self._loop, self._worker_id, self._demand_changed, self._counters, self._key
         )
         self._answers = SnapshotAnswers(
-            self._loop, self._handler, self._worker_id, self._output.wanted, self._origins.epochs,
-            self._counters,
-        )  # fmt: skip
+            self._loop, self._handler, self._worker_id, self._output, self._origins.epochs, self._counters
+        )
         if self._own_router is not None:
             self._routers.own = self._open(parse_endpoints(self._own_router))
         for router in self._fixed:
@@ -229,7 +228,7 @@ class Link:
         # First, so that an error below cannot end the heartbeats unseen.
         interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
         self._timer = self._loop.call_at(next_moment(now, interval_s), self._tick)
-        self._output.service()
+        self._output.tick(now)
         for peer in self._routers.all():
             peer.beat(now, self._make_heartbeat)
         self._watches.tick(now)
@@ -386,6 +385,11 @@ class Link:
             f"{identity.instance}): give each its own with --node-name, to tell them apart"
         )
 
-    def _origin_changed(self, key: str) -> None:
+    def _origin_changed(self, key: str, watched: bool) -> None:
         self._requests.forget(key)
+        if key in self._origins.epochs:
+            early_until = self._loop.time() + bounds.EARLY_S if watched else None
+            self._output.add_key(key, self._origins.epochs[key], early_until)
+        else:
+            self._output.remove_key(key)
         self._watches.origin_changed(key, self._loop.time())

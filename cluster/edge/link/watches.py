@@ -1,7 +1,9 @@
 """What a worker takes from the bus: watched streams, each at the router its key belongs to.
 
-When a router dies or returns, subscriptions move: to the new router first, and away from the old one
-a little later, so that nothing is missed; what comes twice has the same sequence numbers.
+A router tells of the origin of a watched stream; only then is it subscribed to, so a key that is waited for
+costs a watch and no more. When a router dies or returns, subscriptions move: to the new router first, and
+away from the old one a little later, so that nothing is missed; what comes twice has the same sequence
+numbers.
 
 Every key is watched at the node's own router besides. If that names the source of a stream, a worker of
 this node publishes it: then it is played from there, and no other host or router has a part in it.
@@ -32,7 +34,6 @@ class _Watch:
     ``unconfirmed_since``: the feed was asked and has not named a source yet.
     """
 
-    topic: bytes
     state: WatchState = WatchState.OFF
     home: RouterPeer | None = None
     subscribed: RouterPeer | None = None
@@ -57,9 +58,9 @@ class LinkWatches:
         return key in self._watches
 
     def add(self, key: str, now: float) -> None:
-        """Watch and subscribe, unless the stream is published here: then once it no longer is."""
+        """Watch, unless the stream is published here: then once it no longer is."""
         if key not in self._watches:
-            watch = self._watches[key] = _Watch(topic(key))
+            watch = self._watches[key] = _Watch()
             if key not in self._origins:
                 self._enter(key, watch, now)
 
@@ -150,6 +151,9 @@ class LinkWatches:
             return False
         is_news = source != watch.source
         watch.source = source
+        if _move(watch, WatchInput.NAMED) and self._routers.own is not None:
+            # For as long as it is watched: nothing comes from there but what is here.
+            self._routers.own.subscribe(topic(key))
         self._place(key, now)
         if peer is self._feed(watch):
             watch.unconfirmed_since = None
@@ -184,16 +188,15 @@ class LinkWatches:
         return own if is_here else watch.home
 
     def _enter(self, key: str, watch: _Watch, now: float) -> None:
-        """At the own router for as long as it is watched: nothing comes from there but what is here."""
+        """At the own router too, whatever the home is."""
         if not _move(watch, WatchInput.START):
             return
         if self._routers.own is not None:
-            self._routers.own.subscribe(watch.topic)
             self._routers.own.send(control.Watch(key))
         self._place(key, now)
 
     def _place(self, key: str, now: float) -> None:
-        """At the home that the key has now, and subscribed there unless the own router has the stream."""
+        """At the home that the key has now, and subscribed there unless it is waited for, or here."""
         watch = self._watches[key]
         home = self._home(key, watch)
         if watch.state is WatchState.OFF or home is None:
@@ -201,7 +204,10 @@ class LinkWatches:
         before, watch.home = watch.home, home
         if before is not None and before not in (home, watch.subscribed, watch.leaving):
             before.send(control.Unwatch(key))
-        if self._feed(watch) is not home:
+        if watch.state is WatchState.WAITING:
+            if before is not home:
+                home.send(control.Watch(key))
+        elif self._feed(watch) is not home:
             if before is not home:
                 home.send(control.Watch(key))
             if _move(watch, WatchInput.OWN_HAS_IT):
@@ -212,7 +218,7 @@ class LinkWatches:
                 watch.leaving = None
             elif _move(watch, WatchInput.NEW_HOME):
                 self._leave(key, watch)
-                home.subscribe(watch.topic)
+                home.subscribe(topic(key))
             home.send(control.Watch(key))
             watch.unconfirmed_since = now
             self._begin_to_leave(key, watch, home, now)
@@ -238,17 +244,18 @@ class LinkWatches:
     def _leave(self, key: str, watch: _Watch) -> None:
         left, watch.leaving = watch.leaving, None
         if left is not None:
-            left.unsubscribe(watch.topic)
+            left.unsubscribe(topic(key))
             if left is not watch.home:
                 left.send(control.Unwatch(key))
 
     def _leave_all(self, key: str, watch: _Watch) -> None:
         """The worker publishes the stream itself, or plays it no more."""
+        own = None if watch.state is WatchState.WAITING else self._routers.own
         if not _move(watch, WatchInput.STOP):
             return
-        for peer in (watch.subscribed, watch.leaving, self._routers.own):
+        for peer in (watch.subscribed, watch.leaving, own):
             if peer is not None:
-                peer.unsubscribe(watch.topic)
+                peer.unsubscribe(topic(key))
         for peer in dict.fromkeys((watch.home, watch.leaving, self._routers.own)):
             if peer is not None:
                 peer.send(control.Unwatch(key))

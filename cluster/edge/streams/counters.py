@@ -74,6 +74,9 @@ class Counters:
     bus_epochs_refused: int = _counter(
         "Grants, origins, envelopes and snapshots ignored: their epoch is over a day ahead of this clock."
     )
+    bus_topics_untold: int = _counter(
+        "Subscriptions of others not remembered, because there are too many: all streams are packed then."
+    )
     bus_gaps: int = _counter("Gaps seen in the sequence numbers of streams from other workers.")
     snapshots_sent: int = _counter("Snapshots of streams sent to other workers.")
     snapshots_received: int = _counter("Snapshots of streams received from other workers.")

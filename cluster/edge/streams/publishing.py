@@ -93,8 +93,8 @@ class Publishing:
         del self._feeds[feed.key]
         streams, stream = self._streams, feed.stream
         streams.counters.publishers -= 1
+        stream.end()  # first: the link sends only what is published here
         streams.uplink.unpublish(feed.key, feed.epoch)
-        stream.end()
         if stream.readers:
             streams.remote.watch(feed.key)
         logger.info("unpublish %s", feed.key, extra={"event": "unpublish", "stream": feed.key})

@@ -41,11 +41,21 @@ class FakeWorker:
         return self.snapshot if self.begun else None
 
 
+class FakeOutput:
+    """Whoever asks is subscribed already, and nobody waited."""
+
+    def is_subscribed(self, key: str) -> bool:
+        return True
+
+    def with_early(self, snapshot: Snapshot) -> Snapshot:
+        return snapshot
+
+
 class Scene:
     def __init__(self, *origins: str) -> None:
         self.peer, self.worker = FakePeer(), FakeWorker()
         self.answers = SnapshotAnswers(
-            asyncio.get_running_loop(), self.worker, "us/0/1", lambda key: True, origins, Counters()
+            asyncio.get_running_loop(), self.worker, "us/0/1", FakeOutput(), origins, Counters()
         )  # type: ignore[arg-type]
 
     def request(self) -> None:

@@ -431,3 +431,13 @@ def _from(snapshot: Snapshot, origin: str) -> Snapshot:
     return Snapshot(
         snapshot.key, snapshot.epoch, snapshot.next_seq, snapshot.headers, snapshot.messages, origin
     )
+
+
+def test_the_last_messages_of_a_publisher_reach_the_bus_before_its_stream_is_given_up(house: House) -> None:
+    _publishing(house, video(0, KEY))
+    house.streams.remote.demand_changed(STREAM, True)
+    stream, feed = house.streams.by_key[STREAM], house.streams.publishing._feeds[STREAM]
+    stream.append(video(33))  # read in this turn, and not sent yet
+    feed.end()
+    assert [m.timestamp for m in house.link.published[-1].messages] == [33]
+    assert house.link.published_at_unpublish == len(house.link.published)
