@@ -53,6 +53,8 @@ class LinkWatches:
         self._routers = routers
         self._origins = origins
         self._watches: dict[str, _Watch] = {}
+        #: Keys with an overlap that ends, or a stream that is to be confirmed: all that time changes.
+        self._pending: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
         return key in self._watches
@@ -67,6 +69,7 @@ class LinkWatches:
     def discard(self, key: str) -> None:
         watch = self._watches.pop(key, None)
         if watch is not None:
+            self._pending.discard(key)
             self._leave_all(key, watch)
 
     def origin_changed(self, key: str, now: float) -> None:
@@ -115,24 +118,29 @@ class LinkWatches:
 
     def welcomed(self, peer: RouterPeer, now: float) -> None:
         """``peer`` was told everything (again): what it does not confirm in time has ended."""
-        for watch in self._watches.values():
-            if self._feed(watch) is peer:
+        for key, watch in self._watches.items():
+            if watch.source is not None and self._feed(watch) is peer:
                 watch.unconfirmed_since = now
+                self._pending.add(key)
 
     def tick(self, now: float) -> None:
-        """End overlaps, and streams that no router knows."""
-        for key, watch in list(self._watches.items()):
+        """End overlaps, and streams that no router knows; a key that is only waited for costs nothing."""
+        for key in list(self._pending):
+            watch = self._watches.get(key)
+            if watch is None:
+                continue  # the end of another one was the end of this
             if watch.leaving is not None and now >= watch.leave_at:
                 self._end_overlap(key, watch)
             since, feed = watch.unconfirmed_since, self._feed(watch)
-            if since is None or feed is None:
-                continue
-            if not feed.is_live:
-                watch.unconfirmed_since = None  # nobody can be asked; its Welcome starts this again
-            elif now - since > CONFIRM_TIMEOUT_S:
-                watch.unconfirmed_since = None
-                self._end(key, watch)
-                self._place(key, now)
+            if since is not None and feed is not None:
+                if not feed.is_live:
+                    watch.unconfirmed_since = None  # nobody can be asked; its Welcome starts this again
+                elif now - since > CONFIRM_TIMEOUT_S:
+                    watch.unconfirmed_since = None
+                    self._end(key, watch)
+                    self._place(key, now)
+            if watch.leaving is None and watch.unconfirmed_since is None:
+                self._pending.discard(key)
 
     # ---- what routers say ------------------------------------------------------------------------
 
@@ -221,6 +229,7 @@ class LinkWatches:
                 home.subscribe(topic(key))
             home.send(control.Watch(key))
             watch.unconfirmed_since = now
+            self._pending.add(key)
             self._begin_to_leave(key, watch, home, now)
 
     def _home(self, key: str, watch: _Watch) -> RouterPeer | None:
@@ -234,6 +243,7 @@ class LinkWatches:
     def _begin_to_leave(self, key: str, watch: _Watch, other: RouterPeer | None, now: float) -> None:
         """From now on it is subscribed at ``other``, and for a while where it was as well."""
         watch.leaving, watch.subscribed, watch.leave_at = watch.subscribed, other, now + OVERLAP_S
+        self._pending.add(key)
         if watch.leaving is not None and not watch.leaving.is_live:
             self._end_overlap(key, watch)
 

@@ -154,6 +154,9 @@ def test_a_key_that_is_waited_for_costs_no_subscription() -> None:
                 await until(lambda: all(player.restarts for player in players), "it is played")
                 await until(lambda: len(subscribed[topic(KEY)]) == 1 + 1, "subscribed to, here and there")
                 assert list(subscribed) == [topic(KEY)]
+                for player in players:
+                    pending = player.link._watches._pending
+                    await until(lambda p=pending: p == set(), "nothing is left that a beat must look at")
 
     on_uvloop(main())
 
