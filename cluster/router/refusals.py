@@ -11,6 +11,8 @@ logger = logging.getLogger(__name__)
 
 _WHY = {
     "epoch_ahead": "it announced an epoch more than a day ahead of this clock",
+    "watch": "it watches too many streams",
+    "origin": "it is the origin of too many streams",
     "answer_unasked": "it answered a request for a snapshot that it was not sent",
     "snapshot_too_soon": "its snapshot is more than the worker that asked is sent in a second",
 }

@@ -14,24 +14,25 @@ from cluster.core.bus import control
 from cluster.core.bus.bounds import (
     CONTEST_TIMEOUT_S,
     GRANT_TIMEOUT_S,
+    MAX_ORIGINS,
     MAX_PENDING_CLAIMS,
     MAX_WAITING_PUBLISHERS,
     WORKER_TIMEOUT_S,
 )
-from cluster.core.bus.control import BUSY, DRAINING, ControlMessage
+from cluster.core.bus.control import BUSY, DRAINING, RoutedMessage
 from cluster.core.bus.epochs import latest_epoch
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.leases import Holder, Lease
 from cluster.router.facts import FactsBook
 from cluster.router.grants import Grants
-from cluster.router.records import Claim, Worker
+from cluster.router.records import Claim, HelloHeard, Worker
 from cluster.router.refusals import Refusals
 from cluster.router.shared_names import SharedNames
 from cluster.router.status import cluster_status
 from cluster.router.watchers import Watchers
 
 #: A message and the id of the worker it goes to.
-Delivery: TypeAlias = tuple[str, ControlMessage | control.SealedSnapshot]
+Delivery: TypeAlias = tuple[str, RoutedMessage]
 
 
 class Registry:
@@ -55,8 +56,9 @@ class Registry:
         self._wall_ms = 0
         self._out: list[Delivery] = []
         self._handlers: dict[type, Callable[[str, Any], None]] = {
+            control.HelloPart: self._hello_part,
             control.Heartbeat: self._heartbeat,
-            control.Goodbye: self._goodbye,
+            control.Goodbye: lambda worker_id, _: self._drop(worker_id),
             control.Publish: self._publish,
             control.Announce: self._announce,
             control.Unpublish: self._unpublish,
@@ -65,16 +67,14 @@ class Registry:
             control.ContestReply: self._contest_reply,
             control.SnapshotRequest: self._snapshot_request,
             control.SealedSnapshot: self._pass_to_requester,
-            control.Report: self._report,
+            control.Report: lambda worker_id, report: self._facts.report(worker_id, report.streams),
             control.NoStream: self._pass_to_requester,
         }
         grants.watch(self._lease_changed, wake)
 
     # ---- what a router calls ---------------------------------------------------------------------
 
-    def receive(
-        self, worker_id: str, message: ControlMessage | control.SealedSnapshot, now: float, wall_ms: int
-    ) -> list[Delivery]:
+    def receive(self, worker_id: str, message: RoutedMessage, now: float, wall_ms: int) -> list[Delivery]:
         """``worker_id`` sent ``message``: what to send to whom now.
 
         A worker that has not said hello is asked to; messages only a router sends are ignored.
@@ -136,11 +136,7 @@ class Registry:
             "watched_keys": len(self._watchers),
         }
 
-    def loads(self) -> dict[str, dict[str, float]]:
-        """What each worker last said of its load."""
-        return {worker_id: dict(worker.load) for worker_id, worker in self._workers.items()}
-
-    def _send(self, worker_id: str, message: ControlMessage | control.SealedSnapshot) -> None:
+    def _send(self, worker_id: str, message: RoutedMessage) -> None:
         self._out.append((worker_id, message))
         if worker_id in self._workers:
             self._workers[worker_id].sent += 1
@@ -166,13 +162,24 @@ class Registry:
         worker.heard_at, worker.draining, worker.load = self._now, hello.draining, dict(hello.load)
         self._send(worker_id, control.Welcome())
         worker.received = worker.sent = 0
-        for key in worker.origins - {key for key, _ in hello.origins}:
-            self._grants.release(self._streams[key])
-        for key, epoch in hello.origins:
+        worker.hello = HelloHeard(hello.parts + 1)
+        self._hello_part(worker_id, hello)
+
+    def _hello_part(self, worker_id: str, part: control.Hello | control.HelloPart) -> None:
+        """What is in no part of a Hello is no more."""
+        worker = self._workers[worker_id]
+        heard = worker.hello
+        if not heard.take(part):
+            return
+        if heard.parts == 0:
+            worker.hello = HelloHeard()
+            for key in worker.origins - heard.origins:
+                self._grants.release(self._streams[key])
+            for key in worker.watches - heard.watches:
+                self._watchers.discard(key, worker_id, worker)
+        for key, epoch in part.origins:
             self._announce(worker_id, control.Announce(key, epoch))
-        for key in worker.watches - set(hello.watches):
-            self._unwatch(worker_id, control.Unwatch(key))
-        for key in hello.watches:
+        for key in part.watches:
             self._watch(worker_id, control.Watch(key))
 
     def _heartbeat(self, worker_id: str, heartbeat: control.Heartbeat) -> None:
@@ -183,16 +190,13 @@ class Registry:
             self._send(worker_id, control.HelloWanted())
         self._send(worker_id, control.Heartbeat(messages=worker.sent))
 
-    def _goodbye(self, worker_id: str, _: control.Goodbye) -> None:
-        self._drop(worker_id)
-
     def _drop(self, worker_id: str) -> None:
         worker = self._workers.pop(worker_id, None)
         if worker is None:
             return
         self._facts.forget(worker_id)
-        for key in worker.watches:
-            self._watchers.discard(key, worker_id)
+        for key in list(worker.watches):
+            self._watchers.discard(key, worker_id, worker)
         for key in list(worker.origins):
             self._grants.release(self._streams[key])
 
@@ -201,8 +205,12 @@ class Registry:
     def _publish(self, worker_id: str, publish: control.Publish) -> None:
         key = publish.key
         claim = self._claims.get(key)
-        if self._workers[worker_id].draining:
+        worker = self._workers[worker_id]
+        if worker.draining:
             self._send(worker_id, control.Refused(key, DRAINING, publish.request_id))
+        elif len(worker.origins) >= MAX_ORIGINS and key not in worker.origins:
+            self._refusals.note("origin", worker_id)
+            self._send(worker_id, control.Refused(key, BUSY, publish.request_id))
         elif claim is not None:
             if len(claim.waiting) >= MAX_WAITING_PUBLISHERS:
                 self._send(worker_id, control.Refused(key, BUSY, publish.request_id))
@@ -302,8 +310,10 @@ class Registry:
 
     def _announce(self, worker_id: str, announce: control.Announce) -> None:
         """If another lease stands, or the epoch is refused, the worker is told to close its publisher."""
-        if announce.epoch > latest_epoch(self._wall_ms):
-            self._refusals.note("epoch_ahead", worker_id)
+        origins = self._workers[worker_id].origins
+        is_ahead = announce.epoch > latest_epoch(self._wall_ms)
+        if is_ahead or (len(origins) >= MAX_ORIGINS and announce.key not in origins):
+            self._refusals.note("epoch_ahead" if is_ahead else "origin", worker_id)
             present = self._streams.get(announce.key)
             if present is not None and present.owner == worker_id:
                 self._grants.release(present)
@@ -352,13 +362,13 @@ class Registry:
     # ---- who wants to know -----------------------------------------------------------------------
 
     def _watch(self, worker_id: str, watch: control.Watch) -> None:
-        self._workers[worker_id].watches.add(watch.key)
-        self._watchers.add(watch.key, worker_id)
-        self._tell_watcher(worker_id, watch.key)
+        if self._watchers.add(watch.key, worker_id, self._workers[worker_id]):
+            self._tell_watcher(worker_id, watch.key)
+        else:
+            self._refusals.note("watch", worker_id)
 
     def _unwatch(self, worker_id: str, unwatch: control.Unwatch) -> None:
-        self._workers[worker_id].watches.discard(unwatch.key)
-        self._watchers.discard(unwatch.key, worker_id)
+        self._watchers.discard(unwatch.key, worker_id, self._workers[worker_id])
 
     def _tell_watcher(self, worker_id: str, key: str) -> None:
         """An origin that watches its own stream is not told: its players read its own log."""
@@ -366,10 +376,7 @@ class Registry:
         if stream is not None and stream.owner != worker_id:
             self._send(worker_id, control.StreamUp(key, stream.epoch, stream.owner))
 
-    # ---- facts and snapshots ---------------------------------------------------------------------
-
-    def _report(self, worker_id: str, report: control.Report) -> None:
-        self._facts.report(worker_id, report.streams)
+    # ---- snapshots -------------------------------------------------------------------------------
 
     def _snapshot_request(self, worker_id: str, request: control.SnapshotRequest) -> None:
         stream = self._streams.get(request.key)

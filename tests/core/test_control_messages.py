@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.core.bus import control, control_coding
-from cluster.core.bus.bounds import MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_MESSAGES
+from cluster.core.bus.bounds import MAX_CONTROL_BYTES, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_MESSAGES
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus, WorkerStatus
 from cluster.core.bus.control import ControlMessage
 from cluster.core.bus.control_coding import ControlError
@@ -26,6 +26,8 @@ LOG = [Message(9, 2**33, b"keyframe"), Message(8, 2**33 + 5, b"")]
 EXAMPLES: list[ControlMessage] = [
     control.Hello("node", "1a2b", 3, 9, True, {"cpu": 0.5}, [("live/a", 7), ("live/b", 8)], ["c"]),
     control.Hello("node", "1a2b", 0, 0, False, {}, [], []),
+    control.Hello("node", "1a2b", 0, 0, False, {}, [], [], 2),
+    control.HelloPart([("live/a", 7)], ["c"]),
     control.Heartbeat({"players": 4}, True, 12),
     control.Goodbye(),
     control.Publish("live/a", True, 5),
@@ -170,6 +172,17 @@ def test_a_router_reads_no_more_of_a_snapshot_than_its_first_frame() -> None:
     assert message == control.Watch("live/a")
     with pytest.raises(ControlError):
         control_coding.decode_sealed(frames_of(message)[0], (b"",))
+
+
+def test_the_bytes_of_a_control_message_that_a_router_reads_are_bounded() -> None:
+    load = {"x" * (MAX_CONTROL_BYTES - 20): 1.0}
+    (head,) = frames_of(control.Heartbeat(load, False, 1))
+    assert len(head) == MAX_CONTROL_BYTES
+    assert control_coding.decode_sealed(head, ()) == control.Heartbeat(load, False, 1)
+    (head,) = frames_of(control.Heartbeat(load, False, 200))
+    assert len(head) == MAX_CONTROL_BYTES + 1
+    with pytest.raises(ControlError, match="a control message of 1048577 bytes"):
+        control_coding.decode_sealed(head, ())
 
 
 def test_the_bytes_of_a_snapshot_that_a_router_passes_on_are_bounded() -> None:

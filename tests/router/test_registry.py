@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.core.bus import control
+from cluster.core.bus import watch_budget as budget_module
 from cluster.core.bus.bounds import (
     CONTEST_TIMEOUT_S,
     MAX_EPOCH_AHEAD_S,
@@ -26,6 +27,7 @@ from cluster.core.bus.control import (
     Granted,
     Heartbeat,
     Hello,
+    HelloPart,
     HelloWanted,
     NameShared,
     NoStream,
@@ -43,6 +45,8 @@ from cluster.core.bus.control import (
 )
 from cluster.core.bus.epochs import latest_epoch
 from cluster.process.complaints import COMPLAIN_EVERY_S
+from cluster.router import records
+from cluster.router import registry as registry_module
 from cluster.router.memory_grants import MemoryGrants
 from cluster.router.registry import Delivery, Registry
 from cluster.router.snapshots_asked import SnapshotsAsked
@@ -269,11 +273,11 @@ def test_a_hello_in_another_workers_name_is_ignored(harness: Harness) -> None:
 
 def test_a_heartbeat_is_answered_and_keeps_the_worker(harness: Harness) -> None:
     assert harness.says(A, Heartbeat({"players": 3})) == [(A, Heartbeat())]
-    assert harness.registry.loads()[A] == {"players": 3}
+    assert harness.loads()[A] == {"players": 3}
     harness.tick(WORKER_TIMEOUT_S)
     harness.beat(A)
     harness.tick(0.001)
-    assert list(harness.registry.loads()) == [A]
+    assert list(harness.loads()) == [A]
 
 
 def test_a_silent_worker_is_dropped_after_the_timeout(harness: Harness) -> None:
@@ -291,7 +295,7 @@ def test_another_process_in_the_slot_replaces_the_one_before(harness: Harness, i
     harness.says(B, Watch(KEY))
     successor = f"node/i/0/{incarnation}"
     assert harness.hello(successor) == [(B, StreamDown(KEY, epoch)), (successor, Welcome())]
-    assert A not in harness.registry.loads()
+    assert A not in harness.loads()
 
 
 def test_the_same_slot_of_another_node_is_another_worker(harness: Harness) -> None:
@@ -343,7 +347,7 @@ def test_nodes_of_one_name_publish_to_each_other_and_contest(harness: Harness) -
     contest = harness.contest(NAMESAKE)
     granted = harness.says(A, ContestReply(KEY, contest, True))
     assert granted[-1] == (NAMESAKE, Granted(KEY, epoch + 1, 1))
-    assert set(harness.registry.loads()) == {A, B, C, NAMESAKE}
+    assert set(harness.loads()) == {A, B, C, NAMESAKE}
 
 
 def test_one_worker_of_each_node_of_one_name_is_told_so_once_in_a_while(harness: Harness) -> None:
@@ -368,7 +372,7 @@ def test_a_node_that_is_restarted_shares_its_name_with_nobody(harness: Harness, 
     if how == "killed":
         harness.beat(A)  # its last
         assert beats_for(harness, COMPLAIN_EVERY_S, NAMESAKE) == []
-        assert A not in harness.registry.loads()
+        assert A not in harness.loads()
     else:
         harness.says(A, Heartbeat(draining=True))
         for _ in range(20):
@@ -487,6 +491,75 @@ def test_a_grant_says_whether_others_wait_for_the_stream(harness: Harness) -> No
     harness.says(A, Unpublish(KEY, 1_001))
     harness.says(B, Unwatch(KEY))
     assert harness.publish(A)[-1] == (A, Granted(KEY, 1_002, 1, False))
+
+
+# ---- a Hello in parts ------------------------------------------------------------------------
+
+
+def test_a_hello_in_parts_replaces_what_was_known_when_it_is_whole(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    harness.says(A, Watch("old"))
+    harness.says(A, Watch("kept"))
+    harness.says(B, Watch(KEY))
+    hello = Hello("node", "i", 0, 1, False, {}, [], [], 2)
+    assert harness.says(A, hello) == [(A, Welcome())]
+    assert harness.registry.sizes() == {"workers": 3, "streams": 1, "watched_keys": 3}
+    assert harness.says(A, HelloPart([("live/b", 5)], [])) == []
+    assert harness.registry.sizes() == {"workers": 3, "streams": 2, "watched_keys": 3}
+    out = harness.says(A, HelloPart([], ["kept", "new"]))
+    assert out == [(B, StreamDown(KEY, epoch))]
+    assert harness.registry.sizes() == {"workers": 3, "streams": 1, "watched_keys": 3}
+    assert harness.says(A, Heartbeat(messages=2)) == [(A, Heartbeat(messages=0))]  # both parts are counted
+    harness.says(A, HelloPart([], ["more"]))  # none was to come
+    assert harness.registry.sizes()["watched_keys"] == 3
+
+
+def test_a_hello_ends_one_whose_parts_are_missing(harness: Harness) -> None:
+    harness.says(A, Hello("node", "i", 0, 1, False, {}, [], ["first"], 2))
+    harness.hello(A, watches=["second"])
+    harness.says(A, HelloPart([], ["late"]))
+    assert harness.says(A, Watch("second")) == []
+    assert harness.registry.sizes()["watched_keys"] == 1
+
+
+def test_no_more_is_kept_of_a_hello_than_a_worker_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "MAX_WATCHES", 3)
+    monkeypatch.setattr(records, "MAX_ORIGINS", 3)
+    heard = records.HelloHeard(3)
+    assert heard.take(HelloPart([("a", 1), ("b", 1)], ["a", "b", "a"]))
+    assert heard.take(HelloPart([("c", 1), ("d", 1)], ["c", "d"]))
+    assert heard.take(HelloPart([("e", 1)], ["e"]))
+    assert (heard.origins, heard.watches) == ({"a", "b", "c"}, {"a", "b", "c"})
+    assert not heard.take(HelloPart([], []))
+
+
+# ---- bounds ----------------------------------------------------------------------------------
+
+
+def test_a_worker_may_watch_so_many_keys(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "MAX_WATCHES", 2)
+    harness.grant(B)
+    for key in ("one", "two", "one", KEY):
+        harness.says(A, Watch(key))
+    assert harness.registry.sizes()["watched_keys"] == 2
+    assert harness.refusals.counters["refused_watch"] == 1
+    assert harness.says(A, Watch(KEY)) == []
+    harness.says(A, Unwatch("one"))
+    harness.says(A, Unwatch("one"))
+    assert [type(message) for _, message in harness.says(A, Watch(KEY))] == [StreamUp]
+    assert harness.refusals.counters["refused_watch"] == 2
+
+
+def test_a_worker_may_publish_so_many_streams(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "MAX_ORIGINS", 2)
+    epoch = harness.grant(A, "one")
+    harness.grant(A, "two")
+    assert harness.publish(A, "three") == [(A, Refused("three", BUSY, 1))]
+    assert harness.says(A, Announce("three", 5)) == [(A, Revoked("three", 5))]
+    assert harness.says(A, Announce("one", epoch + 1)) == []  # it has that one
+    assert harness.refusals.counters["refused_origin"] == 2
+    harness.says(A, Unpublish("two", 1_000))
+    harness.grant(A, "three")
 
 
 # ---- epochs ----------------------------------------------------------------------------------

@@ -40,6 +40,10 @@ class Harness:
     def says(self, worker_id: str, message: ControlMessage) -> list[Delivery]:
         return self.registry.receive(worker_id, message, self.now, self.wall_ms)
 
+    def loads(self) -> dict[str, dict[str, float]]:
+        """What each worker last said of its load."""
+        return {worker_id: worker.load for worker_id, worker in self.registry._workers.items()}
+
     def settle(self) -> list[Delivery]:
         return self.registry.settle(self.now, self.wall_ms)
 

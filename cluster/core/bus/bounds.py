@@ -69,6 +69,17 @@ FIRST_HIGH_WATER_MARK = 512
 CONTROL_HIGH_WATER_MARK = 2_000
 #: Larger frames close the connection: a snapshot is a stream log (32 MiB) and its headers.
 MAX_FRAME_BYTES = 64 * MIB
+#: A control message, but for what follows the first frame of a snapshot; a router ignores larger ones: what
+#: is made of one byte on the wire may take sixty. A Hello that would be larger has more parts.
+MAX_CONTROL_BYTES = MIB
+#: Keys in one part of a Hello, by their bytes and what goes with each; a little room is left for the rest.
+HELLO_PART_BYTES = 3 * MIB // 4
+#: What a worker watches at a router, and a router lets it watch: more keys than 10,000 connections can wait
+#: for with 16 message streams each, and 64,000 of them if they are as long as keys may be.
+MAX_WATCHES = 200_000
+MAX_WATCHED_BYTES = 64 * MIB
+#: Streams of which a router takes one worker for the origin: twice as many as it has connections.
+MAX_ORIGINS = 20_000
 #: All frames of a snapshot together; a router passes on no larger one.
 MAX_SNAPSHOT_BYTES = MAX_FRAME_BYTES
 #: Messages in a snapshot, headers included: ten seconds of 6,000 a second. An origin whose log has more

@@ -24,7 +24,8 @@ DRAINING = "draining"
 class Hello:
     """Everything a router must know of a worker; it replaces what the router knew of it before.
 
-    ``origins`` are (stream key, epoch) of the streams published at the worker.
+    ``origins`` are (stream key, epoch) of the streams published at the worker. ``parts``: how many
+    HelloParts follow, with more of them and of ``watches``.
     """
 
     node: str
@@ -33,6 +34,15 @@ class Hello:
     incarnation: int
     draining: bool
     load: Mapping[str, float]
+    origins: Sequence[tuple[str, int]]
+    watches: Sequence[str]
+    parts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HelloPart:
+    """What did not fit into a Hello, or into the part before."""
+
     origins: Sequence[tuple[str, int]]
     watches: Sequence[str]
 
@@ -268,7 +278,11 @@ class NoStream:
 
 
 ControlMessage: TypeAlias = (
-    Hello | Heartbeat | Goodbye | Publish | Announce | Unpublish | Watch | Unwatch | ContestReply
-    | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown | Contest | Revoked
-    | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus | NameShared
+    Hello | HelloPart | Heartbeat | Goodbye | Publish | Announce | Unpublish | Watch | Unwatch
+    | ContestReply | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown
+    | Contest | Revoked | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus
+    | NameShared
 )  # fmt: skip
+
+#: What a router has to do with.
+RoutedMessage: TypeAlias = ControlMessage | SealedSnapshot

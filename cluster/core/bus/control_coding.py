@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Sized
 from typing import Any, TypeAlias
 
-from cluster.core.bus.bounds import MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_MESSAGES
+from cluster.core.bus.bounds import MAX_CONTROL_BYTES, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_MESSAGES
 from cluster.core.bus.cluster_status import (
     are_facts,
     are_streams,
@@ -33,6 +33,7 @@ from cluster.core.bus.control import (
     Granted,
     Heartbeat,
     Hello,
+    HelloPart,
     HelloWanted,
     NameShared,
     NoStream,
@@ -110,7 +111,10 @@ def _origins(value: Any) -> bool:
 
 #: tag -> (class, a check for each field). Tags are never used again for something else.
 _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
-    1: (Hello, (is_node, is_instance, is_unsigned, is_unsigned, _flag, _load, _origins, _keys)),
+    1: (
+        Hello,
+        (is_node, is_instance, is_unsigned, is_unsigned, _flag, _load, _origins, _keys, is_unsigned),
+    ),
     2: (Heartbeat, (_load, _flag, is_unsigned)),
     3: (Goodbye, ()),
     4: (Publish, (_key, _flag, is_unsigned)),
@@ -134,6 +138,7 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     23: (StatusRequest, ()),
     24: (ClusterStatus, (are_workers, are_streams)),
     25: (NameShared, (is_node, _instances)),
+    26: (HelloPart, (_origins, _keys)),
 }
 _SNAPSHOT_TAG = 21
 #: key, epoch, next sequence number, origin, request id, requester, number of headers and of messages.
@@ -164,6 +169,8 @@ def decode(frames: Sequence[bytes]) -> ControlMessage:
 
 def decode_sealed(head: bytes, rest: Sequence[Sized]) -> ControlMessage | SealedSnapshot:
     """The same for a router: ``rest``, the frames after the first one, is not looked into."""
+    if len(head) > MAX_CONTROL_BYTES:
+        raise ControlError(f"a control message of {len(head)} bytes")
     tag, values = _open(head)
     if tag != _SNAPSHOT_TAG:
         return _decode_fields(tag, values, 1 + len(rest))
@@ -194,6 +201,8 @@ def _decode_fields(tag: int, values: list[Any], frames: int) -> ControlMessage:
     _check(tag, values, checks)
     if cls is Hello:
         values[6] = [(key, epoch) for key, epoch in values[6]]
+    elif cls is HelloPart:
+        values[0] = [(key, epoch) for key, epoch in values[0]]
     elif cls is Report:
         values = [facts_from(values[0])]
     elif cls is ClusterStatus:

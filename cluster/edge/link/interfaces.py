@@ -56,5 +56,6 @@ class LinkCounters(Protocol):
     bus_malformed: int
     bus_epochs_refused: int
     bus_topics_untold: int
+    watches_refused: int
     snapshots_sent: int
     snapshots_received: int

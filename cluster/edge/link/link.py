@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,15 @@ from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.router_names import RouterNames
 from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
-from cluster.core.bus.cluster_status import StreamFacts
+from cluster.core.bus.cluster_status import StreamFacts, fitting
 from cluster.core.bus.control import ControlMessage, Granted, Refused
 from cluster.core.bus.endpoints import Endpoints, at_repeater
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
 from cluster.core.bus.envelope import EnvelopeError, decode
-from cluster.core.bus.epochs import latest_epoch
+from cluster.core.bus.hello_parts import parts_of
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
+from cluster.edge.link.epoch_guard import EpochGuard
 from cluster.edge.link.interfaces import LinkCounters, LinkHandler
 from cluster.edge.link.origins import LinkOrigins
 from cluster.edge.link.output import LinkOutput
@@ -91,9 +91,9 @@ class Link:
         all_local = all(router.is_local for router in routers)
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
-        self._latest_epoch = 0
+        self._epochs = EpochGuard(counters)
         self._malformed = Complaints(logger, "envelope_malformed")
-        self._epochs_ahead = Complaints(logger, "epoch_refused")
+        self._watches_refused = Complaints(logger, "watch_refused")
         self._shared_name = Complaints(logger, "name_shared")
         self._refusals = Complaints(logger, "link_refused")
         self._retries: dict[str, asyncio.TimerHandle] = {}
@@ -180,8 +180,13 @@ class Link:
     # ---- playing ---------------------------------------------------------------------------------
 
     def watch(self, key: str) -> None:
-        """Subscribe to a stream and be told of its origin; while it is published here, neither."""
-        self._watches.add(key, self._loop.time())
+        """Be told of the origin of a stream, and then subscribe to it; while it is published here, neither.
+
+        One more than MAX_WATCHES is not watched: who waits for it hears of no origin elsewhere.
+        """
+        if not self._watches.add(key, self._loop.time()):
+            self._counters.watches_refused += 1
+            self._watches_refused.warn("too many streams of other workers are waited for: not watched")
 
     def unwatch(self, key: str) -> None:
         """The end of a watch."""
@@ -204,12 +209,16 @@ class Link:
         self._load = dict(load)
 
     def report(self, streams: list[StreamFacts]) -> None:
-        """What there is to say of this worker's streams, for the cluster's status; now and then."""
+        """What there is to say of this worker's streams, for the cluster's status; now and then.
+
+        Routers are told of as many as fit into one message: more than 10,000.
+        """
         if streams or self._has_reported:
             self._has_reported = bool(streams)
+            report = control.Report(fitting(streams, bounds.HELLO_PART_BYTES))
             for peer in self._routers.all():
                 if peer.is_live:
-                    peer.send(control.Report(streams))
+                    peer.send(report)
 
     def set_draining(self) -> None:
         """From now on this worker is granted no publish."""
@@ -224,7 +233,7 @@ class Link:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        self._latest_epoch = latest_epoch(time.time_ns() // 1_000_000)
+        self._epochs.tick()
         # First, so that an error below cannot end the heartbeats unseen.
         interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
         self._timer = self._loop.call_at(next_moment(now, interval_s), self._tick)
@@ -237,13 +246,14 @@ class Link:
     def _make_heartbeat(self, messages: int) -> control.Heartbeat:
         return control.Heartbeat(self._load, self._origins.draining, messages)
 
-    def _make_hello(self, peer: RouterPeer) -> control.Hello:
+    def _make_hello(self, peer: RouterPeer) -> list[control.Hello | control.HelloPart]:
         identity = self._identity
-        return control.Hello(
+        hello = control.Hello(
             identity.node, identity.instance, identity.slot, identity.incarnation,
             self._origins.draining, self._load, list(self._origins.epochs.items()),
             self._watches.keys_at(peer),
         )  # fmt: skip
+        return parts_of(hello)
 
     # ---- routers come and go ---------------------------------------------------------------------
 
@@ -316,20 +326,11 @@ class Link:
         react = self._reactions.get(type(message))
         if react is None:
             return
-        if isinstance(message, _NAMES_EPOCH) and message.epoch > self._latest_epoch:
-            self._refuse_epoch(message.key, message.epoch)
+        if isinstance(message, _NAMES_EPOCH) and self._epochs.refuses(message.key, message.epoch):
             if isinstance(message, control.Granted):
                 peer.send(control.Unpublish(message.key, message.epoch))
             return
         react(peer, message)
-
-    def _refuse_epoch(self, key: str, epoch: int) -> None:
-        self._counters.bus_epochs_refused += 1
-        fields = {"stream": key, "epoch": epoch}
-        self._epochs_ahead.warn_about(
-            "", "epoch %(epoch)d of %(stream)s is more than a day ahead of this clock and was ignored: a "
-            "clock in the cluster is wrong, or somebody forges origins", fields,
-        )  # fmt: skip
 
     def _envelope_received(self, frame: bytes) -> None:
         counters = self._counters
@@ -341,8 +342,7 @@ class Link:
             return
         if envelope.sender_id == self._worker_id or envelope.key not in self._watches:
             return
-        if envelope.epoch > self._latest_epoch:
-            self._refuse_epoch(envelope.key, envelope.epoch)
+        if envelope.epoch > self._epochs.latest and self._epochs.refuses(envelope.key, envelope.epoch):
             return
         counters.bus_envelopes_received += 1
         counters.bus_messages_received += len(envelope.messages)

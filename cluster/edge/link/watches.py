@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from cluster.core.bus import control, placement
 from cluster.core.bus.bounds import CONFIRM_TIMEOUT_S, OVERLAP_S
 from cluster.core.bus.envelope import topic
+from cluster.core.bus.watch_budget import WatchBudget
 from cluster.edge.link.interfaces import LinkHandler
 from cluster.edge.link.peer import RouterPeer
 from cluster.edge.link.routers import LinkRouters
@@ -53,22 +54,27 @@ class LinkWatches:
         self._routers = routers
         self._origins = origins
         self._watches: dict[str, _Watch] = {}
+        self._budget = WatchBudget()
         #: Keys with an overlap that ends, or a stream that is to be confirmed: all that time changes.
         self._pending: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
         return key in self._watches
 
-    def add(self, key: str, now: float) -> None:
-        """Watch, unless the stream is published here: then once it no longer is."""
+    def add(self, key: str, now: float) -> bool:
+        """Watch; a stream that is published here, once it no longer is. False if there is no room."""
         if key not in self._watches:
+            if not self._budget.take(key):
+                return False
             watch = self._watches[key] = _Watch()
             if key not in self._origins:
                 self._enter(key, watch, now)
+        return True
 
     def discard(self, key: str) -> None:
         watch = self._watches.pop(key, None)
         if watch is not None:
+            self._budget.give_back(key)
             self._pending.discard(key)
             self._leave_all(key, watch)
 

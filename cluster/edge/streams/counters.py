@@ -77,6 +77,9 @@ class Counters:
     bus_topics_untold: int = _counter(
         "Subscriptions of others not remembered, because there are too many: all streams are packed then."
     )
+    watches_refused: int = _counter(
+        "Streams of other workers that players waited for and that were not watched: there were too many."
+    )
     bus_gaps: int = _counter("Gaps seen in the sequence numbers of streams from other workers.")
     snapshots_sent: int = _counter("Snapshots of streams sent to other workers.")
     snapshots_received: int = _counter("Snapshots of streams received from other workers.")
