@@ -54,7 +54,7 @@ def declared(
             option = options[name]
             described = f"{option.help}  [default: {option.default_text}]"
             if option.is_switch:
-                kind: dict[str, Any] = {"is_flag": True, "help": option.help}
+                kind: dict[str, Any] = {"is_flag": True, "help": described}
             else:
                 kind = {
                     "metavar": option.metavar, "multiple": option.repeatable, "callback": _reader(option),

@@ -12,7 +12,10 @@ from typing import Any
 import click
 
 from cluster.bus import cluster_key
+from cluster.bus.cluster_key import ClusterKey
 from cluster.commands.declared import as_toml, config_file_option, declared, given
+from cluster.commands.guarded import check_guarded
+from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS, EdgeConfig
 from cluster.edge.node.supervisor import Supervisor
 from cluster.net.addresses import reserved
@@ -38,13 +41,18 @@ def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
     if print_config:
         click.echo("\n".join(as_toml(OPTIONS, config, found.sources)))
         return ExitCode.OK
-    return _run(config)
-
-
-def _run(config: EdgeConfig) -> int:
-    configure(config.log_format, config.log_level)
     # Here, so that a bad one ends nothing but this command.
     key = None if config.cluster_key is None else cluster_key.load(config.cluster_key)
+    try:
+        routers = map(endpoints, config.routers)
+        check_guarded("--router", "routers", routers, key, config.insecure_links)
+    except ConfigError as error:
+        raise found.placed(error) from None
+    return _run(config, key)
+
+
+def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
+    configure(config.log_format, config.log_level)
     with contextlib.ExitStack() as stack:
         if config.tls_files is not None:
             Certificate(*config.tls_files).warn()  # here, so that a bad one ends nothing but this command

@@ -13,6 +13,7 @@ import click
 
 from cluster.bus import cluster_key
 from cluster.commands.declared import config_file_option, declared, given
+from cluster.commands.guarded import check_guarded
 from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS as EDGE_OPTIONS
 from cluster.edge.node.config import EdgeConfig
@@ -20,7 +21,7 @@ from cluster.process import signals
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import announce, configure
 from cluster.process.notify import Notifier
-from cluster.process.options import Option
+from cluster.process.options import ConfigError, Option
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 from cluster.router.config import RouterConfig
 from cluster.router.router import Router
@@ -47,12 +48,10 @@ def router(config_file: Path | None, **values: Any) -> int:
     shared = EdgeConfig(**found.values_of(SHARED))
     configure(shared.log_format, shared.log_level)
     key = None if shared.cluster_key is None else cluster_key.load(shared.cluster_key)
-    if key is None and not own.insecure and not endpoints(own.bind, bind=True).is_loopback:
-        logger.warning(
-            "no --cluster-key: whoever reaches %(bind)s can read, replace and end every stream "
-            "(rtmp-cluster keygen makes a key; --insecure if the network is guarded)",
-            {"bind": own.bind}, extra={"event": "router_open"},
-        )  # fmt: skip
+    try:
+        check_guarded("--bind", "bind", [endpoints(own.bind, bind=True)], key, own.insecure)
+    except ConfigError as error:
+        raise found.placed(error) from None
     with signals.queued(signal.SIGTERM, signal.SIGINT) as queue, Router(own.bind, key=key) as running:
         fields = {"endpoint": running.endpoint, "pid": os.getpid()}
         announce(logger, "ready", "ready on %(endpoint)s; pid %(pid)d", fields)

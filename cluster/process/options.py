@@ -120,6 +120,10 @@ class Option:
         """The flag alone turns it on."""
         return self.parse is yes_or_no
 
+    def text_of(self, value: object) -> str:
+        """What ``parse`` reads as ``value`` again."""
+        return str(value).lower() if self.is_switch else str(value)
+
 
 def option(
     flag: str,

@@ -29,7 +29,7 @@ class RouterConfig:
     )  # fmt: skip
     insecure: bool = option(
         "--insecure", yes_or_no, "",
-        "Do not warn that whoever reaches this address without a --cluster-key is part of the cluster.",
+        "Start without --cluster-key though other hosts can reach this address: the network is guarded.",
         False, group="router", default_text="false", env_words="router-insecure",
     )  # fmt: skip
 

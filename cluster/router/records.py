@@ -6,8 +6,35 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from cluster.core.bus import control
+from cluster.core.bus.bounds import MAX_ORIGINS
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.leases import Lease
+from cluster.core.bus.watch_budget import WatchBudget
+from cluster.router.snapshots_asked import SnapshotsAsked
+
+
+@dataclass(slots=True)
+class HelloHeard:
+    """What a Hello and its parts have said so far; ``parts``: how many are still to come.
+
+    Of what a worker may not have, nothing is kept.
+    """
+
+    parts: int = 0
+    origins: set[str] = field(default_factory=set)
+    watches: set[str] = field(default_factory=set)
+    watch_budget: WatchBudget = field(default_factory=WatchBudget)
+
+    def take(self, part: control.Hello | control.HelloPart) -> bool:
+        """One more has come; False if none was to come."""
+        if self.parts == 0:
+            return False
+        self.parts -= 1
+        self.origins.update(key for key, _ in part.origins[: MAX_ORIGINS - len(self.origins)])
+        for key in part.watches:
+            if key not in self.watches and self.watch_budget.take(key):
+                self.watches.add(key)
+        return True
 
 
 @dataclass(slots=True)
@@ -21,6 +48,9 @@ class Worker:
     load: dict[str, float]
     origins: set[str] = field(default_factory=set)
     watches: set[str] = field(default_factory=set)
+    watch_budget: WatchBudget = field(default_factory=WatchBudget)
+    hello: HelloHeard = field(default_factory=HelloHeard)
+    asked: SnapshotsAsked = field(default_factory=SnapshotsAsked)
     received: int = 0
     sent: int = 0
 

@@ -14,31 +14,38 @@ from cluster.core.bus import control
 from cluster.core.bus.bounds import (
     CONTEST_TIMEOUT_S,
     GRANT_TIMEOUT_S,
+    MAX_ORIGINS,
     MAX_PENDING_CLAIMS,
     MAX_WAITING_PUBLISHERS,
     WORKER_TIMEOUT_S,
 )
-from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
-from cluster.core.bus.control import BUSY, DRAINING, ControlMessage
+from cluster.core.bus.control import BUSY, DRAINING, RoutedMessage
+from cluster.core.bus.epochs import latest_epoch
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.leases import Holder, Lease
 from cluster.router.facts import FactsBook
 from cluster.router.grants import Grants
-from cluster.router.records import Claim, Worker
+from cluster.router.records import Claim, HelloHeard, Worker
+from cluster.router.refusals import Refusals
 from cluster.router.shared_names import SharedNames
+from cluster.router.status import cluster_status
+from cluster.router.watchers import Watchers
 
-#: A control message and the id of the worker it goes to.
-Delivery: TypeAlias = tuple[str, ControlMessage]
+#: A message and the id of the worker it goes to.
+Delivery: TypeAlias = tuple[str, RoutedMessage]
 
 
 class Registry:
     """The registry of one router; when ``grants`` call ``wake``, it wants to ``settle``."""
 
-    def __init__(self, grants: Grants, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, grants: Grants, wake: Callable[[], None], refusals: Refusals | None = None
+    ) -> None:
         self._grants = grants
+        self._refusals = refusals or Refusals()
         self._workers: dict[str, Worker] = {}
         self._streams: dict[str, Lease] = {}
-        self._watchers: dict[str, dict[str, None]] = {}
+        self._watchers = Watchers()
         self._claims: dict[str, Claim] = {}
         #: The claims whose question is with the grants.
         self._pending: set[Claim] = set()
@@ -49,8 +56,9 @@ class Registry:
         self._wall_ms = 0
         self._out: list[Delivery] = []
         self._handlers: dict[type, Callable[[str, Any], None]] = {
+            control.HelloPart: self._hello_part,
             control.Heartbeat: self._heartbeat,
-            control.Goodbye: self._goodbye,
+            control.Goodbye: lambda worker_id, _: self._drop(worker_id),
             control.Publish: self._publish,
             control.Announce: self._announce,
             control.Unpublish: self._unpublish,
@@ -58,15 +66,15 @@ class Registry:
             control.Unwatch: self._unwatch,
             control.ContestReply: self._contest_reply,
             control.SnapshotRequest: self._snapshot_request,
-            control.Snapshot: self._pass_to_requester,
-            control.Report: self._report,
+            control.SealedSnapshot: self._pass_to_requester,
+            control.Report: lambda worker_id, report: self._facts.report(worker_id, report.streams),
             control.NoStream: self._pass_to_requester,
         }
         grants.watch(self._lease_changed, wake)
 
     # ---- what a router calls ---------------------------------------------------------------------
 
-    def receive(self, worker_id: str, message: ControlMessage, now: float, wall_ms: int) -> list[Delivery]:
+    def receive(self, worker_id: str, message: RoutedMessage, now: float, wall_ms: int) -> list[Delivery]:
         """``worker_id`` sent ``message``: what to send to whom now.
 
         A worker that has not said hello is asked to; messages only a router sends are ignored.
@@ -75,7 +83,8 @@ class Registry:
         if isinstance(message, control.Hello):
             self._hello(worker_id, message)
         elif isinstance(message, control.StatusRequest):
-            self._out.append((worker_id, self._status()))
+            status = cluster_status(self._workers, self._streams, self._facts, now, wall_ms)
+            self._out.append((worker_id, status))
         elif worker_id not in self._workers:
             if not isinstance(message, control.Goodbye):
                 self._send(worker_id, control.HelloWanted())
@@ -127,11 +136,7 @@ class Registry:
             "watched_keys": len(self._watchers),
         }
 
-    def loads(self) -> dict[str, dict[str, float]]:
-        """What each worker last said of its load."""
-        return {worker_id: dict(worker.load) for worker_id, worker in self._workers.items()}
-
-    def _send(self, worker_id: str, message: ControlMessage) -> None:
+    def _send(self, worker_id: str, message: RoutedMessage) -> None:
         self._out.append((worker_id, message))
         if worker_id in self._workers:
             self._workers[worker_id].sent += 1
@@ -157,13 +162,24 @@ class Registry:
         worker.heard_at, worker.draining, worker.load = self._now, hello.draining, dict(hello.load)
         self._send(worker_id, control.Welcome())
         worker.received = worker.sent = 0
-        for key in worker.origins - {key for key, _ in hello.origins}:
-            self._grants.release(self._streams[key])
-        for key, epoch in hello.origins:
+        worker.hello = HelloHeard(hello.parts + 1)
+        self._hello_part(worker_id, hello)
+
+    def _hello_part(self, worker_id: str, part: control.Hello | control.HelloPart) -> None:
+        """What is in no part of a Hello is no more."""
+        worker = self._workers[worker_id]
+        heard = worker.hello
+        if not heard.take(part):
+            return
+        if heard.parts == 0:
+            worker.hello = HelloHeard()
+            for key in worker.origins - heard.origins:
+                self._grants.release(self._streams[key])
+            for key in worker.watches - heard.watches:
+                self._watchers.discard(key, worker_id, worker)
+        for key, epoch in part.origins:
             self._announce(worker_id, control.Announce(key, epoch))
-        for key in worker.watches - set(hello.watches):
-            self._unwatch(worker_id, control.Unwatch(key))
-        for key in hello.watches:
+        for key in part.watches:
             self._watch(worker_id, control.Watch(key))
 
     def _heartbeat(self, worker_id: str, heartbeat: control.Heartbeat) -> None:
@@ -174,16 +190,13 @@ class Registry:
             self._send(worker_id, control.HelloWanted())
         self._send(worker_id, control.Heartbeat(messages=worker.sent))
 
-    def _goodbye(self, worker_id: str, _: control.Goodbye) -> None:
-        self._drop(worker_id)
-
     def _drop(self, worker_id: str) -> None:
         worker = self._workers.pop(worker_id, None)
         if worker is None:
             return
         self._facts.forget(worker_id)
-        for key in worker.watches:
-            self._forget_watcher(key, worker_id)
+        for key in list(worker.watches):
+            self._watchers.discard(key, worker_id, worker)
         for key in list(worker.origins):
             self._grants.release(self._streams[key])
 
@@ -192,8 +205,12 @@ class Registry:
     def _publish(self, worker_id: str, publish: control.Publish) -> None:
         key = publish.key
         claim = self._claims.get(key)
-        if self._workers[worker_id].draining:
+        worker = self._workers[worker_id]
+        if worker.draining:
             self._send(worker_id, control.Refused(key, DRAINING, publish.request_id))
+        elif len(worker.origins) >= MAX_ORIGINS and key not in worker.origins:
+            self._refusals.note("origin", worker_id)
+            self._send(worker_id, control.Refused(key, BUSY, publish.request_id))
         elif claim is not None:
             if len(claim.waiting) >= MAX_WAITING_PUBLISHERS:
                 self._send(worker_id, control.Refused(key, BUSY, publish.request_id))
@@ -231,7 +248,9 @@ class Registry:
             self._conclude(claim)
         elif isinstance(answer, Lease):
             publish = claim.publish
-            self._send(claim.requester, control.Granted(publish.key, answer.epoch, publish.request_id))
+            watched = self._watchers.others(publish.key, claim.requester)
+            granted = control.Granted(publish.key, answer.epoch, publish.request_id, watched)
+            self._send(claim.requester, granted)
             self._conclude(claim)
         else:
             self._ask_holder(claim, answer.lease)
@@ -290,7 +309,16 @@ class Registry:
                 self._publish(worker_id, publish)
 
     def _announce(self, worker_id: str, announce: control.Announce) -> None:
-        """If another lease stands, the worker is told to close its publisher."""
+        """If another lease stands, or the epoch is refused, the worker is told to close its publisher."""
+        origins = self._workers[worker_id].origins
+        is_ahead = announce.epoch > latest_epoch(self._wall_ms)
+        if is_ahead or (len(origins) >= MAX_ORIGINS and announce.key not in origins):
+            self._refusals.note("epoch_ahead" if is_ahead else "origin", worker_id)
+            present = self._streams.get(announce.key)
+            if present is not None and present.owner == worker_id:
+                self._grants.release(present)
+            self._send(worker_id, control.Revoked(announce.key, announce.epoch))
+            return
         announced = Lease(announce.key, worker_id, announce.epoch)
 
         def answered(answer: Lease | Holder) -> None:
@@ -316,7 +344,7 @@ class Registry:
                 self._send(old.owner, control.Revoked(key, old.epoch))
             if lease.owner in self._workers:
                 self._workers[lease.owner].origins.add(key)
-            for watcher in self._watchers.get(key, ()):
+            for watcher in self._watchers.of(key):
                 self._tell_watcher(watcher, key)
             if claim is not None and claim.holder is not None:
                 if claim.holder.owner == lease.owner:
@@ -325,7 +353,7 @@ class Registry:
                     claim.waiting.appendleft((claim.requester, claim.publish))
                     self._conclude(claim)
         elif old is not None:
-            for watcher in self._watchers.get(key, ()):
+            for watcher in self._watchers.of(key):
                 if watcher != old.owner:
                     self._send(watcher, control.StreamDown(key, old.epoch))
             if claim is not None and claim.holder is not None:
@@ -334,46 +362,19 @@ class Registry:
     # ---- who wants to know -----------------------------------------------------------------------
 
     def _watch(self, worker_id: str, watch: control.Watch) -> None:
-        self._workers[worker_id].watches.add(watch.key)
-        self._watchers.setdefault(watch.key, {})[worker_id] = None
-        self._tell_watcher(worker_id, watch.key)
+        if self._watchers.add(watch.key, worker_id, self._workers[worker_id]):
+            self._tell_watcher(worker_id, watch.key)
+        else:
+            self._refusals.note("watch", worker_id)
 
     def _unwatch(self, worker_id: str, unwatch: control.Unwatch) -> None:
-        self._workers[worker_id].watches.discard(unwatch.key)
-        self._forget_watcher(unwatch.key, worker_id)
-
-    def _forget_watcher(self, key: str, worker_id: str) -> None:
-        watchers = self._watchers.get(key)
-        if watchers is not None:
-            watchers.pop(worker_id, None)
-            if not watchers:
-                del self._watchers[key]
+        self._watchers.discard(unwatch.key, worker_id, self._workers[worker_id])
 
     def _tell_watcher(self, worker_id: str, key: str) -> None:
         """An origin that watches its own stream is not told: its players read its own log."""
         stream = self._streams.get(key)
         if stream is not None and stream.owner != worker_id:
             self._send(worker_id, control.StreamUp(key, stream.epoch, stream.owner))
-
-    # ---- status ----------------------------------------------------------------------------------
-
-    def _report(self, worker_id: str, report: control.Report) -> None:
-        self._facts.report(worker_id, report.streams)
-
-    def _status(self) -> control.ClusterStatus:
-        players = self._facts.players()
-        workers = [
-            WorkerStatus(worker_id, worker.draining, _ms(self._now - worker.heard_at), worker.load)
-            for worker_id, worker in self._workers.items()
-        ]
-        streams = []
-        for key, stream in self._streams.items():
-            facts = self._facts.of(key, stream.owner)
-            # Epochs are the wall clock of the grant: see EpochBook.
-            age_ms = max(0, self._wall_ms - stream.epoch)
-            row = (key, stream.epoch, stream.owner, age_ms, facts.codecs, facts.bits_per_second)
-            streams.append(StreamStatus(*row, players.get(key, {})))
-        return control.ClusterStatus(workers, streams)
 
     # ---- snapshots -------------------------------------------------------------------------------
 
@@ -383,12 +384,16 @@ class Registry:
             self._send(worker_id, control.NoStream(request.key, request.request_id, worker_id))
         else:
             forwarded = control.SnapshotRequest(request.key, request.request_id, worker_id)
+            self._workers[worker_id].asked.note(request.request_id, stream.owner)
             self._send(stream.owner, forwarded)
 
-    def _pass_to_requester(self, _: str, reply: control.Snapshot | control.NoStream) -> None:
-        if reply.requester in self._workers:
+    def _pass_to_requester(self, worker_id: str, reply: control.SealedSnapshot | control.NoStream) -> None:
+        """The answer of the worker that was asked, once; a snapshot only as fast as it may come."""
+        requester = self._workers.get(reply.requester)
+        if requester is None:
+            return
+        refusal = requester.asked.refusal(worker_id, reply, self._now)
+        if refusal is None:
             self._send(reply.requester, reply)
-
-
-def _ms(seconds: float) -> int:
-    return max(0, round(seconds * 1000))
+        else:
+            self._refusals.note(refusal, worker_id)

@@ -29,6 +29,7 @@ from cluster.router.gate import Gate
 from cluster.router.grants import Grants
 from cluster.router.memory_grants import MemoryGrants
 from cluster.router.proxy import Proxy
+from cluster.router.refusals import Refusals
 from cluster.router.registry import Delivery, Registry
 from cluster.router.sockets import bind_sockets
 
@@ -38,6 +39,9 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.1
 #: How often over ipc, where the kernel tells of a worker's death: only a worker that hangs is left to find.
 LOCAL_TICK_S = 0.5
+
+#: Frames of a message after its first that are looked at: more than any message has.
+_MAX_FRAMES = 4
 
 #: Control messages handled before the registry looks at the time again.
 _MESSAGES_PER_TURN = 1_000
@@ -54,7 +58,6 @@ class Router:
     ) -> None:
         self._bind = bind
         self._key = key
-        self._registry = Registry(grants or MemoryGrants(), self._wake_up)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._registry_thread: threading.Thread | None = None
         self._tick_s = LOCAL_TICK_S if bind.startswith("ipc://") else TICK_S
@@ -73,6 +76,7 @@ class Router:
             "control_unreachable": 0,
             "control_overflowed": 0,
         }
+        self._registry = Registry(grants or MemoryGrants(), self._wake_up, Refusals(self.counters))
 
     def start(self) -> None:
         """Bind and run; EndpointError or EnvironmentFault if that cannot be done."""
@@ -171,12 +175,12 @@ class Router:
         """Handle what has arrived; False if there is more than one turn's worth."""
         for _ in range(_MESSAGES_PER_TURN):
             try:
-                routing_id, *frames = socket.recv_multipart(zmq.DONTWAIT)
+                routing_id, head, rest = _receive(socket)
             except zmq.Again:
                 return True
             self.counters["control_received"] += 1
             try:
-                message = control_coding.decode(frames)
+                message = control_coding.decode_sealed(head, rest)
             except ControlError as error:
                 self.counters["control_malformed"] += 1
                 self._malformed.warn(f"control message ignored: {error}")
@@ -191,7 +195,10 @@ class Router:
             worker_id, message = queue.popleft()
             routing_id = worker_id.encode("utf-8", "surrogateescape")
             try:
-                socket.send_multipart([routing_id, *control_coding.encode(message)], zmq.DONTWAIT)
+                if isinstance(message, control.SealedSnapshot):
+                    socket.send_multipart([routing_id, *message.frames], zmq.DONTWAIT, copy=False)
+                else:
+                    socket.send_multipart([routing_id, *control_coding.encode(message)], zmq.DONTWAIT)
                 self.counters["control_sent"] += 1
             except zmq.ZMQError as error:
                 if error.errno == zmq.EHOSTUNREACH:
@@ -202,6 +209,19 @@ class Router:
                     raise
                 # It is gone, or must be told everything anew: it will be asked for a hello if it lives.
                 queue.extend(self._registry.drop_worker(worker_id, time.monotonic(), _wall_ms()))
+
+
+def _receive(socket: zmq.Socket[bytes]) -> tuple[bytes, bytes, list[zmq.Frame]]:
+    """Who sent the next message, its first frame, and the others, which are not copied; zmq.Again if there
+    is none. A message is here as a whole, however many frames it has; those beyond a few are let go."""
+    routing_id = socket.recv(zmq.DONTWAIT)
+    head = socket.recv() if socket.rcvmore else b""
+    rest: list[zmq.Frame] = []
+    while socket.rcvmore:
+        frame = socket.recv(copy=False)
+        if len(rest) < _MAX_FRAMES:
+            rest.append(frame)
+    return routing_id, head, rest
 
 
 def _tell_shared_names(deliveries: list[Delivery]) -> None:

@@ -94,7 +94,7 @@ def test_help_shows_every_option_with_its_default_and_variable(capsys: pytest.Ca
     assert run(["edge", "--help"]) == ExitCode.OK
     shown = " ".join(capsys.readouterr().out.split())
     for option in OPTIONS.values():
-        assert f"{option.flag} {option.metavar} {option.help}" in shown
+        assert " ".join(f"{option.flag} {option.metavar} {option.help}".split()) in shown
         assert f"[default: {option.default_text}] [env var: {option.env}]" in shown
 
 

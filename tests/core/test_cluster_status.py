@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.core.bus.cluster_status import are_facts, are_streams, are_workers, node_of
+from cluster.core.bus.cluster_status import (
+    StreamFacts,
+    are_facts,
+    are_streams,
+    are_workers,
+    fitting,
+    node_of,
+)
 
 
 def test_a_nodes_name_may_hold_slashes() -> None:
@@ -34,3 +41,12 @@ def test_rows_are_whole_and_each_field_is_of_its_kind(check, row) -> None:
 def test_numbers_by_name_only() -> None:
     assert not are_workers([["w", True, 0, {1: 2}]])
     assert not are_workers([["w", True, 0, {"load": "high"}]])
+
+
+def test_a_report_has_as_many_rows_as_fit() -> None:
+    rows = [StreamFacts("é", 1, "avc1", 5), StreamFacts("bb", 1, "avc1", 5), StreamFacts("", 1, "", 5)]
+    each = 2 + 4 + 32
+    assert fitting(rows, 2 * each + 32) == rows
+    assert fitting(rows, 2 * each + 31) == rows[:2]
+    assert fitting(rows, each) == rows[:1]
+    assert fitting([], 0) == []

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.core.bus import control, control_coding
+from cluster.core.bus.bounds import MAX_CONTROL_BYTES, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_MESSAGES
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus, WorkerStatus
 from cluster.core.bus.control import ControlMessage
 from cluster.core.bus.control_coding import ControlError
@@ -25,6 +26,8 @@ LOG = [Message(9, 2**33, b"keyframe"), Message(8, 2**33 + 5, b"")]
 EXAMPLES: list[ControlMessage] = [
     control.Hello("node", "1a2b", 3, 9, True, {"cpu": 0.5}, [("live/a", 7), ("live/b", 8)], ["c"]),
     control.Hello("node", "1a2b", 0, 0, False, {}, [], []),
+    control.Hello("node", "1a2b", 0, 0, False, {}, [], [], 2),
+    control.HelloPart([("live/a", 7)], ["c"]),
     control.Heartbeat({"players": 4}, True, 12),
     control.Goodbye(),
     control.Publish("live/a", True, 5),
@@ -131,12 +134,63 @@ def test_a_snapshot_has_as_many_numbers_as_messages() -> None:
 
 
 def test_a_snapshot_of_fewer_messages_than_headers_is_refused() -> None:
-    head, body = frames_of(control.Snapshot("k", 7, 100, HEADERS, []))
+    head, *rest = frames_of(control.Snapshot("k", 7, 100, HEADERS, []))
     fields = msgpack.unpackb(head)
     assert fields[8] == 2
     fields[8] = 3
     with pytest.raises(ControlError):
-        control_coding.decode([msgpack.packb(fields), body])
+        control_coding.decode([msgpack.packb(fields), *rest])
+
+
+def test_the_messages_of_a_snapshot_are_bounded() -> None:
+    def frames(count: int) -> list[bytes]:
+        return frames_of(control.Snapshot("k", 7, count, HEADERS, [Message(8, 0, b"")] * (count - 2)))
+
+    at_the_limit = control_coding.decode(frames(MAX_SNAPSHOT_MESSAGES))
+    assert isinstance(at_the_limit, control.Snapshot)
+    assert len(at_the_limit.messages) == MAX_SNAPSHOT_MESSAGES - 2
+    with pytest.raises(ControlError, match="a snapshot of 2 headers and 65535 messages"):
+        control_coding.decode(frames(MAX_SNAPSHOT_MESSAGES + 1))
+
+
+def test_what_is_kept_of_a_snapshot_does_not_keep_the_rest() -> None:
+    snapshot = control_coding.decode(frames_of(control.Snapshot("k", 7, 100, HEADERS, LOG)))
+    assert isinstance(snapshot, control.Snapshot)
+    assert all(type(message.payload) is bytes for message in (*snapshot.headers, *snapshot.messages))
+
+
+def test_a_router_reads_no_more_of_a_snapshot_than_its_first_frame() -> None:
+    head, table, body = frames_of(control.Snapshot("k", 7, 100, HEADERS, LOG, "from", 5, "to"))
+    for rest in ((table, body), (b"not", b"read")):
+        sealed = control_coding.decode_sealed(head, rest)
+        size_bytes = len(head) + len(rest[0]) + len(rest[1])
+        assert sealed == control.SealedSnapshot("k", "from", 5, "to", (head, *rest), size_bytes)
+    for frames in ((), (table,), (table, body, b"")):
+        with pytest.raises(ControlError):
+            control_coding.decode_sealed(head, frames)
+    message = control_coding.decode_sealed(frames_of(control.Watch("live/a"))[0], ())
+    assert message == control.Watch("live/a")
+    with pytest.raises(ControlError):
+        control_coding.decode_sealed(frames_of(message)[0], (b"",))
+
+
+def test_the_bytes_of_a_control_message_that_a_router_reads_are_bounded() -> None:
+    load = {"x" * (MAX_CONTROL_BYTES - 20): 1.0}
+    (head,) = frames_of(control.Heartbeat(load, False, 1))
+    assert len(head) == MAX_CONTROL_BYTES
+    assert control_coding.decode_sealed(head, ()) == control.Heartbeat(load, False, 1)
+    (head,) = frames_of(control.Heartbeat(load, False, 200))
+    assert len(head) == MAX_CONTROL_BYTES + 1
+    with pytest.raises(ControlError, match="a control message of 1048577 bytes"):
+        control_coding.decode_sealed(head, ())
+
+
+def test_the_bytes_of_a_snapshot_that_a_router_passes_on_are_bounded() -> None:
+    head = frames_of(control.Snapshot("k", 7, 0, [], []))[0]
+    room = MAX_SNAPSHOT_BYTES - len(head)
+    assert isinstance(control_coding.decode_sealed(head, (range(room), b"")), control.SealedSnapshot)
+    with pytest.raises(ControlError, match="bytes in 3 frames"):
+        control_coding.decode_sealed(head, (range(room), b"1"))
 
 
 def test_an_identity() -> None:

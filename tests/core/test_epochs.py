@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cluster.core.bus.epochs import EpochBook
+from cluster.core.bus.bounds import MAX_EPOCH_AHEAD_S
+from cluster.core.bus.epochs import EpochBook, latest_epoch
 
 
 def test_the_wall_clock_or_one_more_than_the_highest_seen() -> None:
@@ -25,3 +26,14 @@ def test_the_keys_seen_last_are_remembered() -> None:
     book.note("c", 100)  # one more than fits: b was seen longest ago
     assert book.next("a", 1) == 102
     assert book.next("b", 1) == 1
+
+
+def test_what_lies_too_far_ahead_counts_no_more() -> None:
+    day_ms = MAX_EPOCH_AHEAD_S * 1_000
+    assert latest_epoch(1_000) == 1_000 + day_ms
+    book = EpochBook()
+    book.note("at the limit", day_ms + 999)
+    assert book.next("at the limit", 1_000) == latest_epoch(1_000)
+    book.note("past it", day_ms + 1_000)  # the clock was set back since
+    assert book.next("past it", 1_000) == 1_000
+    assert book.next("past it", 1_000) == 1_001

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.envelope import Envelope
-from cluster.core.bus.splice import Splice, SpliceOutput
+from cluster.core.bus.splice import HELD_ITEM_BYTES, Splice, SpliceOutput
 from cluster.core.bus.splice_states import SPLICE, SpliceAction, SpliceInput, SpliceState
 from cluster.core.message import Message
 
@@ -35,7 +35,7 @@ def snapshot(first: int, end: int, source: tuple[int, str] = OUR) -> Snapshot:
 
 
 def live(end: int = 10) -> Splice:
-    splice = Splice()
+    splice = awaiting()
     splice.snapshot(snapshot(0, end))
     assert splice.state is SpliceState.LIVE
     return splice
@@ -79,15 +79,13 @@ INPUTS: dict[SpliceInput, Callable[[Splice], SpliceOutput]] = {
     SpliceInput.UP_LOWER: lambda splice: splice.stream_up(*source_of(splice, -1)),
     SpliceInput.UP_AGAIN: lambda splice: splice.stream_up(*source_of(splice, 0)),
     SpliceInput.UP_HIGHER: lambda splice: splice.stream_up(*source_of(splice, 1)),
-    SpliceInput.ENVELOPE_LOWER: lambda splice: splice.envelope(envelope(10, 12, source_of(splice, -1))),
+    SpliceInput.ENVELOPE_OTHER: lambda splice: splice.envelope(envelope(10, 12, source_of(splice, 1))),
     SpliceInput.ENVELOPE: lambda splice: splice.envelope(envelope(9, 12, source_of(splice, 0))),
     SpliceInput.ENVELOPE_AFTER_GAP: lambda splice: splice.envelope(envelope(14, 16, source_of(splice, 0))),
-    SpliceInput.ENVELOPE_HIGHER: lambda splice: splice.envelope(envelope(10, 12, source_of(splice, 1))),
-    SpliceInput.SNAPSHOT_LOWER: lambda splice: splice.snapshot(snapshot(0, 14, source_of(splice, -1))),
+    SpliceInput.SNAPSHOT_OTHER: lambda splice: splice.snapshot(snapshot(0, 14, source_of(splice, 1))),
     SpliceInput.SNAPSHOT_OLD: lambda splice: splice.snapshot(snapshot(0, 9, source_of(splice, 0))),
     SpliceInput.SNAPSHOT_FILLS: lambda splice: splice.snapshot(snapshot(5, 13, source_of(splice, 0))),
     SpliceInput.SNAPSHOT_BEGINS: lambda splice: splice.snapshot(snapshot(11, 13, source_of(splice, 0))),
-    SpliceInput.SNAPSHOT_HIGHER: lambda splice: splice.snapshot(snapshot(0, 14, source_of(splice, 1))),
 }
 
 #: While nothing is known, nothing can be said of a gap.
@@ -126,10 +124,11 @@ def test_a_splice_does_what_the_table_says(
     assert output.snapshot_needed is asks
     assert bool(output.messages) is passes
     assert output.restarted is (action is SpliceAction.RESTART)
-    assert splice.held_bytes == sum(len(m.payload) for each in splice._held for m in each.messages)
+    held_messages = [message for each in splice._held for message in each.messages]
+    items_bytes = HELD_ITEM_BYTES * (len(splice._held) + len(held_messages))
+    assert splice.held_bytes == items_bytes + sum(len(message.payload) for message in held_messages)
     if action in (SpliceAction.HOLD, SpliceAction.HOLD_AND_ASK):
-        begins = what is SpliceInput.ENVELOPE_HIGHER  # what was held back is of another source
-        assert len(splice._held) == (0 if begins else len(held)) + 1
+        assert len(splice._held) == len(held) + 1
     elif action is None:
         assert (splice.next_seq, list(splice._held)) == (known, held)
 
@@ -137,16 +136,15 @@ def test_a_splice_does_what_the_table_says(
 def test_what_is_ignored() -> None:
     """Spelled out, so that a new entry is a decision."""
     ignored = {(state, what) for state in SpliceState for what in SpliceInput} - set(SPLICE)
-    of_a_lower_source = {SpliceInput.UP_LOWER, SpliceInput.ENVELOPE_LOWER}
+    of_another_source = {SpliceInput.UP_LOWER, SpliceInput.ENVELOPE_OTHER}
     by_a_live_one = {
-        SpliceInput.UP_AGAIN, SpliceInput.SNAPSHOT_LOWER, SpliceInput.SNAPSHOT_OLD,
+        SpliceInput.UP_AGAIN, SpliceInput.SNAPSHOT_OTHER, SpliceInput.SNAPSHOT_OLD,
         SpliceInput.SNAPSHOT_FILLS, SpliceInput.SNAPSHOT_BEGINS,
     }  # fmt: skip
-    higher = {SpliceInput.UP_HIGHER, SpliceInput.ENVELOPE_HIGHER, SpliceInput.SNAPSHOT_HIGHER}
     assert ignored == {
-        *((SpliceState.IDLE, what) for what in set(SpliceInput) - higher),
-        *((SpliceState.AWAITING, what) for what in of_a_lower_source),
-        *((SpliceState.LIVE, what) for what in of_a_lower_source | by_a_live_one),
+        *((SpliceState.IDLE, what) for what in set(SpliceInput) - {SpliceInput.UP_HIGHER}),
+        *((SpliceState.AWAITING, what) for what in of_another_source),
+        *((SpliceState.LIVE, what) for what in of_another_source | by_a_live_one),
     }
 
 
@@ -158,15 +156,40 @@ def test_a_higher_source_begins_anew(make: type[Splice]) -> None:
     splice = make()
     assert splice.stream_up(*HIGH) == NEEDED
     assert (splice.state, splice.epoch, splice.origin) == (SpliceState.AWAITING, *HIGH)
-    splice = make()
-    assert splice.envelope(envelope(50, 52, HIGH)) == NEEDED
-    output = splice.snapshot(snapshot(45, 51, HIGH))
-    assert output.restarted
-    assert numbers(output.messages) == list(range(45, 52))
-    splice = make()
+    assert splice.envelope(envelope(50, 52, HIGH)) == NOTHING
     output = splice.snapshot(snapshot(45, 51, HIGH))
     assert (output.restarted, output.headers, output.snapshot_needed) == (True, [HEADER], False)
+    assert numbers(output.messages) == list(range(45, 52))
     assert splice.state is SpliceState.LIVE
+
+
+@pytest.mark.parametrize("make", [Splice, awaiting, live, after_gap])
+def test_only_the_registry_names_a_source(make: type[Splice]) -> None:
+    """A forged envelope or snapshot of a source that is higher changes nothing."""
+    splice = make()
+    before = splice.state, splice.epoch, splice.origin
+    for _ in range(2):
+        assert splice.envelope(envelope(50, 52, HIGH)) == NOTHING
+        needed = splice.state is SpliceState.AWAITING
+        assert splice.snapshot(snapshot(45, 51, HIGH)) == (NEEDED if needed else NOTHING)
+    assert (splice.state, splice.epoch, splice.origin) == before
+
+
+@pytest.mark.parametrize("make", [awaiting, live, after_gap])
+def test_after_the_end_the_next_source_may_be_lower(make: type[Splice]) -> None:
+    splice = make()
+    splice.stream_down()
+    assert splice.stream_up(*LOW) == NEEDED
+    assert (splice.state, splice.epoch, splice.origin) == (SpliceState.AWAITING, *LOW)
+    assert splice.snapshot(snapshot(3, 6, LOW)).restarted
+
+
+def test_a_source_that_returns_after_the_end_goes_on() -> None:
+    splice = live()
+    splice.stream_down()
+    assert splice.stream_up(*OUR) == NOTHING
+    assert splice.envelope(envelope(10, 13)) == SpliceOutput(media(10, 13))
+    assert splice.stream_up(*LOW) == NOTHING  # it is known again
 
 
 @pytest.mark.parametrize("make", [awaiting, live, after_gap])
@@ -183,9 +206,6 @@ def test_a_lower_source_is_ignored(make: type[Splice]) -> None:
 def test_the_first_source_may_be_any() -> None:
     splice = Splice()
     assert splice.stream_up(0, "") == NEEDED
-    splice = Splice()
-    assert splice.envelope(envelope(0, 1, (0, ""))) == NEEDED
-    assert Splice().snapshot(snapshot(0, 1, (0, ""))).restarted
 
 
 def test_stream_up_of_the_source_that_is_known() -> None:
@@ -198,7 +218,7 @@ def test_awaiting_holds_envelopes_back_until_the_snapshot() -> None:
     splice = awaiting()
     assert splice.envelope(envelope(3, 5)) == NOTHING
     assert splice.envelope(envelope(5, 8)) == NOTHING
-    assert splice.held_bytes == 5
+    assert splice.held_bytes == 5 + 7 * HELD_ITEM_BYTES
     output = splice.snapshot(snapshot(0, 4))
     assert output == SpliceOutput(media(0, 8), [HEADER], restarted=True)
     assert (splice.state, splice.next_seq, splice.held_bytes) == (SpliceState.LIVE, 8, 0)
@@ -269,13 +289,14 @@ def test_a_snapshot_from_before_the_gap_is_of_no_use() -> None:
 
 
 def test_what_is_held_back_is_bounded() -> None:
-    splice = Splice(max_held_bytes=10)
+    each = 1 + 2 * HELD_ITEM_BYTES
+    splice = Splice(max_held_bytes=10 * each)
     splice.stream_up(*OUR)
     for seq in range(10):
         splice.envelope(envelope(seq, seq + 1))
-    assert (splice.held_bytes, splice.overflowed_envelopes) == (10, 0)  # at the limit
-    splice.envelope(envelope(10, 11))  # two bytes: beyond it
-    assert (splice.held_bytes, splice.overflowed_envelopes) == (10, 2)
+    assert (splice.held_bytes, splice.overflowed_envelopes) == (10 * each, 0)  # at the limit
+    splice.envelope(envelope(10, 11))  # one byte more than the others
+    assert (splice.held_bytes, splice.overflowed_envelopes) == (9 * each + 1, 2)
     output = splice.snapshot(snapshot(0, 1))
     assert (output.lost_messages, output.snapshot_needed) == (1, True)
 
@@ -285,6 +306,15 @@ def test_one_envelope_larger_than_the_bound() -> None:
     splice.stream_up(*OUR)
     splice.envelope(envelope(10, 11))
     assert (splice.held_bytes, splice.overflowed_envelopes) == (0, 1)
+
+
+def test_messages_of_no_bytes_are_bounded_as_well() -> None:
+    splice = Splice(max_held_bytes=100 * HELD_ITEM_BYTES)
+    splice.stream_up(*OUR)
+    splice.envelope(Envelope("k", OUR[0], 0, OUR[1], [Message(8, 0, b"")] * 99))
+    assert splice.overflowed_envelopes == 0  # at the limit
+    splice.envelope(Envelope("k", OUR[0], 99, OUR[1], []))
+    assert splice.overflowed_envelopes == 1
 
 
 # ---- any order -------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ def inventory_of(
                 "rtmp_cluster_python": python,
                 "rtmp_cluster_manager": "process",
                 "rtmp_cluster_edge_options": edge_options,
+                "rtmp_cluster_insecure": True,
                 "rtmp_cluster_router_options": router_options,
             },
             "children": {"routers": group("router"), "edges": group("edge")},

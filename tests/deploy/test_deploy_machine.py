@@ -45,6 +45,7 @@ def operator(machine: Machine, tmp_path: Path) -> Operator:
         "ansible_ssh_private_key_file": str(machine.key),
         "ansible_ssh_common_args": " ".join(machine.ssh_options),
         "rtmp_cluster_edge_options": _EDGE_OPTIONS,
+        "rtmp_cluster_insecure": True,
         "rtmp_cluster_wheelhouse": str(build_wheelhouse(tmp_path / "wheelhouse")),
     }
     host = {"hosts": {"one": None}}

@@ -71,3 +71,9 @@ def test_the_commands_read_the_example_of_their_environment_file(
     context = cli.commands[name].make_context(name, [])
     sources = [context.get_parameter_source(parameter) for parameter in context.params]
     assert sources.count(ParameterSource.ENVIRONMENT) == len(assignments), "each variable is an option's"
+
+
+def test_a_router_is_started_again_however_often_it_falls() -> None:
+    lines = (UNITS / "rtmp-cluster-router.service").read_text().splitlines()
+    assert {"Restart=always", "StartLimitIntervalSec=0", "RestartPreventExitStatus=2"} <= set(lines)
+    assert not any(line.startswith("StartLimitBurst") for line in lines)

@@ -17,7 +17,7 @@ from cluster.core.amf.values import (
     XmlDocument,
 )
 from cluster.core.bus import control_coding, envelope
-from cluster.core.bus.control import Granted, Publish, Snapshot, StreamUp
+from cluster.core.bus.control import Granted, HelloPart, Publish, Snapshot, StreamUp
 from cluster.core.media import flv
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import aggregate, capabilities, command, control, shared_object, status, swf
@@ -317,6 +317,7 @@ BUS_CONTROLS = [
         Publish("live/cam", False, 1),
         Granted("live/cam", 7, 3),
         StreamUp("live/cam", 7, "node/0/1"),
+        HelloPart([("live/cam", 7)], ["live/b", "live/c"]),
     )
 ]
 URLS = [

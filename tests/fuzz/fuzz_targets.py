@@ -298,6 +298,11 @@ TARGETS: tuple[Target, ...] = (
         "bus_control", _make_frames(seeds.BUS_CONTROLS), lambda frames: void(control_coding.decode(frames)),
         (control_coding.ControlError,),
     ),
+    Target(
+        "bus_control_routed", _make_frames(seeds.BUS_CONTROLS),
+        lambda frames: void(control_coding.decode_sealed(frames[0] if frames else b"", frames[1:])),
+        (control_coding.ControlError,),
+    ),
     of_bytes("url", seeds.URLS, _url, UrlError, *_RTMP),
     of_bytes("authentication", seeds.REJECTIONS, _authentication),
     Target("stream_log", _make_media, _stream_log),

@@ -81,8 +81,8 @@ class HostedCluster:
     """
 
     def __init__(
-        self, topology: Topology, directory: Path, *, router_options: Sequence[str] = (),
-        node_options: Sequence[str] = (),
+        self, topology: Topology, directory: Path, *, router_options: Sequence[str] = ("--insecure",),
+        node_options: Sequence[str] = ("--insecure",),
     ) -> None:  # fmt: skip
         self.topology = topology
         self.routers: dict[str, HostedRouter] = {}

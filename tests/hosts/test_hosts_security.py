@@ -14,6 +14,8 @@ from hosts_cluster import ROUTER_PORT, HostedCluster, HostedEdge
 from topology import Topology
 
 from cluster.bus.cluster_key import generate
+from cluster.commands.main import run
+from cluster.process.exit_codes import ExitCode
 from support.cluster_process import ClusterProcess
 from support.polling import wait_until
 from support.rtmp_peer import FRAMES_PER_SECOND
@@ -47,7 +49,9 @@ def test_whoever_lacks_the_key_is_refused_and_nobody_else_notices(
     player.wait_for_frames(FRAMES_PER_SECOND)
 
     strangers = {
-        "keyless": HostedEdge(other_hosts["c"], ["--router", router.address], tmp_path / "keyless.log"),
+        "keyless": HostedEdge(
+            other_hosts["c"], ["--router", router.address, "--insecure"], tmp_path / "keyless.log"
+        ),
         "wrong": HostedEdge(
             other_hosts["r2"],
             ["--router", router.address, "--cluster-key", str(generate(tmp_path / "other"))],
@@ -107,17 +111,18 @@ def test_garbage_on_the_ports_of_a_router(has_key: bool, request: pytest.Fixture
     assert cluster.nodes["b"].numbers("routers_live") >= 2
 
 
-def test_a_router_open_to_the_network_warns(other_hosts: Topology, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "option"), [("router", "--bind"), ("edge", "--router")])
+def test_without_a_key_nothing_leaves_its_host(
+    command: str, option: str, other_hosts: Topology, tmp_path: Path
+) -> None:
     address = f"tcp://{other_hosts['r2'].address}:2936"
-    warnings = []
-    for options in ([], ["--insecure"], ["--cluster-key", str(generate(tmp_path))]):
-        log = tmp_path / "router.log"
-        with other_hosts["r2"].inside():
-            router = ClusterProcess(["router", "--bind", address, *options], log)
-        try:
-            router.wait_ready()
-            warnings.append(len(router.events("router_open")))
-            assert router.stop() == 0
-        finally:
-            router.kill()
-    assert warnings == [1, 0, 0]
+    own = ["--bind", "127.0.0.1:0", "--workers", "1"] if command == "edge" else []
+    with other_hosts["r2"].inside():
+        for options in (["--insecure"], ["--cluster-key", str(generate(tmp_path))]):
+            process = ClusterProcess([command, option, address, *own, *options], tmp_path / "allowed.log")
+            try:
+                process.wait_ready()
+                assert process.stop() == ExitCode.OK
+            finally:
+                process.kill()
+    assert run([command, option, address, *own]) == ExitCode.USAGE

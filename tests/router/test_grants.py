@@ -76,7 +76,7 @@ def test_heartbeats_and_other_keys_go_on_meanwhile(grants: SlowGrants, harness: 
     assert harness.publish(B, OTHER) == [(B, Granted(OTHER, 1_000, 1))]
     harness.says(C, Watch(KEY))
     grants.answer(KEY)
-    assert harness.settle() == [(C, StreamUp(KEY, 1_000, A)), (A, Granted(KEY, 1_000, 1))]
+    assert harness.settle() == [(C, StreamUp(KEY, 1_000, A)), (A, Granted(KEY, 1_000, 1, True))]
 
 
 def test_who_asks_for_the_same_key_waits(grants: SlowGrants, harness: Harness) -> None:
@@ -128,7 +128,7 @@ def test_a_late_lease_of_a_worker_that_has_gone_is_given_back(grants: SlowGrants
     grants.answer(KEY)
     assert harness.settle() == [(C, StreamUp(KEY, 1_000, A)), (C, StreamDown(KEY, 1_000))]
     grants.answer(KEY)
-    assert harness.settle()[-1] == (B, Granted(KEY, 1_001, 2)), "who waited behind it"
+    assert harness.settle()[-1] == (B, Granted(KEY, 1_001, 2, True)), "who waited behind it"
 
 
 def test_a_late_lease_of_a_worker_that_drains_is_given_back(grants: SlowGrants, harness: Harness) -> None:

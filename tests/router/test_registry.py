@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from cluster.core.bus import control
-from cluster.core.bus.bounds import CONTEST_TIMEOUT_S, MAX_WAITING_PUBLISHERS, WORKER_TIMEOUT_S
+from cluster.core.bus import watch_budget as budget_module
+from cluster.core.bus.bounds import (
+    CONTEST_TIMEOUT_S,
+    MAX_EPOCH_AHEAD_S,
+    MAX_SNAPSHOTS_ASKED,
+    MAX_WAITING_PUBLISHERS,
+    SNAPSHOT_BYTES_PER_S,
+    WORKER_TIMEOUT_S,
+)
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus
 from cluster.core.bus.control import (
     BUSY,
@@ -19,13 +27,14 @@ from cluster.core.bus.control import (
     Granted,
     Heartbeat,
     Hello,
+    HelloPart,
     HelloWanted,
     NameShared,
     NoStream,
     Publish,
     Refused,
     Revoked,
-    Snapshot,
+    SealedSnapshot,
     SnapshotRequest,
     StreamDown,
     StreamUp,
@@ -34,9 +43,13 @@ from cluster.core.bus.control import (
     Watch,
     Welcome,
 )
+from cluster.core.bus.epochs import latest_epoch
 from cluster.process.complaints import COMPLAIN_EVERY_S
+from cluster.router import records
+from cluster.router import registry as registry_module
 from cluster.router.memory_grants import MemoryGrants
 from cluster.router.registry import Delivery, Registry
+from cluster.router.snapshots_asked import SnapshotsAsked
 from tests.support.registry_harness import KEY, A, B, C, Harness
 
 
@@ -94,7 +107,7 @@ def test_an_origin_that_yields(harness: Harness) -> None:
     assert harness.says(A, ContestReply(KEY, contest, True)) == [
         (A, Revoked(KEY, epoch)),
         (C, StreamUp(KEY, epoch + 1, B)),
-        (B, Granted(KEY, epoch + 1, 1)),
+        (B, Granted(KEY, epoch + 1, 1, True)),
     ]
     # What the loser says of its stream afterwards is of no consequence.
     assert harness.says(A, Unpublish(KEY, epoch)) == []
@@ -260,11 +273,11 @@ def test_a_hello_in_another_workers_name_is_ignored(harness: Harness) -> None:
 
 def test_a_heartbeat_is_answered_and_keeps_the_worker(harness: Harness) -> None:
     assert harness.says(A, Heartbeat({"players": 3})) == [(A, Heartbeat())]
-    assert harness.registry.loads()[A] == {"players": 3}
+    assert harness.loads()[A] == {"players": 3}
     harness.tick(WORKER_TIMEOUT_S)
     harness.beat(A)
     harness.tick(0.001)
-    assert list(harness.registry.loads()) == [A]
+    assert list(harness.loads()) == [A]
 
 
 def test_a_silent_worker_is_dropped_after_the_timeout(harness: Harness) -> None:
@@ -282,7 +295,7 @@ def test_another_process_in_the_slot_replaces_the_one_before(harness: Harness, i
     harness.says(B, Watch(KEY))
     successor = f"node/i/0/{incarnation}"
     assert harness.hello(successor) == [(B, StreamDown(KEY, epoch)), (successor, Welcome())]
-    assert A not in harness.registry.loads()
+    assert A not in harness.loads()
 
 
 def test_the_same_slot_of_another_node_is_another_worker(harness: Harness) -> None:
@@ -334,7 +347,7 @@ def test_nodes_of_one_name_publish_to_each_other_and_contest(harness: Harness) -
     contest = harness.contest(NAMESAKE)
     granted = harness.says(A, ContestReply(KEY, contest, True))
     assert granted[-1] == (NAMESAKE, Granted(KEY, epoch + 1, 1))
-    assert set(harness.registry.loads()) == {A, B, C, NAMESAKE}
+    assert set(harness.loads()) == {A, B, C, NAMESAKE}
 
 
 def test_one_worker_of_each_node_of_one_name_is_told_so_once_in_a_while(harness: Harness) -> None:
@@ -359,7 +372,7 @@ def test_a_node_that_is_restarted_shares_its_name_with_nobody(harness: Harness, 
     if how == "killed":
         harness.beat(A)  # its last
         assert beats_for(harness, COMPLAIN_EVERY_S, NAMESAKE) == []
-        assert A not in harness.registry.loads()
+        assert A not in harness.loads()
     else:
         harness.says(A, Heartbeat(draining=True))
         for _ in range(20):
@@ -371,13 +384,51 @@ def test_a_node_that_is_restarted_shares_its_name_with_nobody(harness: Harness, 
 
 
 def test_a_snapshot_goes_through_to_the_origin_and_back(harness: Harness) -> None:
-    epoch = harness.grant(A)
+    harness.grant(A)
     assert harness.says(B, SnapshotRequest(KEY, 4)) == [(A, SnapshotRequest(KEY, 4, B))]
-    snapshot = Snapshot(KEY, epoch, 0, [], [], A, 4, B)
+    snapshot = SealedSnapshot(KEY, A, 4, B, (), 100)
     assert harness.says(A, snapshot) == [(B, snapshot)]
-    assert harness.says(A, NoStream(KEY, 4, B)) == [(B, NoStream(KEY, 4, B))]
+    harness.says(B, SnapshotRequest(KEY, 5))
+    assert harness.says(A, NoStream(KEY, 5, B)) == [(B, NoStream(KEY, 5, B))]
+    harness.says(B, SnapshotRequest(KEY, 6))
     harness.says(B, Goodbye())
-    assert harness.says(A, snapshot) == []
+    assert harness.says(A, SealedSnapshot(KEY, A, 6, B, (), 100)) == []
+
+
+def test_only_who_was_asked_answers_and_once(harness: Harness) -> None:
+    harness.grant(A)
+    harness.says(B, SnapshotRequest(KEY, 4))
+    answer = SealedSnapshot(KEY, A, 4, B, (), 100)
+    for message in (answer, NoStream(KEY, 4, B)):
+        assert harness.says(C, message) == []
+    assert harness.says(A, SealedSnapshot(KEY, A, 5, B, (), 100)) == []
+    assert harness.says(A, answer) == [(B, answer)]
+    assert harness.says(A, answer) == []
+    assert harness.refusals.counters["refused_answer_unasked"] == 4
+
+
+def test_a_worker_is_sent_so_much_in_a_second(harness: Harness) -> None:
+    harness.grant(A)
+    half = SNAPSHOT_BYTES_PER_S // 2
+
+    def passes(request_id: int, size_bytes: int) -> bool:
+        harness.says(B, SnapshotRequest(KEY, request_id))
+        return bool(harness.says(A, SealedSnapshot(KEY, A, request_id, B, (), size_bytes)))
+
+    assert passes(1, half)
+    assert passes(2, half)  # at the limit
+    assert not passes(3, 1)
+    assert harness.refusals.counters["refused_snapshot_too_soon"] == 1
+    harness.now += 1.0
+    assert passes(4, 1)
+
+
+def test_requests_for_snapshots_are_remembered_up_to_a_number() -> None:
+    asked = SnapshotsAsked()
+    for request_id in range(MAX_SNAPSHOTS_ASKED + 1):
+        asked.note(request_id, A)
+    assert asked.refusal(A, NoStream(KEY, 0, B), 0.0) == "answer_unasked"
+    assert asked.refusal(A, NoStream(KEY, 1, B), 0.0) is None
 
 
 def test_no_stream_no_snapshot(harness: Harness) -> None:
@@ -397,7 +448,8 @@ def test_every_message_a_worker_sends_is_known_to_the_registry() -> None:
         control.ClusterStatus, Welcome, HelloWanted, Granted, Refused, Contested, StreamUp, StreamDown,
         Contest, Revoked, NameShared,
     }  # fmt: skip
-    assert handled | sent_by_routers_only == set(control.ControlMessage.__args__)
+    known = handled - {SealedSnapshot} | {control.Snapshot} | sent_by_routers_only
+    assert known == set(control.ControlMessage.__args__)
 
 
 # ---- status ----------------------------------------------------------------------------------
@@ -425,3 +477,129 @@ def test_anyone_may_ask_for_the_status_and_changes_nothing() -> None:
     [(_, status)] = harness.says("somebody", control.StatusRequest())
     assert isinstance(status, control.ClusterStatus)
     assert status.streams[0].players == {"node/i": 1}
+
+
+# ---- who waits -----------------------------------------------------------------------------------
+
+
+def test_a_grant_says_whether_others_wait_for_the_stream(harness: Harness) -> None:
+    harness.says(A, Watch(KEY))
+    assert harness.publish(A)[-1] == (A, Granted(KEY, 1_000, 1, False))  # its own players need no bus
+    harness.says(A, Unpublish(KEY, 1_000))
+    harness.says(B, Watch(KEY))
+    assert harness.publish(A)[-1] == (A, Granted(KEY, 1_001, 1, True))
+    harness.says(A, Unpublish(KEY, 1_001))
+    harness.says(B, Unwatch(KEY))
+    assert harness.publish(A)[-1] == (A, Granted(KEY, 1_002, 1, False))
+
+
+# ---- a Hello in parts ------------------------------------------------------------------------
+
+
+def test_a_hello_in_parts_replaces_what_was_known_when_it_is_whole(harness: Harness) -> None:
+    epoch = harness.grant(A)
+    harness.says(A, Watch("old"))
+    harness.says(A, Watch("kept"))
+    harness.says(B, Watch(KEY))
+    hello = Hello("node", "i", 0, 1, False, {}, [], [], 2)
+    assert harness.says(A, hello) == [(A, Welcome())]
+    assert harness.registry.sizes() == {"workers": 3, "streams": 1, "watched_keys": 3}
+    assert harness.says(A, HelloPart([("live/b", 5)], [])) == []
+    assert harness.registry.sizes() == {"workers": 3, "streams": 2, "watched_keys": 3}
+    out = harness.says(A, HelloPart([], ["kept", "new"]))
+    assert out == [(B, StreamDown(KEY, epoch))]
+    assert harness.registry.sizes() == {"workers": 3, "streams": 1, "watched_keys": 3}
+    assert harness.says(A, Heartbeat(messages=2)) == [(A, Heartbeat(messages=0))]  # both parts are counted
+    harness.says(A, HelloPart([], ["more"]))  # none was to come
+    assert harness.registry.sizes()["watched_keys"] == 3
+
+
+def test_a_hello_ends_one_whose_parts_are_missing(harness: Harness) -> None:
+    harness.says(A, Hello("node", "i", 0, 1, False, {}, [], ["first"], 2))
+    harness.hello(A, watches=["second"])
+    harness.says(A, HelloPart([], ["late"]))
+    assert harness.says(A, Watch("second")) == []
+    assert harness.registry.sizes()["watched_keys"] == 1
+
+
+def test_no_more_is_kept_of_a_hello_than_a_worker_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "MAX_WATCHES", 3)
+    monkeypatch.setattr(records, "MAX_ORIGINS", 3)
+    heard = records.HelloHeard(3)
+    assert heard.take(HelloPart([("a", 1), ("b", 1)], ["a", "b", "a"]))
+    assert heard.take(HelloPart([("c", 1), ("d", 1)], ["c", "d"]))
+    assert heard.take(HelloPart([("e", 1)], ["e"]))
+    assert (heard.origins, heard.watches) == ({"a", "b", "c"}, {"a", "b", "c"})
+    assert not heard.take(HelloPart([], []))
+
+
+# ---- bounds ----------------------------------------------------------------------------------
+
+
+def test_a_worker_may_watch_so_many_keys(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "MAX_WATCHES", 2)
+    harness.grant(B)
+    for key in ("one", "two", "one", KEY):
+        harness.says(A, Watch(key))
+    assert harness.registry.sizes()["watched_keys"] == 2
+    assert harness.refusals.counters["refused_watch"] == 1
+    assert harness.says(A, Watch(KEY)) == []
+    harness.says(A, Unwatch("one"))
+    harness.says(A, Unwatch("one"))
+    assert [type(message) for _, message in harness.says(A, Watch(KEY))] == [StreamUp]
+    assert harness.refusals.counters["refused_watch"] == 2
+
+
+def test_a_worker_may_publish_so_many_streams(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "MAX_ORIGINS", 2)
+    epoch = harness.grant(A, "one")
+    harness.grant(A, "two")
+    assert harness.publish(A, "three") == [(A, Refused("three", BUSY, 1))]
+    assert harness.says(A, Announce("three", 5)) == [(A, Revoked("three", 5))]
+    assert harness.says(A, Announce("one", epoch + 1)) == []  # it has that one
+    assert harness.refusals.counters["refused_origin"] == 2
+    harness.says(A, Unpublish("two", 1_000))
+    harness.grant(A, "three")
+
+
+# ---- epochs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_hello", [False, True])
+def test_an_epoch_too_far_ahead_is_refused(by_hello: bool, caplog: pytest.LogCaptureFixture) -> None:
+    harness = Harness()
+    harness.says(B, Watch(KEY))
+    limit = latest_epoch(harness.wall_ms)
+
+    def announce(epoch: int) -> list[Delivery]:
+        if by_hello:
+            return harness.hello(A, origins=[(KEY, epoch)])
+        return harness.says(A, Announce(KEY, epoch))
+
+    assert (A, Revoked(KEY, limit + 1)) in announce(limit + 1)
+    assert harness.registry.sizes()["streams"] == 0
+    assert harness.refusals.counters["refused_epoch_ahead"] == 1
+    assert (B, StreamUp(KEY, limit, A)) in announce(limit)
+    announce(limit + 1)
+    assert harness.refusals.counters["refused_epoch_ahead"] == 2
+    why = "it announced an epoch more than a day ahead of this clock"
+    assert caplog.messages == [f"refused worker {A}: {why}"]
+
+
+def test_an_origin_that_leaps_too_far_ahead_has_left_its_stream() -> None:
+    harness = Harness()
+    harness.says(B, Watch(KEY))
+    epoch = harness.grant(A)
+    out = harness.says(A, Announce(KEY, latest_epoch(harness.wall_ms) + 1))
+    assert (B, StreamDown(KEY, epoch)) in out
+    assert harness.grant(C) > epoch
+
+
+def test_grants_go_on_after_a_key_was_poisoned() -> None:
+    """The router's clock was a day and more ahead when the key was granted, and was set right since."""
+    harness = Harness()
+    harness.wall_ms += 2 * MAX_EPOCH_AHEAD_S * 1_000
+    harness.grant(A)
+    harness.wall_ms -= 2 * MAX_EPOCH_AHEAD_S * 1_000
+    harness.says(A, Goodbye())
+    assert harness.grant(B) == harness.wall_ms

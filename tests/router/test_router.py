@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import zmq
 
-from cluster.core.bus import control, control_coding
+from cluster.core.bus import bounds, control, control_coding
 from cluster.core.bus.endpoints import EndpointError, endpoints
 from cluster.core.errors import EnvironmentFault, MisuseError
 from cluster.router import router as router_module
@@ -223,3 +223,20 @@ def test_closing_does_not_wait_for_a_tick(
     started = time.monotonic()
     router.close()
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_subscription_has_a_longest_topic(
+    context: zmq.Context[zmq.Socket[bytes]], more: int
+) -> None:
+    """Every byte of it is a node in a trie. A larger one closes the connection that it came on."""
+    with Router(ANY_PORT) as router:
+        subscriber = context.socket(zmq.SUB)
+        monitor = subscriber.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        subscriber.connect(endpoints(router.endpoint).subscribe)
+        monitor.recv_multipart()
+        # ZMTP 3.1 section 3.3.2: a command, its name after one byte of length.
+        subscriber.subscribe(b"t" * (bounds.MAX_SUBSCRIPTION_BYTES - len("\x09SUBSCRIBE") + more))
+        assert monitor.poll(PATIENCE_MS if more else 300) == (zmq.POLLIN if more else 0)
+        subscriber.disable_monitor()
+        monitor.close(0)

@@ -119,6 +119,7 @@ class FakeLink:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.published_at_unpublish = 0
         self.refusal: str | None = None
         self.holding = False
         self.held: list[tuple[str, asyncio.Future[Granted | Refused]]] = []
@@ -149,6 +150,7 @@ class FakeLink:
 
     def unpublish(self, key: str, epoch: int) -> None:
         self.calls.append(("unpublish", key, epoch))
+        self.published_at_unpublish = len(self.published)
 
     def wanted(self, key: str) -> bool:
         return key in self.wanted_keys

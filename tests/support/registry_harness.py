@@ -5,6 +5,7 @@ from __future__ import annotations
 from cluster.core.bus.control import Contest, Contested, ControlMessage, Granted, Heartbeat, Hello, Publish
 from cluster.router.grants import Grants
 from cluster.router.memory_grants import MemoryGrants
+from cluster.router.refusals import Refusals
 from cluster.router.registry import Delivery, Registry
 
 A, B, C = "node/i/0/1", "node/i/1/1", "node/i/2/1"
@@ -15,7 +16,8 @@ class Harness:
     """A registry with the workers A, B and C known to it."""
 
     def __init__(self, grants: Grants | None = None) -> None:
-        self.registry = Registry(grants or MemoryGrants(), lambda: None)
+        self.refusals = Refusals()
+        self.registry = Registry(grants or MemoryGrants(), lambda: None, self.refusals)
         self.now = 100.0
         self.wall_ms = 1_000
         for worker_id in (A, B, C):
@@ -37,6 +39,10 @@ class Harness:
 
     def says(self, worker_id: str, message: ControlMessage) -> list[Delivery]:
         return self.registry.receive(worker_id, message, self.now, self.wall_ms)
+
+    def loads(self) -> dict[str, dict[str, float]]:
+        """What each worker last said of its load."""
+        return {worker_id: worker.load for worker_id, worker in self.registry._workers.items()}
 
     def settle(self) -> list[Delivery]:
         return self.registry.settle(self.now, self.wall_ms)

@@ -96,6 +96,8 @@ class LinkedWorker:
 
     def stream_down(self, key: str, epoch: int) -> None:
         self.events.append(("down", key, epoch))
+        if key in self.splices:
+            self.splices[key].stream_down()
 
     def envelope_received(self, envelope: Envelope) -> None:
         self.envelopes.append(envelope)
@@ -111,7 +113,8 @@ class LinkedWorker:
         log = self.logs.get(key)
         if log is None or key not in self.epochs:
             return None
-        return Snapshot(key, self.epochs[key], len(log), [HEADER], log[-self.snapshot_messages :])
+        messages = log[max(0, len(log) - self.snapshot_messages) :]
+        return Snapshot(key, self.epochs[key], len(log), [HEADER], messages)
 
     def contest(self, key: str, replace: bool) -> bool:
         self.events.append(("contest", key, replace))

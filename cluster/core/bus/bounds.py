@@ -24,6 +24,9 @@ CONTEST_TIMEOUT_S = 1.0
 GRANT_TIMEOUT_S = 0.5
 #: An origin holds a snapshot back until the asking worker's subscription is seen, but not longer.
 SNAPSHOT_HOLD_S = 0.25
+#: What a stream begins with is kept for this long, for the snapshots of those who waited for it and whose
+#: subscription may come a moment too late.
+EARLY_S = 1.0
 #: An unanswered request for a snapshot is repeated after this long.
 SNAPSHOT_RETRY_S = 0.5
 #: Requests for snapshots of one stream are at least this far apart, whatever the answers are like.
@@ -32,6 +35,11 @@ SNAPSHOT_INTERVAL_S = 0.1
 OVERLAP_S = 0.5
 #: A stream that a router does not confirm for this long after a watch was set there has ended.
 CONFIRM_TIMEOUT_S = 2.0
+
+#: An epoch is the wall clock of its grant, or a little more. One that is further ahead than this, which no
+#: two clocks of a cluster are apart, would beat every real one for ever: it is refused wherever it comes
+#: in.
+MAX_EPOCH_AHEAD_S = 24 * 60 * 60
 
 #: libzmq's own heartbeats, which close a connection whose peer vanished without a word.
 ZMQ_HEARTBEAT_INTERVAL_MS = 250
@@ -61,6 +69,37 @@ FIRST_HIGH_WATER_MARK = 512
 CONTROL_HIGH_WATER_MARK = 2_000
 #: Larger frames close the connection: a snapshot is a stream log (32 MiB) and its headers.
 MAX_FRAME_BYTES = 64 * MIB
+#: A control message, but for what follows the first frame of a snapshot; a router ignores larger ones: what
+#: is made of one byte on the wire may take sixty. A Hello that would be larger has more parts.
+MAX_CONTROL_BYTES = MIB
+#: Keys in one part of a Hello, by their bytes and what goes with each; a little room is left for the rest.
+HELLO_PART_BYTES = 3 * MIB // 4
+#: What a worker watches at a router, and a router lets it watch: more keys than 10,000 connections can wait
+#: for with 16 message streams each, and 64,000 of them if they are as long as keys may be.
+MAX_WATCHES = 200_000
+MAX_WATCHED_BYTES = 64 * MIB
+#: Streams of which a router takes one worker for the origin: twice as many as it has connections.
+MAX_ORIGINS = 20_000
+#: All frames of a snapshot together; a router passes on no larger one.
+MAX_SNAPSHOT_BYTES = MAX_FRAME_BYTES
+#: Messages in a snapshot, headers included: ten seconds of 6,000 a second. An origin whose log has more
+#: gives none, and the stream is joined at the next keyframe; a worker ignores a snapshot that has more.
+MAX_SNAPSHOT_MESSAGES = 65_536
+#: Unanswered requests for snapshots that a router remembers of one worker; the oldest is forgotten first. A
+#: worker asks for each stream that it plays, all at once when a router has died.
+MAX_SNAPSHOTS_ASKED = 10_000
+#: What a router passes to one worker in a second: more than a fast network carries. What is beyond is asked
+#: for again, SNAPSHOT_RETRY_S later.
+SNAPSHOT_BYTES_PER_S = 256 * MIB
+#: What is kept of the beginning of a stream: a second of 8 Mbit/s, or some seconds of audio from a relay
+#: that has looked at its source for a while.
+EARLY_BYTES = MIB
+#: Topics that a worker remembers as subscribed to, by all of the cluster. Beyond it the worker packs every
+#: stream it publishes, and libzmq, which knows, sends what is wanted.
+MAX_TOPICS = 100_000
+#: A larger message closes a connection that only subscribes: a topic, and libzmq's own handshake. The trie
+#: of the subscriptions has a node for each byte.
+MAX_SUBSCRIPTION_BYTES = 1_024
 #: Publish requests waiting for one contested key; one more is refused as busy.
 MAX_WAITING_PUBLISHERS = 8
 #: Claims of stream keys whose answer a router waits for, if a store has its grants; one more is refused as

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+#: What a row takes on the wire beside its texts: two numbers, three lengths.
+_ROW_BYTES = 32
+
 
 class StreamFacts(NamedTuple):
     """One stream at one worker. ``codecs`` are FourCCs with a blank between, empty where the stream is
@@ -35,6 +38,16 @@ class StreamStatus(NamedTuple):
     codecs: str
     bits_per_second: int
     players: Mapping[str, int]
+
+
+def fitting(facts: Sequence[StreamFacts], max_bytes: int) -> list[StreamFacts]:
+    """The first of ``facts``, as many as fit into so many bytes."""
+    room = max_bytes
+    for index, row in enumerate(facts):
+        room -= len(row.key.encode("utf-8", "surrogateescape")) + len(row.codecs.encode()) + _ROW_BYTES
+        if room < 0:
+            return list(facts[:index])
+    return list(facts)
 
 
 def node_of(worker_id: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cluster.core.bus.cluster_status import StreamFacts, StreamStatus, WorkerStatus
 from cluster.core.message import Message
@@ -24,7 +24,8 @@ DRAINING = "draining"
 class Hello:
     """Everything a router must know of a worker; it replaces what the router knew of it before.
 
-    ``origins`` are (stream key, epoch) of the streams published at the worker.
+    ``origins`` are (stream key, epoch) of the streams published at the worker. ``parts``: how many
+    HelloParts follow, with more of them and of ``watches``.
     """
 
     node: str
@@ -33,6 +34,15 @@ class Hello:
     incarnation: int
     draining: bool
     load: Mapping[str, float]
+    origins: Sequence[tuple[str, int]]
+    watches: Sequence[str]
+    parts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HelloPart:
+    """What did not fit into a Hello, or into the part before."""
+
     origins: Sequence[tuple[str, int]]
     watches: Sequence[str]
 
@@ -141,11 +151,15 @@ class HelloWanted:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The answer to a Publish: the worker is the origin of ``key`` in ``epoch``."""
+    """The answer to a Publish: the worker is the origin of ``key`` in ``epoch``.
+
+    ``watched``: others wait for the stream and subscribe to it now; they want it from its first message.
+    """
 
     key: str
     epoch: int
     request_id: int
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +257,18 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedSnapshot:
+    """A Snapshot in the hands of a router, which reads whose it is and for whom, and no more."""
+
+    key: str
+    origin: str
+    request_id: int
+    requester: str
+    frames: Sequence[Any]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class NoStream:
     """There is no snapshot of ``key`` to be had now."""
 
@@ -252,7 +278,11 @@ class NoStream:
 
 
 ControlMessage: TypeAlias = (
-    Hello | Heartbeat | Goodbye | Publish | Announce | Unpublish | Watch | Unwatch | ContestReply
-    | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown | Contest | Revoked
-    | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus | NameShared
+    Hello | HelloPart | Heartbeat | Goodbye | Publish | Announce | Unpublish | Watch | Unwatch
+    | ContestReply | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown
+    | Contest | Revoked | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus
+    | NameShared
 )  # fmt: skip
+
+#: What a router has to do with.
+RoutedMessage: TypeAlias = ControlMessage | SealedSnapshot

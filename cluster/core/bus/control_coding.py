@@ -1,16 +1,19 @@
 """Control messages as the frames they cross the bus in, and back.
 
     frame 0   msgpack [version, tag, field, ...], the fields as the dataclass declares them
-    frame 1   of a Snapshot only: the payloads of its headers and messages
+    frame 1   of a Snapshot only: the table of its headers and messages
+    frame 2   of a Snapshot only: their payloads
 
-The table is the protocol: a tag, a class, and what each field must be.
+The table below is the protocol: a tag, a class, and what each field must be. Routers read frame 0 alone,
+and pass a snapshot on as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, TypeAlias
 
+from cluster.core.bus.bounds import MAX_CONTROL_BYTES, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_MESSAGES
 from cluster.core.bus.cluster_status import (
     are_facts,
     are_streams,
@@ -30,6 +33,7 @@ from cluster.core.bus.control import (
     Granted,
     Heartbeat,
     Hello,
+    HelloPart,
     HelloWanted,
     NameShared,
     NoStream,
@@ -37,6 +41,7 @@ from cluster.core.bus.control import (
     Refused,
     Report,
     Revoked,
+    SealedSnapshot,
     Snapshot,
     SnapshotRequest,
     StatusRequest,
@@ -49,11 +54,12 @@ from cluster.core.bus.control import (
 )
 from cluster.core.bus.identity import is_instance, is_node
 from cluster.core.bus.packing import (
+    MESSAGE,
     VERSION,
     PackingError,
     is_unsigned,
     join_payloads,
-    message_fields,
+    message_table,
     pack,
     split_messages,
     unpack,
@@ -105,7 +111,10 @@ def _origins(value: Any) -> bool:
 
 #: tag -> (class, a check for each field). Tags are never used again for something else.
 _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
-    1: (Hello, (is_node, is_instance, is_unsigned, is_unsigned, _flag, _load, _origins, _keys)),
+    1: (
+        Hello,
+        (is_node, is_instance, is_unsigned, is_unsigned, _flag, _load, _origins, _keys, is_unsigned),
+    ),
     2: (Heartbeat, (_load, _flag, is_unsigned)),
     3: (Goodbye, ()),
     4: (Publish, (_key, _flag, is_unsigned)),
@@ -116,7 +125,7 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     9: (ContestReply, (_key, is_unsigned, _flag)),
     10: (Welcome, ()),
     11: (HelloWanted, ()),
-    12: (Granted, (_key, is_unsigned, is_unsigned)),
+    12: (Granted, (_key, is_unsigned, is_unsigned, _flag)),
     13: (Refused, (_key, _text, is_unsigned)),
     14: (Contested, (_key, is_unsigned)),
     15: (StreamUp, (_key, is_unsigned, _text)),
@@ -129,12 +138,14 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     23: (StatusRequest, ()),
     24: (ClusterStatus, (are_workers, are_streams)),
     25: (NameShared, (is_node, _instances)),
+    26: (HelloPart, (_origins, _keys)),
 }
 _SNAPSHOT_TAG = 21
-#: key, epoch, next sequence number, origin, request id, requester, number of headers; then messages.
+#: key, epoch, next sequence number, origin, request id, requester, number of headers and of messages.
 _SNAPSHOT_CHECKS: tuple[_Check, ...] = (
-    _key, is_unsigned, is_unsigned, _text, is_unsigned, _text, is_unsigned
+    _key, is_unsigned, is_unsigned, _text, is_unsigned, _text, is_unsigned, is_unsigned
 )  # fmt: skip
+_SNAPSHOT_FRAMES = 3
 _TAGS = {shape[0]: tag for tag, shape in _SHAPES.items()}
 
 
@@ -148,24 +159,50 @@ def encode(message: ControlMessage) -> list[bytes | memoryview]:
 
 def decode(frames: Sequence[bytes]) -> ControlMessage:
     """The control message in ``frames``; ControlError on anything else."""
+    tag, values = _open(frames[0] if frames else b"")
+    if tag != _SNAPSHOT_TAG:
+        return _decode_fields(tag, values, len(frames))
+    if len(frames) != _SNAPSHOT_FRAMES:
+        raise ControlError(f"a snapshot of {len(frames)} frames")
+    return _decode_snapshot(values, frames[1], frames[2])
+
+
+def decode_sealed(head: bytes, rest: Sequence[Sized]) -> ControlMessage | SealedSnapshot:
+    """The same for a router: ``rest``, the frames after the first one, is not looked into."""
+    if len(head) > MAX_CONTROL_BYTES:
+        raise ControlError(f"a control message of {len(head)} bytes")
+    tag, values = _open(head)
+    if tag != _SNAPSHOT_TAG:
+        return _decode_fields(tag, values, 1 + len(rest))
+    size_bytes = len(head) + sum(map(len, rest))
+    if 1 + len(rest) != _SNAPSHOT_FRAMES or size_bytes > MAX_SNAPSHOT_BYTES:
+        raise ControlError(f"a snapshot of {size_bytes} bytes in {1 + len(rest)} frames")
+    _check(_SNAPSHOT_TAG, values, _SNAPSHOT_CHECKS)
+    key, _, _, origin, request_id, requester, *_ = values
+    return SealedSnapshot(key, origin, request_id, requester, (head, *rest), size_bytes)
+
+
+def _open(head: bytes) -> tuple[int, list[Any]]:
+    """The tag and the fields in frame 0."""
     try:
-        fields = unpack(frames[0]) if frames else []
-        if not fields or type(fields[0]) is not int:
-            raise ControlError("no tag")
-        tag, values = fields[0], fields[1:]
-        if tag == _SNAPSHOT_TAG:
-            return _decode_snapshot(values, frames)
+        fields = unpack(head)
     except PackingError as error:
         raise ControlError(str(error)) from None
+    if not fields or type(fields[0]) is not int:
+        raise ControlError("no tag")
+    return fields[0], fields[1:]
+
+
+def _decode_fields(tag: int, values: list[Any], frames: int) -> ControlMessage:
     shape = _SHAPES.get(tag)
-    if shape is None or len(frames) != 1:
-        raise ControlError(f"tag {tag} in {len(frames)} frames")
+    if shape is None or frames != 1:
+        raise ControlError(f"tag {tag} in {frames} frames")
     cls, checks = shape
-    if len(values) != len(checks):
-        raise ControlError(f"tag {tag} with {len(values)} fields, not {len(checks)}")
     _check(tag, values, checks)
     if cls is Hello:
         values[6] = [(key, epoch) for key, epoch in values[6]]
+    elif cls is HelloPart:
+        values[0] = [(key, epoch) for key, epoch in values[0]]
     elif cls is Report:
         values = [facts_from(values[0])]
     elif cls is ClusterStatus:
@@ -177,26 +214,30 @@ def _encode_snapshot(snapshot: Snapshot) -> list[bytes | memoryview]:
     messages = [*snapshot.headers, *snapshot.messages]
     fields = (
         snapshot.key, snapshot.epoch, snapshot.next_seq, snapshot.origin, snapshot.request_id,
-        snapshot.requester, len(snapshot.headers),
+        snapshot.requester, len(snapshot.headers), len(snapshot.messages),
     )  # fmt: skip
-    return [pack([VERSION, _SNAPSHOT_TAG, *fields, *message_fields(messages)]), join_payloads(messages)]
+    return [pack([VERSION, _SNAPSHOT_TAG, *fields]), message_table(messages), join_payloads(messages)]
 
 
-def _decode_snapshot(values: list[Any], frames: Sequence[bytes]) -> Snapshot:
-    count = len(_SNAPSHOT_CHECKS)
-    if len(frames) != 2 or len(values) < count:
-        raise ControlError(f"a snapshot of {len(frames)} frames and {len(values)} fields")
-    _check(_SNAPSHOT_TAG, values[:count], _SNAPSHOT_CHECKS)
-    key, epoch, next_seq, origin, request_id, requester, headers = values[:count]
-    messages = split_messages(values[count:], frames[1])
-    if not headers <= len(messages) <= next_seq + headers:
-        raise ControlError(f"a snapshot of {len(messages)} messages, {headers} headers, up to {next_seq}")
+def _decode_snapshot(values: list[Any], table: bytes, body: bytes) -> Snapshot:
+    _check(_SNAPSHOT_TAG, values, _SNAPSHOT_CHECKS)
+    key, epoch, next_seq, origin, request_id, requester, headers, count = values
+    if headers + count > MAX_SNAPSHOT_MESSAGES or len(table) != MESSAGE.size * (headers + count):
+        raise ControlError(f"a snapshot of {headers} headers and {count} messages in {len(table)} bytes")
+    if count > next_seq:
+        raise ControlError(f"a snapshot of {count} messages up to {next_seq}")
+    try:
+        messages = split_messages(table, body)
+    except PackingError as error:
+        raise ControlError(str(error)) from None
     return Snapshot(
         key, epoch, next_seq, messages[:headers], messages[headers:], origin, request_id, requester
     )
 
 
 def _check(tag: int, values: Sequence[Any], checks: Sequence[_Check]) -> None:
+    if len(values) != len(checks):
+        raise ControlError(f"tag {tag} with {len(values)} fields, not {len(checks)}")
     for index, (value, check) in enumerate(zip(values, checks, strict=True)):
         if not check(value):
             raise ControlError(f"tag {tag}: field {index} is of the wrong kind")

@@ -54,5 +54,8 @@ class LinkCounters(Protocol):
     bus_messages_received: int
     bus_bytes_received: int
     bus_malformed: int
+    bus_epochs_refused: int
+    bus_topics_untold: int
+    watches_refused: int
     snapshots_sent: int
     snapshots_received: int

@@ -25,13 +25,15 @@ from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.router_names import RouterNames
 from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
-from cluster.core.bus.cluster_status import StreamFacts
+from cluster.core.bus.cluster_status import StreamFacts, fitting
 from cluster.core.bus.control import ControlMessage, Granted, Refused
 from cluster.core.bus.endpoints import Endpoints, at_repeater
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
 from cluster.core.bus.envelope import EnvelopeError, decode
+from cluster.core.bus.hello_parts import parts_of
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
+from cluster.edge.link.epoch_guard import EpochGuard
 from cluster.edge.link.interfaces import LinkCounters, LinkHandler
 from cluster.edge.link.origins import LinkOrigins
 from cluster.edge.link.output import LinkOutput
@@ -45,6 +47,9 @@ from cluster.process.complaints import Complaints
 __all__ = ["Link", "LinkCounters", "LinkHandler", "WorkerIdentity"]
 
 logger = logging.getLogger(__name__)
+
+#: With these a router names an epoch, or an origin does through it.
+_NAMES_EPOCH = (control.Granted, control.StreamUp, control.Snapshot)
 
 
 class Link:
@@ -86,7 +91,9 @@ class Link:
         all_local = all(router.is_local for router in routers)
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
+        self._epochs = EpochGuard(counters)
         self._malformed = Complaints(logger, "envelope_malformed")
+        self._watches_refused = Complaints(logger, "watch_refused")
         self._shared_name = Complaints(logger, "name_shared")
         self._refusals = Complaints(logger, "link_refused")
         self._retries: dict[str, asyncio.TimerHandle] = {}
@@ -117,9 +124,8 @@ class Link:
             self._context, self._loop, self._worker_id, self._demand_changed, self._counters, self._key
         )
         self._answers = SnapshotAnswers(
-            self._loop, self._handler, self._worker_id, self._output.wanted, self._origins.epochs,
-            self._counters,
-        )  # fmt: skip
+            self._loop, self._handler, self._worker_id, self._output, self._origins.epochs, self._counters
+        )
         if self._own_router is not None:
             self._routers.own = self._open(parse_endpoints(self._own_router))
         for router in self._fixed:
@@ -174,8 +180,13 @@ class Link:
     # ---- playing ---------------------------------------------------------------------------------
 
     def watch(self, key: str) -> None:
-        """Subscribe to a stream and be told of its origin; while it is published here, neither."""
-        self._watches.add(key, self._loop.time())
+        """Be told of the origin of a stream, and then subscribe to it; while it is published here, neither.
+
+        One more than MAX_WATCHES is not watched: who waits for it hears of no origin elsewhere.
+        """
+        if not self._watches.add(key, self._loop.time()):
+            self._counters.watches_refused += 1
+            self._watches_refused.warn("too many streams of other workers are waited for: not watched")
 
     def unwatch(self, key: str) -> None:
         """The end of a watch."""
@@ -198,12 +209,16 @@ class Link:
         self._load = dict(load)
 
     def report(self, streams: list[StreamFacts]) -> None:
-        """What there is to say of this worker's streams, for the cluster's status; now and then."""
+        """What there is to say of this worker's streams, for the cluster's status; now and then.
+
+        Routers are told of as many as fit into one message: more than 10,000.
+        """
         if streams or self._has_reported:
             self._has_reported = bool(streams)
+            report = control.Report(fitting(streams, bounds.HELLO_PART_BYTES))
             for peer in self._routers.all():
                 if peer.is_live:
-                    peer.send(control.Report(streams))
+                    peer.send(report)
 
     def set_draining(self) -> None:
         """From now on this worker is granted no publish."""
@@ -218,10 +233,11 @@ class Link:
 
     def _tick(self) -> None:
         now = self._loop.time()
+        self._epochs.tick()
         # First, so that an error below cannot end the heartbeats unseen.
         interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
         self._timer = self._loop.call_at(next_moment(now, interval_s), self._tick)
-        self._output.service()
+        self._output.tick(now)
         for peer in self._routers.all():
             peer.beat(now, self._make_heartbeat)
         self._watches.tick(now)
@@ -230,13 +246,14 @@ class Link:
     def _make_heartbeat(self, messages: int) -> control.Heartbeat:
         return control.Heartbeat(self._load, self._origins.draining, messages)
 
-    def _make_hello(self, peer: RouterPeer) -> control.Hello:
+    def _make_hello(self, peer: RouterPeer) -> list[control.Hello | control.HelloPart]:
         identity = self._identity
-        return control.Hello(
+        hello = control.Hello(
             identity.node, identity.instance, identity.slot, identity.incarnation,
             self._origins.draining, self._load, list(self._origins.epochs.items()),
             self._watches.keys_at(peer),
         )  # fmt: skip
+        return parts_of(hello)
 
     # ---- routers come and go ---------------------------------------------------------------------
 
@@ -307,8 +324,13 @@ class Link:
 
     def _control_received(self, peer: RouterPeer, message: ControlMessage) -> None:
         react = self._reactions.get(type(message))
-        if react is not None:
-            react(peer, message)
+        if react is None:
+            return
+        if isinstance(message, _NAMES_EPOCH) and self._epochs.refuses(message.key, message.epoch):
+            if isinstance(message, control.Granted):
+                peer.send(control.Unpublish(message.key, message.epoch))
+            return
+        react(peer, message)
 
     def _envelope_received(self, frame: bytes) -> None:
         counters = self._counters
@@ -319,6 +341,8 @@ class Link:
             self._malformed.warn(f"an envelope was ignored: {error}")
             return
         if envelope.sender_id == self._worker_id or envelope.key not in self._watches:
+            return
+        if envelope.epoch > self._epochs.latest and self._epochs.refuses(envelope.key, envelope.epoch):
             return
         counters.bus_envelopes_received += 1
         counters.bus_messages_received += len(envelope.messages)
@@ -361,6 +385,11 @@ class Link:
             f"{identity.instance}): give each its own with --node-name, to tell them apart"
         )
 
-    def _origin_changed(self, key: str) -> None:
+    def _origin_changed(self, key: str, watched: bool) -> None:
         self._requests.forget(key)
+        if key in self._origins.epochs:
+            early_until = self._loop.time() + bounds.EARLY_S if watched else None
+            self._output.add_key(key, self._origins.epochs[key], early_until)
+        else:
+            self._output.remove_key(key)
         self._watches.origin_changed(key, self._loop.time())

@@ -28,10 +28,11 @@ class _Request:
 
 
 class LinkOrigins:
-    """``epochs``: the streams published here. ``on_changed`` is called after one was added or removed."""
+    """``epochs``: the streams published here. ``on_changed`` is called after one was added or removed, and
+    told whether others wait for it."""
 
     def __init__(
-        self, handler: LinkHandler, routers: LinkRouters, on_changed: Callable[[str], None]
+        self, handler: LinkHandler, routers: LinkRouters, on_changed: Callable[[str, bool], None]
     ) -> None:
         self.epochs: dict[str, int] = {}
         self.draining = False
@@ -81,7 +82,7 @@ class LinkOrigins:
         if self.epochs.get(key) == epoch:
             del self.epochs[key]
             self._tell_all(control.Unpublish(key, epoch))
-            self._on_changed(key)
+            self._on_changed(key, False)
 
     def peers_changed(self) -> None:
         """A router lives that did not before: requests that waited for one go out."""
@@ -107,7 +108,7 @@ class LinkOrigins:
         if request is None or request.answer.done():
             self._granted_late(peer, message)
             return
-        self._replace(message.key, message.epoch)
+        self._replace(message)
         request.answer.set_result(message)
 
     def refused(self, message: Refused) -> None:
@@ -149,7 +150,7 @@ class LinkOrigins:
                 return Refused(key, BUSY, 0)
             self.unpublish(key, epoch)
         granted = Granted(key, self._book.next(key, time.time_ns() // 1_000_000), 0)
-        self._replace(key, granted.epoch)
+        self._replace(granted)
         return granted
 
     def _granted_late(self, peer: RouterPeer, message: Granted) -> None:
@@ -162,19 +163,20 @@ class LinkOrigins:
         if epoch is not None:
             self._lose(message.key, epoch)  # watchers have heard of the higher one
 
-    def _replace(self, key: str, epoch: int) -> None:
+    def _replace(self, granted: Granted) -> None:
+        key, epoch = granted.key, granted.epoch
         old = self.epochs.get(key)
         self._book.note(key, epoch)
         self.epochs[key] = epoch
         # The granting router is told as well: a Hello may have crossed with its grant.
         self._tell_all(control.Announce(key, epoch))
-        self._on_changed(key)
+        self._on_changed(key, granted.watched)
         if old is not None:
             self._handler.revoked(key, old)
 
     def _lose(self, key: str, epoch: int) -> None:
         del self.epochs[key]
-        self._on_changed(key)
+        self._on_changed(key, False)
         self._handler.revoked(key, epoch)
 
     def _tell_all(self, message: ControlMessage) -> None:

@@ -1,8 +1,8 @@
 """What a worker gives to the bus: envelopes of its own streams, for as long as somebody wants them.
 
-An XPUB socket for each router hears which topics are subscribed to there. A stream nobody subscribes
-to is not even packed. One socket for all routers would do the same with less, but with NODROP one
-router that hangs would then stop the media through all the others.
+An XPUB socket for each router hears which topics are subscribed to there, by anybody in the cluster. A
+stream nobody subscribes to is not even packed. One socket for all routers would do the same with less,
+but with NODROP one router that hangs would then stop the media through all the others.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import zmq
 from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.sockets import uplink_socket
 from cluster.bus.zmq_reader import ZmqReader
+from cluster.core.bus.bounds import MAX_TOPICS
+from cluster.core.bus.control import Snapshot
 from cluster.core.bus.endpoints import Endpoints
-from cluster.core.bus.envelope import encode_frame, key_of
+from cluster.core.bus.envelope import TOPIC_BYTES, encode_frame, key_bytes, topic
 from cluster.core.bus.high_water import HighWater
 from cluster.core.bus.packing import MessageLike
+from cluster.edge.link.early import EarlyMessages
 from cluster.edge.link.interfaces import LinkCounters
 
 _SUBSCRIBED = 1
@@ -29,6 +32,9 @@ _DONTWAIT = int(zmq.DONTWAIT)
 
 class _Outlet:
     """The way to one router. A queue that is full, or a router that hangs, is this outlet's alone."""
+
+    #: Subscriptions there that are not remembered.
+    untold = 0
 
     def __init__(
         self,
@@ -58,15 +64,20 @@ class _Outlet:
 
 
 @dataclass(slots=True)
-class _Demand:
-    """A wanted key: its topic, and the routers at which anybody wants it."""
+class _Published:
+    """A key that is published here, with its topic, and what it began with if others wait for it."""
 
     topic: bytes
-    outlets: list[_Outlet]
+    key: bytes
+    early: EarlyMessages | None
 
 
 class LinkOutput:
-    """Publishes envelopes and knows which keys are wanted elsewhere."""
+    """Publishes envelopes, and knows which keys are wanted elsewhere.
+
+    ``on_demand`` is told of each key that is published here when another worker begins, or the last one
+    ceases, to subscribe to it.
+    """
 
     def __init__(
         self,
@@ -83,7 +94,15 @@ class LinkOutput:
         self._sender_id = sender_id.encode("utf-8", "surrogateescape")
         self._on_demand = on_demand
         self._counters = counters
-        self._demands: dict[str, _Demand] = {}
+        self._published: dict[str, _Published] = {}
+        #: Keys by their topic; two of one topic are one by mistake, and both are sent.
+        self._keys: dict[bytes, list[str]] = {}
+        #: The topics subscribed to by anybody in the cluster, and at which routers.
+        self._subscribed: dict[bytes, list[_Outlet]] = {}
+        #: Subscriptions beyond MAX_TOPICS: while there are any, every key may be wanted at every router.
+        self._untold = 0
+        #: Until when the beginning of a key is kept; the first to end first.
+        self._early_until: dict[str, float] = {}
         self._outlets: dict[str, _Outlet] = {}
 
     def add_router(self, router: Endpoints) -> None:
@@ -94,22 +113,68 @@ class LinkOutput:
     def remove_router(self, name: str) -> None:
         outlet = self._outlets.pop(name)
         outlet.reader.close()
-        for key in [key for key, demand in self._demands.items() if outlet in demand.outlets]:
-            self._demand_ended(key, outlet)
+        self._untold -= outlet.untold
+        for topic_ in [topic_ for topic_, outlets in self._subscribed.items() if outlet in outlets]:
+            self._demand_ended(topic_, outlet)
+
+    # ---- what is published here ------------------------------------------------------------------
+
+    def add_key(self, key: str, epoch: int, early_until: float | None) -> None:
+        """``key`` is published here from now on, in ``epoch``. If others wait for it, and are about to
+        subscribe, what it begins with is kept until ``early_until``."""
+        self.remove_key(key)
+        published = self._published[key] = _Published(topic(key), key_bytes(key), None)
+        if early_until is not None:
+            published.early = EarlyMessages(epoch)
+            self._early_until[key] = early_until
+        self._keys.setdefault(published.topic, []).append(key)
+
+    def remove_key(self, key: str) -> None:
+        published = self._published.pop(key, None)
+        self._early_until.pop(key, None)
+        if published is not None:
+            self._keys[published.topic].remove(key)
+            if not self._keys[published.topic]:
+                del self._keys[published.topic]
 
     def wanted(self, key: str) -> bool:
-        """Whether another worker subscribes to ``key``."""
-        return key in self._demands
+        """Whether another worker subscribes to ``key``, or is about to."""
+        published = self._published.get(key)
+        if published is not None and published.early is not None:
+            return True
+        return self.is_subscribed(key)
+
+    def is_subscribed(self, key: str) -> bool:
+        """Whether another worker may subscribe to ``key``."""
+        published = self._published.get(key)
+        topic_ = topic(key) if published is None else published.topic
+        return topic_ in self._subscribed or self._untold > 0
+
+    def with_early(self, snapshot: Snapshot) -> Snapshot:
+        """``snapshot``, from the first message of its stream on if that was only a moment ago."""
+        published = self._published.get(snapshot.key)
+        if published is None or published.early is None:
+            return snapshot
+        return published.early.before(snapshot)
 
     def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None:
         """Send one envelope to each router at which it is wanted, packed once; what a full queue does
         not take is dropped there, and counted."""
-        demand = self._demands.get(key)
-        if demand is None:
+        published = self._published.get(key)
+        if published is None:
             return
-        envelope = encode_frame(demand.topic, epoch, first_seq, self._sender_id, messages)
+        if published.early is not None:
+            published.early.add(epoch, first_seq, messages)
+        outlets = self._subscribed.get(published.topic)
+        if self._untold:
+            outlets = list(self._outlets.values())
+        if outlets is None:
+            return
+        envelope = encode_frame(
+            published.topic, published.key, epoch, first_seq, self._sender_id, messages
+        )
         counters = self._counters
-        for outlet in demand.outlets:
+        for outlet in outlets:
             if outlet.send(envelope):
                 counters.bus_envelopes_sent += 1
                 counters.bus_messages_sent += len(messages)
@@ -117,32 +182,53 @@ class LinkOutput:
             else:
                 counters.bus_envelopes_dropped += 1
 
-    def service(self) -> None:
+    # ---- time ------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
         for outlet in self._outlets.values():
             outlet.reader.service()
+        while self._early_until and now >= next(iter(self._early_until.values())):
+            key = next(iter(self._early_until))
+            del self._early_until[key]
+            self._published[key].early = None
+            if not self.is_subscribed(key):
+                self._on_demand(key, False)
 
     def close(self) -> None:
         for outlet in self._outlets.values():
             outlet.reader.close()
 
-    def _demand_received(self, outlet: _Outlet, event: bytes) -> None:
-        key = key_of(event[1:])
-        if key is None:
-            return  # a subscription to something else than one stream: not a worker's
-        demand = self._demands.get(key)
-        if event[0] != _SUBSCRIBED:
-            self._demand_ended(key, outlet)
-        elif demand is None:
-            self._demands[key] = _Demand(event[1:], [outlet])
-            self._on_demand(key, True)
-        elif outlet not in demand.outlets:
-            demand.outlets.append(outlet)
+    # ---- what is subscribed to -------------------------------------------------------------------
 
-    def _demand_ended(self, key: str, outlet: _Outlet) -> None:
-        demand = self._demands.get(key)
-        if demand is None or outlet not in demand.outlets:
-            return
-        demand.outlets.remove(outlet)
-        if not demand.outlets:
-            del self._demands[key]
-            self._on_demand(key, False)
+    def _demand_received(self, outlet: _Outlet, event: bytes) -> None:
+        topic_ = event[1:]
+        if len(topic_) != TOPIC_BYTES:
+            return  # a subscription to something else than one stream: not a worker's
+        outlets = self._subscribed.get(topic_)
+        if event[0] != _SUBSCRIBED:
+            self._demand_ended(topic_, outlet)
+        elif outlets is not None:
+            if outlet not in outlets:
+                outlets.append(outlet)
+        elif len(self._subscribed) >= MAX_TOPICS and topic_ not in self._keys:
+            outlet.untold += 1
+            self._untold += 1
+            self._counters.bus_topics_untold += 1
+        else:
+            self._subscribed[topic_] = [outlet]
+            for key in self._keys.get(topic_, ()):
+                self._on_demand(key, True)
+
+    def _demand_ended(self, topic_: bytes, outlet: _Outlet) -> None:
+        outlets = self._subscribed.get(topic_)
+        if outlets is None:
+            if outlet.untold:
+                outlet.untold -= 1
+                self._untold -= 1
+        elif outlet in outlets:
+            outlets.remove(outlet)
+            if not outlets:
+                del self._subscribed[topic_]
+                for key in self._keys.get(topic_, ()):
+                    if not self.wanted(key):
+                        self._on_demand(key, False)

@@ -34,8 +34,8 @@ _MECHANISM_MISMATCH = 0x1100_0002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 class RouterOwner:
     """What a router asks of the link that it belongs to, and what it tells it."""
 
-    #: The Hello to begin anew with.
-    make_hello: Callable[[RouterPeer], control.Hello]
+    #: The Hello to begin anew with, and its further parts.
+    make_hello: Callable[[RouterPeer], list[control.Hello | control.HelloPart]]
     #: A control message, but for heartbeats and those that ask for a Hello.
     on_control: Callable[[RouterPeer, ControlMessage], None]
     #: An envelope, not yet decoded.
@@ -163,8 +163,13 @@ class RouterPeer:
         self._owner.on_envelope(frame)
 
     def _say_hello(self) -> None:
-        if self._dealer.poll(0, zmq.POLLOUT) and self.send(self._owner.make_hello(self)):
+        if not self._dealer.poll(0, zmq.POLLOUT):
+            return
+        hello, *parts = self._owner.make_hello(self)
+        if self.send(hello):
             self._sent = 0
+            for part in parts:
+                self.send(part)
 
     def _control_received(self, frames: list[bytes]) -> None:
         try:

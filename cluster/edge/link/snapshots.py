@@ -7,8 +7,14 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
 from cluster.core.bus import control
-from cluster.core.bus.bounds import SNAPSHOT_HOLD_S, SNAPSHOT_INTERVAL_S, SNAPSHOT_RETRY_S
+from cluster.core.bus.bounds import (
+    MAX_SNAPSHOT_MESSAGES,
+    SNAPSHOT_HOLD_S,
+    SNAPSHOT_INTERVAL_S,
+    SNAPSHOT_RETRY_S,
+)
 from cluster.edge.link.interfaces import LinkCounters, LinkHandler
+from cluster.edge.link.output import LinkOutput
 from cluster.edge.link.peer import RouterPeer
 
 
@@ -75,7 +81,7 @@ class SnapshotAnswers:
         loop: asyncio.AbstractEventLoop,
         handler: LinkHandler,
         worker_id: str,
-        wanted: Callable[[str], bool],
+        output: LinkOutput,
         origins: Container[str],
         counters: LinkCounters,
     ) -> None:
@@ -84,11 +90,11 @@ class SnapshotAnswers:
         self._loop = loop
         self._handler = handler
         self._worker_id = worker_id
-        self._wanted = wanted
+        self._output = output
         self._held: dict[str, dict[str, _Held]] = {}
 
     def requested(self, peer: RouterPeer, request: control.SnapshotRequest) -> None:
-        if self._wanted(request.key):
+        if self._output.is_subscribed(request.key):
             self._answer(peer, request)
             return
         held = self._held.setdefault(request.key, {})
@@ -126,8 +132,11 @@ class SnapshotAnswers:
             peer.send(control.NoStream(request.key, request.request_id, request.requester))
             return
         answer = replace(
-            snapshot, origin=self._worker_id, request_id=request.request_id, requester=request.requester
-        )
+            self._output.with_early(snapshot),
+            origin=self._worker_id, request_id=request.request_id, requester=request.requester,
+        )  # fmt: skip
+        if len(answer.headers) + len(answer.messages) > MAX_SNAPSHOT_MESSAGES:
+            answer = replace(answer, messages=[])  # it begins with what comes next
         if peer.send(answer):
             self._counters.snapshots_sent += 1
 

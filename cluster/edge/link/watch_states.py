@@ -3,7 +3,7 @@
 The table maps (state, input) to the state afterwards. A pair without an entry is ignored: it says what is
 so already, or there is nothing to leave.
 
-In each state but OFF the key is subscribed at the node's own router as well, if there is one.
+In each state but OFF and WAITING the key is subscribed at the node's own router as well, if there is one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 class WatchState(enum.StrEnum):
     OFF = "off"  # at no router: the stream is published here
+    WAITING = "waiting"  # at no router: nobody is known to publish it; routers are asked
     # At no other router than the node's own: that has the stream, or there is no other.
     OWN = "own"
     OWN_OVERLAP = "own and before"  # the same, and for a while still at the router of the cluster before
@@ -25,6 +26,7 @@ class WatchState(enum.StrEnum):
 class WatchInput(enum.StrEnum):
     START = "starts"  # it is watched, or no longer published here
     STOP = "stops"  # it is published here, or no longer watched
+    NAMED = "origin named"  # a router has said who publishes the stream
     OWN_HAS_IT = "own router has it"  # a worker of this node publishes the stream
     NEW_HOME = "new home"  # it is to be played from another router, or from its home again
     BACK = "back"  # that is the router which it leaves
@@ -39,7 +41,8 @@ _S = WatchState
 _I = WatchInput
 
 WATCH: WatchTable = {
-    (_S.OFF, _I.START): _S.OWN,  # and then home, if there is one and the own router does not have it
+    (_S.OFF, _I.START): _S.WAITING,
+    (_S.WAITING, _I.NAMED): _S.OWN,  # and then home, if there is one and the own router does not have it
     **{(state, _I.STOP): _S.OFF for state in _S if state is not _S.OFF},
     (_S.HOME, _I.OWN_HAS_IT): _S.OWN_OVERLAP,
     # A second overlap ends the first.
@@ -55,6 +58,7 @@ WATCH: WatchTable = {
     (_S.HOME_OVERLAP, _I.OVERLAP_OVER): _S.HOME,
     (_S.OWN_OVERLAP, _I.LEFT_REMOVED): _S.OWN,
     (_S.HOME_OVERLAP, _I.LEFT_REMOVED): _S.HOME,
+    (_S.WAITING, _I.HOME_REMOVED): _S.WAITING,
     (_S.OWN, _I.HOME_REMOVED): _S.OWN,
     (_S.OWN_OVERLAP, _I.HOME_REMOVED): _S.OWN_OVERLAP,
     (_S.HOME, _I.HOME_REMOVED): _S.OWN,

@@ -1,7 +1,9 @@
 """What a worker takes from the bus: watched streams, each at the router its key belongs to.
 
-When a router dies or returns, subscriptions move: to the new router first, and away from the old one
-a little later, so that nothing is missed; what comes twice has the same sequence numbers.
+A router tells of the origin of a watched stream; only then is it subscribed to, so a key that is waited for
+costs a watch and no more. When a router dies or returns, subscriptions move: to the new router first, and
+away from the old one a little later, so that nothing is missed; what comes twice has the same sequence
+numbers.
 
 Every key is watched at the node's own router besides. If that names the source of a stream, a worker of
 this node publishes it: then it is played from there, and no other host or router has a part in it.
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from cluster.core.bus import control, placement
 from cluster.core.bus.bounds import CONFIRM_TIMEOUT_S, OVERLAP_S
 from cluster.core.bus.envelope import topic
+from cluster.core.bus.watch_budget import WatchBudget
 from cluster.edge.link.interfaces import LinkHandler
 from cluster.edge.link.peer import RouterPeer
 from cluster.edge.link.routers import LinkRouters
@@ -32,7 +35,6 @@ class _Watch:
     ``unconfirmed_since``: the feed was asked and has not named a source yet.
     """
 
-    topic: bytes
     state: WatchState = WatchState.OFF
     home: RouterPeer | None = None
     subscribed: RouterPeer | None = None
@@ -52,20 +54,28 @@ class LinkWatches:
         self._routers = routers
         self._origins = origins
         self._watches: dict[str, _Watch] = {}
+        self._budget = WatchBudget()
+        #: Keys with an overlap that ends, or a stream that is to be confirmed: all that time changes.
+        self._pending: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
         return key in self._watches
 
-    def add(self, key: str, now: float) -> None:
-        """Watch and subscribe, unless the stream is published here: then once it no longer is."""
+    def add(self, key: str, now: float) -> bool:
+        """Watch; a stream that is published here, once it no longer is. False if there is no room."""
         if key not in self._watches:
-            watch = self._watches[key] = _Watch(topic(key))
+            if not self._budget.take(key):
+                return False
+            watch = self._watches[key] = _Watch()
             if key not in self._origins:
                 self._enter(key, watch, now)
+        return True
 
     def discard(self, key: str) -> None:
         watch = self._watches.pop(key, None)
         if watch is not None:
+            self._budget.give_back(key)
+            self._pending.discard(key)
             self._leave_all(key, watch)
 
     def origin_changed(self, key: str, now: float) -> None:
@@ -114,24 +124,29 @@ class LinkWatches:
 
     def welcomed(self, peer: RouterPeer, now: float) -> None:
         """``peer`` was told everything (again): what it does not confirm in time has ended."""
-        for watch in self._watches.values():
-            if self._feed(watch) is peer:
+        for key, watch in self._watches.items():
+            if watch.source is not None and self._feed(watch) is peer:
                 watch.unconfirmed_since = now
+                self._pending.add(key)
 
     def tick(self, now: float) -> None:
-        """End overlaps, and streams that no router knows."""
-        for key, watch in list(self._watches.items()):
+        """End overlaps, and streams that no router knows; a key that is only waited for costs nothing."""
+        for key in list(self._pending):
+            watch = self._watches.get(key)
+            if watch is None:
+                continue  # the end of another one was the end of this
             if watch.leaving is not None and now >= watch.leave_at:
                 self._end_overlap(key, watch)
             since, feed = watch.unconfirmed_since, self._feed(watch)
-            if since is None or feed is None:
-                continue
-            if not feed.is_live:
-                watch.unconfirmed_since = None  # nobody can be asked; its Welcome starts this again
-            elif now - since > CONFIRM_TIMEOUT_S:
-                watch.unconfirmed_since = None
-                self._end(key, watch)
-                self._place(key, now)
+            if since is not None and feed is not None:
+                if not feed.is_live:
+                    watch.unconfirmed_since = None  # nobody can be asked; its Welcome starts this again
+                elif now - since > CONFIRM_TIMEOUT_S:
+                    watch.unconfirmed_since = None
+                    self._end(key, watch)
+                    self._place(key, now)
+            if watch.leaving is None and watch.unconfirmed_since is None:
+                self._pending.discard(key)
 
     # ---- what routers say ------------------------------------------------------------------------
 
@@ -150,6 +165,9 @@ class LinkWatches:
             return False
         is_news = source != watch.source
         watch.source = source
+        if _move(watch, WatchInput.NAMED) and self._routers.own is not None:
+            # For as long as it is watched: nothing comes from there but what is here.
+            self._routers.own.subscribe(topic(key))
         self._place(key, now)
         if peer is self._feed(watch):
             watch.unconfirmed_since = None
@@ -184,16 +202,15 @@ class LinkWatches:
         return own if is_here else watch.home
 
     def _enter(self, key: str, watch: _Watch, now: float) -> None:
-        """At the own router for as long as it is watched: nothing comes from there but what is here."""
+        """At the own router too, whatever the home is."""
         if not _move(watch, WatchInput.START):
             return
         if self._routers.own is not None:
-            self._routers.own.subscribe(watch.topic)
             self._routers.own.send(control.Watch(key))
         self._place(key, now)
 
     def _place(self, key: str, now: float) -> None:
-        """At the home that the key has now, and subscribed there unless the own router has the stream."""
+        """At the home that the key has now, and subscribed there unless it is waited for, or here."""
         watch = self._watches[key]
         home = self._home(key, watch)
         if watch.state is WatchState.OFF or home is None:
@@ -201,7 +218,10 @@ class LinkWatches:
         before, watch.home = watch.home, home
         if before is not None and before not in (home, watch.subscribed, watch.leaving):
             before.send(control.Unwatch(key))
-        if self._feed(watch) is not home:
+        if watch.state is WatchState.WAITING:
+            if before is not home:
+                home.send(control.Watch(key))
+        elif self._feed(watch) is not home:
             if before is not home:
                 home.send(control.Watch(key))
             if _move(watch, WatchInput.OWN_HAS_IT):
@@ -212,9 +232,10 @@ class LinkWatches:
                 watch.leaving = None
             elif _move(watch, WatchInput.NEW_HOME):
                 self._leave(key, watch)
-                home.subscribe(watch.topic)
+                home.subscribe(topic(key))
             home.send(control.Watch(key))
             watch.unconfirmed_since = now
+            self._pending.add(key)
             self._begin_to_leave(key, watch, home, now)
 
     def _home(self, key: str, watch: _Watch) -> RouterPeer | None:
@@ -228,6 +249,7 @@ class LinkWatches:
     def _begin_to_leave(self, key: str, watch: _Watch, other: RouterPeer | None, now: float) -> None:
         """From now on it is subscribed at ``other``, and for a while where it was as well."""
         watch.leaving, watch.subscribed, watch.leave_at = watch.subscribed, other, now + OVERLAP_S
+        self._pending.add(key)
         if watch.leaving is not None and not watch.leaving.is_live:
             self._end_overlap(key, watch)
 
@@ -238,17 +260,18 @@ class LinkWatches:
     def _leave(self, key: str, watch: _Watch) -> None:
         left, watch.leaving = watch.leaving, None
         if left is not None:
-            left.unsubscribe(watch.topic)
+            left.unsubscribe(topic(key))
             if left is not watch.home:
                 left.send(control.Unwatch(key))
 
     def _leave_all(self, key: str, watch: _Watch) -> None:
         """The worker publishes the stream itself, or plays it no more."""
+        own = None if watch.state is WatchState.WAITING else self._routers.own
         if not _move(watch, WatchInput.STOP):
             return
-        for peer in (watch.subscribed, watch.leaving, self._routers.own):
+        for peer in (watch.subscribed, watch.leaving, own):
             if peer is not None:
-                peer.unsubscribe(watch.topic)
+                peer.unsubscribe(topic(key))
         for peer in dict.fromkeys((watch.home, watch.leaving, self._routers.own)):
             if peer is not None:
                 peer.send(control.Unwatch(key))

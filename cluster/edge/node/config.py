@@ -33,6 +33,7 @@ from cluster.process.options import (
     file_name,
     one_of,
     option,
+    yes_or_no,
 )
 
 _LIMITS = Limits()
@@ -120,6 +121,11 @@ class EdgeConfig:
         "--cluster-key", file_name, "FILE",
         "The key that routers and nodes share, made by keygen: it encrypts their links over tcp.",
         None, default_text="none", group="cluster",
+    )  # fmt: skip
+    insecure_links: bool = option(
+        "--insecure", yes_or_no, "",
+        "Start without --cluster-key though a --router is on another host: the network is guarded.",
+        False, group="cluster", default_text="false",
     )  # fmt: skip
     node_name: str = option(
         "--node-name", _node_name, "NAME",
@@ -327,9 +333,9 @@ class EdgeConfig:
         for name, declared in OPTIONS.items():
             value = getattr(self, name)
             if declared.repeatable:
-                texts[name] = [str(each) for each in value]
+                texts[name] = [declared.text_of(each) for each in value]
             elif value is not None:
-                texts[name] = str(value)
+                texts[name] = declared.text_of(value)
         return texts
 
     @classmethod
@@ -354,7 +360,7 @@ def _check(name: str, declared: Option, value: Any) -> None:
     values = value if declared.repeatable else (value,)
     for each in values:
         try:
-            same = declared.parse(str(each)) == each
+            same = declared.parse(declared.text_of(each)) == each
         except ValueError as error:
             raise ConfigError(f"{declared.flag}: {error}", (name,)) from None
         if not same:

@@ -88,6 +88,15 @@ class Counters:
     bus_bytes_received: int = _counter("Bytes of those envelopes.")
     bus_envelopes_dropped: int = _counter("Envelopes not sent because the queue to a router was full.")
     bus_malformed: int = _counter("Envelopes and control messages received that could not be read.")
+    bus_epochs_refused: int = _counter(
+        "Grants, origins, envelopes and snapshots ignored: their epoch is over a day ahead of this clock."
+    )
+    bus_topics_untold: int = _counter(
+        "Subscriptions of others not remembered, because there are too many: all streams are packed then."
+    )
+    watches_refused: int = _counter(
+        "Streams of other workers that players waited for and that were not watched: there were too many."
+    )
     bus_gaps: int = _counter("Gaps seen in the sequence numbers of streams from other workers.")
     snapshots_sent: int = _counter("Snapshots of streams sent to other workers.")
     snapshots_received: int = _counter("Snapshots of streams received from other workers.")

@@ -21,13 +21,13 @@ class FactsReporter:
         self._described: dict[str, tuple[list[LogEntry], str]] = {}
 
     def report(self, streams: Iterable[Stream], now: float) -> list[StreamFacts]:
-        """One row for each stream that is published or played here."""
+        """One row for each stream that is published here, or published elsewhere and played here."""
         rows: list[StreamFacts] = []
         appended: dict[str, int] = {}
         described: dict[str, tuple[list[LogEntry], str]] = {}
         for stream in streams:
             if not stream.is_local:
-                if stream.readers:
+                if stream.readers and stream.offline_since is None:
                     rows.append(StreamFacts(stream.key, len(stream.readers), "", 0))
                 continue
             total = appended[stream.key] = stream.log.bytes_appended

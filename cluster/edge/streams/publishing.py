@@ -98,8 +98,8 @@ class Publishing:
         del self._feeds[feed.key]
         streams, stream = self._streams, feed.stream
         streams.counters.publishers -= 1
+        stream.end()  # first: the link sends only what is published here
         streams.uplink.unpublish(feed.key, feed.epoch)
-        stream.end()
         if stream.readers:
             streams.remote.watch(feed.key)
         if streams.lines.admit(logging.INFO, "unpublish", feed.publisher.sender):

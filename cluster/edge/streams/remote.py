@@ -21,17 +21,19 @@ class Remote:
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        self._splices: dict[str, Splice] = {}
+        #: None for a key that is only waited for: there may be very many of them.
+        self._splices: dict[str, Splice | None] = {}
 
     def watch(self, key: str) -> None:
         """``key`` is played here and not published here."""
         if key not in self._splices:
-            self._splices[key] = Splice()
+            self._splices[key] = None
             self._streams.uplink.watch(key)
 
     def unwatch(self, key: str) -> None:
         """``key`` is published here now, or nobody plays it any more."""
-        if self._splices.pop(key, None) is not None:
+        if key in self._splices:
+            del self._splices[key]
             self._streams.uplink.unwatch(key)
 
     # ---- called by the link ------------------------------------------------------------------
@@ -67,18 +69,22 @@ class Remote:
 
     def stream_up(self, key: str, epoch: int, origin: str) -> None:
         """The registry says who publishes a stream that is played here."""
-        splice = self._splices.get(key)
-        if splice is not None:
-            self._apply(key, splice, splice.stream_up(epoch, origin))
-            if splice.state is SpliceState.LIVE:
-                stream = self._streams.by_key[key]
-                self._streams.tell_return(stream)
-                stream.reappear()
+        if key not in self._splices:
+            return
+        splice = self._splices[key]
+        if splice is None:
+            splice = self._splices[key] = Splice()
+        self._apply(key, splice, splice.stream_up(epoch, origin))
+        if splice.state is SpliceState.LIVE:
+            stream = self._streams.by_key[key]
+            self._streams.tell_return(stream)
+            stream.reappear()
 
     def stream_down(self, key: str, epoch: int) -> None:
         """The publisher elsewhere is gone."""
         splice = self._splices.get(key)
         if splice is not None and epoch >= splice.epoch:
+            splice.stream_down()
             self._streams.turn.begin()
             self._streams.by_key[key].end()
 

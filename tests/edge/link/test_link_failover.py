@@ -9,7 +9,9 @@ import functools
 import pytest
 
 from cluster.core.bus import bounds, placement
+from cluster.core.bus import watch_budget as budget_module
 from cluster.core.bus.control import Refused
+from cluster.core.keys import MAX_KEY_BYTES
 from cluster.router.router import Router
 from support.routers import ANY_PORT, KEY, LinkedWorker, RunningPublisher, linked, live_pair
 from support.sockets import on_uvloop, until
@@ -174,5 +176,46 @@ def test_a_message_lost_with_a_connection_is_said_again() -> None:
                 del origin.link._origins.epochs[KEY]
                 peer._sent += 1
                 await until(lambda: player.saw("down", KEY, granted.epoch), "the counts differ: a hello")
+
+    on_uvloop(main())
+
+
+def test_a_router_that_returns_is_told_of_very_many_keys() -> None:
+    """More than fit into one message that it reads."""
+    keys = [f"{number:0{MAX_KEY_BYTES}}" for number in range(3_000)]
+
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            address = router.endpoint
+            async with linked([address]) as (origin, player):
+                for number, key in enumerate(keys):
+                    player.link.watch(key)
+                    if number % 500 == 0:
+                        await asyncio.sleep(0)
+                await until(lambda: router.sizes()["watched_keys"] == len(keys), "all are watched")
+                router.close()
+                with Router(address) as again:
+                    await until(lambda: again.sizes()["watched_keys"] == len(keys), "and again")
+                    assert again.counters["control_malformed"] == 0
+                    epoch = (await origin.publish(keys[-1])).epoch
+                    await until(lambda: player.saw("up", keys[-1], epoch, origin.worker_id), "up")
+
+    on_uvloop(main())
+
+
+def test_a_key_too_many_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "MAX_WATCHES", 2)
+
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            async with linked([router.endpoint]) as (_, player):
+                for key in ("one", "two", "two", "three"):
+                    player.link.watch(key)
+                assert player.counters.watches_refused == 1
+                player.link.unwatch("three")
+                player.link.unwatch("one")
+                player.link.watch("three")
+                assert player.counters.watches_refused == 1
+                await until(lambda: router.sizes()["watched_keys"] == 2, "both are watched")
 
     on_uvloop(main())

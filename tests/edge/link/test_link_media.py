@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from cluster.core.bus import bounds
+from cluster.core.bus.envelope import topic
 from cluster.router.router import Router
 from support.routers import ANY_PORT, KEY, RunningPublisher, linked, live_pair, media
 from support.sockets import on_asyncio, on_uvloop, until
@@ -129,11 +130,58 @@ def test_a_snapshot_is_not_held_back_for_ever() -> None:
                 await origin.publish(KEY)
                 player.link.watch(KEY)
                 await until(lambda: origin.link.wanted(KEY), "demand at the origin")
-                origin.link._output._demands.clear()  # as if the subscription were still on its way
+                origin.link._output._subscribed.clear()  # as if the subscription were still on its way
                 player.link.request_snapshot(KEY)
                 loop = asyncio.get_running_loop()
                 asked_at = loop.time()
                 await until(lambda: player.saw("snapshot", KEY, 0), "the snapshot")
                 assert loop.time() - asked_at > bounds.SNAPSHOT_HOLD_S * 0.9
+
+    on_uvloop(main())
+
+
+def test_a_key_that_is_waited_for_costs_no_subscription() -> None:
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            async with linked([router.endpoint], nodes="aab") as (origin, *players):
+                for player in players:
+                    player.play(KEY)
+                    player.play("live/nobody")
+                await until(lambda: router.sizes()["watched_keys"] == 2, "both are watched")
+                subscribed = origin.link._output._subscribed
+                assert subscribed == {}
+                await origin.publish(KEY)
+                await until(lambda: all(player.restarts for player in players), "it is played")
+                await until(lambda: len(subscribed[topic(KEY)]) == 1 + 1, "subscribed to, here and there")
+                assert list(subscribed) == [topic(KEY)]
+                for player in players:
+                    pending = player.link._watches._pending
+                    await until(lambda p=pending: p == set(), "nothing is left that a beat must look at")
+
+    on_uvloop(main())
+
+
+@pytest.mark.parametrize("nodes", [None, "aabbc"])
+def test_who_waited_has_a_stream_from_its_first_message(nodes: str | None) -> None:
+    """Also if it has no keyframe, and its snapshot none of it: the subscription is only on its way."""
+
+    async def main() -> None:
+        with Router(ANY_PORT) as router:
+            async with linked([router.endpoint], 5, nodes=nodes) as (origin, *players):
+                for player in players:
+                    player.play(KEY)
+                await until(lambda: router.sizes()["watched_keys"] == 1, "it is waited for")
+                beat = asyncio.get_running_loop().time() + 2 * bounds.HEARTBEAT_INTERVAL_S
+                await until(lambda: asyncio.get_running_loop().time() > beat, "by all of them")
+                origin.snapshot_messages = 0
+                await origin.publish(KEY)
+                origin.append(KEY, 30)
+                publisher = RunningPublisher(origin, KEY)
+                for player in players:
+                    await until(lambda p=player: len(p.played[KEY]) > 50, "the stream is played")
+                await publisher.stop()
+                log = [bytes(message.payload) for message in origin.logs[KEY]]
+                for player in players:
+                    assert player.played[KEY] == log[: len(player.played[KEY])]
 
     on_uvloop(main())

@@ -10,6 +10,7 @@ import pytest
 
 from cluster.core.bus import bounds
 from cluster.core.bus.control import BUSY, Granted, Refused
+from cluster.core.bus.envelope import topic
 from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 from support.routers import ANY_PORT, KEY, LinkedWorker, RunningPublisher, linked, live_pair, node_of
@@ -49,8 +50,8 @@ def test_siblings_play_over_the_router_of_their_node_alone() -> None:
                 await live_pair(origin, sibling)
                 assert feed(sibling) == own
                 outlets = origin.link._output._outlets
-                demand = origin.link._output._demands[KEY]
-                await until(lambda: demand.outlets == [outlets[own]], "the overlap ends")
+                demand = origin.link._output._subscribed[topic(KEY)]
+                await until(lambda: demand == [outlets[own]], "the overlap ends")
                 sent = origin.counters.bus_envelopes_sent
                 origin.append(KEY, 20)
                 await until(lambda: len(sibling.played[KEY]) == 20, "every message")
@@ -74,9 +75,9 @@ def test_a_stream_leaves_its_node_once_whoever_plays_it() -> None:
                 for player in players:
                     await until(lambda p=player: p.restarts, "the snapshot")
                 outlets = origin.link._output._outlets
-                demand = origin.link._output._demands[KEY]
-                await until(lambda: len(demand.outlets) == 2, "wanted by the sibling, and elsewhere")
-                assert outlets[router.endpoint] in demand.outlets
+                demand = origin.link._output._subscribed[topic(KEY)]
+                await until(lambda: len(demand) == 2, "wanted by the sibling, and elsewhere")
+                assert outlets[router.endpoint] in demand
                 sent = origin.counters.bus_envelopes_sent
                 origin.append(KEY, 20)
                 for player in players:

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from cluster.core.bus.bounds import MAX_SNAPSHOT_MESSAGES
 from cluster.core.bus.control import NoStream, Snapshot, SnapshotRequest
+from cluster.core.message import Message
 from cluster.edge.link.snapshots import SnapshotAnswers
 from cluster.edge.streams.counters import Counters
 
 KEY = "live/a"
+HEADER = Message(9, 0, b"header")
 SNAPSHOT = Snapshot(KEY, 7, 0, [], [])
 REQUEST = SnapshotRequest(KEY, 5, "node/0/1")
 
@@ -32,16 +35,27 @@ class FakeWorker:
 
     def __init__(self) -> None:
         self.begun = False
+        self.snapshot = SNAPSHOT
 
     def snapshot_requested(self, key: str) -> Snapshot | None:
-        return SNAPSHOT if self.begun else None
+        return self.snapshot if self.begun else None
+
+
+class FakeOutput:
+    """Whoever asks is subscribed already, and nobody waited."""
+
+    def is_subscribed(self, key: str) -> bool:
+        return True
+
+    def with_early(self, snapshot: Snapshot) -> Snapshot:
+        return snapshot
 
 
 class Scene:
     def __init__(self, *origins: str) -> None:
         self.peer, self.worker = FakePeer(), FakeWorker()
         self.answers = SnapshotAnswers(
-            asyncio.get_running_loop(), self.worker, "us/0/1", lambda key: True, origins, Counters()
+            asyncio.get_running_loop(), self.worker, "us/0/1", FakeOutput(), origins, Counters()
         )  # type: ignore[arg-type]
 
     def request(self) -> None:
@@ -90,5 +104,20 @@ def test_a_router_that_is_gone_meanwhile_is_told_nothing() -> None:
         scene.peer.is_live = False
         await asyncio.sleep(0)
         assert scene.peer.sent == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_log_of_too_many_messages_is_joined_at_its_next_keyframe(more: int) -> None:
+    async def main() -> None:
+        scene = Scene(KEY)
+        log = [Message(8, 0, b"")] * (MAX_SNAPSHOT_MESSAGES - 1 + more)
+        scene.worker.begun = True
+        scene.worker.snapshot = Snapshot(KEY, 7, len(log), [HEADER], log)
+        scene.request()
+        (answer,) = scene.peer.sent
+        assert (answer.next_seq, answer.headers) == (len(log), [HEADER])
+        assert answer.messages == ([] if more else log)
 
     asyncio.run(main())

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.core.bus import control, placement
 from cluster.core.bus.bounds import OVERLAP_S
+from cluster.core.bus.envelope import topic
 from cluster.edge.link import watches
 from cluster.edge.link.routers import LinkRouters
 from cluster.edge.link.watch_states import WATCH, WatchInput, WatchState
@@ -71,6 +72,11 @@ class Case:
         del self.routers.cluster[name]
         self.watches.removed(self.peers[name], self.now)  # type: ignore[arg-type]
 
+    def is_named(self) -> None:
+        """The router of the cluster that it is watched at says who publishes it."""
+        peer = self.watch.home or self.own
+        self.watches.stream_up(peer, control.StreamUp(KEY, 1, "sibling"), self.now)  # type: ignore[arg-type]
+
     def own_has_it(self) -> None:
         self.watches.stream_up(self.own, control.StreamUp(KEY, 1, "sibling"), self.now)  # type: ignore[arg-type]
 
@@ -92,10 +98,12 @@ class Case:
         is_overlap = state in (WatchState.OWN_OVERLAP, WatchState.HOME_OVERLAP)
         assert watch.subscribed is (watch.home if is_home else None)
         assert (watch.leaving is not None) is is_overlap
-        at = [self.own] if state is not WatchState.OFF else []
+        at = [self.own] if state not in (WatchState.OFF, WatchState.WAITING) else []
         at += [peer for peer in (watch.subscribed, watch.leaving) if peer is not None]  # type: ignore[misc]
         for peer in [self.own, *(self.peers[name] for name in self.routers.cluster)]:
-            assert peer.topics == [watch.topic] * (peer in at), peer.name
+            assert peer.topics == [topic(KEY)] * (peer in at), peer.name
+        if state is WatchState.WAITING:
+            at = [self.own, *([] if watch.home is None else [watch.home])]  # type: ignore[list-item]
         for peer in at:
             assert [type(m) for m in peer.sent if type(m) in (control.Watch, control.Unwatch)][-1] is (
                 control.Watch
@@ -106,6 +114,10 @@ def off() -> Case:
     case = Case(SECOND)
     case.is_published_here(True)
     return case
+
+
+def waiting() -> Case:
+    return Case(SECOND)
 
 
 def own() -> Case:
@@ -120,18 +132,21 @@ def own_overlap() -> Case:
     return case
 
 
-def home() -> Case:
-    return Case(SECOND)
+def home(*live: str) -> Case:
+    case = Case(*(live or [SECOND]))
+    case.is_named()
+    return case
 
 
 def home_overlap() -> Case:
-    case = Case(THIRD)
+    case = home(THIRD)
     case.comes(SECOND)
     return case
 
 
 STATES: dict[WatchState, Callable[[], Case]] = {
     WatchState.OFF: off,
+    WatchState.WAITING: waiting,
     WatchState.OWN: own,
     WatchState.OWN_OVERLAP: own_overlap,
     WatchState.HOME: home,
@@ -173,6 +188,7 @@ def home_removed(case: Case) -> None:
 INPUTS: dict[WatchInput, Callable[[Case], None]] = {
     WatchInput.START: lambda case: case.is_published_here(False),
     WatchInput.STOP: lambda case: case.is_published_here(True),
+    WatchInput.NAMED: lambda case: case.is_named(),
     WatchInput.OWN_HAS_IT: lambda case: case.own_has_it(),
     WatchInput.NEW_HOME: new_home,
     WatchInput.BACK: back,
@@ -180,6 +196,11 @@ INPUTS: dict[WatchInput, Callable[[Case], None]] = {
     WatchInput.LEFT_REMOVED: left_removed,
     WatchInput.HOME_REMOVED: home_removed,
 }
+
+
+NOTHING_TO_LEAVE = {WatchInput.BACK, WatchInput.LEFT_REMOVED}
+#: Whoever has the stream is named first.
+CANNOT_BE = {WatchState.WAITING: NOTHING_TO_LEAVE | {WatchInput.OWN_HAS_IT}}
 
 
 def test_every_state_and_every_input_is_walked() -> None:
@@ -212,8 +233,8 @@ def test_a_watch_does_what_the_table_says(state: WatchState, what: WatchInput, m
     case.check()
     moves.clear()
     after = WATCH.get((state, what))
-    if after is None and what in (WatchInput.BACK, WatchInput.LEFT_REMOVED):
-        assert not watches._move(case.watch, what)  # there is no router that it leaves
+    if after is None and what in CANNOT_BE.get(state, NOTHING_TO_LEAVE):
+        assert not watches._move(case.watch, what)
     else:
         INPUTS[what](case)
     if after is None:
@@ -227,12 +248,13 @@ def test_a_watch_does_what_the_table_says(state: WatchState, what: WatchInput, m
 def test_what_is_ignored() -> None:
     """Spelled out, so that a new entry is a decision."""
     every = WatchState
-    no_overlap = {every.OFF, every.OWN, every.HOME}
+    no_overlap = {every.OFF, every.WAITING, every.OWN, every.HOME}
     ignored = {
         WatchInput.START: set(every) - {every.OFF},
         WatchInput.STOP: {every.OFF},
-        WatchInput.OWN_HAS_IT: {every.OFF, every.OWN, every.OWN_OVERLAP},
-        WatchInput.NEW_HOME: {every.OFF},
+        WatchInput.NAMED: set(every) - {every.WAITING},
+        WatchInput.OWN_HAS_IT: {every.OFF, every.WAITING, every.OWN, every.OWN_OVERLAP},
+        WatchInput.NEW_HOME: {every.OFF, every.WAITING},
         WatchInput.BACK: no_overlap,
         WatchInput.OVERLAP_OVER: no_overlap,
         WatchInput.LEFT_REMOVED: no_overlap,
@@ -243,7 +265,7 @@ def test_what_is_ignored() -> None:
 
 
 def test_a_dead_router_is_left_at_once(moves: list[Move]) -> None:
-    case = Case(BEST, SECOND)
+    case = home(BEST, SECOND)
     case.dies(BEST)
     assert moves[-2:] == [
         (WatchState.HOME, WatchInput.NEW_HOME, WatchState.HOME_OVERLAP),

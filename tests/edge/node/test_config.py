@@ -90,6 +90,7 @@ _BOUNDS = {
 
 _WORDS = {
     "routers": ("tcp://router:1936", "router:1936", "is not a router address"),
+    "insecure_links": ("true", "yes", "'yes' is not true or false"),
     "node_name": ("edge-1", "edge 1", "without spaces"),
     "on_duplicate": ("replace", "share", "'share' is not one of refuse, replace"),
     "log_format": ("json", "xml", "'xml' is not one of text, json"),
@@ -129,7 +130,7 @@ def test_numbers_are_bounded(name: str) -> None:
 def test_words_are_checked(name: str) -> None:
     option = OPTIONS[name]
     good, bad, message = _WORDS[name]
-    assert str(option.parse(good)) == good
+    assert option.text_of(option.parse(good)) == good
     with pytest.raises(ValueError, match=re.escape(message)):
         option.parse(bad)
 
@@ -185,7 +186,7 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
         routers=("tcp://a:1936", "ipc:///tmp/b"), node_name="n", latency_budget_ms=0.1,
         metrics=BindAddress("127.0.0.1", 9100), log_format="json", on_duplicate="replace",
         tls_binds=(BindAddress("", 1936),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
-            cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30,
+            cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30, insecure_links=True,
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()

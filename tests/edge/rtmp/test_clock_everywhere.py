@@ -58,6 +58,7 @@ class Worlds:
     def _publish(self) -> Peer:
         publisher = self.origin.publisher()
         self.epoch += 1
+        self.other.streams.remote.stream_up(STREAM, self.epoch, ORIGIN)
         self.origin.send(publisher, Message(VIDEO, 0, AVC_HEADER, 1), Message(AUDIO, 0, AAC_HEADER, 1))
         self._carry()
         return publisher

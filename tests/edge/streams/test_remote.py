@@ -117,13 +117,30 @@ def test_envelopes_before_and_within_the_snapshot_are_neither_lost_nor_doubled(
     assert house.counters.bus_gaps == 0
 
 
-def test_an_envelope_may_come_before_the_announcement(house: House, origin: Origin) -> None:
+def test_what_comes_before_the_announcement_is_in_the_snapshot(house: House, origin: Origin) -> None:
     player = house.player()
     origin.envelope(14, 16)
-    assert snapshots_asked(house) == 1
+    assert snapshots_asked(house) == 0
     origin.up()
-    origin.snapshot(10, 15)
+    origin.snapshot(10, 16)
     assert player.times() == milliseconds(10, 16)
+
+
+def test_a_publisher_elsewhere_of_a_lower_epoch_follows_one_that_has_ended(
+    house: House, origin: Origin
+) -> None:
+    """The clock that the last one had its epoch from was wrong."""
+    player = house.player()
+    ahead = Origin(house, epoch=6)
+    ahead.joined(0, 2)
+    house.advance(1)
+    origin.up()
+    origin.snapshot(0, 3)
+    assert len(player.times()) == 2  # it has not ended
+    ahead.down()
+    origin.up()
+    origin.snapshot(0, 3)
+    assert len(player.times()) == 5
 
 
 def test_a_second_player_needs_nothing_from_the_origin(house: House, origin: Origin) -> None:
@@ -414,3 +431,13 @@ def _from(snapshot: Snapshot, origin: str) -> Snapshot:
     return Snapshot(
         snapshot.key, snapshot.epoch, snapshot.next_seq, snapshot.headers, snapshot.messages, origin
     )
+
+
+def test_the_last_messages_of_a_publisher_reach_the_bus_before_its_stream_is_given_up(house: House) -> None:
+    _publishing(house, video(0, KEY))
+    house.streams.remote.demand_changed(STREAM, True)
+    stream, feed = house.streams.by_key[STREAM], house.streams.publishing._feeds[STREAM]
+    stream.append(video(33))  # read in this turn, and not sent yet
+    feed.end()
+    assert [m.timestamp for m in house.link.published[-1].messages] == [33]
+    assert house.link.published_at_unpublish == len(house.link.published)

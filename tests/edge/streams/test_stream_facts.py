@@ -58,8 +58,14 @@ def test_codecs_are_read_from_the_headers_and_again_when_those_change(stream: St
 
 
 def test_a_stream_from_elsewhere_is_reported_for_its_players_alone(stream: Stream) -> None:
-    stream.end()
+    stream.begin(2, is_local=False)
     facts = FactsReporter()
     assert facts.report([stream], 1.0) == []
     join(stream)
     assert facts.report([stream], 2.0) == [StreamFacts("live/a", 1, "", 0)]
+
+
+def test_a_stream_that_is_only_waited_for_is_not_reported(stream: Stream) -> None:
+    join(stream)
+    stream.end()
+    assert FactsReporter().report([stream], 1.0) == []
