@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -10,6 +11,13 @@ from typing import Any, Protocol
 import pytest
 
 _POLL_INTERVAL_S = 0.01
+
+
+def pytest_configure() -> None:
+    """A script that runs the tests in its background has them ignore Ctrl-C, and each command under test
+    would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

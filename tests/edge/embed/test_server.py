@@ -330,5 +330,9 @@ def test_the_example_runs_as_written(tmp_path, eventually) -> None:
         assert "left: publish_refused" in output.read_text()
     finally:
         example.send_signal(signal.SIGINT)
-        example.wait(timeout=10)
+        try:
+            example.wait(timeout=30)
+        finally:
+            example.kill()
+            example.wait()
     assert example.returncode == 0
