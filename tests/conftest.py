@@ -27,7 +27,7 @@ def pytest_collection_finish() -> None:
 
 
 class Eventually(Protocol):
-    def __call__(self, probe: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any: ...
+    def __call__(self, probe: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any: ...
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def eventually() -> Eventually:
     """``eventually(probe, what)``: polls until ``probe()`` is truthy and returns that; the failure says
     ``what`` was waited for. The only place that waits by time."""
 
-    def wait(probe: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any:
+    def wait(probe: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
         deadline = time.monotonic() + timeout_s
         while not (value := probe()):
             if time.monotonic() > deadline:

@@ -29,7 +29,7 @@ from support.tls import CertificateFiles
 #: As short as a run can be.
 SHORT = ["--ramp", "0.1", "--settle", "0.1", "--duration", "0.5"]
 LONG = ["--ramp", "0.1", "--settle", "0", "--duration", "60", "--gop", "0.5", "--json", "-"]
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 Start = Callable[..., subprocess.Popen[str]]
 Load = Callable[..., tuple[str, str]]

@@ -72,7 +72,7 @@ class Terminal:
         """The line that begins so; empty if there is none."""
         return next((line for line in self.lines() if line.startswith(start)), "")
 
-    def wait_for(self, start: str, *contained: str, timeout_s: float = 15.0) -> str:
+    def wait_for(self, start: str, *contained: str, timeout_s: float = 30.0) -> str:
         def seen() -> str:
             line = self.line(start)
             return line if all(text in line for text in contained) else ""
@@ -87,8 +87,8 @@ class Terminal:
 
     def ended(self) -> int:
         """The exit code; all that it wrote has been read."""
-        code = self.process.wait(10)
-        self._reader.join(10)
+        code = self.process.wait(30)
+        self._reader.join(30)
         return code
 
     def close(self) -> None:
@@ -161,9 +161,9 @@ def test_into_a_pipe_one_look_follows_another_until_a_signal_or_until_nobody_rea
             looks = [_look(process, as_json=process is as_json) for _ in range(2)]
             assert all(address in look and "\x1b" not in look for look in looks)
             process.send_signal(sent)
-            rest, errors = process.communicate(timeout=10)
+            rest, errors = process.communicate(timeout=30)
             assert (process.returncode, rest, errors) == (0, b"", b"")
-        assert unread.wait(10) == 1
+        assert unread.wait(30) == 1
         assert unread.stderr is not None
         assert unread.stderr.read() == b""
 

@@ -81,7 +81,7 @@ def _kill_and_wait(edge: Edge, worker: int) -> float:
     ready_before = len(edge.events("worker_ready"))
     killed_at = time.monotonic()
     kill_worker(worker)
-    wait_until(lambda: len(edge.events("worker_ready")) > ready_before, "a new worker to accept", 10)
+    wait_until(lambda: len(edge.events("worker_ready")) > ready_before, "a new worker to accept")
     return time.monotonic() - killed_at
 
 
