@@ -28,6 +28,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
         edge.kill()
 
 
+@pytest.mark.alone
 def test_the_first_keyframe_comes_at_once_whichever_worker_the_player_is_on(
     edge: Edge, peers: Peers
 ) -> None:

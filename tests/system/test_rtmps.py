@@ -186,6 +186,7 @@ def test_an_expired_certificate_is_served_with_one_warning(start_edge: StartEdge
     assert _served_certificate(edge) == _fingerprint(files)
 
 
+@pytest.mark.alone
 def test_a_slow_tls_player_is_moved_on_and_reads_whole_messages(
     start_edge: StartEdge, peers: Peers, files: CertificateFiles
 ) -> None:

@@ -30,6 +30,8 @@ from support.cluster_process import Edge, StartEdge, StartRouter
 from support.ffmpeg import Packets, hashes_of_file
 from support.polling import wait_until
 
+pytestmark = pytest.mark.alone
+
 SKEWED_CLIP_S = 5
 INTRA_REFRESH_CLIP_S = 9
 #: When the camera has been off for so long: video may come back any moment, or the stream is audio alone.
