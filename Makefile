@@ -1,6 +1,7 @@
 # make run     start the server on :1935              make test    run the tests
 # make demo    see a stream flow without an encoder   make check   the tests, and every house rule
 # make bench   measure everything (SCENARIO=… one)   make clean   remove what these made
+# make system    whole nodes and hosts, one test at a time: how soon, how smoothly (4 minutes)
 # make interop   strangers' software against the server; make interop-table also writes docs/interop.md
 # make wheelhouse   what a host needs to be installed without a network (deploy/README.md)
 # make coverage     cluster/core by its own tests: fails below every branch
@@ -14,11 +15,14 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# Tests that only compute run side by side; those against the clock one at a time.
+# Tests that only compute run one on each core. Most others wait, so three files at a time, those that take
+# longest first. What measures time runs by itself: make system.
 PURE := tests/core tests/fuzz tests/benchmarks
+LONG := tests/load tests/system tests/client
+OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv node-media-server
 
-.PHONY: run test check rules interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse \
+.PHONY: run test system check rules interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse \
 	strangers strangers-short soak-strangers deploy-test clean
 
 run: $(VENV)/.for-run
@@ -28,9 +32,14 @@ run: $(VENV)/.for-run
 	@exec $(VENV)/bin/rtmp-cluster edge --bind :1935
 
 test: $(VENV)/.for-test
-	@sh tools/peers.sh ffmpeg ip
+	@sh tools/peers.sh ffmpeg
 	$(PY) -m pytest --numprocesses=2 --dist=worksteal $(PURE); code=$$?; \
-	$(PY) -m pytest $(PURE:%=--ignore=%) && exit $$code
+	$(PY) -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+	    -m 'not alone and not deploy and not interop' $(LONG) $(OTHERS) && exit $$code
+
+system: $(VENV)/.for-test
+	@sh tools/peers.sh ffmpeg ip
+	$(PY) -m pytest -m alone $(LONG) $(OTHERS)
 
 check: rules test
 

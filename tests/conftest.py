@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,6 +13,13 @@ import pytest
 _POLL_INTERVAL_S = 0.01
 
 
+def pytest_configure() -> None:
+    """A script that runs the tests in its background has them ignore Ctrl-C, and each command under test
+    would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_finish() -> None:
     """Thousands of tests are collected and stay: the collector need not walk them again and again."""
     gc.collect()
@@ -19,7 +27,7 @@ def pytest_collection_finish() -> None:
 
 
 class Eventually(Protocol):
-    def __call__(self, probe: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any: ...
+    def __call__(self, probe: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any: ...
 
 
 @pytest.fixture
@@ -27,7 +35,7 @@ def eventually() -> Eventually:
     """``eventually(probe, what)``: polls until ``probe()`` is truthy and returns that; the failure says
     ``what`` was waited for. The only place that waits by time."""
 
-    def wait(probe: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any:
+    def wait(probe: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
         deadline = time.monotonic() + timeout_s
         while not (value := probe()):
             if time.monotonic() > deadline:

@@ -16,7 +16,7 @@ from support.ffmpeg import Packets, hashes_of_file, make_clip
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
 
-TEST_TIMEOUT_S = 20.0
+TEST_TIMEOUT_S = 60.0
 CLIP_S = 3
 
 

@@ -30,7 +30,7 @@ def start(name: str, *arguments: str) -> subprocess.Popen[str]:
 
 def output(process: subprocess.Popen[str]) -> str:
     try:
-        text, _ = process.communicate(timeout=20)
+        text, _ = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

@@ -38,7 +38,7 @@ from support.scripted_server import (
 
 VIDEO, AUDIO, DATA = MessageType.VIDEO, MessageType.AUDIO, MessageType.DATA_AMF0
 METADATA = amf0.encode("onMetaData", EcmaArray({"width": 2.0}))
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 #: What servers send players before there is a frame; most of it also if nobody publishes.
 NO_FRAMES = {

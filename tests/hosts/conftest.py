@@ -16,6 +16,12 @@ from support.ffmpeg import Packets, hashes_of_file, make_clip
 _FIGURES: list[str] = []
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.alone)
+
+
 @contextlib.contextmanager
 def _topology() -> Iterator[Topology]:
     topology = Topology([*ROUTERS, *NODES])

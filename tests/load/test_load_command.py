@@ -29,7 +29,7 @@ from support.tls import CertificateFiles
 #: As short as a run can be.
 SHORT = ["--ramp", "0.1", "--settle", "0.1", "--duration", "0.5"]
 LONG = ["--ramp", "0.1", "--settle", "0", "--duration", "60", "--gop", "0.5", "--json", "-"]
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 Start = Callable[..., subprocess.Popen[str]]
 Load = Callable[..., tuple[str, str]]
@@ -99,6 +99,7 @@ def complaints_of_the_server(found: dict[str, Any]) -> list[str]:
     return [each for each in found["complaints"] if not each.startswith("the generator was late")]
 
 
+@pytest.mark.alone
 def test_streams_and_players_over_two_processes(edge: Edge, load: Load, tmp_path: Path) -> None:
     page, file = tmp_path / "report.html", tmp_path / "result.json"
     out, err = load(
@@ -152,6 +153,7 @@ def test_players_at_another_node(load: Load, tmp_path: Path) -> None:
             process.kill()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("drain", ["arrival", "timer"])
 def test_over_tls_and_in_small_chunks(
     drain: str, edge: Edge, load: Load, certificate: CertificateFiles

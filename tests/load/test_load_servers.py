@@ -20,7 +20,7 @@ from cluster.process.exit_codes import ExitCode
 from support.cluster_process import ROOT
 from support.scripted_server import Peer, Script, accept, serving
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 Rewrite = Callable[[Message], Message]
 Refuse = Callable[[Peer, int], None]
 

@@ -54,7 +54,7 @@ class Scene:
         return listener
 
     def connect(self, listener: Listener) -> socket.socket:
-        peer = socket.create_connection(listener.address, timeout=5)
+        peer = socket.create_connection(listener.address, timeout=30)
         self._open.append(peer)
         return peer
 
@@ -143,7 +143,7 @@ def test_ipv6_is_listened_on_for_itself(scene: Scene) -> None:
     scene.until(lambda: scene.accepted, "a connection")
     assert scene.accepted[0][1] == peer.getsockname()[:2]
     with pytest.raises(ConnectionRefusedError):  # IPv4 has a listener of its own
-        socket.create_connection((LOCALHOST, listener.address[1]), timeout=5)
+        socket.create_connection((LOCALHOST, listener.address[1]), timeout=30)
 
 
 def test_a_storm_of_joiners_is_accepted_in_portions(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def test_a_closed_listener_refuses(scene: Scene) -> None:
     listener.close()
     listener.close()  # and may be closed again
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(address, timeout=5)
+        socket.create_connection(address, timeout=30)
 
 
 # ---- out of files ----------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from support.polling import wait_until
 ROOT = Path(__file__).resolve().parents[2]
 _METRIC_PREFIX = "rtmp_cluster_"
 ROUTER_PORTS = 3
-_READY_TIMEOUT_S = 20.0
-_STOP_TIMEOUT_S = 20.0
+_READY_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 60.0
 
 
 class ClusterProcess:
@@ -127,7 +127,7 @@ class Edge(ClusterProcess):
         return None
 
     def metrics(self) -> Metrics:
-        with urllib.request.urlopen(f"http://{self.ready['metrics']}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.ready['metrics']}/metrics", timeout=30) as answer:
             return Metrics(answer.read().decode())
 
 

@@ -82,7 +82,7 @@ class SteppedLoop(asyncio.SelectorEventLoop):
 
 
 def run_until(
-    loop: asyncio.AbstractEventLoop, probe: Callable[[], Any], what: str, timeout_s: float = 10.0
+    loop: asyncio.AbstractEventLoop, probe: Callable[[], Any], what: str, timeout_s: float = 30.0
 ) -> Any:
     """Turn ``loop`` until ``probe()`` is truthy and return that."""
     deadline = time.monotonic() + timeout_s
@@ -95,17 +95,17 @@ def run_until(
 
 
 def unix_pair() -> tuple[socket.socket, socket.socket]:
-    """A non-blocking socket and its peer's, which waits at most five seconds."""
+    """A non-blocking socket and its peer's, which waits at most 30 seconds."""
     ours, peer = socket.socketpair()
     ours.setblocking(False)
-    peer.settimeout(5)
+    peer.settimeout(30)
     return ours, peer
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
     """The same over TCP, where what one end sends is at the other a little later."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        peer = socket.create_connection(listening.getsockname(), timeout=5)
+        peer = socket.create_connection(listening.getsockname(), timeout=30)
         accepted, _ = listening.accept()
     accepted.setblocking(False)
     return accepted, peer

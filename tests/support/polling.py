@@ -11,7 +11,7 @@ T = TypeVar("T")
 _EVERY_S = 0.02
 
 
-def wait_until(probe: Callable[[], T], what: str, timeout_s: float = 10.0) -> T:
+def wait_until(probe: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
     """The first truthy value of ``probe``; AssertionError that ``what`` never came, after the timeout."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -180,7 +180,7 @@ class LivePlayer(RtmpPeer):
     def read_on(self) -> None:
         self._reading.set()
 
-    def wait_for_frames(self, count: int, timeout_s: float = 10.0) -> list[Frame]:
+    def wait_for_frames(self, count: int, timeout_s: float = 30.0) -> list[Frame]:
         """The frames so far, once there are ``count``."""
         what = f"{count} frames at a player of {self.name}"
         wait_until(lambda: self.closed or len(self.frames) >= count, what, timeout_s)
@@ -231,13 +231,13 @@ class LivePublisher(RtmpPeer):
         self._granted = False
         self.start()
 
-    def wait_granted(self, timeout_s: float = 10.0) -> None:
+    def wait_granted(self, timeout_s: float = 30.0) -> None:
         what = f"publishing of {self.name} to be granted"
         wait_until(lambda: self._granted or self.closed, what, timeout_s)
         if not self._granted:
             raise PeerError(f"publishing {self.name} was refused: {self.codes}")
 
-    def wait_sent(self, count: int, timeout_s: float = 20.0) -> None:
+    def wait_sent(self, count: int, timeout_s: float = 30.0) -> None:
         what = f"{count} frames sent of {self.name}"
         wait_until(lambda: self.sent >= count or self.closed, what, timeout_s)
         if self.sent < count:

@@ -196,7 +196,7 @@ async def read_by_the_server(connection: Connection) -> None:
     await until(lambda: connection.rtt_ms is not None, "a pong")
 
 
-async def until(probe: Callable[[], object], what: str, timeout_s: float = 5.0) -> None:
+async def until(probe: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
     """Let the loop run until ``probe`` is true; AssertionError that says what was waited for."""
     try:
         async with asyncio.timeout(timeout_s):

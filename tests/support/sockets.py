@@ -33,7 +33,7 @@ def no_socket_left_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not left, f"sockets left open: {left}"
 
 
-async def until(probe: Callable[[], Any], what: str, timeout_s: float = 10.0) -> Any:
+async def until(probe: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
     """Polls on the running loop until ``probe()`` is truthy and returns that."""
     deadline = time.monotonic() + timeout_s
     while not (value := probe()):

@@ -55,7 +55,7 @@ def test_the_bus_is_quiet_again_when_the_last_remote_player_has_left(
         after = _after_frames(edge, str(edge.slot_of_pid(home)), FRAMES // 2)
         return after.total("bus_messages_sent_total") == before
 
-    wait_until(quiet, "the bus to be quiet while the publisher goes on", 20)
+    wait_until(quiet, "the bus to be quiet while the publisher goes on")
 
 
 def _home_first(edge: Edge, home: int) -> list[int]:
@@ -84,4 +84,4 @@ def _settled(edge: Edge) -> Metrics:
         # At no more than 50 scrapes a second, longer than three beats of a worker.
         return metrics if len(seen) > 40 and all(each == seen[-1] for each in seen[-40:]) else None
 
-    return wait_until(still, "the bus counters to stand still", 20)
+    return wait_until(still, "the bus counters to stand still")

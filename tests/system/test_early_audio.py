@@ -25,9 +25,9 @@ from support.rtmp_peer import LivePlayer, Peers
 #: A publisher comes to either worker, and what is wrong need not show each time.
 STREAMS = 8
 
-#: How often, and how many times, it is looked whether all has arrived: 5 s.
+#: How often, and how many times, it is looked whether all has arrived: 30 s.
 LOOK_EVERY_S = 0.05
-MAX_LOOKS = 100
+MAX_LOOKS = 600
 
 
 class AudioPlayer(LivePlayer):

@@ -24,7 +24,7 @@ CLIP_S = 6
 FRAMES_PER_SECOND = 25
 GOP_FRAMES = 50
 SAMPLE_RATE = 48_000
-_WAIT_S = CLIP_S + 15.0
+_WAIT_S = CLIP_S + 30.0
 
 
 class Packet(NamedTuple):

@@ -16,7 +16,7 @@ from support.rtmp_peer import LivePlayer, Peers
 
 HANDSHAKE_TIMEOUT_S = 1.0
 _HANDSHAKE_BYTES = 1536
-_CLOSE_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 30.0
 
 Attack = Callable[[socket.socket], None]
 

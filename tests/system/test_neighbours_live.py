@@ -55,6 +55,7 @@ def worker_of(edge: Edge, relay: WirePeer) -> int:
     return wait_until(lambda: edge.owner_of(ours) or 0, "a worker to accept")
 
 
+@pytest.mark.alone
 def test_a_relay_that_stays_has_media_soon_after_the_return_to_another_worker(
     edge: Edge, peers: Peers, relays: list[WirePeer]
 ) -> None:

@@ -66,12 +66,12 @@ def test_every_player_gets_the_packets_of_the_source(
     router: str, played: dict[str, Played], source: Packets
 ) -> None:
     for player in played[router].early:
-        got = player.wait_for_last(source, 10)
+        got = player.wait_for_last(source, 30)
         assert _digests(got.video) == _digests(source.video), "video of a player that was there first"
         assert _digests(got.audio) == _digests(source.audio), "audio of a player that was there first"
         _assert_same_clock(got, source)
     for player in played[router].late:
-        got = player.wait_for_last(source, 10)
+        got = player.wait_for_last(source, 30)
         _assert_tail(got.video, source.video, "video of a player that came later")
         _assert_tail(got.audio, source.audio, "audio of a player that came later")
         assert (len(source.video) - len(got.video)) % GOP_FRAMES == 0, "it did not start on a keyframe"
@@ -96,7 +96,7 @@ def _workers_of(edge: Edge, players: list[Player]) -> set[str]:
 
 
 def _wait_for_media(player: Player, frames: int) -> None:
-    wait_until(lambda: len(player.packets().video) > frames, f"more than {frames} frames at a player", 20)
+    wait_until(lambda: len(player.packets().video) > frames, f"more than {frames} frames at a player")
 
 
 def _digests(packets: list[Packet]) -> list[str]:

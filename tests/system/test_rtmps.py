@@ -21,7 +21,7 @@ from support.rtmp_peer import FRAMES_PER_SECOND, Peers
 from support.tls import CertificateFiles, make_certificate
 
 BIND = ["--bind-tls", "127.0.0.1:0"]
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 HANDSHAKE_TIMEOUT_S = 1.0
 CLIP_S = 4
 MIB = 1024 * 1024
@@ -67,9 +67,9 @@ def test_ffmpeg_publishes_and_plays_over_tls_and_plain_alike(
     players = {url: ffmpegs.play(url) for url in (edge.tls_url("clip"), edge.url("clip"))}
     wait_until(lambda: edge.metrics().total("players") == len(players), "the players to wait")
     publisher = ffmpegs.publish(short_clip, edge.tls_url("clip"))
-    assert publisher.wait(CLIP_S + 15.0) == 0, publisher.log_text()
+    assert publisher.wait(CLIP_S + 30.0) == 0, publisher.log_text()
     for url, player in players.items():
-        got = player.wait_for_last(source, 10)
+        got = player.wait_for_last(source, 30)
         assert [packet.digest for packet in got.video] == [packet.digest for packet in source.video], url
         assert [packet.digest for packet in got.audio] == [packet.digest for packet in source.audio], url
 
@@ -186,6 +186,7 @@ def test_an_expired_certificate_is_served_with_one_warning(start_edge: StartEdge
     assert _served_certificate(edge) == _fingerprint(files)
 
 
+@pytest.mark.alone
 def test_a_slow_tls_player_is_moved_on_and_reads_whole_messages(
     start_edge: StartEdge, peers: Peers, files: CertificateFiles
 ) -> None:
@@ -201,7 +202,7 @@ def test_a_slow_tls_player_is_moved_on_and_reads_whole_messages(
     slow.wait_for_frames(1)
     slow.stop_reading()
     skips = "player_skips_total"
-    wait_until(lambda: edge.metrics().total(skips) >= 1, "the player to be moved on", 20)
+    wait_until(lambda: edge.metrics().total(skips) >= 1, "the player to be moved on")
     slow.read_on()
     wait_until(slow.gaps, "a gap at the player that reads on")
     after = slow.gaps()[0][1]

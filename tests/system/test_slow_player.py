@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+import pytest
+
 from support.cluster_process import Edge, StartEdge, memory_bytes
 from support.polling import wait_until
 from support.rtmp_peer import FRAMES_PER_SECOND, LivePlayer, Peers
+
+pytestmark = pytest.mark.alone
 
 MIB = 1024 * 1024
 #: Far more in the stalled time than any bound allows a worker to hold.

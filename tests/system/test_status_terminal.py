@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyte
@@ -27,11 +27,18 @@ COLUMNS, LINES = 80, 24
 _LOGIN = "import os, sys; os.login_tty(0); os.execv(sys.executable, sys.orig_argv[:1] + sys.argv[1:])"
 
 
+def _without_a_size(environment: Mapping[str, str]) -> dict[str, str]:
+    """pytest's processes are told of a size of their own, that would count more than the terminal's."""
+    return {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+
+
 class Terminal:
     """A terminal of 80 columns in which one command runs; ``screen`` is what it shows."""
 
     def __init__(self, *arguments: str) -> None:
         self._ours, theirs = pty.openpty()
+        #: Held while the screen changes: the reader writes on it, and the test resizes it.
+        self._lock = threading.Lock()
         self._screen = pyte.Screen(COLUMNS, LINES)
         self._stream = pyte.ByteStream(self._screen)
         self.output = b""
@@ -39,7 +46,7 @@ class Terminal:
         command = [sys.executable, "-c", _LOGIN, "-m", "cluster", *arguments]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env={**_without_a_size(os.environ), "TERM": "xterm-256color"},
         )  # fmt: skip
         os.close(theirs)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -49,20 +56,23 @@ class Terminal:
         with contextlib.suppress(OSError):  # EIO: the command has ended
             while data := os.read(self._ours, 65536):
                 self.output += data
-                self._stream.feed(data)
+                with self._lock:
+                    self._stream.feed(data)
 
     def resize(self, columns: int, lines: int) -> None:
-        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self._screen.resize(lines, columns)
+        with self._lock:
+            self._screen.resize(lines, columns)
+            fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def lines(self) -> list[str]:
-        return [line.rstrip() for line in self._screen.display]
+        with self._lock:
+            return [line.rstrip() for line in self._screen.display]
 
     def line(self, start: str) -> str:
         """The line that begins so; empty if there is none."""
         return next((line for line in self.lines() if line.startswith(start)), "")
 
-    def wait_for(self, start: str, *contained: str, timeout_s: float = 15.0) -> str:
+    def wait_for(self, start: str, *contained: str, timeout_s: float = 30.0) -> str:
         def seen() -> str:
             line = self.line(start)
             return line if all(text in line for text in contained) else ""
@@ -77,14 +87,14 @@ class Terminal:
 
     def ended(self) -> int:
         """The exit code; all that it wrote has been read."""
-        code = self.process.wait(10)
-        self._reader.join(10)
+        code = self.process.wait(30)
+        self._reader.join(30)
         return code
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        self._reader.join(10)
+        self._reader.join(30)
         os.close(self._ours)
 
 
@@ -151,9 +161,9 @@ def test_into_a_pipe_one_look_follows_another_until_a_signal_or_until_nobody_rea
             looks = [_look(process, as_json=process is as_json) for _ in range(2)]
             assert all(address in look and "\x1b" not in look for look in looks)
             process.send_signal(sent)
-            rest, errors = process.communicate(timeout=10)
+            rest, errors = process.communicate(timeout=30)
             assert (process.returncode, rest, errors) == (0, b"", b"")
-        assert unread.wait(10) == 1
+        assert unread.wait(30) == 1
         assert unread.stderr is not None
         assert unread.stderr.read() == b""
 

@@ -15,6 +15,8 @@ from support.polling import wait_until
 from support.rtmp_peer import FRAMES_PER_SECOND, LivePublisher, Peers, make_frame
 from support.tls import make_certificate
 
+pytestmark = pytest.mark.alone
+
 FILLER = bytes(2_000)
 WATCHED_S = 4.0
 #: Between media of neighbours, that come every 40 ms, for 19 of 20: the machine has other work.

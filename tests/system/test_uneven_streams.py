@@ -30,6 +30,8 @@ from support.cluster_process import Edge, StartEdge, StartRouter
 from support.ffmpeg import Packets, hashes_of_file
 from support.polling import wait_until
 
+pytestmark = pytest.mark.alone
+
 SKEWED_CLIP_S = 5
 INTRA_REFRESH_CLIP_S = 9
 #: When the camera has been off for so long: video may come back any moment, or the stream is audio alone.
@@ -193,12 +195,12 @@ def test_one_keyframe_ever(start_pair: Callable[..., Pair], field: Field, tmp_pa
 
 def _wait_for_players(pair: Pair, each: int) -> None:
     for edge in pair:
-        wait_until(lambda e=edge: e.metrics().total("players") >= each, "the players that come first", 20)
+        wait_until(lambda e=edge: e.metrics().total("players") >= each, "the players that come first")
 
 
 def _wait_for_frames(player: UnevenPlayer, frames: int) -> None:
-    wait_until(lambda: len(player.packets().video) >= frames, f"{frames} frames at a player", 20)
+    wait_until(lambda: len(player.packets().video) >= frames, f"{frames} frames at a player")
 
 
 def _wait_until_clock(at: float) -> None:
-    wait_until(lambda: time.monotonic() >= at, "the time to join", 20)
+    wait_until(lambda: time.monotonic() >= at, "the time to join")

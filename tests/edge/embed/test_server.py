@@ -173,7 +173,7 @@ def test_a_publish_on_message_stream_0_behind_connect_is_decided_for_itself() ->
     async def play_it() -> None:
         async with scene() as here:
             host, _, port = here.server.addresses[0].rpartition(":")
-            peer = Eager(socket.create_connection((host, int(port)), timeout=5), "live", "cam?key=1")
+            peer = Eager(socket.create_connection((host, int(port)), timeout=30), "live", "cam?key=1")
             await until(lambda: not peer.pump() and peer.codes, "the publish to be granted")
             assert peer.codes == [Code.PUBLISH_START]
             peer.command("deleteStream", 0.0, 0.0)
@@ -330,5 +330,9 @@ def test_the_example_runs_as_written(tmp_path, eventually) -> None:
         assert "left: publish_refused" in output.read_text()
     finally:
         example.send_signal(signal.SIGINT)
-        example.wait(timeout=10)
+        try:
+            example.wait(timeout=30)
+        finally:
+            example.kill()
+            example.wait()
     assert example.returncode == 0

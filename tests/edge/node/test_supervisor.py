@@ -61,7 +61,7 @@ class Node:
     def ask(self) -> dict[str, Any] | None:
         """What the worker that the kernel picked says of itself; None if it died before it could."""
         try:
-            with socket.create_connection(self.address, timeout=5) as connection:
+            with socket.create_connection(self.address, timeout=30) as connection:
                 line = connection.makefile().readline()
         except OSError:
             return None
@@ -78,7 +78,7 @@ class Node:
     def metrics(self) -> dict[str, float]:
         """Samples by ``name{labels}``, in the text format's own spelling."""
         url = f"http://{self.events('ready')[0]['metrics']}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             lines = answer.read().decode().splitlines()
         samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
@@ -117,7 +117,7 @@ def start_node(tmp_path: Path, eventually: Any) -> Iterator[StartNode]:
 
 def stop(node: Node) -> int:
     node.process.send_signal(signal.SIGTERM)
-    return node.process.wait(15)
+    return node.process.wait(60)
 
 
 def test_it_says_ready_once_with_the_bound_addresses_and_every_worker_answers(
@@ -232,7 +232,7 @@ def test_the_last_worker_keeps_its_connections_however_silent(start_node: StartN
 
 def test_a_worker_that_cannot_boot_ends_the_node_with_its_own_exit_code(start_node: StartNode) -> None:
     node = start_node(wait=False, bad="boot")
-    assert node.process.wait(15) == ExitCode.WORKER_BOOT
+    assert node.process.wait(60) == ExitCode.WORKER_BOOT
     assert len(node.events("worker_started")) == 2
     assert "this worker cannot boot" in node.events("boot_failed")[0]["exception"]
     assert not node.events("ready")
@@ -242,7 +242,7 @@ def test_a_worker_that_cannot_boot_ends_the_node_with_its_own_exit_code(start_no
 def test_a_signal_drains_and_ends_with_exit_code_0(start_node: StartNode, number: signal.Signals) -> None:
     node = start_node()
     node.process.send_signal(number)
-    assert node.process.wait(15) == ExitCode.OK
+    assert node.process.wait(60) == ExitCode.OK
     assert [event["code"] for event in node.events("worker_ended")] == [0, 0]
     assert not node.events("killing")
 
@@ -259,7 +259,7 @@ def test_a_second_signal_ends_at_once(start_node: StartNode, eventually: Any) ->
     node.process.send_signal(signal.SIGINT)
     eventually(lambda: node.events("draining"), "the drain begins")
     node.process.send_signal(signal.SIGINT)
-    assert node.process.wait(15) == ExitCode.OK
+    assert node.process.wait(60) == ExitCode.OK
 
 
 def test_a_waiting_restart_does_not_hold_up_the_end(start_node: StartNode, eventually: Any) -> None:
