@@ -1,0 +1,223 @@
+"""A process with a healthy stream in each worker, and honest peers that join: what they see, by the clock.
+
+It also sends stamps through a process that only passes them on. What those are late is the machine's doing,
+and is not held against the edge.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+
+import psutil
+
+from .honest_peer import Loop, Peer
+from .wire import AVC_HEADER, INTER_FRAME, KEYFRAME
+
+FRAME_S = 0.04
+GOP_FRAMES = 25
+FRAME_BYTES = 10_000
+JOIN_EVERY_S = 0.4
+#: A join that takes longer is given up.
+JOIN_TIMEOUT_S = 5.0
+
+#: A NAL unit's length and header, then when it was sent.
+_NAL = struct.Struct(">IBd")
+_STAMP = struct.Struct(">d")
+_TRIES = 64
+#: A worker that is well accepts within this.
+_ACCEPT_S = 0.1
+
+#: When something was sent, and when it came; None while it has not.
+Passage = tuple[float, "float | None"]
+
+
+@dataclass(slots=True)
+class Record:
+    """What was seen, on the clock of time.monotonic.
+
+    ``frames``: of each worker's stream. ``joins``: when, which kind of peer, and after how long it was
+    served; None if it never was. ``relayed``: as ``frames``, without any edge. ``lost``: healthy peers that
+    were closed.
+    """
+
+    frames: list[list[Passage]] = field(default_factory=list)
+    joins: list[tuple[float, str, float | None]] = field(default_factory=list)
+    relayed: list[Passage] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    ended_at: float = 0.0
+
+
+class HealthyStream:
+    """One publisher and one player of it, in the workers with these process ids."""
+
+    def __init__(self, loop: Loop, port: int, name: str, publisher_at: int, player_at: int) -> None:
+        self.name = name
+        self.frames: dict[float, float | None] = {}
+        self._sent = 0
+        self.publisher = _in_worker(loop, port, name, publisher_at, publishes=True)
+        loop.until(lambda: self.publisher.granted, f"publishing of {name} to be granted")
+        self.publisher.send(0, AVC_HEADER)
+        self.send_frame()
+        self.player = _in_worker(loop, port, name, player_at, publishes=False)
+        self.player.on_video = self._came
+        while not self.frames or None in self.frames.values():
+            self.frames.clear()
+            self.send_frame()
+            loop.until(lambda: None not in self.frames.values(), f"frames at a player of {name}")
+
+    def send_frame(self) -> None:
+        key, now = self._sent % GOP_FRAMES == 0, time.monotonic()
+        nal = _NAL.pack(_NAL.size - 4 + FRAME_BYTES, 0x65 if key else 0x41, now)
+        self.frames[now] = None
+        picture = (KEYFRAME if key else INTER_FRAME) + nal + bytes(FRAME_BYTES)
+        self.publisher.send(round(self._sent * FRAME_S * 1000), picture)
+        self._sent += 1
+
+    def _came(self, payload: bytes) -> None:
+        [sent_at] = _STAMP.unpack_from(payload, 5)
+        if self.frames.get(sent_at, 0.0) is None:
+            self.frames[sent_at] = time.monotonic()
+
+
+def watch(control: Connection, port: int, workers: Sequence[int], crosses: bool) -> None:
+    """Be the watching process: says "ready", and sends the record once it is told anything."""
+    relay = _Relay()
+    watcher = _Watcher(port, workers, crosses, relay)
+    control.send("ready")
+    while not control.poll():
+        watcher.turn()
+    control.send(watcher.record())
+    watcher.close()
+
+
+class _Watcher:
+    def __init__(self, port: int, workers: Sequence[int], crosses: bool, relay: _Relay) -> None:
+        self._port = port
+        self._relay = relay
+        self._loop = Loop()
+        self._loop.add(relay.socket, relay.ready)
+        players_at = [*workers[1:], workers[0]] if crosses else workers
+        self._streams = [
+            HealthyStream(self._loop, port, f"healthy{slot}", publisher_at, player_at)
+            for slot, (publisher_at, player_at) in enumerate(zip(workers, players_at, strict=True))
+        ]
+        self._joins: list[tuple[float, str, float | None]] = []
+        self._joining: deque[Peer] = deque()
+        self._joined = 0
+        self._frame_at = self._join_at = time.monotonic()
+
+    def turn(self) -> None:
+        now = time.monotonic()
+        if now >= self._frame_at:
+            self._frame_at += FRAME_S
+            for stream in self._streams:
+                if not stream.publisher.closed:
+                    stream.send_frame()
+            self._relay.send()
+        if now >= self._join_at:
+            self._join_at = now + JOIN_EVERY_S
+            self._join()
+        self._judge_joins(now)
+        self._loop.turn(min(self._frame_at, self._join_at) - time.monotonic())
+
+    def record(self) -> Record:
+        now = time.monotonic()
+        for peer in self._joining:
+            if now - peer.began_at > 1.0:
+                self._joins.append((peer.began_at, _kind(peer), None))
+        peers = [peer for stream in self._streams for peer in (stream.publisher, stream.player)]
+        return Record(
+            [list(stream.frames.items()) for stream in self._streams],
+            self._joins,
+            list(self._relay.passages.items()),
+            [f"{_kind(peer)} of {peer.name}" for peer in peers if peer.closed],
+            now,
+        )
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.player.close()
+            stream.publisher.close()
+        for peer in self._joining:
+            peer.close()
+        self._relay.close()
+
+    def _join(self) -> None:
+        """An honest peer comes: players of the healthy streams and new publishers by turns."""
+        self._joined += 1
+        publishes = self._joined % 2 == 0
+        played = self._streams[self._joined // 2 % len(self._streams)].name
+        name = f"new{self._joined}" if publishes else played
+        peer = Peer(self._loop, self._port, name, publishes=publishes)
+        peer.on_video = lambda _payload: setattr(peer, "granted", True)
+        self._joining.append(peer.start(self._port))
+
+    def _judge_joins(self, now: float) -> None:
+        for peer in list(self._joining):
+            waited = now - peer.began_at
+            if peer.granted or peer.closed or waited > JOIN_TIMEOUT_S:
+                self._joins.append((peer.began_at, _kind(peer), waited if peer.granted else None))
+                self._joining.remove(peer)
+                peer.close()
+
+
+class _Relay:
+    """A process that passes on what it is sent."""
+
+    def __init__(self) -> None:
+        self.passages: dict[float, float | None] = {}
+        self.socket, theirs = socket.socketpair()
+        self._process = os.fork()
+        if not self._process:
+            self.socket.close()
+            with contextlib.suppress(OSError):
+                while data := theirs.recv(4096):
+                    theirs.sendall(data)
+            os._exit(0)
+        theirs.close()
+
+    def send(self) -> None:
+        now = time.monotonic()
+        self.passages[now] = None
+        self.socket.send(_STAMP.pack(now))
+
+    def ready(self, _writable: bool) -> None:
+        data = self.socket.recv(4096)
+        for [sent_at] in _STAMP.iter_unpack(data):
+            self.passages[sent_at] = time.monotonic()
+
+    def close(self) -> None:
+        self.socket.close()
+        os.waitpid(self._process, 0)
+
+
+def _kind(peer: Peer) -> str:
+    return "publisher" if peer.publishes else "player"
+
+
+def _holds(worker: psutil.Process, port: int) -> bool:
+    """Whether it holds the connection from this local port of ours."""
+    return any(each.raddr and each.raddr.port == port for each in worker.net_connections("tcp"))
+
+
+def _in_worker(loop: Loop, port: int, name: str, worker: int, *, publishes: bool) -> Peer:
+    """A peer that this worker has accepted: connects until it is that one."""
+    process = psutil.Process(worker)
+    for _ in range(_TRIES):
+        peer = Peer(loop, port, name, publishes=publishes)
+        ours = peer.socket.getsockname()[1]
+        deadline = time.monotonic() + _ACCEPT_S
+        while time.monotonic() < deadline:
+            if _holds(process, ours):
+                return peer.start(port)
+            loop.turn(0.005)
+        peer.close()
+    raise AssertionError(f"{_TRIES} connections, none of them to worker {worker}")

@@ -1,0 +1,129 @@
+"""Players that join, wait and join again: plays in a loop, keys that nobody publishes, pauses."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from .attack import Attack
+from .bounds import MIB
+from .rig import Scene
+from .rows import Row
+from .wire import (
+    Pieces,
+    Stranger,
+    Tally,
+    Target,
+    command,
+    connect,
+    flood,
+    gather,
+    hold,
+    paced,
+    picture_header,
+    play,
+    publisher,
+    streams,
+    video,
+)
+
+KEYS = 16
+_LONG = 1_000
+_GOP_BYTES = 20 * MIB
+_FRAME_BYTES = 100_000
+_RESUMES_PER_S = 200
+#: A player gets what is live, and the picture to begin with now and then: so much a second is honest.
+_HONEST_RATE = 8 * MIB
+
+
+def play_and_close(target: Target, peers: int = 50) -> Tally:
+    """7: play 16 keys, closeStream, in a loop."""
+    until, tally = time.monotonic() + target.seconds, Tally()
+
+    def make(number: int) -> Stranger:
+        return Stranger(target, number).shake_hands().say(connect("live"), streams(KEYS))
+
+    def pieces(peer: Stranger) -> Pieces:
+        plays = b"".join(play(f"loop{peer.number}-{each}", each) for each in range(1, KEYS + 1))
+        closes = b"".join(command("closeStream", 0.0, stream=each) for each in range(1, KEYS + 1))
+        yield from itertools.repeat(plays + closes)
+
+    flood(tally, gather(tally, peers, make), pieces, until)
+    return tally
+
+
+def waiting_keys(target: Target, peers: int = 640, name_bytes: int = _LONG) -> Tally:
+    """9: players of 16 keys each that nobody publishes."""
+    until, tally = time.monotonic() + target.seconds, Tally()
+
+    def make(number: int) -> Stranger:
+        names = [f"{number:05}-{each:02}".ljust(name_bytes, "k") for each in range(KEYS)]
+        plays = b"".join(play(name, 1 + each) for each, name in enumerate(names))
+        peer = Stranger(target, number + target.number * peers).shake_hands()
+        return peer.say(connect("live"), streams(KEYS), plays)
+
+    crowd = gather(tally, target.amount(peers, least=min(peers, 100)), make, until)
+    tally.notes["keys"] = KEYS * len(crowd)
+    hold(tally, crowd, until)
+    return tally
+
+
+def pauses(target: Target, peers: int = 1, by_video: bool = False) -> Tally:
+    """11: pause and resume 200 times a second, on a stream of 20 MB since its keyframe."""
+    until, tally = time.monotonic() + target.seconds, Tally()
+    source = publisher(target, "long-gop")
+    source.socket.settimeout(None)
+    source.say(picture_header(), video(0, _FRAME_BYTES, key=True))
+    frames = target.amount(_GOP_BYTES // _FRAME_BYTES, least=60)
+    source.say(*(video(number * 10, _FRAME_BYTES) for number in range(1, frames)))
+    name = "receiveVideo" if by_video else "pause"
+    first, second = (False, True) if by_video else (True, False)
+    both = command(name, 0.0, first, stream=1) + command(name, 0.0, second, stream=1)
+
+    def make(number: int) -> Stranger:
+        peer = Stranger(target, number).shake_hands()
+        return peer.say(connect("live"), streams(1), play("long-gop")).until("NetStream.Play.Start")
+
+    def pieces(peer: Stranger) -> Pieces:
+        if peer is source:
+            live = (video(number * 10, 1_000) for number in itertools.count(frames))
+            return paced(live, 25)
+        return paced(itertools.repeat(both), _RESUMES_PER_S)
+
+    players = gather(tally, peers, make)
+    began = time.monotonic()
+    flood(tally, [source, *players], pieces, until)
+    rate = tally.received / max(time.monotonic() - began, 0.1) / peers
+    tally.notes["out_per_peer_s"] = rate
+    if rate > _HONEST_RATE:
+        tally.complaints.append(f"each player got {rate / 1e6:.0f} MB a second")
+    return tally
+
+
+def _router_knows_few(scene: Scene, row: Row) -> Sequence[str]:
+    """A key that nobody publishes costs a router next to nothing."""
+    grown = row.router_peak - row.router_base
+    return [] if grown < 64 * MIB else [f"{grown / MIB:.0f} MB in the router for keys nobody publishes"]
+
+
+ATTACKS = [
+    Attack("play-close-50", "7", play_and_close, crowd=True, sources=50),
+    Attack(
+        "play-close-200", "7", partial(play_and_close, peers=200), crowd=True, sources=8, in_short=False
+    ),
+    Attack(
+        "waiting-keys", "9", waiting_keys, crowd=True, sources=8, judge=_router_knows_few,
+        adjust=lambda bounds: replace(bounds, router_growth_bytes=64 * MIB),
+    ),
+    Attack(
+        "short-keys", "9b", partial(waiting_keys, peers=2_000, name_bytes=12), crowd=True, sources=8,
+        adjust=lambda bounds: replace(bounds, worker_bytes=bounds.worker_bytes // 2),
+        short_seconds=3,
+    ),
+    Attack("pauses-1", "11", pauses),
+    Attack("pauses-50", "11", partial(pauses, peers=50), crowd=True, sources=50, in_short=False),
+    Attack("receive-video", "11", partial(pauses, by_video=True), in_short=False),
+]  # fmt: skip

@@ -1,0 +1,146 @@
+"""The edges under attack: a node alone, one whose log nobody reads, one at a router of its own process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from support.cluster_process import ROOT, ClusterProcess, Edge, free_router_address
+from support.tls import make_certificate
+
+from .attack import Attack, Form
+from .rows import Usage
+
+_WORKERS = 2
+
+
+class DeafEdge(Edge):
+    """An edge whose standard error is a pipe; ``stop_reading`` fills it for good."""
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self._copy = log
+        pipe = log.with_suffix(".pipe")
+        os.mkfifo(pipe)
+        self._deaf = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(pipe, log), daemon=True)
+        self._reader.start()
+        super().__init__(arguments, pipe)
+
+    def log_text(self) -> str:
+        return self._copy.read_text(errors="replace") if self._copy.exists() else ""
+
+    def stop_reading(self) -> None:
+        self._deaf.set()
+
+    def read_on(self) -> None:
+        self._deaf.clear()
+
+    def _read(self, pipe: Path, copy: Path) -> None:
+        with pipe.open("rb", buffering=0) as source, copy.open("wb", buffering=0) as written:
+            while data := source.read(4096):
+                written.write(data)
+                while self._deaf.is_set():
+                    threading.Event().wait(0.05)
+
+
+class Servers:
+    """The edge of one run, its router if that is a process of its own, and what they use."""
+
+    def __init__(self, attack: Attack, form: Form, directory: Path) -> None:
+        self.log = directory / "edge.log"
+        self.router: ClusterProcess | None = None
+        self.router_address = ""
+        certificate = make_certificate(directory)
+        options = ["--workers", str(_WORKERS), "--bind-tls", "127.0.0.1:0", *certificate.options]
+        options += [*attack.options, *known(attack.wishes)]
+        options += known(("--worker-bytes", str(form.worker_bytes)))
+        if attack.edge == "routed":
+            self.router_address = free_router_address()
+            router = ["router", "--bind", self.router_address]
+            self.router = ClusterProcess(router, directory / "router.log")
+            self.router.wait_ready()
+            options += ["--router", self.router_address]
+        kind = DeafEdge if attack.edge == "deaf" else Edge
+        self.edge = kind(options, self.log)
+        try:
+            self.edge.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+        self.workers = [pid for _slot, pid in sorted(self.edge.workers().items())]
+        self._processes = [psutil.Process(pid) for pid in self.workers]
+        self._router_process = psutil.Process(self.edge.pid if self.router is None else self.router.pid)
+
+    def usage(self, at: float) -> Usage:
+        memory = [_memory(process) for process in self._processes]
+        cpu = [_cpu_s(process) for process in self._processes]
+        router = self._router_process
+        return Usage(at, memory, _memory(router), cpu, _cpu_s(router))
+
+    def stop(self) -> list[str]:
+        """End them as an operator does; what was wrong with that."""
+        wrong = []
+        workers = [pid for _slot, pid in sorted(self.edge.workers().items())]
+        if workers != self.workers:
+            wrong.append("a worker died")
+        if isinstance(self.edge, DeafEdge):
+            self.edge.read_on()
+        for name, process in (("edge", self.edge), ("router", self.router)):
+            if process is None:
+                continue
+            try:
+                code = process.stop()
+            except AssertionError:
+                wrong.append(f"the {name} does not end")
+                continue
+            if code:
+                wrong.append(f"the {name} ended with {code}")
+            if "Traceback" in process.log_text():
+                wrong.append(f"a traceback in the log of the {name}")
+        return wrong
+
+    def kill(self) -> None:
+        self.edge.kill()
+        if self.router is not None:
+            self.router.kill()
+
+
+@contextlib.contextmanager
+def serving(attack: Attack, form: Form, directory: Path) -> Iterator[Servers]:
+    servers = Servers(attack, form, directory)
+    try:
+        yield servers
+    finally:
+        servers.kill()
+
+
+def known(options: Sequence[str]) -> list[str]:
+    """Those of these options (each a flag and its value) that the edge has."""
+    pairs = zip(options[::2], options[1::2], strict=True)
+    return [text for flag, value in pairs if f"{flag} " in _help() for text in (flag, value)]
+
+
+@functools.cache
+def _help() -> str:
+    command = [sys.executable, "-m", "cluster", "edge", "--help"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def _memory(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(process.memory_info().rss)
+    return 0
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return float(sum(process.cpu_times()[:2]))
+    return 0.0

@@ -1,0 +1,21 @@
+"""The short form of every attack, as a continuous integration runs it (``make strangers-short``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from strangers import rows
+from strangers.attack import SHORT, Attack
+from strangers.rig import run
+from strangers.table import short
+
+pytestmark = pytest.mark.strangers
+
+
+@pytest.mark.parametrize("attack", short(), ids=lambda attack: attack.name)
+def test_strangers_cost_no_more_than_they_may(attack: Attack, tmp_path: Path) -> None:
+    row = run(attack, SHORT, tmp_path)
+    print(rows.head(), rows.line(rows.cells(row)), sep="\n")
+    assert not row.complaints, row.as_json()
