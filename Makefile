@@ -5,6 +5,8 @@
 # make wheelhouse   what a host needs to be installed without a network (deploy/README.md)
 # make coverage     cluster/core by its own tests: fails below every branch
 # make fuzz         every decoder and the session, FUZZ_SECONDS long (600)
+# make strangers    attacks on the ports, and what each costs; strangers-short: a few seconds of each
+# make soak-strangers   random bytes on a router's ports for STRANGER_SECONDS (3600), a core kept
 # make soak         half load for SOAK_SECONDS (1800): does memory stay?
 # make deploy-test  install, upgrade and remove clusters as deploy/ does: minutes, and as root
 #
@@ -16,7 +18,8 @@ PY := $(VENV)/bin/python
 PURE := tests/core tests/fuzz tests/benchmarks
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv node-media-server
 
-.PHONY: run test check rules interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse deploy-test clean
+.PHONY: run test check rules interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse \
+	strangers strangers-short soak-strangers deploy-test clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
@@ -70,6 +73,17 @@ SOAK_SECONDS ?= 1800
 
 soak: $(VENV)/.for-run
 	$(PY) -m benchmarks --scenario soak --rounds 1 --soak-seconds $(SOAK_SECONDS) $(BENCH)
+
+strangers: $(VENV)/.for-test
+	$(PY) -m tests.strangers $(STRANGERS)
+
+strangers-short: $(VENV)/.for-test
+	$(PY) -m pytest tests/strangers -m strangers -rA --show-capture=stdout -q $(STRANGERS)
+
+STRANGER_SECONDS ?= 3600
+
+soak-strangers: $(VENV)/.for-test
+	$(PY) -m tests.strangers.soak --seconds $(STRANGER_SECONDS)
 
 wheelhouse: $(VENV)/.for-run
 	rm -rf build dist/wheelhouse

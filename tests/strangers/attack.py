@@ -28,11 +28,11 @@ class Form:
     short: bool
 
 
-SHORT = Form(2.5, 0.8, 1.2, 0.1, _SHORT_BYTES, short=True)
-FULL = Form(15.0, 3.0, 6.0, 1.0, _FULL_BYTES, short=False)
+SHORT = Form(2.0, 0.6, 1.0, 0.1, _SHORT_BYTES, short=True)
+FULL = Form(12.0, 2.0, 4.0, 1.0, _FULL_BYTES, short=False)
 
-#: The processes of the edge: one node alone, its standard error a pipe that nobody reads from then on, or a
-#: node at a router of its own process, without a key.
+#: The processes of the edge: one node alone; one whose standard error is a pipe that nobody reads from then
+#: on; two nodes of one worker at a router without a key.
 EdgeKind = Literal["node", "deaf", "routed"]
 
 

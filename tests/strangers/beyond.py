@@ -40,6 +40,7 @@ from .wire import (
     message,
     picture_header,
     play,
+    player,
     publish,
     publisher,
     set_chunk_size,
@@ -90,13 +91,6 @@ def many_headers(target: Target, at_once: int = 16) -> Tally:
     """Headers and metadata are kept beside the log: as many and as large as may be."""
     until, tally = _lasting(target)
 
-    def make(number: int) -> Stranger:
-        peer = Stranger(target, number).shake_hands().say(connect("live"), streams(at_once))
-        for stream in range(1, at_once + 1):
-            peer.say(publish(f"headers-{number}-{stream}", stream)).until("NetStream.Publish.Start")
-            peer.seen = b""
-        return peer
-
     def pieces(_peer: Stranger) -> Pieces:
         for number in itertools.count():
             for stream in range(1, at_once + 1):
@@ -108,7 +102,8 @@ def many_headers(target: Target, at_once: int = 16) -> Tally:
                     head = b"\x96\x00avc1" + bytes([track]) + number.to_bytes(4, "big")
                     yield message(MessageType.VIDEO, head + bytes(60_000), stream=stream, chunk_stream=6)
 
-    flood(tally, gather(tally, 4, make), pieces, until)
+    peers = gather(tally, 4, lambda n: publisher(target, f"headers{n}", n, at_once=at_once))
+    flood(tally, peers, pieces, until)
     return tally
 
 
@@ -133,13 +128,10 @@ def unread_plays(target: Target, peers: int = 50) -> Tally:
     return tally
 
 
-def publish_churn(target: Target, players: int = 200) -> Tally:
+def publish_churn(target: Target, waiting: int = 200) -> Tally:
     """Every beginning and every end is told to all who wait."""
     until, tally = _lasting(target)
     churner = Stranger(target).shake_hands().say(connect("live"), streams(1))
-
-    def make(number: int) -> Stranger:
-        return Stranger(target, number).shake_hands().say(connect("live"), streams(1), play("churn"))
 
     begin = publish("churn") + picture_header() + video(0, 100, key=True)
     again = begin + command("closeStream", 0.0, stream=1)
@@ -147,7 +139,8 @@ def publish_churn(target: Target, players: int = 200) -> Tally:
     def pieces(peer: Stranger) -> Pieces:
         return itertools.repeat(again) if peer is churner else iter(())
 
-    flood(tally, [churner, *gather(tally, target.amount(players, least=50), make)], pieces, until)
+    players = gather(tally, target.amount(waiting, least=50), lambda n: player(target, "churn", n))
+    flood(tally, [churner, *players], pieces, until)
     return tally
 
 

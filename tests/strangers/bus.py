@@ -16,13 +16,15 @@ from cluster.core.message import Message
 from .attack import Attack
 from .rig import Scene
 from .rows import Row
-from .wire import Stranger, Tally, Target, connect, publish, streams
+from .wire import Stranger, Tally, Target, picture_header, player, publisher, video
 
 EPOCH = 2**63 - 2
 _KEY = "live/healthy0"
 _SNAPSHOT_MESSAGES = 2_000_000
 _SUBSCRIPTIONS = 1_000_000
 _SETTLE_S = 0.3
+#: The next publisher must be heard within this: a grace period of another's is no reason to wait.
+_FREE_S = 6.0
 
 
 class _Rogue:
@@ -31,19 +33,22 @@ class _Rogue:
     def __init__(self, target: Target, origins: Sequence[tuple[str, int]] = ()) -> None:
         at = endpoints(target.router)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.control = self.context.socket(zmq.DEALER)
-        self.control.routing_id = b"rogue/deadbeef/0/1"
-        self.control.linger = 0
-        self.control.connect(at.control)
-        self.media = self.context.socket(zmq.XPUB)
-        self.media.linger = 0
-        self.media.connect(at.publish)
-        self.subscriber = self.context.socket(zmq.SUB)
-        self.subscriber.linger = 0
-        self.subscriber.connect(at.subscribe)
+        self.control = self._socket(zmq.DEALER, at.control)
+        self.media = self._socket(zmq.XPUB, at.publish)
+        self.subscriber = self._socket(zmq.XSUB, at.subscribe)
         hello = control.Hello("rogue", "deadbeef", 0, 1, False, {}, list(origins), [])
         self.say(hello)
         time.sleep(_SETTLE_S)
+
+    def _socket(self, kind: int, endpoint: str) -> zmq.Socket[bytes]:
+        """Connected, and without a bound."""
+        socket = self.context.socket(kind)
+        socket.set_hwm(0)
+        socket.linger = 0
+        if kind == zmq.DEALER:
+            socket.routing_id = b"rogue/deadbeef/0/1"
+        socket.connect(endpoint)
+        return socket
 
     def say(self, message: control.ControlMessage) -> None:
         self.control.send_multipart(control_coding.encode(message), copy=False)
@@ -100,7 +105,7 @@ def subscriptions(target: Target) -> Tally:
     """16: a million subscriptions, which every worker is told of."""
     rogue, until, tally = _Rogue(target), time.monotonic() + target.seconds, Tally()
     for number in range(target.amount(_SUBSCRIPTIONS)):
-        rogue.subscriber.subscribe(b"live/%020d\0" % number)
+        rogue.subscriber.send(b"\1live/%020d\0" % number)
         tally.sent += 26
         if number % 1_000 == 0 and time.monotonic() > until:
             break
@@ -111,18 +116,38 @@ def subscriptions(target: Target) -> Tally:
 
 
 def _key_is_free(scene: Scene, _row: Row) -> Sequence[str]:
-    """The healthy publishers have left, and so has the attacker: the key is there for the next one."""
-    edge, deadline = scene.servers.edge, time.monotonic() + 6
+    """The healthy publishers and the attacker have left: the next one is heard on the other node."""
+    publisher_at, player_at = (Target(port, 0, 1.0) for port, _worker in scene.servers.places)
+    name, deadline = _KEY.removeprefix("live/"), time.monotonic() + _FREE_S
+    peers: list[Stranger] = []
     while time.monotonic() < deadline:
         try:
-            peer = Stranger(Target(edge.port, 0, 1.0)).shake_hands()
-            peer.say(connect("live"), streams(1), publish(_KEY.removeprefix("live/")))
-            peer.until("NetStream.Publish.Start")
-            peer.close()
-            return []
+            peers = [publisher(publisher_at, name), player(player_at, name)]
+            if _is_heard(*peers, deadline):
+                return []
         except OSError:
             time.sleep(0.2)
-    return [f"{_KEY} cannot be published after the attacker has left"]
+        finally:
+            for peer in peers:
+                peer.close()
+    return [f"nobody hears a publisher of {_KEY} after the attacker has left"]
+
+
+def _is_heard(source: Stranger, listener: Stranger, until: float) -> bool:
+    """Whether the player gets pictures of the publisher."""
+    listener.socket.settimeout(0.04)
+    source.say(picture_header())
+    for number in range(1_000):
+        source.say(video(40 * number, 5_000, key=number % 25 == 0))
+        try:
+            listener.seen += listener.socket.recv(65_536)
+        except TimeoutError:
+            continue
+        if len(listener.seen) > 3 * 5_000:
+            return True
+        if time.monotonic() > until:
+            break
+    return False
 
 
 _ROUTED = partial(Attack, edge="routed", crosses=True)

@@ -37,6 +37,8 @@ _ACCEPT_S = 0.1
 
 #: When something was sent, and when it came; None while it has not.
 Passage = tuple[float, "float | None"]
+#: A worker: the port it is reached at, and its process id.
+Place = tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -56,17 +58,17 @@ class Record:
 
 
 class HealthyStream:
-    """One publisher and one player of it, in the workers with these process ids."""
+    """One publisher and one player of it, in these workers."""
 
-    def __init__(self, loop: Loop, port: int, name: str, publisher_at: int, player_at: int) -> None:
+    def __init__(self, loop: Loop, name: str, publisher_at: Place, player_at: Place) -> None:
         self.name = name
         self.frames: dict[float, float | None] = {}
         self._sent = 0
-        self.publisher = _in_worker(loop, port, name, publisher_at, publishes=True)
+        self.publisher = _in_worker(loop, name, publisher_at, publishes=True)
         loop.until(lambda: self.publisher.granted, f"publishing of {name} to be granted")
         self.publisher.send(0, AVC_HEADER)
         self.send_frame()
-        self.player = _in_worker(loop, port, name, player_at, publishes=False)
+        self.player = _in_worker(loop, name, player_at, publishes=False)
         self.player.on_video = self._came
         while not self.frames or None in self.frames.values():
             self.frames.clear()
@@ -87,10 +89,10 @@ class HealthyStream:
             self.frames[sent_at] = time.monotonic()
 
 
-def watch(control: Connection, port: int, workers: Sequence[int], crosses: bool) -> None:
+def watch(control: Connection, places: Sequence[Place], crosses: bool) -> None:
     """Be the watching process: says "ready", and sends the record once it is told anything."""
     relay = _Relay()
-    watcher = _Watcher(port, workers, crosses, relay)
+    watcher = _Watcher(places, crosses, relay)
     control.send("ready")
     while not control.poll():
         watcher.turn()
@@ -99,15 +101,15 @@ def watch(control: Connection, port: int, workers: Sequence[int], crosses: bool)
 
 
 class _Watcher:
-    def __init__(self, port: int, workers: Sequence[int], crosses: bool, relay: _Relay) -> None:
-        self._port = port
+    def __init__(self, places: Sequence[Place], crosses: bool, relay: _Relay) -> None:
+        self._ports = [port for port, _worker in places]
         self._relay = relay
         self._loop = Loop()
         self._loop.add(relay.socket, relay.ready)
-        players_at = [*workers[1:], workers[0]] if crosses else workers
+        players_at = [*places[1:], places[0]] if crosses else places
         self._streams = [
-            HealthyStream(self._loop, port, f"healthy{slot}", publisher_at, player_at)
-            for slot, (publisher_at, player_at) in enumerate(zip(workers, players_at, strict=True))
+            HealthyStream(self._loop, f"healthy{slot}", publisher_at, player_at)
+            for slot, (publisher_at, player_at) in enumerate(zip(places, players_at, strict=True))
         ]
         self._joins: list[tuple[float, str, float | None]] = []
         self._joining: deque[Peer] = deque()
@@ -156,9 +158,10 @@ class _Watcher:
         publishes = self._joined % 2 == 0
         played = self._streams[self._joined // 2 % len(self._streams)].name
         name = f"new{self._joined}" if publishes else played
-        peer = Peer(self._loop, self._port, name, publishes=publishes)
+        port = self._ports[self._joined // 4 % len(self._ports)]
+        peer = Peer(self._loop, port, name, publishes=publishes)
         peer.on_video = lambda _payload: setattr(peer, "granted", True)
-        self._joining.append(peer.start(self._port))
+        self._joining.append(peer.start(port))
 
     def _judge_joins(self, now: float) -> None:
         for peer in list(self._joining):
@@ -208,8 +211,9 @@ def _holds(worker: psutil.Process, port: int) -> bool:
     return any(each.raddr and each.raddr.port == port for each in worker.net_connections("tcp"))
 
 
-def _in_worker(loop: Loop, port: int, name: str, worker: int, *, publishes: bool) -> Peer:
+def _in_worker(loop: Loop, name: str, place: Place, *, publishes: bool) -> Peer:
     """A peer that this worker has accepted: connects until it is that one."""
+    port, worker = place
     process = psutil.Process(worker)
     for _ in range(_TRIES):
         peer = Peer(loop, port, name, publishes=publishes)

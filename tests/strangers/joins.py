@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from cluster.core.amf import amf0
+from cluster.core.message import MessageType
+
 from .attack import Attack
 from .bounds import MIB
 from .rig import Scene
@@ -22,6 +25,7 @@ from .wire import (
     flood,
     gather,
     hold,
+    message,
     paced,
     picture_header,
     play,
@@ -35,6 +39,16 @@ _LONG = 1_000
 _GOP_BYTES = 20 * MIB
 _FRAME_BYTES = 100_000
 _RESUMES_PER_S = 200
+_METADATA_BYTES = 1_900_000
+#: What makes a server begin anew with what a player is sent.
+_TURNS = {
+    "pause": command("pause", 0.0, True, stream=1) + command("pause", 0.0, False, stream=1),
+    "receiveVideo": (
+        command("receiveVideo", 0.0, False, stream=1) + command("receiveVideo", 0.0, True, stream=1)
+    ),
+    "play": play("long-gop"),
+    "seek": command("seek", 0.0, 0.0, stream=1),
+}
 #: A player gets what is live, and the picture to begin with now and then: so much a second is honest.
 _HONEST_RATE = 8 * MIB
 
@@ -71,17 +85,21 @@ def waiting_keys(target: Target, peers: int = 640, name_bytes: int = _LONG) -> T
     return tally
 
 
-def pauses(target: Target, peers: int = 1, by_video: bool = False) -> Tally:
+def _metadata() -> bytes:
+    """Of a long recording: what each player is sent first."""
+    values = amf0.encode("@setDataFrame", "onMetaData", {"keyframes": "x" * _METADATA_BYTES})
+    return message(MessageType.DATA_AMF0, values, stream=1, chunk_stream=8)
+
+
+def pauses(target: Target, peers: int = 1, by: str = "pause") -> Tally:
     """11: pause and resume 200 times a second, on a stream of 20 MB since its keyframe."""
     until, tally = time.monotonic() + target.seconds, Tally()
     source = publisher(target, "long-gop")
     source.socket.settimeout(None)
-    source.say(picture_header(), video(0, _FRAME_BYTES, key=True))
+    source.say(_metadata(), picture_header(), video(0, _FRAME_BYTES, key=True))
     frames = target.amount(_GOP_BYTES // _FRAME_BYTES, least=60)
     source.say(*(video(number * 10, _FRAME_BYTES) for number in range(1, frames)))
-    name = "receiveVideo" if by_video else "pause"
-    first, second = (False, True) if by_video else (True, False)
-    both = command(name, 0.0, first, stream=1) + command(name, 0.0, second, stream=1)
+    both = _TURNS[by]
 
     def make(number: int) -> Stranger:
         peer = Stranger(target, number).shake_hands()
@@ -125,5 +143,6 @@ ATTACKS = [
     ),
     Attack("pauses-1", "11", pauses),
     Attack("pauses-50", "11", partial(pauses, peers=50), crowd=True, sources=50, in_short=False),
-    Attack("receive-video", "11", partial(pauses, by_video=True), in_short=False),
+    Attack("replays", "11", partial(pauses, by="play")),
+    Attack("receive-video", "11", partial(pauses, by="receiveVideo"), in_short=False),
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from cluster.core.message import MessageType
@@ -17,15 +17,13 @@ from .wire import (
     Stranger,
     Tally,
     Target,
-    connect,
     flood,
     gather,
     hold,
     message,
     picture_header,
-    publish,
+    player,
     publisher,
-    streams,
     video,
 )
 
@@ -39,39 +37,43 @@ def _endless(piece: bytes) -> Iterator[bytes]:
     return itertools.repeat(piece)
 
 
-def empty_messages(target: Target, type_id: int = MessageType.AUDIO, tls: bool = False) -> Tally:
+def _only(peers: list[Stranger], make: Callable[[], Pieces]) -> Callable[[Stranger], Pieces]:
+    """These peers send; the others of the crowd only listen."""
+    return lambda peer: make() if peer in peers else iter(())
+
+
+def empty_messages(
+    target: Target, type_id: int = MessageType.AUDIO, count: int = 1, tls: bool = False
+) -> Tally:
     """1: a keyframe, then messages of 0 bytes with a standing timestamp, as fast as they are read."""
     until, tally = time.monotonic() + target.seconds, Tally()
-    peers = gather(tally, 1, lambda _n: publisher(target, "empty", tls=tls))
+    peers = gather(tally, count, lambda n: publisher(target, f"empty{n}", n, tls=tls))
+    listeners = [player(target, f"empty{each}", each) for each in range(count)]
     # A header, one that says "no later than that", and then a byte for each message: as both before.
     empty = b"\xc4" * _BATCH
     begin = picture_header() + video(0, 1_000, key=True)
     begin += message(type_id, b"", at=_AT, stream=1) + b"\x84\0\0\0"
-    flood(tally, peers, lambda _peer: itertools.chain([begin], _endless(empty)), until)
+    make = _only(peers, lambda: itertools.chain([begin], _endless(empty)))
+    flood(tally, [*peers, *listeners], make, until)
     return tally
 
 
-def aggregates(target: Target) -> Tally:
+def aggregates(target: Target, count: int = 1) -> Tally:
     """1: the same in aggregates of 4,096 messages of one byte."""
     until, tally = time.monotonic() + target.seconds, Tally()
-    peers = gather(tally, 1, lambda _n: publisher(target, "aggregates"))
+    peers = gather(tally, count, lambda n: publisher(target, f"aggregates{n}", n))
+    listeners = [player(target, f"aggregates{each}", each) for each in range(count)]
     one = _SUB_MESSAGE.pack(MessageType.AUDIO, b"\0\0\1", b"\0\0\0") + b"\xaf" + (12).to_bytes(4, "big")
     aggregate = message(MessageType.AGGREGATE, one * _AGGREGATED, at=_AT, stream=1)
     begin = picture_header() + video(0, 1_000, key=True)
-    flood(tally, peers, lambda _peer: itertools.chain([begin], _endless(aggregate)), until)
+    make = _only(peers, lambda: itertools.chain([begin], _endless(aggregate)))
+    flood(tally, [*peers, *listeners], make, until)
     return tally
 
 
 def many_logs(target: Target, at_once: int = 16) -> Tally:
     """2: three connections publish 16 streams each, fill each one's log, and say nothing more."""
     until, tally = time.monotonic() + target.seconds, Tally()
-
-    def make(number: int) -> Stranger:
-        peer = Stranger(target, number).shake_hands().say(connect("live"), streams(at_once))
-        for stream in range(1, at_once + 1):
-            peer.say(publish(f"log-{number}-{stream}", stream)).until("NetStream.Publish.Start")
-            peer.seen = b""
-        return peer
 
     def fill(_peer: Stranger) -> Pieces:
         size = MIB // 2
@@ -80,7 +82,7 @@ def many_logs(target: Target, at_once: int = 16) -> Tally:
             for number in range(target.amount(60, least=8)):
                 yield video(number * 40, size, key=not number, stream=stream)
 
-    flood(tally, gather(tally, 3, make), fill, until)
+    flood(tally, gather(tally, 3, lambda n: publisher(target, f"log{n}", n, at_once=at_once)), fill, until)
     return tally
 
 
@@ -113,11 +115,13 @@ def silent_publish(target: Target) -> Tally:
     return tally
 
 ATTACKS = [
-    Attack("empty-audio", "1", empty_messages, seconds=30),
+    Attack("empty-audio", "1", empty_messages, seconds=40, in_short=False),
+    Attack("empty-audio-8", "1", partial(empty_messages, count=8), crowd=True, sources=8, short_seconds=3),
     Attack("empty-audio-tls", "1", partial(empty_messages, tls=True), in_short=False),
     Attack("empty-video", "1", partial(empty_messages, type_id=MessageType.VIDEO), in_short=False),
     Attack("empty-data", "1", partial(empty_messages, type_id=MessageType.DATA_AMF0), in_short=False),
-    Attack("aggregates", "1", aggregates),
+    Attack("aggregates", "1", aggregates, seconds=30, in_short=False),
+    Attack("aggregates-8", "1", partial(aggregates, count=8), crowd=True, sources=8, short_seconds=3),
     Attack("many-logs", "2", many_logs, short_seconds=3.5),
     Attack(
         "silent-publish", "3", silent_publish, wishes=("--publish-idle", "2"), seconds=35, short_seconds=4,

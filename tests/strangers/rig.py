@@ -51,7 +51,7 @@ def run(attack: Attack, form: Form, directory: Path, seconds: float | None = Non
         sampler = _Sampler(servers)
         attackers = _Attackers(attack, form, servers, row.seconds)
         time.sleep(form.before_s)
-        closes_before = _closes(servers)
+        closes_before = servers.closes()
         if isinstance(servers.edge, DeafEdge):
             servers.edge.stop_reading()
         log_before, began = servers.log.stat().st_size, time.monotonic()
@@ -149,7 +149,7 @@ class _Sampler:
 @contextmanager
 def _watching(servers: Servers, attack: Attack) -> Iterator[Connection]:
     ours, theirs = _spawn.Pipe()
-    arguments = (theirs, servers.edge.port, servers.workers, attack.crosses)
+    arguments = (theirs, servers.places, attack.crosses)
     process = _spawn.Process(target=watch, args=arguments, daemon=False)
     process.start()
     theirs.close()
@@ -172,18 +172,11 @@ def _ask(watcher: Connection) -> Record:
     return record
 
 
-def _closes(servers: Servers) -> dict[str, float]:
-    try:
-        return servers.edge.metrics().by("reason", "closes_total")
-    except OSError:
-        return {}
-
-
 def _reasons(servers: Servers, before: dict[str, float]) -> dict[str, int]:
     """Why strangers were closed: by the lines about them, and by the counters where lines are fewer."""
     lines = _closed_lines(servers.log)
     reasons = Counter(event["reason"] for event in lines if _is_strange(event.get("peer")))
-    for reason, count in _closes(servers).items():
+    for reason, count in servers.closes().items():
         reasons[reason] = max(reasons[reason], round(count - before.get(reason, 0)))
     return dict(reasons)
 

@@ -52,32 +52,49 @@ class DeafEdge(Edge):
 
 
 class Servers:
-    """The edge of one run, its router if that is a process of its own, and what they use."""
+    """The edge of one run, or two at a router, and what their processes use.
+
+    ``places``: port and process id of each worker. ``edge`` is the first node.
+    """
 
     def __init__(self, attack: Attack, form: Form, directory: Path) -> None:
         self.log = directory / "edge.log"
         self.router: ClusterProcess | None = None
         self.router_address = ""
-        certificate = make_certificate(directory)
-        options = ["--workers", str(_WORKERS), "--bind-tls", "127.0.0.1:0", *certificate.options]
-        options += [*attack.options, *known(attack.wishes)]
-        options += known(("--worker-bytes", str(form.worker_bytes)))
-        if attack.edge == "routed":
-            self.router_address = free_router_address()
-            router = ["router", "--bind", self.router_address]
-            self.router = ClusterProcess(router, directory / "router.log")
-            self.router.wait_ready()
-            options += ["--router", self.router_address]
-        kind = DeafEdge if attack.edge == "deaf" else Edge
-        self.edge = kind(options, self.log)
+        self._edges: list[Edge] = []
+        options = _options(attack, form, directory)
         try:
-            self.edge.wait_ready()
+            if attack.edge == "routed":
+                self._start_router(directory)
+                routed = [*options, "--workers", "1", "--router", self.router_address]
+                self._edges = [Edge(routed, self.log), Edge(routed, directory / "edge-1.log")]
+            else:
+                kind = DeafEdge if attack.edge == "deaf" else Edge
+                self._edges = [kind([*options, "--workers", str(_WORKERS)], self.log)]
+            for edge in self._edges:
+                edge.wait_ready()
         except BaseException:
             self.kill()
             raise
-        self.workers = [pid for _slot, pid in sorted(self.edge.workers().items())]
-        self._processes = [psutil.Process(pid) for pid in self.workers]
+        self.edge = self._edges[0]
+        self.places = self._places()
+        self._processes = [psutil.Process(pid) for _port, pid in self.places]
         self._router_process = psutil.Process(self.edge.pid if self.router is None else self.router.pid)
+
+    @property
+    def workers(self) -> list[int]:
+        return [pid for _port, pid in self.places]
+
+    def _places(self) -> list[tuple[int, int]]:
+        return [
+            (edge.port, pid) for edge in self._edges for _slot, pid in sorted(edge.workers().items())
+        ]
+
+    def _start_router(self, directory: Path) -> None:
+        self.router_address = free_router_address()
+        router = ["router", "--bind", self.router_address]
+        self.router = ClusterProcess(router, directory / "router.log")
+        self.router.wait_ready()
 
     def usage(self, at: float) -> Usage:
         memory = [_memory(process) for process in self._processes]
@@ -85,17 +102,22 @@ class Servers:
         router = self._router_process
         return Usage(at, memory, _memory(router), cpu, _cpu_s(router))
 
+    def closes(self) -> dict[str, float]:
+        """How many connections have ended, by reason; nothing of an edge that does not answer."""
+        found: dict[str, float] = {}
+        for edge in self._edges:
+            with contextlib.suppress(OSError):
+                for reason, count in edge.metrics().by("reason", "closes_total").items():
+                    found[reason] = found.get(reason, 0) + count
+        return found
+
     def stop(self) -> list[str]:
         """End them as an operator does; what was wrong with that."""
-        wrong = []
-        workers = [pid for _slot, pid in sorted(self.edge.workers().items())]
-        if workers != self.workers:
-            wrong.append("a worker died")
+        wrong = ["a worker died"] if self._places() != self.places else []
         if isinstance(self.edge, DeafEdge):
             self.edge.read_on()
-        for name, process in (("edge", self.edge), ("router", self.router)):
-            if process is None:
-                continue
+        for process in [*self._edges, *filter(None, [self.router])]:
+            name = "router" if process is self.router else "edge"
             try:
                 code = process.stop()
             except AssertionError:
@@ -108,9 +130,14 @@ class Servers:
         return wrong
 
     def kill(self) -> None:
-        self.edge.kill()
-        if self.router is not None:
-            self.router.kill()
+        for process in [*self._edges, *filter(None, [self.router])]:
+            process.kill()
+
+
+def _options(attack: Attack, form: Form, directory: Path) -> list[str]:
+    certificate = make_certificate(directory)
+    options = ["--bind-tls", "127.0.0.1:0", *certificate.options, *attack.options]
+    return [*options, *known(attack.wishes), *known(("--worker-bytes", str(form.worker_bytes)))]
 
 
 @contextlib.contextmanager

@@ -165,14 +165,14 @@ class Stranger:
         self.socket.sendall(b"".join(parts))
         return self
 
-    def until(self, text: str) -> Stranger:
-        """Read until the server has said that."""
+    def until(self, text: str, times: int = 1) -> Stranger:
+        """Read until the server has said that, so often in all."""
         wanted, deadline = text.encode(), time.monotonic() + _TIMEOUT_S
-        while wanted not in self.seen:
+        while self.seen.count(wanted) < times:
             received = self.socket.recv(65536)
             if not received or time.monotonic() > deadline:
                 raise ConnectionResetError(f"{text} never came")
-            self.seen = self.seen[-200:] + received
+            self.seen += received
         return self
 
     def close(self) -> None:
@@ -205,10 +205,19 @@ def gather(
     return peers
 
 
-def publisher(target: Target, name: str, number: int = 0, *, tls: bool = False) -> Stranger:
-    """A peer that publishes on message stream 1."""
+def publisher(
+    target: Target, name: str, number: int = 0, *, at_once: int = 1, tls: bool = False
+) -> Stranger:
+    """A peer that publishes on message stream 1, or on so many: ``name`` with their numbers behind it."""
     peer = Stranger(target, number, tls=tls).shake_hands()
-    return peer.say(connect("live"), streams(1), publish(name)).until("NetStream.Publish.Start")
+    names = [name] if at_once == 1 else [f"{name}-{each}" for each in range(1, at_once + 1)]
+    publishes = [publish(each, 1 + index) for index, each in enumerate(names)]
+    return peer.say(connect("live"), streams(at_once), *publishes).until("NetStream.Publish.Start", at_once)
+
+
+def player(target: Target, name: str, number: int = 0) -> Stranger:
+    """A peer that plays on message stream 1; whether it is let is not waited for."""
+    return Stranger(target, number).shake_hands().say(connect("live"), streams(1), play(name))
 
 
 # ---- sending ---------------------------------------------------------------------------------
