@@ -21,7 +21,8 @@ TOO_LARGE_BYTES = 3 << 30
 class Bounds:
     """``worker_bytes``: the budget of a worker, as ``--worker-bytes`` is given to an edge that has it.
 
-    A bound of None does not hold for this row. What the machine itself is late comes on top of ``p99_ms``.
+    A bound of None does not hold for this row. What the machine itself is late, as a relay
+    tells or the same edge before the attack, comes on top of the times.
     """
 
     worker_bytes: int

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from .attack import Attack, Form
 from .bounds import TOO_LARGE_BYTES
 from .healthy import Record, watch
+from .helpers import Helper, helping
 from .rows import Row, Usage, judge, measure, weigh
 from .servers import DeafEdge, Servers, serving
 from .wire import FIRST_SOURCE, Tally, Target
 
-_spawn = multiprocessing.get_context("spawn")
-
 _SAMPLE_S = 0.1
-_START_S = 20.0
 #: What attackers get beyond their time to end by themselves.
 _PATIENCE_S = 4.0
 #: Attackers come from other machines: they must not take the edge's CPU.
@@ -47,24 +42,25 @@ class Scene:
 def run(attack: Attack, form: Form, directory: Path, seconds: float | None = None) -> Row:
     """The row of one attack."""
     row = Row(attack.name, seconds=seconds or attack.lasts_s(form))
-    with serving(attack, form, directory) as servers, _watching(servers, attack) as watcher:
+    with helping(1 + attack.processes) as helpers, serving(attack, form, directory) as servers:
+        watcher, *attackers = helpers
+        watcher.begin(watch, servers.places, attack.crosses)
+        for number, attacker in enumerate(attackers):
+            attacker.begin(_attack, attack.act, _target(attack, form, servers, row.seconds, number))
         sampler = _Sampler(servers)
-        attackers = _Attackers(attack, form, servers, row.seconds)
         time.sleep(form.before_s)
         closes_before = servers.closes()
         if isinstance(servers.edge, DeafEdge):
             servers.edge.stop_reading()
         log_before, began = servers.log.stat().st_size, time.monotonic()
-        attackers.act(until_too_large=sampler.is_too_large)
+        row.tally = _let_attack(attackers, row.seconds, until_too_large=sampler.is_too_large)
         ended = time.monotonic()
         row.log_bytes_per_s = (servers.log.stat().st_size - log_before) / (ended - began)
         time.sleep(form.after_s)
-        row.tally = attackers.tally
         if sampler.is_too_large():
             row.complaints.append("stopped early: a process grew too large")
         record = _ask(watcher)
-        usages = sampler.stop()
-        weigh(row, usages, began, ended)
+        weigh(row, sampler.stop(), began, ended)
         measure(row, record, attack.judged, began, ended)
         row.reasons = _reasons(servers, closes_before)
         judge(row, attack.bounds(form))
@@ -73,49 +69,35 @@ def run(attack: Attack, form: Form, directory: Path, seconds: float | None = Non
     return row
 
 
-class _Attackers:
-    """The attacking processes; they are ready when this is."""
-
-    def __init__(self, attack: Attack, form: Form, servers: Servers, seconds: float) -> None:
-        self.tally = Tally()
-        self._seconds = seconds
-        self._processes: list[tuple[BaseProcess, Connection]] = []
-        for number in range(attack.processes):
-            target = Target(
-                servers.edge.port, servers.edge.tls_port, seconds, form.share, number, attack.sources,
-                servers.router_address, tuple(servers.workers),
-            )  # fmt: skip
-            ours, theirs = _spawn.Pipe()
-            process = _spawn.Process(target=_attack, args=(attack.act, target, theirs), daemon=False)
-            process.start()
-            theirs.close()
-            self._processes.append((process, ours))
-        for _process, ours in self._processes:
-            if not ours.poll(_START_S) or ours.recv() != "ready":
-                raise AssertionError("an attacker did not start")
-
-    def act(self, until_too_large: Callable[[], bool]) -> None:
-        """Let them attack, until they are done or it is too much."""
-        for _process, ours in self._processes:
-            ours.send("go")
-        deadline = time.monotonic() + self._seconds + _PATIENCE_S
-        waiting = dict(self._processes)
-        while waiting and time.monotonic() < deadline and not until_too_large():
-            for process, ours in list(waiting.items()):
-                try:
-                    if ours.poll(_SAMPLE_S / 2):
-                        self.tally.add(ours.recv())
-                        del waiting[process]
-                except EOFError:
-                    self.tally.complaints.append("an attacker fell")
-                    del waiting[process]
-        for process, _ours in self._processes:
-            if process in waiting:
-                process.kill()
-            process.join()
+def _target(attack: Attack, form: Form, servers: Servers, seconds: float, number: int) -> Target:
+    edge = servers.edge
+    return Target(
+        edge.port, edge.tls_port, seconds, form.share, number, attack.sources,
+        servers.router_address, tuple(servers.workers),
+    )  # fmt: skip
 
 
-def _attack(act: Callable[[Target], Tally], target: Target, control: Connection) -> None:
+def _let_attack(attackers: list[Helper], seconds: float, until_too_large: Callable[[], bool]) -> Tally:
+    """What the attackers did in their time; they are stopped if they do not end, or if it is too much."""
+    tally, waiting = Tally(), list(attackers)
+    for attacker in attackers:
+        attacker.control.send("go")
+    deadline = time.monotonic() + seconds + _PATIENCE_S
+    while waiting and time.monotonic() < deadline and not until_too_large():
+        for attacker in list(waiting):
+            try:
+                if attacker.control.poll(_SAMPLE_S / 2):
+                    tally.add(attacker.control.recv())
+                    waiting.remove(attacker)
+            except EOFError:
+                tally.complaints.append("an attacker fell")
+                waiting.remove(attacker)
+    for attacker in attackers:
+        attacker.end()
+    return tally
+
+
+def _attack(control: Connection, act: Callable[[Target], Tally], target: Target) -> None:
     os.nice(_NICE)
     control.send("ready")
     control.recv()
@@ -146,29 +128,11 @@ class _Sampler:
             self._usages.append(self._servers.usage(time.monotonic()))
 
 
-@contextmanager
-def _watching(servers: Servers, attack: Attack) -> Iterator[Connection]:
-    ours, theirs = _spawn.Pipe()
-    arguments = (theirs, servers.places, attack.crosses)
-    process = _spawn.Process(target=watch, args=arguments, daemon=False)
-    process.start()
-    theirs.close()
-    try:
-        if not ours.poll(_START_S) or ours.recv() != "ready":
-            raise AssertionError("the healthy streams did not start")
-        yield ours
-    finally:
-        ours.close()
-        process.join(1)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-def _ask(watcher: Connection) -> Record:
-    watcher.send("stop")
-    record = watcher.recv()
+def _ask(watcher: Helper) -> Record:
+    watcher.control.send("stop")
+    record = watcher.control.recv()
     assert isinstance(record, Record)
+    watcher.end(patience_s=1)
     return record
 
 

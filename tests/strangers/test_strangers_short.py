@@ -16,6 +16,11 @@ pytestmark = pytest.mark.strangers
 
 @pytest.mark.parametrize("attack", short(), ids=lambda attack: attack.name)
 def test_strangers_cost_no_more_than_they_may(attack: Attack, tmp_path: Path) -> None:
-    row = run(attack, SHORT, tmp_path)
-    print(rows.head(), rows.line(rows.cells(row)), sep="\n")
-    assert not row.complaints, row.as_json()
+    for attempt in ("first", "again"):  # a machine that is busy otherwise gets a second try
+        directory = tmp_path / attempt
+        directory.mkdir()
+        row = run(attack, SHORT, directory)
+        print(rows.head(), rows.line(rows.cells(row)), sep="\n")
+        if not row.complaints:
+            return
+    raise AssertionError(row.as_json())
