@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .rig import Scene
     from .rows import Row
 
-_SHORT_BYTES, _FULL_BYTES = 64 * MIB, 256 * MIB
+_SHORT_BYTES, _FULL_BYTES = 64 * MIB, 128 * MIB
 
 
 @dataclass(frozen=True, slots=True)

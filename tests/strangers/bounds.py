@@ -33,8 +33,8 @@ class Bounds:
     join_s: float | None = 1.0
     #: Bytes of log a second: ten lines of 200 bytes for each of some reasons and networks.
     log_bytes_per_s: float = 64 * 1024
-    #: Of a core, for the busiest worker, beyond what it used before.
-    cpu: float | None = None
+    #: Of a core, for peers that only hold what they have, beyond what the busiest worker used before.
+    held_cpu: float | None = None
 
     def worker_ceiling(self, base: int) -> float:
         return (base + self.worker_bytes) * (1 + MEMORY_SLACK)

@@ -40,7 +40,7 @@ _STREAMS = 16
 def load(target: Target) -> Tally:
     """``rtmp-cluster load``: 1,000 players from one address."""
     tally = Tally()
-    players = target.amount(_PLAYERS, least=300)
+    players = target.amount(_PLAYERS, least=_PLAYERS // 3)
     seconds = max(1.0, target.seconds - 6)
     command = [
         sys.executable, "-m", "cluster", "load", f"rtmp://127.0.0.1:{target.port}/live/load",
@@ -48,22 +48,21 @@ def load(target: Target) -> Tally:
         "--ramp", "2", "--settle", "1", "--json", "-",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    tally.opened = players
-    if done.returncode:
+    try:
+        result = json.loads(done.stdout)
+    except ValueError:
         tally.complaints.append(f"load ended with {done.returncode}: {done.stderr.strip()[-200:]}")
-    else:
-        tally.notes = _flat(json.loads(done.stdout))
+        return tally
+    tally.opened = result["players"]["joined"]
+    if tally.opened < players:
+        tally.complaints.append(f"{tally.opened} of {players} joined")
+    for what in ("refused", "disconnected"):
+        if result[what]:
+            tally.complaints.append(f"{what}: {result[what]}")
+    if result["frames"]["lost"]:
+        tally.complaints.append(f"{result['frames']['lost']} frames lost")
+    tally.notes = {f"delay_{name}_ms": result["delay_ms"][name] or 0.0 for name in ("p50", "p99")}
     return tally
-
-
-def _flat(result: dict[str, object]) -> dict[str, float]:
-    found = {}
-    for name, value in result.items():
-        if isinstance(value, dict):
-            found |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
-        elif isinstance(value, int | float):
-            found[name] = float(value)
-    return found
 
 
 def storm(target: Target) -> Tally:

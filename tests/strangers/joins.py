@@ -36,6 +36,8 @@ from .wire import (
 
 KEYS = 16
 _LONG = 1_000
+#: Of a core, for all keys that wait.
+_IDLE_CPU = 0.02
 _GOP_BYTES = 20 * MIB
 _FRAME_BYTES = 100_000
 _RESUMES_PER_S = 200
@@ -81,6 +83,7 @@ def waiting_keys(target: Target, peers: int = 640, name_bytes: int = _LONG) -> T
 
     crowd = gather(tally, target.amount(peers, least=min(peers, 100)), make, until)
     tally.notes["keys"] = KEYS * len(crowd)
+    tally.notes["held_from"] = time.monotonic()
     hold(tally, crowd, until)
     return tally
 
@@ -138,8 +141,11 @@ ATTACKS = [
     ),
     Attack(
         "short-keys", "9b", partial(waiting_keys, peers=2_000, name_bytes=12), crowd=True, sources=8,
-        adjust=lambda bounds: replace(bounds, worker_bytes=bounds.worker_bytes // 2),
-        short_seconds=3,
+        adjust=lambda bounds: replace(bounds, held_cpu=_IDLE_CPU), short_seconds=3,
+    ),
+    Attack(
+        "keys-100000", "9b", partial(waiting_keys, peers=6_250, name_bytes=12), crowd=True, sources=8,
+        adjust=lambda bounds: replace(bounds, held_cpu=_IDLE_CPU), seconds=30, in_short=False,
     ),
     Attack("pauses-1", "11", pauses),
     Attack("pauses-50", "11", partial(pauses, peers=50), crowd=True, sources=50, in_short=False),

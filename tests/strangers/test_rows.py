@@ -116,6 +116,20 @@ def test_memory_is_that_of_the_largest_worker_and_cpu_that_of_the_busiest() -> N
     assert row.cpu == pytest.approx(0.5)
 
 
+def test_peers_that_only_hold_what_they_have_are_measured_apart() -> None:
+    usages = [Usage(float(at), [1, 1], 0, [0.0, min(at, 6) * 0.5], 0.0) for at in range(11)]
+    row = Row("test")
+    row.tally.notes["held_from"] = 5.4
+    weigh(row, usages, began=2.0, ended=10.0)
+    assert row.held_cpu == 0.0
+    judge(row, replace(BOUNDS, held_cpu=0.02))
+    row.held_cpu = 0.6
+    judge(row, replace(BOUNDS, held_cpu=0.02))
+    assert [each for each in row.complaints if "do nothing" in each] == [
+        "0.60 cores for peers that do nothing"
+    ]
+
+
 def test_each_attack_has_a_name_of_its_own_and_every_row_of_the_table_is_there() -> None:
     names = [attack.name for attack in ATTACKS]
     assert len(set(names)) == len(names)

@@ -21,6 +21,7 @@ from .wire import (
     flood,
     gather,
     message,
+    player,
     publisher,
     set_chunk_size,
 )
@@ -66,23 +67,26 @@ def small_commands(target: Target, peers: int = 1, tls: bool = False, kind: str 
     return tally
 
 
-def interleaved(target: Target, peers: int = 1, tls: bool = False) -> Tally:
-    """6: two messages take turns in chunks of one byte."""
+def interleaved(target: Target, peers: int = 1, size: int = _TINY_BYTES, tls: bool = False) -> Tally:
+    """6: two messages take turns in chunks of one byte; the attackers play what they publish."""
     until, tally = time.monotonic() + target.seconds, Tally()
-    picture = bytes(_TINY_BYTES)
+    picture = bytes(size)
     heads = [
         message(MessageType.VIDEO, picture, at=40, stream=1, chunk_stream=each)[:12] for each in (40, 41)
     ]
-    turns = b"\xe8\x00\xe9\x00" * (_TINY_BYTES - 1)
+    turns = b"\xe8\x00\xe9\x00" * (size - 1)
     # The first payload byte of each head: a keyframe's.
     both = b"".join(head + b"\x17" for head in heads) + turns
 
-    def pieces(_peer: Stranger) -> Pieces:
-        yield set_chunk_size(1)
-        yield from itertools.repeat(both)
-
     crowd = gather(tally, peers, lambda n: publisher(target, f"tiny{n}", n, tls=tls))
-    flood(tally, crowd, pieces, until)
+    listeners = [player(target, f"tiny{peer.number}", peer.number) for peer in crowd]
+
+    def pieces(peer: Stranger) -> Pieces:
+        if peer in crowd:
+            yield set_chunk_size(1)
+            yield from itertools.repeat(both)
+
+    flood(tally, [*crowd, *listeners], pieces, until)
     return tally
 
 
@@ -111,6 +115,7 @@ ATTACKS = [
     Attack("stream-churn", "5", partial(small_commands, kind="streams"), in_short=False),
     Attack("amf3-commands", "5", partial(small_commands, kind="objects"), in_short=False),
     Attack("interleaved", "6", interleaved),
+    Attack("interleaved-large", "6", partial(interleaved, size=5_000_000), in_short=False),
     Attack("interleaved-50", "6", partial(interleaved, peers=50), crowd=True, sources=8, in_short=False),
     Attack("interleaved-tls", "6", partial(interleaved, tls=True), in_short=False),
     Attack("numbers", "13", numbers),
