@@ -46,14 +46,14 @@ class Record:
     """What was seen, on the clock of time.monotonic.
 
     ``frames``: of each worker's stream. ``joins``: when, which kind of peer, and after how long it was
-    served; None if it never was. ``relayed``: as ``frames``, without any edge. ``lost``: healthy peers that
-    were closed.
+    served; None if it never was. ``relayed``: as ``frames``, without any edge. ``lost``: whose
+    healthy peers were closed.
     """
 
     frames: list[list[Passage]] = field(default_factory=list)
     joins: list[tuple[float, str, float | None]] = field(default_factory=list)
     relayed: list[Passage] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
+    lost: list[tuple[int, str]] = field(default_factory=list)
     ended_at: float = 0.0
 
 
@@ -135,12 +135,13 @@ class _Watcher:
         for peer in self._joining:
             if now - peer.began_at > 1.0:
                 self._joins.append((peer.began_at, _kind(peer), None))
-        peers = [peer for stream in self._streams for peer in (stream.publisher, stream.player)]
+        streams = enumerate(self._streams)
+        peers = [(number, peer) for number, each in streams for peer in (each.publisher, each.player)]
         return Record(
             [list(stream.frames.items()) for stream in self._streams],
             self._joins,
             list(self._relay.passages.items()),
-            [f"{_kind(peer)} of {peer.name}" for peer in peers if peer.closed],
+            [(number, _kind(peer)) for number, peer in peers if peer.closed],
             now,
         )
 

@@ -118,7 +118,8 @@ def measure(row: Row, record: Record, judged: Sequence[int], began: float, ended
     row.joins = len(served)
     row.joins_failed = served.count(None)
     row.join_s = max((took for took in served if took is not None), default=0.0)
-    row.complaints += [f"closed: the healthy {lost}" for lost in record.lost]
+    lost = [f"the healthy {kind} was closed" for number, kind in record.lost if number in judged]
+    row.complaints += lost
 
 
 def weigh(row: Row, usages: Sequence[Usage], began: float, ended: float) -> None:

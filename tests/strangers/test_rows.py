@@ -59,6 +59,15 @@ def test_recovery_is_counted_from_the_end_of_the_attack() -> None:
     assert measured(record(0.002, 4.0, 10.0, 0.5)).recover_s is None
 
 
+def test_healthy_peers_that_were_closed_are_told_of_if_they_count() -> None:
+    seen = record(0.002)
+    seen.lost = [(1, "publisher")]
+    assert measured(seen).complaints == ["the healthy publisher was closed"]
+    row = Row("test")
+    measure(row, seen, (0,), 2.0, 5.0)
+    assert row.complaints == []
+
+
 def test_honest_peers_that_came_during_the_attack_are_counted() -> None:
     seen = record(0.002)
     seen.joins = [(1.0, "player", None), (2.5, "player", 0.2), (3.0, "publisher", None)]
