@@ -149,6 +149,6 @@ ATTACKS = [
     ),
     Attack("pauses-1", "11", pauses),
     Attack("pauses-50", "11", partial(pauses, peers=50), crowd=True, sources=50, in_short=False),
-    Attack("replays", "11", partial(pauses, by="play")),
+    Attack("replays", "11", partial(pauses, by="play"), in_short=False),
     Attack("receive-video", "11", partial(pauses, by="receiveVideo"), in_short=False),
 ]  # fmt: skip
