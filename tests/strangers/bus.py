@@ -25,6 +25,8 @@ _SUBSCRIPTIONS = 1_000_000
 _SETTLE_S = 0.3
 #: The next publisher must be heard within this: a grace period of another's is no reason to wait.
 _FREE_S = 6.0
+#: One after the other, on one node and the other.
+_PUBLISHERS = 3
 
 
 class _Rogue:
@@ -116,21 +118,31 @@ def subscriptions(target: Target) -> Tally:
 
 
 def _key_is_free(scene: Scene, _row: Row) -> Sequence[str]:
-    """The healthy publishers and the attacker have left: the next one is heard on the other node."""
-    publisher_at, player_at = (Target(port, 0, 1.0) for port, _worker in scene.servers.places)
+    """The healthy publishers and the attacker have left: each of the next is heard on the other node."""
+    places = [Target(port, 0, 1.0) for port, _worker in scene.servers.places]
+    for publishes in range(_PUBLISHERS):
+        at = places[publishes % 2], places[1 - publishes % 2]
+        if not _is_next_heard(*at):
+            return [f"nobody hears publisher {1 + publishes} of {_KEY} after the attacker has left"]
+    return []
+
+
+def _is_next_heard(publisher_at: Target, player_at: Target) -> bool:
+    """Whether a new publisher of the key is let, and heard by a new player of the other node."""
     name, deadline = _KEY.removeprefix("live/"), time.monotonic() + _FREE_S
-    peers: list[Stranger] = []
     while time.monotonic() < deadline:
+        peers: list[Stranger] = []
         try:
-            peers = [publisher(publisher_at, name), player(player_at, name)]
+            peers.append(publisher(publisher_at, name))
+            peers.append(player(player_at, name))
             if _is_heard(*peers, deadline):
-                return []
+                return True
         except OSError:
             time.sleep(0.2)
         finally:
             for peer in peers:
                 peer.close()
-    return [f"nobody hears a publisher of {_KEY} after the attacker has left"]
+    return False
 
 
 def _is_heard(source: Stranger, listener: Stranger, until: float) -> bool:
