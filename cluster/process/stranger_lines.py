@@ -28,17 +28,18 @@ ELSEWHERE = "elsewhere"
 class StrangerLines:
     """The lines of one process about peers to whom ``what`` has happened: "closed", "refused".
 
-    ``event`` is that of the sums, ``per_s`` how many lines of a second are written.
+    ``event`` is that of the sums, ``per_s`` how many lines of a second are written
+    (None: LINES_PER_SECOND).
     """
 
     def __init__(
         self, logger: logging.Logger, what: str, clock: Callable[[], float], *,
-        event: str = "strangers_summed", per_s: int = LINES_PER_SECOND,
+        event: str = "strangers_summed", per_s: int | None = None,
     ) -> None:  # fmt: skip
         self._logger = logger
         self._what = what
         self._event = event
-        self._per_s = per_s
+        self._per_s = LINES_PER_SECOND if per_s is None else per_s
         self._clock = clock
         self._second_began_at = clock()
         self._lines = 0

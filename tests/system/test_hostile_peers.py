@@ -87,9 +87,9 @@ HOSTILES = [
     Hostile(
         "endless partial messages",
         _after_handshake(
-            # Large chunks, then on each of a few chunk streams a message of 10 MB that never ends.
-            _set_chunk_size(4 * 1024 * 1024)
-            + b"".join(_header(n, 10 * 1024 * 1024, 9) + bytes(4 * 1024 * 1024) for n in range(4, 10))
+            # Large chunks, then on each of a few chunk streams a message of 60 kB that never ends.
+            _set_chunk_size(50_000)
+            + b"".join(_header(n, 60_000, 9) + bytes(50_000) for n in range(4, 10))
         ),
         "partial_messages_too_large",
     ),
