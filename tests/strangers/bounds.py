@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MIB = 1 << 20
 
@@ -36,5 +36,20 @@ class Bounds:
     #: Of a core, for peers that only hold what they have, beyond what the busiest worker used before.
     held_cpu: float | None = None
 
+    #: "Well again" means that all frames come within so long.
+    well_ms: float = WELL_MS
+
     def worker_ceiling(self, base: int) -> float:
         return (base + self.worker_bytes) * (1 + MEMORY_SLACK)
+
+
+def patient(bounds: Bounds, times: float) -> Bounds:
+    """``bounds`` with the times for healthy and honest peers multiplied by ``times``."""
+
+    def more(limit: float | None) -> float | None:
+        return None if limit is None else limit * times
+
+    return replace(
+        bounds, p99_ms=more(bounds.p99_ms), silence_s=more(bounds.silence_s), join_s=more(bounds.join_s),
+        recover_s=more(bounds.recover_s), well_ms=bounds.well_ms * times,
+    )  # fmt: skip

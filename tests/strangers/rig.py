@@ -41,7 +41,8 @@ class Scene:
 
 def run(attack: Attack, form: Form, directory: Path, seconds: float | None = None) -> Row:
     """The row of one attack."""
-    row = Row(attack.name, seconds=seconds or attack.lasts_s(form))
+    bounds = attack.bounds(form)
+    row = Row(attack.name, seconds=seconds or attack.lasts_s(form), well_ms=bounds.well_ms)
     with helping(1 + attack.processes) as helpers, serving(attack, form, directory) as servers:
         watcher, *attackers = helpers
         watcher.begin(watch, servers.places, attack.crosses)
@@ -63,7 +64,7 @@ def run(attack: Attack, form: Form, directory: Path, seconds: float | None = Non
         weigh(row, sampler.stop(), began, ended)
         measure(row, record, attack.judged, began, ended)
         row.reasons = _reasons(servers, closes_before)
-        judge(row, attack.bounds(form))
+        judge(row, bounds)
         row.complaints += attack.judge(Scene(servers, form, attack), row)
         row.complaints += servers.stop(may_lose_workers=attack.judged != (0, 1))
     return row

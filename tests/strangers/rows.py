@@ -51,6 +51,8 @@ class Row:
     machine_ms: float = 0.0
     silence_s: float = 0.0
     recover_s: float | None = None
+    #: What "well again" means for this row.
+    well_ms: float = WELL_MS
     joins: int = 0
     joins_failed: int = 0
     join_s: float = 0.0
@@ -91,17 +93,17 @@ def longest_silence_s(passages: Sequence[Passage], first: float, last: float) ->
     return max(after - before for before, after in itertools.pairwise(moments))
 
 
-def recovery_s(record: Record, judged: Sequence[int], ended: float) -> float | None:
+def recovery_s(record: Record, judged: Sequence[int], ended: float, well_ms: float) -> float | None:
     """Seconds from the end of an attack to the first second of which every frame came in time."""
     step, length = 0.2, 0.5
     start = ended
-    while start + length <= record.ended_at - WELL_MS / 1000:
+    while start + length <= record.ended_at - well_ms / 1000:
         machine = max(delays_ms(record.relayed, start, start + length, record.ended_at), default=0.0)
         slowest = [
             max(delays_ms(record.frames[each], start, start + length, record.ended_at), default=1e9)
             for each in judged
         ]
-        if max(slowest) < WELL_MS + machine:
+        if max(slowest) < well_ms + machine:
             return start - ended
         start += step
     return None
@@ -118,7 +120,7 @@ def measure(row: Row, record: Record, judged: Sequence[int], began: float, ended
     row.max_ms = max((max(each, default=0.0) for each in during), default=0.0)
     row.machine_ms = percentile(delays_ms(record.relayed, began, ended, now), 0.99)
     row.silence_s = max(longest_silence_s(record.frames[each], began, now) for each in judged)
-    row.recover_s = recovery_s(record, judged, ended)
+    row.recover_s = recovery_s(record, judged, ended, row.well_ms)
     served = [took for at, _kind, took in record.joins if began <= at < ended]
     row.joins = len(served)
     row.joins_failed = served.count(None)
