@@ -18,7 +18,7 @@ _SHORT_BYTES, _FULL_BYTES = 64 * MIB, 128 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How long a run is, and how much of its full amount an attack does.
+    """How long a run is, and how much of its full amount an attack does; ``after_s`` at most.
 
     ``patience``: by what the bounds on times are multiplied. The short form runs on any machine, beside
     anything: it shows that nobody falls silent for seconds, the full one how smooth it is.
@@ -33,8 +33,8 @@ class Form:
     short: bool
 
 
-SHORT = Form(2.0, 0.6, 2.0, 0.1, _SHORT_BYTES, patience=5.0, short=True)
-FULL = Form(12.0, 2.0, 4.0, 1.0, _FULL_BYTES, patience=1.0, short=False)
+SHORT = Form(2.0, 0.6, 3.5, 0.1, _SHORT_BYTES, patience=5.0, short=True)
+FULL = Form(12.0, 2.0, 6.0, 1.0, _FULL_BYTES, patience=1.0, short=False)
 
 #: The processes of the edge: one node alone; one whose standard error is a pipe that nobody reads from then
 #: on; two nodes of one worker at a router without a key.

@@ -9,8 +9,9 @@ MIB = 1 << 20
 #: Healthy delay, 99 of 100 frames, under what a single peer does, and under what fifty do.
 SINGLE_PEER_P99_MS = 20.0
 CROWD_P99_MS = 50.0
-#: The healthy streams are well again once a second's frames all stay below this.
+#: The healthy streams are well again once the frames of so many seconds all stay below this.
 WELL_MS = 20.0
+WELL_FOR_S = 0.5
 #: Worker memory is bounded by what it was, and the budget, and this share of both on top.
 MEMORY_SLACK = 0.2
 #: The program stops an attack that makes a process grow beyond this.

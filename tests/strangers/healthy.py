@@ -7,6 +7,7 @@ and is not held against the edge.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import struct
@@ -18,6 +19,7 @@ from multiprocessing.connection import Connection
 
 import psutil
 
+from .bounds import WELL_FOR_S, WELL_MS
 from .honest_peer import Loop, Peer
 from .wire import AVC_HEADER, INTER_FRAME, KEYFRAME
 
@@ -25,6 +27,8 @@ FRAME_S = 0.04
 GOP_FRAMES = 25
 FRAME_BYTES = 10_000
 JOIN_EVERY_S = 0.4
+#: What the watching process may be told: to say which streams are well, and to send its record.
+WELL, STOP = "well?", "stop"
 #: A join that takes longer is given up.
 JOIN_TIMEOUT_S = 5.0
 
@@ -33,7 +37,8 @@ _NAL = struct.Struct(">IBd")
 _STAMP = struct.Struct(">d")
 _TRIES = 64
 #: A worker that is well accepts within this.
-_ACCEPT_S = 0.1
+_ACCEPT_S = 0.03
+_LOOK_EVERY_S = 0.005
 
 #: When something was sent, and when it came; None while it has not.
 Passage = tuple[float, "float | None"]
@@ -83,6 +88,12 @@ class HealthyStream:
         self.publisher.send(round(self._sent * FRAME_S * 1000), picture)
         self._sent += 1
 
+    def is_well(self, now: float) -> bool:
+        """Whether all frames of the last half second came in time, but for those still on their way."""
+        first, last = now - WELL_FOR_S - WELL_MS / 1000, now - WELL_MS / 1000
+        latest = itertools.takewhile(lambda each: each[0] >= first, reversed(self.frames.items()))
+        return all((came or now) - sent < WELL_MS / 1000 for sent, came in latest if sent < last)
+
     def _came(self, payload: bytes) -> None:
         [sent_at] = _STAMP.unpack_from(payload, 5)
         if self.frames.get(sent_at, 0.0) is None:
@@ -90,12 +101,17 @@ class HealthyStream:
 
 
 def watch(control: Connection, places: Sequence[Place], crosses: bool) -> None:
-    """Be the watching process: says "ready", and sends the record once it is told anything."""
+    """Be the watching process: says "ready", answers WELL, and sends the record when told to STOP."""
     relay = _Relay()
     watcher = _Watcher(places, crosses, relay)
     control.send("ready")
-    while not control.poll():
+    while True:
         watcher.turn()
+        word = control.recv() if control.poll() else None
+        if word == STOP:
+            break
+        if word == WELL:
+            control.send(watcher.streams_that_are_well())
     control.send(watcher.record())
     watcher.close()
 
@@ -129,6 +145,11 @@ class _Watcher:
             self._join()
         self._judge_joins(now)
         self._loop.turn(min(self._frame_at, self._join_at) - time.monotonic())
+
+    def streams_that_are_well(self) -> list[int]:
+        """Those of which all frames of the last half second came in time."""
+        now = time.monotonic()
+        return [number for number, stream in enumerate(self._streams) if stream.is_well(now)]
 
     def record(self) -> Record:
         now = time.monotonic()
@@ -220,9 +241,11 @@ def _in_worker(loop: Loop, name: str, place: Place, *, publishes: bool) -> Peer:
         peer = Peer(loop, port, name, publishes=publishes)
         ours = peer.socket.getsockname()[1]
         deadline = time.monotonic() + _ACCEPT_S
-        while time.monotonic() < deadline:
-            if _holds(process, ours):
-                return peer.start(port)
-            loop.turn(0.005)
+        held = False
+        while not held and time.monotonic() < deadline:
+            loop.turn(_LOOK_EVERY_S)
+            held = _holds(process, ours)
+        if held:
+            return peer.start(port)
         peer.close()
     raise AssertionError(f"{_TRIES} connections, none of them to worker {worker}")

@@ -129,7 +129,7 @@ def _counted(bounds: Bounds) -> Bounds:
 
 
 ATTACKS = [
-    Attack("load-1000", "=", load, adjust=_counted, judge=_nobody_closed, seconds=30, short_seconds=9),
+    Attack("load-1000", "=", load, adjust=_counted, judge=_nobody_closed, seconds=30, short_seconds=8),
     Attack("encoder-storm", "=", storm, adjust=_counted, judge=_nobody_closed, seconds=30, short_seconds=4),
     Attack("wall-64", "=", wall, adjust=_counted, judge=_nobody_closed),
     Attack("wall-of-streams", "=", wall_of_streams, adjust=_counted, judge=_nobody_closed),

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .attack import Attack, Form
-from .bounds import TOO_LARGE_BYTES
-from .healthy import Record, watch
+from .bounds import TOO_LARGE_BYTES, WELL_FOR_S
+from .healthy import STOP, WELL, Record, watch
 from .helpers import Helper, helping
-from .rows import Row, Usage, judge, measure, weigh
+from .rows import RECOVERY_STEP_S, Row, Usage, judge, measure, weigh
 from .servers import DeafEdge, Servers, serving
 from .wire import FIRST_SOURCE, Tally, Target
 
@@ -57,7 +57,7 @@ def run(attack: Attack, form: Form, directory: Path, seconds: float | None = Non
         row.tally = _let_attack(attackers, row.seconds, until_too_large=sampler.is_too_large)
         ended = time.monotonic()
         row.log_bytes_per_s = (servers.log.stat().st_size - log_before) / (ended - began)
-        time.sleep(form.after_s)
+        _wait_until_well(watcher, attack, ended + form.after_s)
         if sampler.is_too_large():
             row.complaints.append("stopped early: a process grew too large")
         record = _ask(watcher)
@@ -133,8 +133,19 @@ class _Sampler:
             self._usages.append(self._servers.usage(time.monotonic()))
 
 
+def _wait_until_well(watcher: Helper, attack: Attack, until: float) -> None:
+    """Until the healthy streams are well again, and a moment more, or until then."""
+    time.sleep(WELL_FOR_S)
+    are_well = False
+    while not are_well and time.monotonic() < until:
+        time.sleep(RECOVERY_STEP_S)
+        watcher.control.send(WELL)
+        are_well = set(attack.judged) <= set(watcher.control.recv())
+    time.sleep(RECOVERY_STEP_S)
+
+
 def _ask(watcher: Helper) -> Record:
-    watcher.control.send("stop")
+    watcher.control.send(STOP)
     record = watcher.control.recv()
     assert isinstance(record, Record)
     watcher.end(patience_s=1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .bounds import MIB, WELL_MS, Bounds
+from .bounds import MIB, WELL_FOR_S, WELL_MS, Bounds
 from .healthy import Passage, Record
 from .wire import Tally
 
@@ -15,6 +15,8 @@ from .wire import Tally
 LEFT = ("peer_closed", "peer_reset", "drained")
 
 
+#: Recovery is told in steps of this.
+RECOVERY_STEP_S = 0.2
 #: What was set up is left alone for so long before its cost is looked at.
 _SETTLE_S = 0.5
 
@@ -94,8 +96,8 @@ def longest_silence_s(passages: Sequence[Passage], first: float, last: float) ->
 
 
 def recovery_s(record: Record, judged: Sequence[int], ended: float, well_ms: float) -> float | None:
-    """Seconds from the end of an attack to the first second of which every frame came in time."""
-    step, length = 0.2, 0.5
+    """Seconds from the end of an attack to the first half second of which every frame came in time."""
+    step, length = RECOVERY_STEP_S, WELL_FOR_S
     start = ended
     while start + length <= record.ended_at - well_ms / 1000:
         machine = max(delays_ms(record.relayed, start, start + length, record.ended_at), default=0.0)
