@@ -79,6 +79,7 @@ EXAMPLES = [
     _video("enhanced generated key", "C1 61763031 120032", F.KEYFRAME),
     _video("reserved packet type", "98 61763031 120032"),
     _video("reserved multitrack layout", "96 31 61763031 00 120032"),
+    _audio("reserved multitrack layout", "95 31 6D703461 00 120032"),
     _video("legacy avc sequence header", "17 00 000000 0164001F", F.SEQUENCE_HEADER),
     _video("legacy avc sequence header, ft 2", "27 00 000000 0164001F", F.SEQUENCE_HEADER),
     _video("legacy avc key", "17 01 000000 00000001 65", F.KEYFRAME),

@@ -148,6 +148,16 @@ def test_commands_beyond_the_work_of_one_go_come_with_the_next_in_order() -> Non
     assert session.work >= session.side_work
 
 
+def test_the_bytes_of_messages_that_do_not_end_are_known() -> None:
+    session, _ = publishing(Limits())
+    data = ChunkWriter().encode(Message(9, 0, KEYFRAME + bytes(1_000), 1), 6)
+    assert session.unfinished_bytes == 0
+    session.receive(data[:100], 1.0)
+    assert session.unfinished_bytes == 100 - 12
+    session.receive(data[100:], 1.0)
+    assert session.unfinished_bytes == 0
+
+
 def test_media_are_no_side_work_and_never_wait_for_it() -> None:
     session, _ = publishing(Limits(max_work_at_once=1_000))
     before = session.side_work

@@ -24,6 +24,13 @@ def test_what_fits_is_one_part() -> None:
     assert parts_of(HELLO, SIZE) == [HELLO]
 
 
+def test_a_part_of_nothing_is_left_out() -> None:
+    only_watches = replace(HELLO, origins=[])
+    assert parts_of(only_watches, 34) == [
+        replace(only_watches, watches=[], parts=2), HelloPart([], ["c", "d"]), HelloPart([], ["e"]),
+    ]  # fmt: skip
+
+
 def test_what_does_not_fit_is_cut() -> None:
     assert parts_of(HELLO, SIZE - 1) == [
         replace(HELLO, origins=[], watches=[], parts=2),

@@ -129,6 +129,16 @@ def test_the_bound_in_messages_at_the_limit_and_one_past(extra):
     assert (log.first_seq, log.join_seq) == (extra, None if extra else 0)
 
 
+def test_what_a_joiner_is_sent_at_once_is_known():
+    log = StreamLog()
+    assert log.cost_since_join == 0
+    for ms, head in ((0, KEY), (40, INTER), (80, KEY), (120, INTER)):
+        entry = log.append(video(ms, head))
+        assert entry.is_video_frame
+    assert not log.append(Message(8, 130, AUDIO)).is_video_frame
+    assert log.cost_since_join == 2 * (len(KEY) + 100 + ENTRY_BYTES) + len(AUDIO) + ENTRY_BYTES
+
+
 def test_a_log_that_is_shrunk_keeps_its_newest_messages_and_its_headers():
     log = started()
     for ms in range(0, 1000, 100):

@@ -136,6 +136,23 @@ def test_video_that_is_gone_is_no_place_to_join():
     assert again == [AVC_HEADER, header_of(1), one_track(1, 0xA6)]
 
 
+def test_what_returns_brings_its_own_headers_alone():
+    log = two_tracks()
+    passes(log, AAC_HEADER, 0, type_id=8)
+    for at in (0, GONE_AFTER_MS + 1):
+        passes(log, AUDIO, at, type_id=8)
+        log.note_gone()
+    returned = log.next_seq
+    assert passes(log, KEY, GONE_AFTER_MS + 2)
+    again = [bytes(entry.payload) for entry in log.read(returned, log.next_seq)]
+    assert again == [AVC_HEADER, header_of(1), KEY]
+    # And a joiner's audio header stands where the first audio after its keyframe does.
+    passes(log, b"\x02\x00\x06onText", GONE_AFTER_MS + 10, type_id=18)
+    passes(log, AUDIO, GONE_AFTER_MS + 30, type_id=8)
+    stamps = {entry.type_id: entry.timestamp for entry in log.headers_for(log.join_seq)}
+    assert stamps == {9: GONE_AFTER_MS + 2, 8: GONE_AFTER_MS + 30}
+
+
 def test_a_keyframe_of_video_that_returns_is_where_joins_start():
     log = two_tracks()
     for at in (0, GONE_AFTER_MS + 1):
