@@ -88,6 +88,8 @@ class Poller:
         #: Those whose pause is over, the longest first.
         self._late: dict[int, Callable[[], None]] = {}
         self._late_turn_planned = False
+        #: By epoll set: the turn for what the last one had no time for.
+        self._planned: dict[select.epoll, asyncio.Handle] = {}
         self._tick: asyncio.TimerHandle | None = None
         self._leisurely: dict[int, None] = {}  # the one to be read next comes first
         self._leisure: asyncio.TimerHandle | None = None
@@ -225,7 +227,8 @@ class Poller:
         self._wake_ups.close()
         self._strange_wake_ups.close()
         self._late.clear()
-        for timer in (self._tick, self._leisure, *(pause.timer for pause in self._paused.values())):
+        pauses = (pause.timer for pause in self._paused.values())
+        for timer in (self._tick, self._leisure, *self._planned.values(), *pauses):
             if timer is not None:
                 timer.cancel()
         self._prompt.close()
@@ -237,8 +240,13 @@ class Poller:
     def _turn(self, ready: select.epoll, turn_s: float, at_once: int) -> int:
         """Serve what is ready, until the time is over; how many sockets that was.
 
-        The kernel puts those it has told of behind the others, so whoever is left comes first next time.
+        What is left is served when others have had their turn, whatever moderates the wake-ups for it;
+        strangers wait for theirs. The kernel puts the sockets it has told of behind the others, so those
+        left come first.
         """
+        planned = self._planned.pop(ready, None)
+        if planned is not None:
+            planned.cancel()
         self._before_turn()
         handlers = self._handlers
         served = 0
@@ -250,7 +258,11 @@ class Poller:
                 if handler is not None:
                     handler(mask)
             served += len(events)
-            if len(events) < at_once or monotonic() >= until:
+            if len(events) < at_once:
+                break
+            if monotonic() >= until:
+                if ready is not self._strangers:
+                    self._planned[ready] = self._loop.call_soon(self._turn, ready, turn_s, at_once)
                 break
         self._after_turn()
         return served

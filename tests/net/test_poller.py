@@ -639,3 +639,45 @@ def test_a_stranger_becomes_known_and_a_stranger_again(
     clock.advance(0.01)
     assert budgeted.masks[-1] & WRITABLE
     budgeted.poller.unregister(fd)
+
+
+def test_what_a_turn_had_no_time_for_does_not_wait_for_another_budget(
+    budgeted: Scene, clock: SteppedLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller_module, "EVENTS_AT_ONCE", 2)
+    monkeypatch.setattr(poller_module, "TURN_S", 0.0)
+    names = [f"s{number}" for number in range(7)]
+    for name in names:
+        fd, theirs = budgeted.pair(name)
+        budgeted.poller.set_pace(fd, Pace.BUDGETED)
+        theirs.send(b"x")
+    clock.turn()
+    clock.advance(BUDGET_S)
+    for _ in range(10):
+        clock.turn()
+    assert [len(turn.split()) for turn in budgeted.turns()] == [2, 2, 2, 1]
+
+
+def test_a_poller_that_closes_serves_no_rest(
+    budgeted: Scene, clock: SteppedLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller_module, "EVENTS_AT_ONCE", 1)
+    monkeypatch.setattr(poller_module, "TURN_S", 0.0)
+    poller = Poller(clock, BUDGET_S, lambda: None, lambda: None)
+    served: list[str] = []
+    pairs = [socket.socketpair() for _ in range(3)]
+    for number, (ours, theirs) in enumerate(pairs):
+        ours.setblocking(False)
+
+        def serve(mask: int, number: int = number) -> None:
+            served.append(str(number))
+            poller.close()
+
+        poller.register(ours.fileno(), serve)
+        theirs.send(b"x")
+    for _ in range(5):
+        clock.turn()
+    assert len(served) == 1
+    for pair in pairs:
+        for each in pair:
+            each.close()
