@@ -108,7 +108,7 @@ def silent_publish(target: Target) -> Tally:
     """3: publishers that send no media, and answer no ping."""
     until, tally = time.monotonic() + target.seconds, Tally()
     peers = gather(tally, target.amount(100, least=20), lambda n: publisher(target, f"silent{n}", n))
-    hold(tally, peers, until, reads=False)
+    hold(tally, peers, until)
     if tally.closed < tally.opened:
         stayed = tally.opened - tally.closed
         tally.complaints.append(f"{stayed} of {tally.opened} silent publishers are let stay")

@@ -20,6 +20,7 @@ from .attack import Attack, Form
 from .rows import Usage
 
 _WORKERS = 2
+_FATAL, _MOST_WORDS = "Fatal Python error", 1_500
 
 
 class DeafEdge(Edge):
@@ -63,6 +64,7 @@ class Servers:
         self.router_address = ""
         self._edges: list[Edge] = []
         options = _options(attack, form, directory)
+        os.environ["PYTHONFAULTHANDLER"] = "1"  # a process that falls says where
         try:
             if attack.edge == "routed":
                 self._start_router(directory)
@@ -125,7 +127,7 @@ class Servers:
                 wrong.append(f"the {name} does not end")
                 continue
             if code:
-                wrong.append(f"the {name} ended with {code}")
+                wrong.append(f"the {name} ended with {code}{_last_words(process.log_text())}")
             if "Traceback" in process.log_text():
                 wrong.append(f"a traceback in the log of the {name}")
         return wrong
@@ -148,6 +150,12 @@ def serving(attack: Attack, form: Form, directory: Path) -> Iterator[Servers]:
         yield servers
     finally:
         servers.kill()
+
+
+def _last_words(log: str) -> str:
+    """What Python's fault handler has said of a process that fell."""
+    fatal = log.find(_FATAL)
+    return "" if fatal < 0 else ": " + " / ".join(log[fatal : fatal + _MOST_WORDS].splitlines())
 
 
 def known(options: Sequence[str]) -> list[str]:
