@@ -124,8 +124,8 @@ ATTACKS = [
     Attack("aggregates-8", "1", partial(aggregates, count=8), crowd=True, sources=8, short_seconds=3),
     Attack("many-logs", "2", many_logs, short_seconds=3.5),
     Attack(
-        "silent-publish", "3", silent_publish, wishes=("--publish-idle", "2"), seconds=35, short_seconds=4,
-        crowd=True,
+        "silent-publish", "3", silent_publish, wishes=("--publish-idle", "2"), seconds=35,
+        short_seconds=9, crowd=True,  # a publisher is looked at once in five seconds
     ),
     Attack("unfinished", "10", unfinished, crowd=True, sources=8),
 ]  # fmt: skip

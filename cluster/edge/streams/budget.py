@@ -122,5 +122,6 @@ class MemoryBudget:
         """Take the stream from its publisher. One of another worker loses its log alone."""
         self._cuts.pop(stream, None)
         self._streams.publishing.end_for_memory(stream.key, cost)
+        stream.log.restart(None)  # headers go too: they may be what takes so much
         stream.log.forget()
         return cost

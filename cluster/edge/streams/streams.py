@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 #: Lines a second about who plays and publishes; the rest is summed. A peer that plays and stops without end
 #: makes as many as it likes.
-SERVED_LINES_PER_S = 100
+SERVED_LINES_PER_S = 20
 #: Readers with much to be sent give others a turn after so long.
 CATCH_UP_TURN_S = 0.002
 #: The memory of the streams is added up every this many sweeps, whatever has come in: to be shown.

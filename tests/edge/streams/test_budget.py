@@ -125,6 +125,7 @@ def test_headers_count_and_cannot_be_cut(loop: SteppedLoop, streams: Streams) ->
     streams.budget.settle()
     lost = [publisher for publisher in publishers if publisher.lost_why is EndOfPublish.MEMORY]
     assert len(lost) in range(8, 12)
+    assert held(streams) <= BUDGET
 
 
 def test_the_sum_is_made_when_so_much_may_have_come(loop: SteppedLoop, streams: Streams) -> None:
