@@ -100,7 +100,7 @@ wheelhouse: $(VENV)/.for-run
 
 deploy-test: $(VENV)/.for-deploy
 	@sh tools/peers.sh ffmpeg units compose ssh-hosts machine
-	$(PY) -m pytest tests/deploy -m 'deploy or not deploy'
+	$(PY) -m pytest tests/deploy -m 'deploy or not deploy' -o faulthandler_timeout=600
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -87,6 +87,12 @@ def test_the_units_serve_drain_and_go(
         publisher.close()
         player.close()
 
+    router = _UNITS[0]
+    stray = _shown(machine, router, "MainPID")
+    machine.does(f"kill -TERM {stray}")
+    eventually(lambda: _shown(machine, router, "MainPID") not in ("0", stray), "the router is another", 30)
+    eventually(lambda: _shown(machine, router, "ActiveState") == "active", "and is ready again", 30)
+
     removed = operator.play("remove.yml")
     assert removed.code == 0, removed.output
     assert machine.does("pgrep -f /bin/rtmp-[c]luster").stdout == ""
