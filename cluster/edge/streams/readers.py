@@ -191,7 +191,7 @@ class Readers:
         return not sink.is_full
 
     def _caught_up(self, reader: Reader) -> None:
-        """It has everything, unless it left while it was written to."""
+        """``reader`` has everything there is, unless it left while it was written to."""
         needs_keyframe = reader.needs_keyframe_since is not None
         shares = reader.takes_shared_bytes and (not needs_keyframe or self._log.video_is_gone)
         if self._move(reader, _CAUGHT_UP if shares else _CAUGHT_UP_ALONE):
