@@ -70,6 +70,8 @@ class Attack:
     seconds: float | None = None
     short_seconds: float | None = None
     in_short: bool = True
+    #: Honest peers that come sooner are not judged: until then the server cannot know.
+    joins_after_s: float = 0.0
     adjust: Callable[[Bounds], Bounds] = lambda bounds: bounds
     judge: Callable[[Scene, Row], Sequence[str]] = _fine
 

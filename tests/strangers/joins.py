@@ -137,7 +137,10 @@ ATTACKS = [
     ),
     Attack(
         "waiting-keys", "9", waiting_keys, crowd=True, sources=8, judge=_router_knows_few,
-        adjust=lambda bounds: replace(bounds, router_growth_bytes=64 * MIB),
+        # A line about a play has its key twice: 2 kB each, of 20 a second and worker.
+        adjust=lambda bounds: replace(
+            bounds, router_growth_bytes=64 * MIB, log_bytes_per_s=2 * bounds.log_bytes_per_s
+        ),
     ),
     Attack(
         "short-keys", "9b", partial(waiting_keys, peers=2_000, name_bytes=12), crowd=True, sources=8,

@@ -7,7 +7,6 @@ import itertools
 import os
 import signal
 import time
-from dataclasses import replace
 from functools import partial
 
 from .attack import Attack
@@ -78,7 +77,6 @@ ATTACKS = [
     Attack("connect-churn", "8", reconnects, crowd=True, sources=8, in_short=False),
     Attack(
         "stopped-worker", "14", stopped_worker, judged=(0,), seconds=_STOP_S, short_seconds=_STOP_S,
-        # Who was given to the stopped worker in the first two seconds waits for it to be noticed.
-        adjust=lambda bounds: replace(bounds, join_s=2.0),
+        joins_after_s=2.0,  # who was given to the stopped worker before it was missed is lost with it
     ),
 ]  # fmt: skip

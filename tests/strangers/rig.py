@@ -62,7 +62,7 @@ def run(attack: Attack, form: Form, directory: Path, seconds: float | None = Non
             row.complaints.append("stopped early: a process grew too large")
         record = _ask(watcher)
         weigh(row, sampler.stop(), began, ended)
-        measure(row, record, attack.judged, began, ended)
+        measure(row, record, attack.judged, began, ended, attack.joins_after_s)
         row.reasons = _reasons(servers, closes_before)
         judge(row, bounds)
         row.complaints += attack.judge(Scene(servers, form, attack), row)

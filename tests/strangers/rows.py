@@ -111,8 +111,13 @@ def recovery_s(record: Record, judged: Sequence[int], ended: float, well_ms: flo
     return None
 
 
-def measure(row: Row, record: Record, judged: Sequence[int], began: float, ended: float) -> None:
-    """Fill in what the healthy streams and honest peers have seen of an attack between the two times."""
+def measure(
+    row: Row, record: Record, judged: Sequence[int], began: float, ended: float, joins_after_s: float = 0.0
+) -> None:
+    """Fill in what the healthy streams and honest peers have seen of an attack between the two times.
+
+    Of the honest peers those count that came ``joins_after_s`` after its beginning or later.
+    """
     now = record.ended_at
     before = [delays_ms(record.frames[each], 0.0, began, now) for each in judged]
     during = [delays_ms(record.frames[each], began, ended, now) for each in judged]
@@ -123,7 +128,7 @@ def measure(row: Row, record: Record, judged: Sequence[int], began: float, ended
     row.machine_ms = percentile(delays_ms(record.relayed, began, ended, now), 0.99)
     row.silence_s = max(longest_silence_s(record.frames[each], began, now) for each in judged)
     row.recover_s = recovery_s(record, judged, ended, row.well_ms)
-    served = [took for at, _kind, took in record.joins if began <= at < ended]
+    served = [took for at, _kind, took in record.joins if began + joins_after_s <= at < ended]
     row.joins = len(served)
     row.joins_failed = served.count(None)
     row.join_s = max((took for took in served if took is not None), default=0.0)
