@@ -92,6 +92,11 @@ class StrangerLines:
         self._networks.clear()
 
 
+def host_of(peer: str) -> str:
+    """The address in ``HOST:PORT`` or ``[IPV6]:PORT``. A name that is neither stands for itself."""
+    return peer.rpartition(":")[0].strip("[]") or peer
+
+
 def network_of(host: str) -> str:
     """The network ``host`` belongs to: /24 of IPv4, /64 of IPv6. What is no address stands for itself."""
     if "." in host:

@@ -18,7 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from cluster.bus.cluster_key import ClusterKey
 from cluster.process.complaints import Complaints
-from cluster.process.stranger_lines import StrangerLines
+from cluster.process.stranger_lines import StrangerLines, host_of
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Gate:
     def _refuse(self, peer: str, event: int, value: int) -> None:
         """Count the refusal, and log it: once in a while for each host, and few hosts a second."""
         self.refused += 1
-        host = peer.rpartition(":")[0] or peer
+        host = host_of(peer)
         why = self._why(event, value)
         if self._refusals.is_due(host) and not self._stranger_lines.admit(logging.WARNING, why, host):
             return

@@ -13,6 +13,7 @@ from cluster.process.stranger_lines import (
     SHOWN_NETWORKS,
     SUM_EVERY_S,
     StrangerLines,
+    host_of,
     network_of,
 )
 
@@ -155,3 +156,16 @@ def test_the_network_of_an_address(
     scene.come(LINES_PER_SECOND + 1, host=host)
     scene.lines.log_sum()
     assert caplog.messages[0].endswith(f"; from {network} 1")
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        ("192.0.2.7:40000", "192.0.2.7"),
+        ("[2001:db8::1]:40000", "2001:db8::1"),
+        ("[fe80::1%eth0]:1935", "fe80::1%eth0"),
+        ("a file", "a file"),
+    ],
+)
+def test_the_address_of_a_peer(peer: str, host: str) -> None:
+    assert host_of(peer) == host

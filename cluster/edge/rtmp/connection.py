@@ -55,6 +55,8 @@ class ConnectionOwner(Protocol):
     counters: Counters
     #: One buffer to receive into serves all connections: a session keeps no part of it.
     receive_buffer: memoryview
+    #: Its beginning, of STRANGER_READ_BYTES.
+    stranger_buffer: memoryview
 
     @property
     def now(self) -> float:
@@ -107,8 +109,7 @@ class Connection:
         self._recv_into = accepted.recv_into
         self.send = accepted.send
         self.session = session
-        #: A stranger has little to say, and what it says is not looked at whole.
-        self._receive_buffer = owner.receive_buffer[:STRANGER_READ_BYTES]
+        self._receive_buffer = owner.stranger_buffer
         self.peer = peer
         self.number = number
         self.opened_at = owner.now
@@ -221,9 +222,9 @@ class Connection:
             pace = Pace.BUDGETED
         else:
             pace = Pace.LEISURELY
-        whole = self._owner.receive_buffer
-        self._receive_buffer = whole if self.is_busy else whole[:STRANGER_READ_BYTES]
-        self._owner.poller.set_pace(self._socket.fileno(), pace)
+        owner = self._owner
+        self._receive_buffer = owner.receive_buffer if self.is_busy else owner.stranger_buffer
+        owner.poller.set_pace(self._socket.fileno(), pace)
         self._be_leisurely(pace is Pace.LEISURELY)
 
     def _be_leisurely(self, leisurely: bool) -> None:

@@ -8,6 +8,7 @@ that comes back after an outage is let in, a little later.
 from __future__ import annotations
 
 from cluster.edge.rtmp.addresses import network_of
+from cluster.process.stranger_lines import host_of
 
 #: Requests a second of one address, once its burst is used up.
 JOINS_PER_S = 200
@@ -24,7 +25,7 @@ _BURST_S = JOINS_AT_ONCE / JOINS_PER_S
 
 def sender_of(peer: str) -> str:
     """Whom the requests of ``peer`` (HOST:PORT) are counted for: its address, or its /64 of IPv6."""
-    return network_of(peer.rpartition(":")[0].strip("[]"))
+    return network_of(host_of(peer))
 
 
 class JoinRates:

@@ -80,6 +80,8 @@ class Player:
         """It plays no more. Its connection remembers when it was last sent the past of its stream."""
         reader, connection = self.reader, self.connection
         reader.leave()
+        if connection.close_reason is not None:
+            return
         played = connection.played = connection.played or {}
         before = played.pop(reader.stream.key, reader.rejoins_at)
         played[reader.stream.key] = max(before, reader.rejoins_at)

@@ -15,7 +15,7 @@ from cluster.core.rtmp.events import PlayRequested, PublishRequested, SharedObje
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.status import Code, Level
-from cluster.edge.rtmp.connection import Connection, StreamSocket
+from cluster.edge.rtmp.connection import STRANGER_READ_BYTES, Connection, StreamSocket
 from cluster.edge.rtmp.encoding import SHARED_CHUNK_SIZE
 from cluster.edge.rtmp.places import Place, PlaceBounds, Places
 from cluster.edge.rtmp.publisher import end_idle_publishes
@@ -26,7 +26,7 @@ from cluster.net.poller import Poller
 from cluster.net.tls_certificate import Certificate
 from cluster.net.tls_handshakes import TlsHandshake, TlsHandshakes
 from cluster.net.tls_socket import TlsSocket
-from cluster.process.stranger_lines import StrangerLines
+from cluster.process.stranger_lines import StrangerLines, host_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class Sessions:
         self.counters = counters
         self.poller = poller
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self.stranger_buffer = self.receive_buffer[:STRANGER_READ_BYTES]
         self._requests = requests
         self._limits = limits
         self._publish_idle_s = publish_idle_s
@@ -259,7 +260,7 @@ class Sessions:
         *, is_stranger: bool,
     ) -> None:  # fmt: skip
         self._count_close(reason)
-        if is_stranger and not self._stranger_lines.admit(logging.INFO, reason, _host_of(peer)):
+        if is_stranger and not self._stranger_lines.admit(logging.INFO, reason, host_of(peer)):
             return
         logger.info(
             "closed: %s%s", reason.value, f" ({detail})" if detail else "",
@@ -283,7 +284,3 @@ class Sessions:
 def _spelled(peer: tuple[str, int]) -> str:
     """``HOST:PORT``, an IPv6 host in brackets."""
     return str(BindAddress(*peer))
-
-
-def _host_of(spelled: str) -> str:
-    return spelled.rpartition(":")[0].strip("[]")

@@ -22,7 +22,7 @@ from cluster.edge.streams.rules import StreamRules
 from cluster.edge.streams.stream import Stream
 from cluster.edge.streams.turn import Turn
 from cluster.edge.streams.waiting import Waiting
-from cluster.process.stranger_lines import StrangerLines
+from cluster.process.stranger_lines import StrangerLines, host_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Streams:
             self.remote.watch(key)
         if stream not in self._fed:
             self._wait(reader)
-        if self.lines.admit(logging.INFO, "play", _host_of(sink.name)):
+        if self.lines.admit(logging.INFO, "play", host_of(sink.name)):
             logger.info("play %s", key, extra={"event": "play", "stream": key, "peer": sink.name})
         self.listeners.play_started(key, reader)
         return reader
@@ -246,8 +246,3 @@ class Streams:
         if not reader.stream.readers:
             self._left.append(reader.stream)
         self.listeners.play_ended(reader.stream.key, reader)
-
-
-def _host_of(name: str) -> str:
-    """The address in ``HOST:PORT``; a name that is none stands for itself."""
-    return name.rpartition(":")[0] or name

@@ -102,6 +102,7 @@ class Owner:
         self.poller = WatchedPoller(loop, BUDGET_S, lambda: None, lambda: None)
         self.counters = Counters()
         self.receive_buffer = memoryview(bytearray(64 * 1024))
+        self.stranger_buffer = self.receive_buffer
         self.on_event: Callable[[Connection, object], None] = lambda connection, event: None
         self.events: list[object] = []
         self.endings: list[tuple[CloseReason, str]] = []
