@@ -135,8 +135,9 @@ def test_secrets_are_hidden_in_hex_and_nothing_else_is(rest: bytes) -> None:
 def playing(peer: Peer, event: Event) -> None:
     accept(peer, event)
     if isinstance(event, events.PlayRequested):
-        frames = (SEQUENCE_HEADER, key_frame()), (AUDIO_HEADER, audio_frame())
-        for type_id, payloads in zip((VIDEO, AUDIO), frames, strict=True):
+        # The keyframe last: probe leaves once it has it.
+        frames = (AUDIO_HEADER, audio_frame()), (SEQUENCE_HEADER, key_frame())
+        for type_id, payloads in zip((AUDIO, VIDEO), frames, strict=True):
             for payload in payloads:
                 peer.send(type_id, 40, payload)
 
@@ -164,8 +165,8 @@ def test_the_command_shows_both_sides_on_stderr_and_the_report_on_stdout() -> No
         "> connect, transaction 1: {",
         "< _result, transaction 1: {", "> createStream, ",
         '> play on stream 1, transaction 3: null "cam?token=*',
-        "< onStatus on stream 1, ", "< video on stream 1 at 40 ms, 43 bytes: sequence header avc1",
-        "< audio on stream 1 at 40 ms, 10 bytes: frames mp4a", "> deleteStream, ",
+        "< onStatus on stream 1, ", "< audio on stream 1 at 40 ms, 10 bytes: frames mp4a",
+        "< video on stream 1 at 40 ms, 43 bytes: sequence header avc1", "> deleteStream, ",
     ]  # fmt: skip
     places = [next((i for i, line in enumerate(said) if line.startswith(each)), -1) for each in order]
     assert places == sorted(set(places)), list(zip(places, order, strict=True))
