@@ -16,7 +16,7 @@ from support.house import FakeLink, SteppedLoop
 
 RULES = StreamRules(
     log=LogLimits(), slow=SlowRule(skip_ms=5000, close_s=30), publish_grace_s=10, play_wait_s=30,
-    publisher_timeout_s=10, replaces=False, worker_bytes=256 * MIB,
+    publisher_timeout_s=10, audio_hold_s=0.04, replaces=False, worker_bytes=256 * MIB,
 )  # fmt: skip
 
 
@@ -75,6 +75,7 @@ class FakePublisher:
         self.refusal: Refusal | None = None
         self.lost = ""
         self.told_of_audience = 0
+        self.waits_for: list[int] = []
 
     def granted(self) -> bool:
         return self.is_here
@@ -91,3 +92,6 @@ class FakePublisher:
 
     def heard(self) -> None:
         self.told_of_audience += 1
+
+    def wait_for(self, quiet_bytes: int) -> None:
+        self.waits_for.append(quiet_bytes)

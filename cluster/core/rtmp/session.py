@@ -196,6 +196,11 @@ class Session(SessionOutput):
         return bool(self._rest or self._reader.unread)
 
     @property
+    def lacking_bytes(self) -> int:
+        """At least so many bytes must come before another message can be complete; 0 between messages."""
+        return self._reader.lacking_bytes
+
+    @property
     def unfinished_bytes(self) -> int:
         """Payload bytes kept of messages whose end has not come."""
         return self._reader.partial_bytes

@@ -17,6 +17,7 @@ from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation, lost_by
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
+from cluster.edge.rtmp.low_water import LowWater
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
 from cluster.edge.streams.counters import Counters
 from cluster.net.poller import READABLE, WRITABLE, Pace, Poller
@@ -42,10 +43,6 @@ STRANGER_READ_BYTES = 16 * 1024
 #: After our last word to a peer we wait this long for it to close: closing at once while it still
 #: sends would reset the connection, and the peer might never read why.
 LINGER_S = 2.0
-
-#: A publisher that nobody listens to is read before its turn once this much has come: at 4 Mbit/s or more.
-#: This fits into a TCP receive buffer, so that an encoder never has to wait for our leisure.
-LEISURELY_BYTES = 256 * 1024
 
 
 class ConnectionOwner(Protocol):
@@ -91,7 +88,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_budget", "_is_leisurely", "_linger_until", "_look_at_work", "_owner", "_pending_control_bytes",
+        "_budget", "_linger_until", "_look_at_work", "_low_water", "_owner", "_pending_control_bytes",
         "_receive_buffer", "_recv_into", "_socket", "close_reason", "is_stranger", "number", "opened_at",
         "peer", "pending", "played", "players", "publications", "send", "session",
     )  # fmt: skip
@@ -122,7 +119,7 @@ class Connection:
         self.close_reason: CloseReason | None = None
         self.is_stranger = True  # it has never published or played
         self._linger_until = 0.0
-        self._is_leisurely = False
+        self._low_water = LowWater(accepted)
         self._budget: WorkBudget | None = None
         self._look_at_work = WORK_PER_LOOK
         owner.poller.register(accepted.fileno(), self.on_ready, Pace.STRANGER)
@@ -153,6 +150,8 @@ class Connection:
         owner.counters.bytes_received += count
         if self.close_reason is None:  # else lingering: read and forget, so that it can read our last word
             self.receive(received[:count])
+            if self._low_water.quiet_bytes:
+                self._low_water.set(self.session.lacking_bytes)
             if self.session.work >= self._look_at_work:
                 self._spend()
 
@@ -228,12 +227,18 @@ class Connection:
         self._be_leisurely(pace is Pace.LEISURELY)
 
     def _be_leisurely(self, leisurely: bool) -> None:
-        if leisurely is self._is_leisurely:
-            return
-        self._is_leisurely = leisurely
-        self._owner.counters.publishers_unheard += 1 if leisurely else -1
-        low_water_bytes = LEISURELY_BYTES if leisurely else 1
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water_bytes)
+        low_water = self._low_water
+        if leisurely is not low_water.is_leisurely:
+            self._owner.counters.publishers_unheard += 1 if leisurely else -1
+            low_water.is_leisurely = leisurely
+        self.wait_for(low_water.quiet_bytes)
+
+    def wait_for(self, quiet_bytes: int) -> None:
+        """See ``streams.interfaces.Publisher``. Nothing waits if the connection does more than publish one."""
+        if self._socket.fileno() >= 0:
+            does_more = len(self.publications) != 1 or self.players
+            self._low_water.quiet_bytes = 0 if does_more else quiet_bytes
+            self._low_water.set(self.session.lacking_bytes)
 
     # ---- writing -----------------------------------------------------------------------------
 

@@ -66,6 +66,9 @@ class RtmpPublisher:
     def heard(self) -> None:
         self.connection.update_pace()
 
+    def wait_for(self, quiet_bytes: int) -> None:
+        self.connection.wait_for(quiet_bytes)
+
 
 def end_idle_publishes(connection: Connection, now: float, idle_s: float) -> int:
     """End what ``connection`` has brought no media for, audio and data counting too; how many those are.

@@ -142,6 +142,9 @@ class Publisher(Protocol):
     def heard(self) -> None:
         """``feed.is_heard`` may have changed, and so how soon the publisher's messages must be read."""
 
+    def wait_for(self, quiet_bytes: int) -> None:
+        """Fewer bytes than this can only be audio, which may wait for what comes next. 0: nothing may."""
+
 
 class Uplink(Protocol):
     """The way to the other workers; ``edge/link`` says what each of these means."""

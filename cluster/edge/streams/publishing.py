@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from cluster.core.bus.control import DRAINING, Refused
+from cluster.edge.streams.audio_hold import AudioHold
 from cluster.edge.streams.interfaces import EndOfPublish, Publisher, Refusal
 from cluster.edge.streams.stream import Stream
 
@@ -18,10 +19,11 @@ logger = logging.getLogger(__name__)
 class Feed:
     """What a granted publisher holds: the stream ``key`` is fed by it, in ``epoch``.
 
-    ``append`` takes one message of the publisher; it is the stream's own method.
+    ``append`` takes one message of the publisher: it is the stream's own method, or that of the ride on
+    which its audio waits for its video.
     """
 
-    __slots__ = ("_publishing", "append", "epoch", "key", "publisher", "stream")
+    __slots__ = ("_publishing", "_ride", "append", "epoch", "key", "publisher", "stream")
 
     def __init__(self, publishing: Publishing, publisher: Publisher, stream: Stream, epoch: int) -> None:
         self._publishing = publishing
@@ -29,7 +31,8 @@ class Feed:
         self.stream = stream
         self.key = stream.key
         self.epoch = epoch
-        self.append = stream.append
+        self._ride = publishing.hold.ride(stream, publisher)
+        self.append = stream.append if self._ride is None else self._ride.append
 
     @property
     def is_heard(self) -> bool:
@@ -40,6 +43,11 @@ class Feed:
         """The publisher leaves; without effect if it has lost the stream already."""
         self._publishing.end(self)
 
+    def stop_riding(self) -> None:
+        """Its audio waits no more."""
+        if self._ride is not None:
+            self._ride.stop()
+
 
 class Publishing:
     """Who publishes what on this worker."""
@@ -47,6 +55,7 @@ class Publishing:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._feeds: dict[str, Feed] = {}
+        self.hold = AudioHold(streams.turn, streams.rules.audio_hold_s)
 
     def feed(self, key: str) -> Feed | None:
         """What feeds ``key``, if it is published here."""
@@ -98,6 +107,7 @@ class Publishing:
         del self._feeds[feed.key]
         streams, stream = self._streams, feed.stream
         streams.counters.publishers -= 1
+        feed.stop_riding()
         stream.end()  # first: the link sends only what is published here
         streams.uplink.unpublish(feed.key, feed.epoch)
         if stream.readers:
