@@ -119,6 +119,11 @@ class StreamLog:
         return self._cost_bytes + self._headers.cost_bytes
 
     @property
+    def headers_cost_bytes(self) -> int:
+        """The part of the headers: what every joiner is sent."""
+        return self._headers.cost_bytes
+
+    @property
     def cost_since_join(self) -> int:
         """What a joiner is sent at once: the cost of the messages since the latest keyframe."""
         return 0 if self.join_seq is None else self._cost_appended - self._cost_before_join

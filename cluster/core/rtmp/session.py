@@ -275,14 +275,14 @@ class Session(SessionOutput):
 
     def _dispatch(self, message: Message, received: Received) -> None:
         if message.type_id in _COMMANDS:
-            self._note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
+            self.note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
             self._decode_command(message, received)
             return
         what = _INPUTS.get(message.type_id, SessionInput.OTHER)
         if what is SessionInput.SHARED_OBJECT:
-            self._note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
+            self.note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
         elif what is not SessionInput.MEDIA:
-            self._note_side_work(CONTROL_WORK)
+            self.note_side_work(CONTROL_WORK)
         verdict = self._judge(what)
         if verdict is Verdict.HOLD:
             self._hold(message)
@@ -294,7 +294,8 @@ class Session(SessionOutput):
             else:
                 self._media(message, received)
 
-    def _note_side_work(self, work: int) -> None:
+    def note_side_work(self, work: int) -> None:
+        """Something that the peer asked for has cost so much."""
         self.side_work += work
         self._reader.work += work
 
