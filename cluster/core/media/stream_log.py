@@ -201,6 +201,11 @@ class StreamLog:
         self.first_seq = self.next_seq
         self.join_seq = None
 
+    def clear(self) -> None:
+        """Keep nothing at all: nobody needs the stream any more."""
+        self.forget()
+        self._headers.clear()
+
     def shrink(self, max_bytes: int) -> None:
         """Drop the oldest messages until the rest costs no more, or one is left. Headers stay."""
         self._trim(max_bytes)

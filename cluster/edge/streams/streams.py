@@ -163,6 +163,7 @@ class Streams:
         if stream.readers or stream.is_local or self.by_key.get(stream.key) is not stream:
             return
         del self.by_key[stream.key]
+        stream.retire()
         self._fed.pop(stream, None)
         self._waiting.discard(stream)
         self.remote.unwatch(stream.key)
