@@ -100,6 +100,8 @@ MAX_TOPICS = 100_000
 #: A larger message closes a connection that only subscribes: a topic, and libzmq's own handshake. The trie
 #: of the subscriptions has a node for each byte.
 MAX_SUBSCRIPTION_BYTES = 1_024
+#: Subscriptions of one connection that libzmq takes over in one go, while media wait. More wait there.
+SUBSCRIPTIONS_AT_ONCE = 64
 #: Publish requests waiting for one contested key; one more is refused as busy.
 MAX_WAITING_PUBLISHERS = 8
 #: Claims of stream keys whose answer a router waits for, if a store has its grants; one more is refused as

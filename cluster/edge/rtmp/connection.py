@@ -117,7 +117,7 @@ class Connection:
         #: Once a play has ended: the keys that were played, and until when they go on live.
         self.played: dict[str, float] | None = None
         self.close_reason: CloseReason | None = None
-        self.is_stranger = True  # it has never published or played
+        self.is_stranger = True  # it has never published, nor been sent what it plays
         self._linger_until = 0.0
         self._low_water = LowWater(accepted)
         self._budget: WorkBudget | None = None

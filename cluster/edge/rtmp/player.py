@@ -37,7 +37,6 @@ class Player:
     def begin(self, reader: Reader) -> None:
         self.reader = reader
         self.connection.players[self.stream_id] = self
-        self.connection.is_stranger = False
 
     @property
     def is_full(self) -> bool:
@@ -53,6 +52,7 @@ class Player:
         self.connection.close(lost_by(error), str(error))
 
     def caught_up(self) -> None:
+        self.connection.is_stranger = False  # it has been sent something
         self.connection.update_pace()
 
     def over(self, why: EndOfRead, detail: str) -> bool:
@@ -80,6 +80,7 @@ class Player:
         """It plays no more. Its connection remembers when it was last sent the past of its stream."""
         reader, connection = self.reader, self.connection
         reader.leave()
+        del self.reader  # no circle: what is freed by the thousand must not wait for the garbage collector
         if connection.close_reason is not None:
             return
         played = connection.played = connection.played or {}

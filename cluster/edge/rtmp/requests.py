@@ -21,6 +21,7 @@ from cluster.edge.rtmp.join_rates import JOINS_PER_S, JoinRates, sender_of
 from cluster.edge.rtmp.player import Player
 from cluster.edge.rtmp.publisher import RtmpPublisher
 from cluster.edge.rtmp.request_book import WHOLE_CONNECTION, RequestBook
+from cluster.edge.rtmp.work_budget import HEADER_BYTES_PER_WORK
 from cluster.edge.streams.streams import Streams
 from cluster.process.complaints import Complaints
 
@@ -189,7 +190,8 @@ class Requests:
         limit_ms = None if event.duration == TO_THE_END else round(duration_s * 1000)
         player = Player(connection, event.stream_id)
         live = self.now < (connection.played or {}).get(key, -math.inf)
-        self._streams.play(key, player, encoding_for(event.stream_id), limit_ms, live=live)
+        reader = self._streams.play(key, player, encoding_for(event.stream_id), limit_ms, live=live)
+        connection.session.note_side_work(reader.stream.log.headers_cost_bytes // HEADER_BYTES_PER_WORK)
 
     def _play_ended(self, connection: Connection, event: events.PlayEnded) -> None:
         self._book.take_back(connection, event.stream_id)

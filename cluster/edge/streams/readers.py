@@ -256,6 +256,10 @@ class Readers:
             if since is not None and now - since >= self._keyframe_wait_s and not self._log.video_is_gone:
                 reader.needs_keyframe_since = None  # no keyframe comes: its video begins where it is
 
+    def retire(self) -> None:
+        """The stream is over and has no reader. Without the circle, both are freed at once."""
+        del self._stream
+
     # ---- where a reader goes -----------------------------------------------------------------
 
     def join(self, reader: Reader, not_before: int = 0, *, live: bool = False) -> None:

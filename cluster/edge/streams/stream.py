@@ -176,6 +176,12 @@ class Stream:
         self.readers.park(reader)
         self.log.forget()  # readers may wait for hours
 
+    def retire(self) -> None:
+        """Nobody needs the stream any more. What it has kept is freed now, not when the garbage collector
+        comes: by then there may be much of it."""
+        self.log.clear()
+        self.readers.retire()
+
     def sweep(self, now: float) -> None:
         """A few times a second: what happens to readers by time, and whether the publisher sends."""
         if self.log.next_seq != self._seq_at_sweep:

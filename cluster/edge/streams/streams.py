@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from cluster.core.media.log_entry import LogEntry
 from cluster.edge.streams.async_reader import AsyncReader
 from cluster.edge.streams.budget import MemoryBudget
+from cluster.edge.streams.chores import Chores
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.events import Listeners
 from cluster.edge.streams.interfaces import Encoding, EndOfRead, Sink, Uplink
@@ -29,8 +31,6 @@ logger = logging.getLogger(__name__)
 #: Lines a second about who plays and publishes; the rest is summed. A peer that plays and stops without end
 #: makes as many as it likes.
 SERVED_LINES_PER_S = 20
-#: Readers with much to be sent give others a turn after so long.
-CATCH_UP_TURN_S = 0.002
 #: The memory of the streams is added up every this many sweeps, whatever has come in: to be shown.
 SWEEPS_PER_SETTLING = 4
 
@@ -56,8 +56,7 @@ class Streams:
         self._waiting = Waiting()
         #: Streams whose last reader has left since the last sweep.
         self._left: list[Stream] = []
-        #: Readers that have been sent much and lack more, the longest first.
-        self._catching_up: dict[Reader, None] = {}
+        self._chores = Chores(turn)
         self.lines = StrangerLines(
             logger, "served", lambda: turn.now, event="served_summed", per_s=SERVED_LINES_PER_S
         )
@@ -117,18 +116,23 @@ class Streams:
             if stream.offline_since is not None:
                 self._fade(stream, stream.offline_since)
         for key in self._waiting.due(self.turn.now):
-            waited_for = self.by_key.get(key)
-            if waited_for is not None and waited_for.offline_since is not None:
-                self._dismiss_waiting(waited_for, waited_for.offline_since)
+            self._chores.later(key, partial(self._look_at_waiting, key))
+        self._chores.begin()
         left, self._left = self._left, []
         for stream in left:
-            self._drop_unneeded(stream)
+            self._chores.later(stream, partial(self._drop_unneeded, stream))
+        self._chores.begin()
         self.counters.streams = len(self.by_key)
         self.counters.streams_waiting = len(self._waiting)
         self._sweeps += 1
         if self._sweeps % SWEEPS_PER_SETTLING == 0:
             self.lines.tick()
             self.budget.settle()
+
+    def _look_at_waiting(self, key: str) -> None:
+        stream = self.by_key.get(key)
+        if stream is not None and stream.offline_since is not None:
+            self._dismiss_waiting(stream, stream.offline_since)
 
     def _fade(self, stream: Stream, offline_since: float) -> None:
         """The publisher of ``stream`` has left. After the grace period nothing of its log is kept."""
@@ -159,6 +163,7 @@ class Streams:
         if stream.readers or stream.is_local or self.by_key.get(stream.key) is not stream:
             return
         del self.by_key[stream.key]
+        stream.retire()
         self._fed.pop(stream, None)
         self._waiting.discard(stream)
         self.remote.unwatch(stream.key)
@@ -225,20 +230,8 @@ class Streams:
             reader.leave()
 
     def catch_up_later(self, reader: Reader) -> None:
-        """``reader`` goes on in a later turn."""
-        if not self._catching_up:
-            self.turn.loop.call_soon(self._let_catch_up)
-        self._catching_up[reader] = None
-
-    def _let_catch_up(self) -> None:
-        """Let those go on that had been sent much, one after the other, for CATCH_UP_TURN_S."""
-        self.turn.begin()
-        waiting, self._catching_up = self._catching_up, {}
-        for reader in waiting:
-            if self.turn.loop.time() - self.turn.now < CATCH_UP_TURN_S:
-                reader.catch_up()
-            else:
-                self.catch_up_later(reader)
+        """``reader`` has been sent much and lacks more: it goes on in a later turn."""
+        self._chores.later(reader, reader.catch_up)
 
     def reader_left(self, reader: Reader) -> None:
         """``reader`` reads no more."""
