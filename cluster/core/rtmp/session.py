@@ -197,7 +197,7 @@ class Session(SessionOutput):
 
     @property
     def lacking_bytes(self) -> int:
-        """At least so many bytes must come before another message can be complete; 0 between messages."""
+        """See ``ChunkReader``."""
         return self._reader.lacking_bytes
 
     @property
@@ -395,7 +395,6 @@ class Session(SessionOutput):
     # Ending.
 
     def _fail(self, violation: PeerViolation) -> None:
-        """The session is over. Without the traceback, whose frames would keep the receive buffer."""
-        # Not the exception itself: its traceback would keep the receive buffer, and be a circle.
+        """The session is over. Not the exception is kept: its traceback has the receive buffer, and us."""
         self._violated = violation.reason, violation.detail
         self.state = SessionState.CLOSED

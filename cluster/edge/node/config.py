@@ -139,7 +139,7 @@ class EdgeConfig:
     )  # fmt: skip
     audio_hold_ms: float = option(
         "--audio-hold", Decimal(0, 1000), "MS",
-        "Milliseconds audio may wait to go out with the next video frame: less CPU for later audio; 0 is not.",
+        "Milliseconds audio may wait for the next video frame, to go out with it: less CPU. 0: not at all.",
         40.0, group="network",
     )  # fmt: skip
     play_wait_s: float = option(

@@ -234,7 +234,7 @@ class Connection:
         self.wait_for(low_water.quiet_bytes)
 
     def wait_for(self, quiet_bytes: int) -> None:
-        """See ``streams.interfaces.Publisher``. Nothing waits if the connection does more than publish one."""
+        """See ``streams.interfaces.Publisher``. Nothing waits if the connection does more than publish."""
         if self._socket.fileno() >= 0:
             does_more = len(self.publications) != 1 or self.players
             self._low_water.quiet_bytes = 0 if does_more else quiet_bytes
