@@ -32,8 +32,8 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )  # fmt: skip
 
-#: A peer whose connection was closed before its address could be asked for. A worker comes again: it is told
-#: of only if its next attempts do not tell who it is.
+#: A peer whose connection was closed before its address could be asked for. A worker comes again, so it is
+#: told of only if its next attempts do not tell who it is.
 _GONE = "a peer that has left"
 _NAMELESS_WAIT_S = 0.5
 
