@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from cluster.net.tls_certificate import Certificate
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import configure
 from cluster.process.options import ConfigError
+from cluster.process.running import Note, noted, service_place
 from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 
@@ -59,11 +61,14 @@ def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
         binds = stack.enter_context(reserved(config.binds))
         tls_binds = stack.enter_context(reserved(config.tls_binds))
         config = dataclasses.replace(config, binds=binds, tls_binds=tls_binds)
-        if config.routers and config.workers == 1:
-            return Supervisor(config).run()  # it has no siblings, and shares no subscription
-        own_router = stack.enter_context(_own_router())
+        has_siblings = config.workers > 1  # with none, it shares no subscription
+        own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
+        key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
+        stack.enter_context(noted(Note("edge", os.getpid(), config.routers, own_router, key_file)))
+        if own_router is None:
+            return Supervisor(config).run()
         if not config.routers:
-            return Supervisor(dataclasses.replace(config, routers=(own_router,))).run()
+            return Supervisor(dataclasses.replace(config, routers=(own_router,)), is_alone=True).run()
         stack.enter_context(Repeaters(config.routers, own_router, key))
         return Supervisor(config, own_router=own_router).run()
 
@@ -72,7 +77,7 @@ def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
 def _own_router() -> Iterator[str]:
     """A router for this node alone, reachable by its user alone; yields its address."""
     with (
-        tempfile.TemporaryDirectory(prefix="rtmp-cluster-") as directory,  # mode 0700
-        Router(f"ipc://{Path(directory) / 'r'}") as router,
+        tempfile.TemporaryDirectory(prefix="rtmp-cluster-", dir=service_place()) as directory,  # mode 0700
+        Router(f"ipc://{Path(directory) / 'r'}", is_nodes_own=True) as router,
     ):
         yield router.endpoint

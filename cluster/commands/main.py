@@ -7,6 +7,7 @@ Options are declared elsewhere (``EdgeConfig``, ``RouterConfig``). Exit codes ar
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,20 @@ from cluster.core.errors import EnvironmentFault
 from cluster.edge.node.config import OPTIONS, EdgeConfig
 from cluster.process.exit_codes import ExitCode
 from cluster.process.options import ConfigError
-from cluster.router.config import DEFAULT_ROUTER_BIND
 
 PROGRAM = "rtmp-cluster"
+
+#: Without a router, ``status`` looks for what runs here.
+_STATUS_OPTIONS = {
+    "routers": replace(
+        OPTIONS["routers"], help="A router to ask: tcp://HOST:PORT or ipc://PATH. Repeatable.",
+        default_text="what this user runs on this host",
+    ),
+    "cluster_key": replace(
+        OPTIONS["cluster_key"], help="The cluster's key, made by keygen.",
+        default_text="that of what runs on this host",
+    ),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -71,14 +83,14 @@ cli.add_command(check)
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.option("--watch", is_flag=True, help="Again every 2 s, on a screen of its own, until Ctrl-C.")
-@declared(OPTIONS, "routers", "cluster_key")
+@declared(_STATUS_OPTIONS)
 def status(as_json: bool, watch: bool, **values: Any) -> int:
-    """Show the routers, nodes and streams of a cluster.
+    """Show the routers, nodes and streams of a cluster: without options, of what runs on this host.
 
     The publisher of a stream without players is read twice a second: that long its pings wait.
     """
     config = EdgeConfig(**given(OPTIONS, values).values)
-    routers = config.routers or (DEFAULT_ROUTER_BIND,)
+    routers = config.routers
     if watch:
         from cluster.commands.status_watch import watch_status  # the other commands do without rich's 4 MiB
 

@@ -22,6 +22,7 @@ from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import announce, configure
 from cluster.process.notify import Notifier
 from cluster.process.options import ConfigError, Option
+from cluster.process.running import Note, noted
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 from cluster.router.config import RouterConfig
 from cluster.router.router import Router
@@ -34,6 +35,11 @@ SHARED: dict[str, Option] = {
     name: EDGE_OPTIONS[name] for name in ("cluster_key", "log_format", "log_level")
 }
 OPTIONS: dict[str, Option] = {**ROUTER_OPTIONS, **SHARED}
+
+#: Where a router listens on every interface, and how it is reached from its own host.
+_EVERYWHERE = {
+    "tcp://*": "tcp://127.0.0.1", "tcp://0.0.0.0": "tcp://127.0.0.1", "tcp://[::]": "tcp://[::1]",
+}  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +58,12 @@ def router(config_file: Path | None, **values: Any) -> int:
         check_guarded("--bind", "bind", [endpoints(own.bind, bind=True)], key, own.insecure)
     except ConfigError as error:
         raise found.placed(error) from None
-    with signals.queued(signal.SIGTERM, signal.SIGINT) as queue, Router(own.bind, key=key) as running:
+    key_file = None if shared.cluster_key is None else str(shared.cluster_key.absolute())
+    with (
+        signals.queued(signal.SIGTERM, signal.SIGINT) as queue,
+        Router(own.bind, key=key) as running,
+        noted(Note("router", os.getpid(), (_from_here(running.endpoint),), None, key_file)),
+    ):
         fields = {"endpoint": running.endpoint, "pid": os.getpid()}
         announce(logger, "ready", "ready on %(endpoint)s; pid %(pid)d", fields)
         notifier = Notifier.taken_from(os.environ)
@@ -65,3 +76,9 @@ def router(config_file: Path | None, **values: Any) -> int:
                 return ExitCode.OK
     logger.error("the router has failed: ending", extra={"event": "failed"})
     return 1
+
+
+def _from_here(endpoint: str) -> str:
+    """How a command on this host reaches the router that is bound there."""
+    host, _, port = endpoint.rpartition(":")
+    return f"{_EVERYWHERE[host]}:{port}" if host in _EVERYWHERE else endpoint

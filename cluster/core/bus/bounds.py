@@ -22,6 +22,8 @@ WORKER_TIMEOUT_S = 1.5
 CONTEST_TIMEOUT_S = 1.0
 #: A publisher is not kept waiting longer than this for a router that does not answer.
 GRANT_TIMEOUT_S = 0.5
+#: A router that has been away for this long is not waited for any more when a publisher wants a grant.
+ROUTER_GONE_S = 1.0
 #: An origin holds a snapshot back until the asking worker's subscription is seen, but not longer.
 SNAPSHOT_HOLD_S = 0.25
 #: What a stream begins with is kept for this long, for the snapshots of those who waited for it and whose

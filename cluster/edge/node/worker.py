@@ -13,6 +13,7 @@ from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import StatusPipe
 from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
@@ -71,6 +72,7 @@ class Worker:
         self.counters = Counters()
         self._drain_asked = asyncio.Event()
         self._facts = FactsReporter()
+        self._load = LoadMeter(self.counters)
 
     async def run(self) -> None:
         """Serve until a drain is asked for (SIGTERM, SIGINT) and over.
@@ -85,8 +87,9 @@ class Worker:
 
         def open_link(remote: Remote) -> Link:
             self._link = Link(
-                config.routers, self._identity, remote, self.counters, key=key, own_router=self._own_router
-            )
+                config.routers, self._identity, remote, self.counters,
+                key=key, own_router=self._own_router, on_routers_changed=self._beat,
+            )  # fmt: skip
             return self._link
 
         serving = self._serving = Serving(config, self.counters, open_link)
@@ -129,10 +132,13 @@ class Worker:
     def _after_sweep(self, sweeps: int) -> None:
         streams = self._serving.streams
         if sweeps % SWEEPS_PER_TICK == 0:
-            load = {"connections": len(self._serving.sessions), "streams": len(streams.by_key)}
-            self._link.set_load(load)
+            self.counters.routers = len(self._link.router_troubles())
+            self._link.set_load(self._load.measure(len(streams.by_key), streams.now))
         if sweeps % SWEEPS_PER_REPORT == 0:
             self._link.report(self._facts.report(streams.by_key.values(), streams.now))
         if sweeps % SWEEPS_PER_BEAT == 0:
             self.counters.log_lines_lost = lines_lost()
-            self._status.beat(self.counters.as_dict())
+            self._beat()
+
+    def _beat(self) -> None:
+        self._status.beat(self.counters.as_dict(), self._link.router_troubles())

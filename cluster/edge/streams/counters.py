@@ -79,6 +79,7 @@ class Counters:
     shared_objects_refused: int = _counter(
         "Uses, changes and calls of shared objects refused because of a limit on them."
     )
+    routers: int = _gauge("Routers of the cluster that this worker should have a link to.")
     routers_live: int = _gauge("Routers of the cluster that answer this worker now.")
     bus_envelopes_sent: int = _counter("Envelopes handed to the routers.")
     bus_messages_sent: int = _counter("Media messages in those envelopes.")

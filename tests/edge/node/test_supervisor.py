@@ -344,9 +344,9 @@ def test_the_status_pipe_carries_ready_and_beats(pipe: tuple[StatusReader, Statu
     assert reader.read() == []
     assert not status.is_ready
     status.ready([("::1", 1), ("127.0.0.1", 2)])
-    status.beat({"players": 1, "closes": {"not_rtmp": 2}})
+    status.beat({"players": 1, "closes": {"not_rtmp": 2}}, {"tcp://r1:1936": ""})
     assert status.is_ready
-    beat = Beat({"players": 1, "closes": {"not_rtmp": 2}})
+    beat = Beat({"players": 1, "closes": {"not_rtmp": 2}}, {"tcp://r1:1936": ""})
     assert reader.read() == [Ready(["[::1]:1", "127.0.0.1:2"]), beat]
 
 
@@ -378,9 +378,9 @@ def test_lines_that_are_no_status_are_not_heard(caplog: pytest.LogCaptureFixture
     read_fd, write_fd = os.pipe()
     reader = StatusReader(read_fd)
     os.write(write_fd, b'garbage\n[]\n{"beat": 1}\n{"beat": {"players": 1}}\n{"be')
-    assert reader.read() == [Beat({"players": 1})]
+    assert reader.read() == [Beat({"players": 1}, {})]
     assert len(caplog.records) == 3
     os.write(write_fd, b'at": {}}\n')
-    assert reader.read() == [Beat({})]
+    assert reader.read() == [Beat({}, {})]
     reader.close()
     os.close(write_fd)
