@@ -34,7 +34,7 @@ from cluster.client.recording import Recording
 from cluster.client.statistics import StreamStatistics
 from cluster.commands import flv_files
 from cluster.commands.failures import failed
-from cluster.commands.hints import hint
+from cluster.commands.hints import hint, unused_tls_options
 from cluster.commands.seconds import positive_seconds
 from cluster.commands.urls import parsed_url, stream_url
 from cluster.core.media.classify import is_coded
@@ -65,10 +65,13 @@ def _connect_options(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def run(
-        timeout: float, insecure: bool, ca_file: str | None, server_name: str | None, **more: Any
-    ) -> Any:
+        url: RtmpUrl, timeout: float, insecure: bool, ca_file: str | None, server_name: str | None,
+        **more: Any,
+    ) -> Any:  # fmt: skip
         tls = Tls(verify=not insecure, ca_file=ca_file, server_name=server_name)
-        return command(options=ConnectOptions(timeout_s=timeout, tls=tls), **more)
+        if not url.tls and (unused := unused_tls_options(tls)):
+            click.echo(unused, err=True)
+        return command(url=url, options=ConnectOptions(timeout_s=timeout, tls=tls), **more)
 
     for option in (
         click.option("--server-name", metavar="NAME",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cluster.client.errors import HandshakeFailed, RtmpError, Timeout, TlsFault, Unreachable
 from cluster.core.rtmp.url import DEFAULT_PORTS, RtmpUrl
+from cluster.net.tls_client import Tls
 
 _BY_TLS_FAULT = {
     TlsFault.UNTRUSTED: "--ca-file FILE trusts what is in FILE (PEM), the server's own certificate too; "
@@ -14,6 +15,13 @@ _BY_TLS_FAULT = {
     TlsFault.REFUSED: "--insecure accepts any",
     TlsFault.NO_TLS: "if this is a port for plain RTMP, write rtmp:// instead of rtmps://",
 }
+
+
+def unused_tls_options(tls: Tls) -> str:
+    """What is said of these options beside an address that is not encrypted; "" if none was given."""
+    given = {"--ca-file": tls.ca_file, "--server-name": tls.server_name}
+    flags = " and ".join(flag for flag, value in given.items() if value is not None)
+    return f"rtmp:// is not encrypted, and {flags} changes nothing: is it rtmps://?" if flags else ""
 
 
 def hint(error: RtmpError, url: RtmpUrl) -> str:

@@ -13,6 +13,7 @@ import click
 
 from cluster.commands import flv_files
 from cluster.commands.failures import failed
+from cluster.commands.hints import unused_tls_options
 from cluster.commands.seconds import seconds
 from cluster.commands.urls import parsed_url
 from cluster.core.errors import EnvironmentFault
@@ -113,19 +114,18 @@ def load(
     from cluster.load.report import html_report
     from cluster.load.terminal import LiveView, print_result
 
+    tls = Tls(verify=not insecure, ca_file=ca_file)
     try:
         plan = LoadPlan(
             url=url, shape=StreamShape(bitrate, fps, gop),
             duration_s=duration, ramp_s=ramp, settle_s=settle, timeout_s=timeout,
-            drain=Drain(drain), tls=Tls(verify=not insecure, ca_file=ca_file), **more,
+            drain=Drain(drain), tls=tls, **more,
         )  # fmt: skip
     except (PlanError, ShapeError) as error:
         raise click.UsageError(str(error)) from None
-    for path in (json_file, report_file):
-        if path not in (None, _STDOUT):
-            check_writable(path)
-    if plan.file is not None:
-        flv_files.check(plan.file)
+    _check_files(plan.file, json_file, report_file)
+    if not (plan.url.tls or plan.play_url.tls) and (unused := unused_tls_options(tls)):
+        click.echo(unused, err=True)
     try:
         with signals.queued(signal.SIGINT, signal.SIGTERM) as queue, LiveView(plan, sys.stderr) as view:
             result = run_load(plan, stop=lambda: bool(signals.read(queue)), watch=view)
@@ -145,6 +145,17 @@ def load(
     if result.faults:
         return 1
     return ExitCode.REFUSED if result.came_to_nothing or result.something_failed else ExitCode.OK
+
+
+def _check_files(published: Path | None, json_file: Path | None, report_file: Path | None) -> None:
+    """What can be told before the run: whether the files it needs, and those about it, will do."""
+    if json_file is not None and json_file == report_file:
+        raise click.UsageError(f"--json and --report both write {json_file}: name two files")
+    for path in (json_file, report_file):
+        if path is not None and path != _STDOUT:
+            check_writable(path)
+    if published is not None:
+        flv_files.check(published)
 
 
 def _write(path: Path | None, text: str) -> None:

@@ -13,9 +13,10 @@ from cluster.client.errors import (
     TlsFault,
     Unreachable,
 )
-from cluster.commands.hints import hint
+from cluster.commands.hints import hint, unused_tls_options
 from cluster.core.errors import CloseReason
 from cluster.core.rtmp.url import RtmpUrl
+from cluster.net.tls_client import Tls
 
 PLAIN = RtmpUrl.parse("rtmp://h/live/x")
 SECURE = RtmpUrl.parse("rtmps://h:1443/live/x")
@@ -50,3 +51,17 @@ def test_hints(error: RtmpError, url: RtmpUrl, says: str) -> None:
 def test_each_fault_of_tls_has_one() -> None:
     for fault in TlsFault:
         assert hint(Unreachable("no", fault), SECURE)
+
+
+@pytest.mark.parametrize(
+    ("tls", "flags"),
+    [
+        (Tls(), ""),
+        (Tls(verify=False), ""),
+        (Tls(ca_file="a.pem"), "--ca-file"),
+        (Tls(ca_file="a.pem", server_name="a"), "--ca-file and --server-name"),
+    ],
+)
+def test_options_for_tls_beside_an_address_without(tls: Tls, flags: str) -> None:
+    said = f"rtmp:// is not encrypted, and {flags} changes nothing: is it rtmps://?"
+    assert unused_tls_options(tls) == (said if flags else "")

@@ -40,19 +40,21 @@ FILES = {
 
 
 class Mistake(NamedTuple):
-    """``typed`` as in a shell; ``line`` is the last on stderr, and the only one but for ``progress``."""
+    """What is ``typed`` as in a shell, and all that is said on stderr."""
 
     typed: str
     code: int
-    line: str
-    progress: bool
+    lines: list[str]
 
 
 def mistakes(section: str) -> list[Mistake]:
     """Those under the heading that begins so."""
     _, _, text = Path(__file__).with_name("mistakes.txt").read_text().partition(f"## {section}")
-    found = re.findall(r"^\$ (.+)\n(…\n)?(\d) (.+)$", text.partition("\n## ")[0], re.MULTILINE)
-    return [Mistake(typed, int(code), line, bool(progress)) for typed, progress, code, line in found]
+    found = re.findall(r"^\$ (.+)\n((?:… .+\n)*)(\d) (.+)$", text.partition("\n## ")[0], re.MULTILINE)
+    return [
+        Mistake(typed, int(code), [*(each[2:] for each in before.splitlines()), line])
+        for typed, before, code, line in found
+    ]
 
 
 TYPED_WRONG = mistakes("What is wrong before")
@@ -123,13 +125,13 @@ def words(mistake: Mistake, **names: object) -> tuple[dict[str, str], list[str]]
 
 
 def check(mistake: Mistake, code: int, err: str, **names: object) -> None:
-    lines = err.splitlines()
     assert code == mistake.code, err
     assert "Traceback" not in err
-    assert lines, "it says nothing"
-    assert mistake.progress or len(lines) == 1, err
-    parts = mistake.line.format(**names).split("…")
-    assert re.fullmatch(".*".join(map(re.escape, parts)), lines[-1]), lines[-1]
+    said = err.splitlines()
+    assert len(said) == len(mistake.lines), err
+    for line, expected in zip(said, mistake.lines, strict=True):
+        parts = expected.format(**names).split("…")
+        assert re.fullmatch(".*".join(map(re.escape, parts)), line), line
 
 
 @pytest.mark.parametrize("mistake", TYPED_WRONG, ids=lambda mistake: mistake.typed)
