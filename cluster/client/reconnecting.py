@@ -49,9 +49,9 @@ def reconnecting(
 ) -> Reconnecting:
     """``async with reconnecting(url).publish() as publication:``, or ``.play()``.
 
-    ``told`` is given a line of text when a connection is lost, for each attempt that fails, and when there
-    is a connection again. ``options`` are those of ``connect``. The server is told that a
-    ReconnectRequest will be obeyed.
+    ``told`` is given a line of text when a connection is lost, for each attempt that fails, when there is
+    a connection again, and when the server asks us to go elsewhere. ``options`` are those of ``connect``.
+    The server is told that a ReconnectRequest will be obeyed.
     """
     parsed = RtmpUrl.parse(url) if isinstance(url, str) else url
     return Reconnecting(parsed, backoff or Backoff(), ConnectOptions(**options), told)

@@ -16,7 +16,7 @@ from cluster.core.rtmp.url import RtmpUrl
 class Redial:
     """Connects, and after a loss waits and connects again. ``connections`` counts those that came about.
 
-    ``told`` is given a line for each loss and each return.
+    ``told`` is given a line for each loss, each return, and each request to go elsewhere.
     """
 
     def __init__(
@@ -45,8 +45,9 @@ class Redial:
         return connection
 
     def go_to(self, url: RtmpUrl) -> None:
-        """Connect there next."""
+        """Connect there next: the server asks us to."""
         self._target = url
+        self._told(f"the server asks us to go to {url.host}:{url.port}")
 
     def connected(self) -> None:
         """A connection holds from now on."""

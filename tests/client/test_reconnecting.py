@@ -170,11 +170,13 @@ def test_attempts_run_out_with_the_last_error(run: Run) -> None:
 
 
 def test_a_player_moves_when_it_is_asked_to(run: Run) -> None:
+    told: list[str] = []
+
     async def work() -> None:
         async with (
             serving() as old,
             serving() as new,
-            reconnecting(old.url(), backoff=QUICK).play() as playback,
+            reconnecting(old.url(), backoff=QUICK, told=told.append).play() as playback,
         ):
             old.peer.video(0, SEQUENCE_HEADER)
             old.peer.video(0, key_frame(0))
@@ -196,6 +198,7 @@ def test_a_player_moves_when_it_is_asked_to(run: Run) -> None:
             assert bytes((await _video(playback)).payload) == inter_frame(3)
             await until(old.peer.gone.is_set, "the old server to be left")
             assert playback.reconnects == 1
+            assert told == [f"the server asks us to go to 127.0.0.1:{new.port}"]
 
     run(work())
 
