@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,14 @@ import click
 
 from cluster.bus import cluster_key
 from cluster.bus.cluster_key import ClusterKey
-from cluster.commands.declared import as_toml, config_file_option, declared, given
+from cluster.commands.declared import (
+    as_toml,
+    config_file_option,
+    declared,
+    given,
+    unknown_variables,
+    warn_of_unknown_variables,
+)
 from cluster.commands.guarded import check_guarded
 from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS, EdgeConfig
@@ -27,6 +35,8 @@ from cluster.process.options import ConfigError
 from cluster.process.running import Note, noted, service_place
 from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -41,6 +51,8 @@ def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
     except ConfigError as error:
         raise found.placed(error) from None
     if print_config:
+        for name, advice in unknown_variables():
+            click.echo(f"{name} is no variable of rtmp-cluster and changes nothing: {advice}", err=True)
         click.echo("\n".join(as_toml(OPTIONS, config, found.sources)))
         return ExitCode.OK
     # Here, so that a bad one ends nothing but this command.
@@ -55,6 +67,7 @@ def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
 
 def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
     configure(config.log_format, config.log_level)
+    warn_of_unknown_variables(logger)
     with contextlib.ExitStack() as stack:
         if config.tls_files is not None:
             Certificate(*config.tls_files).warn()  # here, so that a bad one ends nothing but this command

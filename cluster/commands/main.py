@@ -6,6 +6,7 @@ Options are declared elsewhere (``EdgeConfig``, ``RouterConfig``). Exit codes ar
 
 from __future__ import annotations
 
+import errno
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,16 @@ _STATUS_OPTIONS = {
         default_text="that of what runs on this host",
     ),
 }  # fmt: skip
+#: What a full disk, or one that fails, says to who writes.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+#: What somebody may have meant by an argument too many.
+_INSTEAD_OF_ARGUMENTS = {
+    "edge": "where to listen is said by --bind",
+    "router": "where to listen is said by --bind",
+    "play": "the file to write is said by -o",
+    "status": "whom to ask is said by --router",
+}
 
 
 def main() -> None:
@@ -52,19 +63,34 @@ def run(arguments: list[str]) -> int:
     """Run one command; the exit code."""
     try:
         result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.USAGE
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx is not None else PROGRAM
-        return failed(ExitCode.USAGE, f"{error.format_message()} (options: {command} --help)", PROGRAM)
+        return failed(ExitCode.USAGE, _explained(error, arguments), PROGRAM)
     except ConfigError as error:
         return failed(ExitCode.USAGE, error, PROGRAM)
     except EnvironmentFault as error:
         return failed(ExitCode.ENVIRONMENT, error, PROGRAM)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        sys.stdout = None  # what it still holds would fail again at the end
+        return failed(ExitCode.ENVIRONMENT, f"cannot write to standard output: {error.strerror}", PROGRAM)
     except (click.Abort, KeyboardInterrupt):  # Ctrl-C before there was anything to end
         return ExitCode.OK
     return int(result or ExitCode.OK)
+
+
+def _explained(error: click.UsageError, arguments: list[str]) -> str:
+    """What is wrong with the arguments, and where it says what is right."""
+    command = next((each for each in arguments if each in cli.commands), "")
+    said = error.format_message().removesuffix(".")
+    if said.startswith("Got unexpected extra argument") and command in _INSTEAD_OF_ARGUMENTS:
+        said += f": {_INSTEAD_OF_ARGUMENTS[command]}"
+    return f"{said} (options: {f'{PROGRAM} {command}'.strip()} --help)"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 108})

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cluster.bus import cluster_key
-from cluster.commands.declared import config_file_option, declared, given
+from cluster.commands.declared import config_file_option, declared, given, warn_of_unknown_variables
 from cluster.commands.guarded import check_guarded
 from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS as EDGE_OPTIONS
@@ -53,6 +53,7 @@ def router(config_file: Path | None, **values: Any) -> int:
     own = RouterConfig(**found.values_of(ROUTER_OPTIONS))
     shared = EdgeConfig(**found.values_of(SHARED))
     configure(shared.log_format, shared.log_level)
+    warn_of_unknown_variables(logger)
     key = None if shared.cluster_key is None else cluster_key.load(shared.cluster_key)
     try:
         check_guarded("--bind", "bind", [endpoints(own.bind, bind=True)], key, own.insecure)

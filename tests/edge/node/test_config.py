@@ -38,7 +38,7 @@ def test_bind_forms(text: str, address: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1935", "has no port"),
+        ("1936", "has no port: write :PORT, HOST:PORT or [IPV6]:PORT, such as :1936"),
         ("", "has no port"),
         ("localhost", "has no port"),
         ("localhost:", "the port must be a number"),
@@ -54,7 +54,7 @@ def test_bind_forms(text: str, address: tuple[str, int]) -> None:
         ("1.2.3.256:1935", "is not an IPv4 address"),
         ("*:1935", "is not a host name"),
         ("a b:1935", "is not a host name"),
-        ("rtmp://localhost:1935", "goes in brackets"),
+        ("rtmp://localhost:1935", "is the address of a stream or a router: write :PORT"),
     ],
 )
 def test_bad_binds_say_what_is_expected(text: str, message: str) -> None:
