@@ -70,7 +70,7 @@ class TlsHandshake:
         self._owner = owner
         self._going_on = going_on
         self._socket = tls_socket
-        self._first_byte_seen = False
+        self.has_spoken = False
         owner.poller.register(tls_socket.fileno(), self._on_ready, Pace.STRANGER)
 
     def end(self, reason: CloseReason, detail: str) -> None:
@@ -85,7 +85,7 @@ class TlsHandshake:
 
     def _on_ready(self, mask: int) -> None:
         try:
-            if not self._first_byte_seen:
+            if not self.has_spoken:
                 self._judge(self._socket.peek())
             self._socket.do_handshake()
         except PeerViolation as violation:
@@ -99,17 +99,23 @@ class TlsHandshake:
         except ssl.SSLError as error:
             self.end(CloseReason.TLS_FAILED, error.reason or str(error))
         except OSError as error:
-            self.end(CloseReason.PEER_RESET, str(error))
+            if self.has_spoken:
+                self.end(CloseReason.PEER_RESET, str(error))
+            else:
+                self.end(CloseReason.PEER_CLOSED, "before the TLS handshake")
         else:
             self._leave()
             self._owner.shook_hands(self, self._socket)
 
     def _judge(self, first: bytes) -> None:
         """Refuse what is not TLS by its first byte; OpenSSL would only say "wrong version number"."""
-        self._first_byte_seen = True
         if not first:
             raise PeerViolation(CloseReason.PEER_CLOSED, "before the TLS handshake")
+        self.has_spoken = True
         if first[0] == _RTMP_VERSION:
-            raise PeerViolation(CloseReason.NOT_TLS, "plain RTMP on an address for TLS: use rtmps://")
+            raise PeerViolation(
+                CloseReason.NOT_TLS,
+                "plain RTMP on an address of --bind-tls: use rtmps://, or rtmp:// at one of --bind",
+            )
         if first[0] != _TLS_HANDSHAKE:
             raise PeerViolation(CloseReason.NOT_TLS, f"first byte {first[0]:#04x}: not a TLS handshake")

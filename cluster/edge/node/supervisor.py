@@ -196,7 +196,10 @@ class Supervisor:
 
     def _handle_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
-            logger.info("SIGHUP: there is nothing to reload; restart to change options")
+            logger.info(
+                "SIGHUP: there is nothing to reload; restart to change options",
+                extra={"event": "not_reloaded"},
+            )
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._draining:
                 logger.warning("a second signal: ending at once", extra={"event": "killing"})

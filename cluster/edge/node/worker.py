@@ -86,7 +86,7 @@ class Worker:
             )
             return self._link
 
-        serving = self._serving = Serving(config, self.counters, open_link)
+        serving = self._serving = Serving(config, self.counters, open_link, self._identity)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
         sweeper: asyncio.Task[None] | None = None

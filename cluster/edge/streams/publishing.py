@@ -21,7 +21,7 @@ class Feed:
     ``append`` takes one message of the publisher; it is the stream's own method.
     """
 
-    __slots__ = ("_publishing", "append", "epoch", "key", "publisher", "stream")
+    __slots__ = ("_dropped_before", "_publishing", "append", "epoch", "key", "publisher", "stream")
 
     def __init__(self, publishing: Publishing, publisher: Publisher, stream: Stream, epoch: int) -> None:
         self._publishing = publishing
@@ -30,6 +30,12 @@ class Feed:
         self.key = stream.key
         self.epoch = epoch
         self.append = stream.append
+        self._dropped_before = stream.log.dropped_before_keyframe
+
+    @property
+    def dropped(self) -> int:
+        """Messages of this publisher that were not passed on: video before a keyframe."""
+        return self.stream.log.dropped_before_keyframe - self._dropped_before
 
     @property
     def is_heard(self) -> bool:
@@ -82,10 +88,8 @@ class Publishing:
         feed = self._feeds[key] = Feed(self, publisher, stream, epoch)
         streams.counters.publishers += 1
         if streams.lines.admit(logging.INFO, "publish", publisher.sender):
-            logger.info(
-                "publish %s", key,
-                extra={"event": "publish", "stream": key, "epoch": epoch, "peer": publisher.name},
-            )  # fmt: skip
+            fields = {"stream": key, "role": "publisher", "epoch": epoch}
+            logger.info("publish %(stream)s", fields, extra={"event": "publish", **publisher.facts})
         stream.tap = streams.listeners.tap(key)
         streams.listeners.publish_started(key, publisher)
         publisher.begin(feed)
@@ -103,7 +107,9 @@ class Publishing:
         if stream.readers:
             streams.remote.watch(feed.key)
         if streams.lines.admit(logging.INFO, "unpublish", feed.publisher.sender):
-            logger.info("unpublish %s", feed.key, extra={"event": "unpublish", "stream": feed.key})
+            fields = {"stream": feed.key, "role": "publisher"}
+            extra = {"event": "unpublish", **feed.publisher.facts}
+            logger.info("unpublish %(stream)s", fields, extra=extra)
         stream.tap = None
         streams.listeners.publish_ended(feed.key, feed.publisher)
 

@@ -376,7 +376,7 @@ def test_each_end_is_logged_once_with_the_word_of_the_metrics(
         house.leave(peer)
     ended = [record for record in caplog.records if getattr(record, "event", "") == "connection_closed"]
     (record,) = [vars(each) for each in ended]
-    assert record["reason"] == "peer_closed"
+    assert record["args"] == {"reason": "peer_closed"}
     assert record["peer"] == "192.0.2.7:40000"
     assert record["age_s"] == 12.5
     assert record["bytes_received"] > 3000
@@ -387,16 +387,18 @@ def test_an_ipv6_peer_is_written_in_brackets(house: House, caplog: pytest.LogCap
     accepted.setblocking(False)
     house.sessions.accept(accepted, ("2001:db8::1", 5))
     with caplog.at_level(logging.INFO):
+        peer.send(b"\x03")
         peer.close()
         house.settle()
     assert [vars(record)["peer"] for record in caplog.records] == ["[2001:db8::1]:5"]
 
 
 def knock(house: House, host: str, count: int) -> None:
-    """So many peers that connect from ``host`` and leave without a word."""
+    """So many peers that connect from ``host``, send a byte and leave."""
     for _ in range(count):
         accepted, peer = socket.socketpair()
         accepted.setblocking(False)
+        peer.send(b"\x03")
         house.sessions.accept(accepted, (host, 5))
         peer.close()
     house.settle()
