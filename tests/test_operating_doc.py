@@ -17,6 +17,8 @@ from prometheus_client.registry import Collector
 
 from cluster.core.errors import CloseReason
 from cluster.edge.node.metrics import NodeNumbers
+from cluster.router.metrics import RouterNumbers
+from cluster.router.router import Router
 
 ROOT = Path(__file__).parents[1]
 DOC = ROOT / "docs" / "operating.md"
@@ -24,7 +26,7 @@ WRITE = os.environ.get("OPERATING_DOC", "")
 ANEW = "write it anew, as the head of tests/test_operating_doc.py says"
 
 #: By the name between the marks in the file.
-COLLECTORS: dict[str, Collector] = {"EDGE": NodeNumbers(1)}
+COLLECTORS: dict[str, Collector] = {"EDGE": NodeNumbers(1), "ROUTER": RouterNumbers(Router("ipc:///none"))}
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "log"}
 #: Where an event is named that is not said at once, and the level it is said with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -17,6 +18,7 @@ from cluster.commands.guarded import check_guarded
 from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS as EDGE_OPTIONS
 from cluster.edge.node.config import EdgeConfig
+from cluster.net.metrics_page import served
 from cluster.process import signals
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import announce, configure
@@ -24,6 +26,7 @@ from cluster.process.notify import Notifier
 from cluster.process.options import ConfigError, Option
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 from cluster.router.config import RouterConfig
+from cluster.router.metrics import RouterNumbers
 from cluster.router.router import Router
 
 #: How often the command looks whether its router still runs.
@@ -52,9 +55,15 @@ def router(config_file: Path | None, **values: Any) -> int:
         check_guarded("--bind", "bind", [endpoints(own.bind, bind=True)], key, own.insecure)
     except ConfigError as error:
         raise found.placed(error) from None
-    with signals.queued(signal.SIGTERM, signal.SIGINT) as queue, Router(own.bind, key=key) as running:
-        fields = {"endpoint": running.endpoint, "pid": os.getpid()}
-        announce(logger, "ready", "ready on %(endpoint)s; pid %(pid)d", fields)
+    with contextlib.ExitStack() as stack:
+        queue = stack.enter_context(signals.queued(signal.SIGTERM, signal.SIGINT))
+        running = stack.enter_context(Router(own.bind, key=key))
+        fields: dict[str, Any] = {"endpoint": running.endpoint, "pid": os.getpid()}
+        where = "%(endpoint)s"
+        if own.router_metrics is not None:
+            fields["metrics"] = str(stack.enter_context(served(RouterNumbers(running), own.router_metrics)))
+            where += ", metrics on http://%(metrics)s/metrics"
+        announce(logger, "ready", f"ready on {where}; pid %(pid)d", fields)
         notifier = Notifier.taken_from(os.environ)
         notifier.ready(f"ready on {running.endpoint}")
         while running.is_alive:

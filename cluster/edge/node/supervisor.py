@@ -21,11 +21,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cluster.edge.node.config import EdgeConfig
-from cluster.edge.node.metrics import NodeNumbers, served
+from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.status_pipe import StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
 from cluster.net.addresses import BindAddress
+from cluster.net.metrics_page import served
 from cluster.process import signals
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import announce
@@ -215,6 +216,7 @@ class Supervisor:
             {"timeout_s": timeout_s},
             extra={"event": "draining"},
         )
+        self._numbers.draining = True
         self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
         # Twice the margin: the second is for those that have to be killed.
         within_s = timeout_s + 2 * self._timing.drain_margin_s

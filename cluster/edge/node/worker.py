@@ -20,6 +20,7 @@ from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
 from cluster.edge.streams.remote import Remote
 from cluster.net.tls_certificate import Certificate
+from cluster.process import usage
 from cluster.process.logs import lines_lost
 
 logger = logging.getLogger(__name__)
@@ -132,4 +133,6 @@ class Worker:
             self._link.report(self._facts.report(streams.by_key.values(), streams.now))
         if sweeps % SWEEPS_PER_BEAT == 0:
             self.counters.log_lines_lost = lines_lost()
+            self.counters.process_cpu_seconds = usage.cpu_seconds()
+            self.counters.process_memory_bytes = usage.memory_bytes()
             self._status.beat(self.counters.as_dict())

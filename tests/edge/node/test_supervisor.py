@@ -317,6 +317,33 @@ def test_lost_log_lines_of_workers_and_of_the_supervisor_are_numbers_of_one_name
     }  # fmt: skip
 
 
+def test_what_processes_use_is_told_of_workers_and_of_the_supervisor() -> None:
+    numbers = NodeNumbers(2)
+    numbers.beat(1, {"process_cpu_seconds": 2.5, "process_memory_bytes": 1_000})
+    numbers.ended(1)
+    numbers.beat(1, {"process_cpu_seconds": 0.5, "process_memory_bytes": 700})
+    found = {each.name: each for each in numbers.collect()}
+    cpu, memory = (
+        {sample.labels["worker"]: sample.value for sample in found[f"rtmp_cluster_process_{name}"].samples}
+        for name in ("cpu_seconds", "memory_bytes")
+    )
+    assert (cpu["1"], memory["1"]) == (3.0, 700)
+    assert cpu["supervisor"] > 0
+    assert memory["supervisor"] > 1_000_000
+
+
+def test_a_node_that_drains_says_so() -> None:
+    numbers = NodeNumbers(1)
+
+    def draining() -> float:
+        (family,) = [each for each in numbers.collect() if each.name == "rtmp_cluster_draining"]
+        return family.samples[0].value
+
+    assert draining() == 0
+    numbers.draining = True
+    assert draining() == 1
+
+
 def test_connections_are_bounded_by_open_files(start_node: StartNode, eventually: Any) -> None:
     """The soft limit is raised to the hard one; what that still does not allow is not promised."""
     node = start_node(prefix=("sh", "-c", 'ulimit -Sn 100; ulimit -Hn 1000; exec "$@"', "sh"))
