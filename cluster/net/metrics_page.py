@@ -40,7 +40,7 @@ def served(collector: Collector, address: BindAddress) -> Iterator[BindAddress]:
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
-        yield BindAddress(*server.server_address[:2])
+        yield BindAddress(*server.socket.getsockname()[:2])
     finally:
         server.shutdown()
         server.server_close()

@@ -41,6 +41,9 @@ _RESERVED_FILES = 64
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
 
+#: There are no rules yet that could say who may do what.
+_OPEN_TO_ALL = "open to all: whoever reaches it may publish and play"
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -190,7 +193,8 @@ class Supervisor:
         if self._metrics_address is not None:
             fields["metrics"] = str(self._metrics_address)
             where += f", metrics on http://{self._metrics_address}/metrics"
-        announce(logger, "ready", f"ready on {where}; workers: %(workers)d, pid %(pid)d", fields)
+        text = f"ready on {where}; workers: %(workers)d, pid %(pid)d; {_OPEN_TO_ALL}"
+        announce(logger, "ready", text, fields | {"open_to_all": True})
         self._notifier.ready(f"ready on {where}")
 
     # ---- the end -----------------------------------------------------------------------------

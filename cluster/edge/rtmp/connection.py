@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.core.amf.values import AmfValue
-from cluster.core.errors import CloseReason, PeerViolation, lost_by
+from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
-from cluster.edge.rtmp import log_facts
+from cluster.edge.rtmp import departure, log_facts
 from cluster.edge.rtmp.interfaces import ConnectionOwner, StreamSocket
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
 from cluster.net import tcp_info
@@ -117,7 +117,7 @@ class Connection:
             self.lost(error)
             return
         if count == 0:
-            self.close(CloseReason.PEER_CLOSED, "")
+            self.close(*departure.by_end(self))
             return
         owner.counters.bytes_received += count
         if self.close_reason is None:  # else lingering: read and forget, so that it can read our last word
@@ -136,7 +136,7 @@ class Connection:
             return
         if wait_s:
             owner.counters.reads_paced += 1
-            _paced.warn(f"{self.peer} sends too many chunks, messages or commands: it is read more slowly")
+            _paced.warn("a peer sends too many chunks, messages or commands: it is read slowly", self.facts)
             if self._budget.is_too_much(owner.now):
                 self.end(CloseReason.TOO_MUCH_WORK, "commands without end")
                 return
@@ -322,21 +322,8 @@ class Connection:
             self._shutdown_writing()
 
     def lost(self, error: OSError) -> None:
-        """Its socket has failed. Whoever is done, or has never said a word, may leave as it likes."""
-        reason, detail = lost_by(error), str(error)
-        if reason is CloseReason.PEER_RESET:
-            if not self.session.bytes_received:
-                reason, detail = CloseReason.PEER_CLOSED, "it has said nothing"
-            elif self._is_done:
-                reason, detail = CloseReason.PEER_CLOSED, "by a reset, with nothing left to send or to play"
-        self.close(reason, detail)
-
-    @property
-    def _is_done(self) -> bool:
-        """It has published or played, and has stopped or been told the end of all of it."""
-        if self.is_stranger or self.publications:
-            return False
-        return all(player.reader.was_told_end for player in self.players.values())
+        """Its socket has failed."""
+        self.close(*departure.by_error(self, error))
 
     def close(self, reason: CloseReason, detail: str) -> None:
         """Close now. The first reason given is the one that counts."""

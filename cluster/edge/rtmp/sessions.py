@@ -157,6 +157,7 @@ class Sessions:
         connection = Connection(self, accepted, peer, session, number)
         if isinstance(session, LoggedSession):
             session.begin(connection.who)
+            logger.debug("accepted", extra={"event": "connection_accepted", **connection.who()})
         self._connections[connection] = place
         place.evict = partial(connection.close, CloseReason.HALF_OPEN_EVICTED, _EVICTED)
         self._note_count()

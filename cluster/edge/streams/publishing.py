@@ -120,7 +120,13 @@ class Publishing:
             return True
         self._streams.turn.begin()
         silent_s = self._streams.turn.now - feed.stream.last_media_at
-        if not replace and silent_s < self._streams.rules.publisher_timeout_s:
+        stays = not replace and silent_s < self._streams.rules.publisher_timeout_s
+        logger.debug(
+            "another publisher wants %(stream)s: the present one, silent for %(silent_s).1f s, %(answer)s",
+            {"stream": key, "silent_s": silent_s, "answer": "stays" if stays else "loses it"},
+            extra={"event": "publish_contested"},
+        )
+        if stays:
             return False
         self._take_away(feed, EndOfPublish.REPLACED, "another publisher took over")
         return True

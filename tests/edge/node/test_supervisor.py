@@ -141,7 +141,11 @@ def test_the_ready_line_in_text_begins_with_ready(start_node: StartNode, eventua
     line = eventually(
         lambda: re.search(r"^ready .*\n", node.log.read_text(), re.MULTILINE), "ready, whatever the level"
     ).group()
-    assert re.fullmatch(rf"ready on 127\.0\.0\.1:[1-9]\d*; workers: 2, pid {node.process.pid}\n", line)
+    expected = (
+        rf"ready on 127\.0\.0\.1:[1-9]\d*; workers: 2, pid {node.process.pid}; "
+        r"open to all: whoever reaches it may publish and play\n"
+    )
+    assert re.fullmatch(expected, line)
     # Without worker pids in the log there is nothing to check afterwards: end it properly.
     assert stop(node) == ExitCode.OK
 

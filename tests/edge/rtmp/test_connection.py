@@ -40,6 +40,7 @@ class ScriptedSession:
         self.side_work = 0
         self.bytes_received = 1
         self.flash_ver = ""
+        self.refusal = ("", "")
 
     def receive(self, data: bytes, now: float) -> list[object]:
         self.received += bytes(data)

@@ -12,6 +12,7 @@ import pytest
 
 from cluster.core.bus.control import BUSY
 from cluster.core.errors import CloseReason
+from cluster.core.keys import NO_STREAM
 from cluster.core.message import Message
 from cluster.core.rtmp.command import Command
 from cluster.core.rtmp.events import StatusReceived
@@ -131,6 +132,36 @@ def test_who_is_refused_is_told_by_what_it_asked_for(
     (closed,) = lines(caplog, "connection_closed")
     assert (closed["reason"], closed["role"], closed["stream"]) == ("publish_refused", "publisher", STREAM)
     assert closed["detail"] == "live/a is already being published"
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"), [("publish", "publish_refused"), ("play", "play_refused")]
+)
+def test_who_leaves_because_the_session_has_refused_it_is_told_as_refused(
+    house: House, caplog: pytest.LogCaptureFixture, command: str, reason: str
+) -> None:
+    peer = house.peer()
+    peer.session.create_stream()
+    house.settle()
+    peer.session.send_command(command, 5.0, stream_id=1)
+    house.settle()
+    house.leave(peer)
+    (closed,) = lines(caplog, "connection_closed")
+    assert (closed["reason"], closed["detail"]) == (reason, f"{command} names no stream.")
+    assert house.counters.closes == {reason: 1}
+
+
+def test_an_empty_stream_key_is_told_as_obs_has_it(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = house.peer(app="")
+    peer.session.publish("")
+    house.settle()
+    told = peer.events(StatusReceived)[-1].description
+    assert told == f"{NO_STREAM} (in OBS: Server rtmp://HOST/APP, Stream Key NAME)"
+    house.advance(LINGER_S)
+    (closed,) = lines(caplog, "connection_closed")
+    assert (closed["reason"], closed["role"], closed["detail"]) == ("publish_refused", "publisher", told)
 
 
 def test_the_stream_is_the_one_that_whoever_decides_has_put_in_place() -> None:

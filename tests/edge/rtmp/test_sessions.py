@@ -89,7 +89,7 @@ def test_who_names_no_stream_is_told_what_to_type(house: House) -> None:
     assert last_status(publisher) == ("error", Code.PUBLISH_DENIED)
     assert last_status(player) == ("error", Code.PLAY_FAILED)
     for peer in (publisher, player):
-        assert peer.events(StatusReceived)[-1].description == NO_STREAM
+        assert peer.events(StatusReceived)[-1].description.startswith(f"{NO_STREAM} (in OBS: ")
     assert house.streams.by_key == {}
 
 
