@@ -153,6 +153,11 @@ def test_every_close_reason_is_in_the_table_and_no_other() -> None:
     assert sorted(names("Close reasons")) == sorted(CloseReason)
 
 
+def test_every_close_reason_is_given_somewhere() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "cluster").rglob("*.py"))
+    assert [each for each in CloseReason if f"CloseReason.{each.name}" not in source] == []
+
+
 @pytest.mark.parametrize("title", ["Log events", "Close reasons"])
 def test_every_row_says_what_it_means_and_what_to_do(title: str) -> None:
     for row in rows(title):

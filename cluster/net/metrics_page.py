@@ -36,7 +36,7 @@ def served(collector: Collector, address: BindAddress) -> Iterator[BindAddress]:
     try:
         server = _server(address, _Page.factory(registry))
     except OSError as error:
-        raise EnvironmentFault(f"cannot serve metrics on {address} (--metrics): {advice(error)}") from error
+        raise EnvironmentFault(f"cannot serve metrics on {address}: {advice(error)} (--metrics)") from error
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
