@@ -117,7 +117,10 @@ class Worker:
         await self._drain_asked.wait()
         serving = self._serving
         sessions = serving.sessions
-        logger.info("draining: %d connections", len(sessions), extra={"event": "draining"})
+        fields = {"slot": self._identity.slot, "connections": len(sessions)}
+        logger.info(
+            "worker %(slot)d is draining: %(connections)d connections", fields, extra={"event": "draining"}
+        )
         serving.stop_listening()
         self._link.set_draining()
         sessions.ask_to_reconnect()

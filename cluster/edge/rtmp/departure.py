@@ -26,8 +26,8 @@ def by_error(connection: Connection, error: OSError) -> Why:
             return CloseReason.PEER_CLOSED, "it has said nothing"
         if _is_done(connection):
             return CloseReason.PEER_CLOSED, "by a reset, with nothing left to send or to play"
-        return _refusal(connection) or (reason, str(error))
-    return reason, str(error)
+        return _refusal(connection) or (reason, error.strerror or str(error))
+    return reason, error.strerror or str(error)
 
 
 def by_end(connection: Connection) -> Why:

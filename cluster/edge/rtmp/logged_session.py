@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
 from typing import Final
 
 from cluster.core.amf.values import AmfValue
@@ -33,21 +32,21 @@ class LoggedSession(ServerSession):
 
     __slots__ = ("_who",)
 
-    def begin(self, who: Callable[[], Facts]) -> None:
-        """``who`` gives the fields that say whose commands they are."""
+    def begin(self, who: Facts) -> None:
+        """``who`` are the fields that say whose commands they are."""
         self._who = who
 
     def _command(self, command: Command, message: Message, received: Received) -> None:
         logger.debug(
             "in: %(command)s", {"command": spelled(command)},
-            extra={"event": "command_received", **self._who()},
+            extra={"event": "command_received", **self._who},
         )  # fmt: skip
         super()._command(command, message, received)
 
     def _send(self, outgoing_command: Command) -> None:
         logger.debug(
             "out: %(command)s", {"command": spelled(outgoing_command)},
-            extra={"event": "command_sent", **self._who()},
+            extra={"event": "command_sent", **self._who},
         )  # fmt: skip
         super()._send(outgoing_command)
 

@@ -156,8 +156,9 @@ class Sessions:
         )  # fmt: skip
         connection = Connection(self, accepted, peer, session, number)
         if isinstance(session, LoggedSession):
-            session.begin(connection.who)
-            logger.debug("accepted", extra={"event": "connection_accepted", **connection.who()})
+            who = log_facts.who(self.identity, number, peer)
+            session.begin(who)
+            logger.debug("accepted", extra={"event": "connection_accepted", **who})
         self._connections[connection] = place
         place.evict = partial(connection.close, CloseReason.HALF_OPEN_EVICTED, _EVICTED)
         self._note_count()
