@@ -14,6 +14,14 @@ from cluster.net.tls_socket import TlsSocket
 _RTMP_VERSION = 0x03
 _TLS_HANDSHAKE = 0x16
 
+#: By a part of OpenSSL's word: what an alert of the peer's (RFC 8446, section 6.2), or ours, comes from.
+_MEANINGS = {
+    "UNKNOWN_CA": "the peer does not trust --tls-cert, which must lead to a root that it knows",
+    "CERTIFICATE_EXPIRED": "the peer finds --tls-cert expired: renew it, or set the clocks",
+    "CERTIFICATE": "the peer refuses --tls-cert: is the name that it connects to in it?",
+    "UNSUPPORTED_PROTOCOL": "the peer speaks neither TLS 1.2 nor TLS 1.3",
+}
+
 
 class HandshakeOwner(Protocol):
     """What handshakes need from the worker they are in."""
@@ -97,7 +105,7 @@ class TlsHandshake:
         except ssl.SSLEOFError:
             self.end(CloseReason.PEER_CLOSED, "during the TLS handshake")
         except ssl.SSLError as error:
-            self.end(CloseReason.TLS_FAILED, error.reason or str(error))
+            self.end(CloseReason.TLS_FAILED, _explained(error))
         except OSError as error:
             if self.has_spoken:
                 self.end(CloseReason.PEER_RESET, str(error))
@@ -119,3 +127,10 @@ class TlsHandshake:
             )
         if first[0] != _TLS_HANDSHAKE:
             raise PeerViolation(CloseReason.NOT_TLS, f"first byte {first[0]:#04x}: not a TLS handshake")
+
+
+def _explained(error: ssl.SSLError) -> str:
+    """What OpenSSL says, and what it means where that is known."""
+    reason = error.reason or str(error)
+    meaning = next((text for word, text in _MEANINGS.items() if word in reason), "")
+    return f"{reason}: {meaning}" if meaning else reason

@@ -150,13 +150,20 @@ def test_a_goodbye_without_one_of_tls_is_no_fault(scene: Scene, files: Certifica
     assert scene.until_closed() == {"peer_closed": 1}
 
 
-def test_a_peer_that_does_not_trust_us_ends_as_tls_failed(scene: Scene) -> None:
+def test_a_peer_that_does_not_trust_us_ends_as_tls_failed(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     with pytest.raises(ssl.SSLCertVerificationError):
         scene.shake_hands(ssl.create_default_context())
     assert scene.until_closed() == {"tls_failed": 1}
+    assert "UNKNOWN_CA: the peer does not trust --tls-cert" in caplog.text
 
 
-def test_tls_1_1_is_not_spoken(scene: Scene, files: CertificateFiles) -> None:
+def test_tls_1_1_is_not_spoken(
+    scene: Scene, files: CertificateFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     context = files.client_context()
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
@@ -164,6 +171,7 @@ def test_tls_1_1_is_not_spoken(scene: Scene, files: CertificateFiles) -> None:
     with pytest.raises(ssl.SSLError, match=r"(?i)protocol version"):
         scene.shake_hands(context)
     assert scene.until_closed() == {"tls_failed": 1}
+    assert "neither TLS 1.2 nor TLS 1.3" in caplog.text
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "half a hello"])

@@ -56,7 +56,16 @@ RECEIVE_BUFFER_BYTES = 256 * 1024
 #: What a connection settles with: it is not half-open any more.
 _TAKE_PLACES = frozenset((PublishRequested, PlayRequested, SharedObjectReceived))
 
-_EVICTED = "too many connections have neither published nor played, and it is the oldest of them"
+_EVICTED = (
+    "too many connections have neither published nor played (--max-half-open, --max-connections), and it "
+    "is the oldest of them"
+)
+
+#: Why a connection gets no place, and what says so.
+_LIMITS = {
+    CloseReason.TOO_MANY_CONNECTIONS: "--max-connections",
+    CloseReason.TOO_MANY_FROM_ADDRESS: "--max-from-address, --new-from-address",
+}
 
 
 class Sessions:
@@ -140,8 +149,9 @@ class Sessions:
         self._count_close(place)
         if self._stranger_lines.admit(logging.WARNING, place, peer[0]):
             who = log_facts.who(self.identity, self._numbered, _spelled(peer))
+            fields = {"reason": place.value, "limit": _LIMITS[place], "open": len(self)}
             logger.warning(
-                "refused: %(reason)s, %(open)d are open", {"reason": place.value, "open": len(self)},
+                "refused: %(reason)s (%(limit)s), %(open)d are open", fields,
                 extra={"event": "connection_refused", **who},
             )  # fmt: skip
         return None

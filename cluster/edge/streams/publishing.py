@@ -124,7 +124,7 @@ class Publishing:
         logger.debug(
             "another publisher wants %(stream)s: the present one, silent for %(silent_s).1f s, %(answer)s",
             {"stream": key, "silent_s": silent_s, "answer": "stays" if stays else "loses it"},
-            extra={"event": "publish_contested"},
+            extra={"event": "publish_contested", **feed.publisher.facts},
         )
         if stays:
             return False
