@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -17,6 +18,7 @@ from cluster.commands.guarded import check_guarded
 from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS as EDGE_OPTIONS
 from cluster.edge.node.config import EdgeConfig
+from cluster.net.metrics_page import served
 from cluster.process import signals
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import announce, configure
@@ -25,6 +27,7 @@ from cluster.process.options import ConfigError, Option
 from cluster.process.running import Note, noted
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 from cluster.router.config import RouterConfig
+from cluster.router.metrics import RouterNumbers
 from cluster.router.router import Router
 
 #: How often the command looks whether its router still runs.
@@ -60,13 +63,17 @@ def router(config_file: Path | None, **values: Any) -> int:
     except ConfigError as error:
         raise found.placed(error) from None
     key_file = None if shared.cluster_key is None else str(shared.cluster_key.absolute())
-    with (
-        signals.queued(signal.SIGTERM, signal.SIGINT) as queue,
-        Router(own.bind, key=key) as running,
-        noted(Note("router", os.getpid(), (_from_here(running.endpoint),), None, key_file)),
-    ):
-        fields = {"endpoint": running.endpoint, "pid": os.getpid()}
-        announce(logger, "ready", "ready on %(endpoint)s; pid %(pid)d", fields)
+    with contextlib.ExitStack() as stack:
+        queue = stack.enter_context(signals.queued(signal.SIGTERM, signal.SIGINT))
+        running = stack.enter_context(Router(own.bind, key=key))
+        note = Note("router", os.getpid(), (_from_here(running.endpoint),), None, key_file)
+        stack.enter_context(noted(note))
+        fields: dict[str, Any] = {"endpoint": running.endpoint, "pid": os.getpid()}
+        where = "%(endpoint)s"
+        if own.router_metrics is not None:
+            fields["metrics"] = str(stack.enter_context(served(RouterNumbers(running), own.router_metrics)))
+            where += ", metrics on http://%(metrics)s/metrics"
+        announce(logger, "ready", f"ready on {where}; pid %(pid)d", fields)
         notifier = Notifier.taken_from(os.environ)
         notifier.ready(f"ready on {running.endpoint}")
         while running.is_alive:

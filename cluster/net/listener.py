@@ -102,8 +102,9 @@ class Listener:
 
     def _pause(self, error: OSError) -> None:
         logger.error(
-            "not accepting for %g s: %s; raise the limit on open files", OUT_OF_FILES_PAUSE_S, error
-        )
+            "not accepting for %(pause_s)g s: %(why)s; raise the limit on open files",
+            {"pause_s": OUT_OF_FILES_PAUSE_S, "why": str(error)}, extra={"event": "not_accepting"},
+        )  # fmt: skip
         self._paused = True
         self._poller.unregister(self._socket.fileno())
         self._retry(OUT_OF_FILES_PAUSE_S, self._resume)

@@ -69,6 +69,9 @@ class TlsSocket:
     def setsockopt(self, level: int, option: int, value: int) -> None:
         self._socket.setsockopt(level, option, value)
 
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        return self._socket.getsockopt(level, option, size)
+
     def recv_into(self, buffer: memoryview) -> int:
         """The bytes put into ``buffer``, which must have room for a record; 0 at the peer's end."""
         count = 0

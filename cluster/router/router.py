@@ -25,6 +25,7 @@ from cluster.core.bus import control, control_coding
 from cluster.core.bus.control_coding import ControlError
 from cluster.core.errors import MisuseError
 from cluster.process.complaints import Complaints
+from cluster.router.counters import COUNTERS
 from cluster.router.gate import Gate
 from cluster.router.grants import Grants
 from cluster.router.members import MemberLines, Members
@@ -75,13 +76,7 @@ class Router:
         self._wakes: socket
         self._woken: socket
         self.endpoint = bind
-        self.counters = {
-            "control_received": 0,
-            "control_sent": 0,
-            "control_malformed": 0,
-            "control_unreachable": 0,
-            "control_overflowed": 0,
-        }
+        self.counters = dict.fromkeys(COUNTERS, 0)
         self._is_nodes_own = is_nodes_own
         members = Members() if is_nodes_own else MemberLines()
         refusals = Refusals(self.counters)
@@ -136,6 +131,11 @@ class Router:
     def sizes(self) -> dict[str, int]:
         """How many workers, streams and watched keys the registry knows."""
         return self._registry.sizes()
+
+    @property
+    def peers_refused(self) -> int:
+        """Connections that its gate has not let in."""
+        return self._gate.refused if self._context is not None else 0
 
     def _wake_up(self) -> None:
         """The grants have something to say; called from any thread."""

@@ -30,6 +30,7 @@ class FakeSink:
     """A sink that takes everything; ``ended`` is why its read is over."""
 
     name = "fake sink"
+    facts: dict[str, object] = {"peer": "fake sink"}  # noqa: RUF012
     is_full = False
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class FakePublisher:
     def __init__(self, name: str = "fake publisher", sender: str = "fake host") -> None:
         self.name = name
         self.sender = sender
+        self.facts = {"peer": name}
         self.unfinished_bytes = 0
         self.lost_why: EndOfPublish | None = None
         self.is_here = True

@@ -91,7 +91,10 @@ class StatusReader:
                 try:
                     said.append(_parse(line))
                 except (ValueError, TypeError, KeyError):
-                    logger.error("a worker's status line is neither ready nor a beat: %r", line[:200])
+                    logger.error(
+                        "a worker's status line is neither ready nor a beat: %(line)r",
+                        {"line": line[:200]}, extra={"event": "status_unreadable"},
+                    )  # fmt: skip
         return said
 
     def close(self) -> None:

@@ -21,12 +21,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cluster.edge.node.config import EdgeConfig
-from cluster.edge.node.metrics import NodeNumbers, served
+from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.router_lines import RouterLines
 from cluster.edge.node.status_pipe import StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
 from cluster.net.addresses import BindAddress
+from cluster.net.metrics_page import served
 from cluster.process import signals
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import announce
@@ -43,6 +44,9 @@ _RESERVED_FILES = 64
 #: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
+
+#: There are no rules yet that could say who may do what.
+_OPEN_TO_ALL = "open to all: whoever reaches it may publish and play"
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -218,14 +222,18 @@ class Supervisor:
         if not self._is_alone:
             fields["routers_answering"], fields["routers"] = self._router_lines.counts()
             routers = ", routers: %(routers_answering)d of %(routers)d answer"
-        announce(logger, "ready", f"ready on {where}; workers: %(workers)d{routers}, pid %(pid)d", fields)
+        text = f"ready on {where}; workers: %(workers)d{routers}, pid %(pid)d; {_OPEN_TO_ALL}"
+        announce(logger, "ready", text, fields | {"open_to_all": True})
         self._notifier.ready(f"ready on {where}")
 
     # ---- the end -----------------------------------------------------------------------------
 
     def _handle_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
-            logger.info("SIGHUP: there is nothing to reload; restart to change options")
+            logger.info(
+                "SIGHUP: there is nothing to reload; restart to change options",
+                extra={"event": "not_reloaded"},
+            )
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._draining:
                 logger.warning("a second signal: ending at once", extra={"event": "killing"})
@@ -241,6 +249,7 @@ class Supervisor:
             {"timeout_s": timeout_s},
             extra={"event": "draining"},
         )
+        self._numbers.draining = True
         self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
         # Twice the margin: the second is for those that have to be killed.
         within_s = timeout_s + 2 * self._timing.drain_margin_s

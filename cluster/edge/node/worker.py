@@ -21,6 +21,7 @@ from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
 from cluster.edge.streams.remote import Remote
 from cluster.net.tls_certificate import Certificate
+from cluster.process import usage
 from cluster.process.logs import lines_lost
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class Worker:
             )  # fmt: skip
             return self._link
 
-        serving = self._serving = Serving(config, self.counters, open_link)
+        serving = self._serving = Serving(config, self.counters, open_link, self._identity)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
         sweeper: asyncio.Task[None] | None = None
@@ -122,7 +123,10 @@ class Worker:
         await self._drain_asked.wait()
         serving = self._serving
         sessions = serving.sessions
-        logger.info("draining: %d connections", len(sessions), extra={"event": "draining"})
+        fields = {"slot": self._identity.slot, "connections": len(sessions)}
+        logger.info(
+            "worker %(slot)d is draining: %(connections)d connections", fields, extra={"event": "draining"}
+        )
         serving.stop_listening()
         self._link.set_draining()
         sessions.ask_to_reconnect()
@@ -138,6 +142,8 @@ class Worker:
             self._link.report(self._facts.report(streams.by_key.values(), streams.now))
         if sweeps % SWEEPS_PER_BEAT == 0:
             self.counters.log_lines_lost = lines_lost()
+            self.counters.process_cpu_seconds = usage.cpu_seconds()
+            self.counters.process_memory_bytes = usage.memory_bytes()
             self._beat()
 
     def _beat(self) -> None:

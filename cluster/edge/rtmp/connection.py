@@ -11,16 +11,18 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cluster.core.amf.values import AmfValue
-from cluster.core.errors import CloseReason, PeerViolation, lost_by
+from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
+from cluster.edge.rtmp import departure, log_facts
+from cluster.edge.rtmp.interfaces import ConnectionOwner, StreamSocket
 from cluster.edge.rtmp.low_water import LowWater
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
-from cluster.edge.streams.counters import Counters
-from cluster.net.poller import READABLE, WRITABLE, Pace, Poller
+from cluster.net import tcp_info
+from cluster.net.poller import READABLE, WRITABLE, Pace
 from cluster.process.complaints import Complaints
 
 if TYPE_CHECKING:
@@ -45,42 +47,6 @@ STRANGER_READ_BYTES = 16 * 1024
 LINGER_S = 2.0
 
 
-class ConnectionOwner(Protocol):
-    """What a connection needs from the worker it lives in."""
-
-    poller: Poller
-    counters: Counters
-    #: One buffer to receive into serves all connections: a session keeps no part of it.
-    receive_buffer: memoryview
-    #: Its beginning, of STRANGER_READ_BYTES.
-    stranger_buffer: memoryview
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, in seconds, monotonic."""
-
-    def handle(self, connection: Connection, event: object) -> None:
-        """The session of ``connection`` tells an event."""
-
-    def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
-        """``connection`` has ended, once; what is published and played on it ends with it."""
-
-    def forget(self, connection: Connection) -> None:
-        """The socket of ``connection`` is closed."""
-
-
-class StreamSocket(Protocol):
-    """The non-blocking socket of a connection: TCP, or TLS over it. Errors are OSErrors."""
-
-    def fileno(self) -> int: ...
-    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
-    def recv_into(self, buffer: memoryview, /) -> int: ...
-    def send(self, data: Buffer, /) -> int: ...
-    def sendmsg(self, buffers: Sequence[Buffer], /) -> int: ...
-    def shutdown(self, how: int, /) -> None: ...
-    def close(self) -> None: ...
-
-
 class Connection:
     """An accepted socket and its session; ``players`` and ``publications`` by message stream id.
 
@@ -89,8 +55,8 @@ class Connection:
 
     __slots__ = (
         "_budget", "_linger_until", "_look_at_work", "_low_water", "_owner", "_pending_control_bytes",
-        "_receive_buffer", "_recv_into", "_socket", "close_reason", "is_stranger", "number", "opened_at",
-        "peer", "pending", "played", "players", "publications", "send", "session",
+        "_receive_buffer", "_recv_into", "_socket", "close_reason", "dropped", "is_stranger", "number",
+        "opened_at", "peer", "pending", "played", "players", "publications", "send", "session", "use",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +84,9 @@ class Connection:
         self.played: dict[str, float] | None = None
         self.close_reason: CloseReason | None = None
         self.is_stranger = True  # it has never published, nor been sent what it plays
+        #: What it does, or has asked to do last: role and stream key, as far as they are known.
+        self.use = ("", "")
+        self.dropped = 0  # messages not sent to its players, and not taken from its publishers, in all
         self._linger_until = 0.0
         self._low_water = LowWater(accepted)
         self._budget: WorkBudget | None = None
@@ -142,10 +111,10 @@ class Connection:
         except BlockingIOError:
             return
         except OSError as error:
-            self.close(lost_by(error), str(error))
+            self.lost(error)
             return
         if count == 0:
-            self.close(CloseReason.PEER_CLOSED, "")
+            self.close(*departure.by_end(self))
             return
         owner.counters.bytes_received += count
         if self.close_reason is None:  # else lingering: read and forget, so that it can read our last word
@@ -166,7 +135,7 @@ class Connection:
             return
         if wait_s:
             owner.counters.reads_paced += 1
-            _paced.warn(f"{self.peer} sends too many chunks, messages or commands: it is read more slowly")
+            _paced.warn("a peer sends too many chunks, messages or commands: it is read slowly", self.facts)
             if self._budget.is_too_much(owner.now):
                 self.end(CloseReason.TOO_MUCH_WORK, "commands without end")
                 return
@@ -197,7 +166,7 @@ class Connection:
         except PeerViolation as violation:
             self.end(violation.reason, violation.detail)
         except Exception:
-            logger.exception("session failed", extra={"peer": self.peer})
+            logger.exception("session failed", extra={"event": "session_failed", **self.facts()})
             self.close(CloseReason.INTERNAL_ERROR, "see the exception above")
         else:
             if self.session.unsent:
@@ -301,7 +270,7 @@ class Connection:
             except BlockingIOError:
                 break
             except OSError as error:
-                self.close(lost_by(error), str(error))
+                self.lost(error)
                 return []
             self._owner.counters.writes += 1
             whole = 0
@@ -320,7 +289,7 @@ class Connection:
         except BlockingIOError:
             return 0
         except OSError as error:
-            self.close(lost_by(error), str(error))
+            self.lost(error)
             return len(data)
 
     def call(self, name: str, *args: AmfValue) -> None:
@@ -340,6 +309,7 @@ class Connection:
         """Nothing is published on ``stream_id`` any more."""
         feed = self.publications.pop(stream_id, None)
         if feed is not None:
+            self.dropped += feed.dropped
             feed.end()
             self.update_pace()
 
@@ -356,6 +326,10 @@ class Connection:
         if not self.pending:
             self._shutdown_writing()
 
+    def lost(self, error: OSError) -> None:
+        """Its socket has failed."""
+        self.close(*departure.by_error(self, error))
+
     def close(self, reason: CloseReason, detail: str) -> None:
         """Close now. The first reason given is the one that counts."""
         if self._socket.fileno() < 0:
@@ -365,6 +339,18 @@ class Connection:
         self._socket.close()
         self.pending.clear()
         self._owner.forget(self)
+
+    def who(self) -> dict[str, object]:
+        """For log lines: its id, its worker, its peer, and what that calls itself."""
+        return log_facts.who(self._owner.identity, self.number, self.peer, self.session.flash_ver)
+
+    def facts(self) -> dict[str, object]:
+        """The same, and what it does or has asked to do."""
+        return {**log_facts.use(*self.use), **self.who()}
+
+    def bytes_sent(self) -> int | None:
+        """As the kernel has counted them, of TLS too; None if it does not say, or the socket is closed."""
+        return tcp_info.bytes_sent(self._socket)
 
     @property
     def is_busy(self) -> bool:

@@ -125,11 +125,13 @@ class Requests:
     # ---- publishing --------------------------------------------------------------------------
 
     def _publish_requested(self, connection: Connection, event: events.PublishRequested) -> None:
+        connection.use = ("publisher", "")
         try:
             key = StreamKey.parse(connection.session.app, event.name)
         except PeerViolation as violation:
             deny(connection, event, Deny(violation.detail))
             return
+        connection.use = ("publisher", key)
         if self.draining:
             deny(connection, event, Deny("this node is shutting down; connect again"))
         else:
@@ -156,12 +158,14 @@ class Requests:
     # ---- playing -----------------------------------------------------------------------------
 
     def _play_requested(self, connection: Connection, event: events.PlayRequested) -> None:
+        connection.use = ("player", "")
         try:
             key = StreamKey.parse(connection.session.app, event.name)
         except PeerViolation as violation:
             connection.session.reject_play(event.stream_id, Code.PLAY_FAILED, violation.detail)
             connection.end(CloseReason.STREAM_NOT_FOUND, violation.detail)
             return
+        connection.use = ("player", key)
         admission = self._admission
         wait_s = self._wait_s(connection)
         if admission is None and not wait_s:
@@ -250,7 +254,10 @@ class Requests:
         try:
             verdict = await answer
         except Exception:
-            logger.exception("nobody could decide; the peer is denied", extra={"peer": connection.peer})
+            logger.exception(
+                "nobody could decide; the peer is denied",
+                extra={"event": "verdict_failed", **connection.facts()},
+            )
             verdict = Deny("the server cannot decide now")
         self._streams.turn.begin()
         if connection.close_reason is not None:

@@ -23,7 +23,9 @@ class Feed:
     which its audio waits for its video.
     """
 
-    __slots__ = ("_publishing", "_ride", "append", "epoch", "key", "publisher", "stream")
+    __slots__ = (
+        "_dropped_before", "_publishing", "_ride", "append", "epoch", "key", "publisher", "stream",
+    )  # fmt: skip
 
     def __init__(self, publishing: Publishing, publisher: Publisher, stream: Stream, epoch: int) -> None:
         self._publishing = publishing
@@ -33,6 +35,12 @@ class Feed:
         self.epoch = epoch
         self._ride = publishing.hold.ride(stream, publisher)
         self.append = stream.append if self._ride is None else self._ride.append
+        self._dropped_before = stream.log.dropped_before_keyframe
+
+    @property
+    def dropped(self) -> int:
+        """Messages of this publisher that were not passed on: video before a keyframe."""
+        return self.stream.log.dropped_before_keyframe - self._dropped_before
 
     @property
     def is_heard(self) -> bool:
@@ -91,10 +99,8 @@ class Publishing:
         feed = self._feeds[key] = Feed(self, publisher, stream, epoch)
         streams.counters.publishers += 1
         if streams.lines.admit(logging.INFO, "publish", publisher.sender):
-            logger.info(
-                "publish %s", key,
-                extra={"event": "publish", "stream": key, "epoch": epoch, "peer": publisher.name},
-            )  # fmt: skip
+            fields = {"stream": key, "role": "publisher", "epoch": epoch}
+            logger.info("publish %(stream)s", fields, extra={"event": "publish", **publisher.facts})
         stream.tap = streams.listeners.tap(key)
         streams.listeners.publish_started(key, publisher)
         publisher.begin(feed)
@@ -113,7 +119,9 @@ class Publishing:
         if stream.readers:
             streams.remote.watch(feed.key)
         if streams.lines.admit(logging.INFO, "unpublish", feed.publisher.sender):
-            logger.info("unpublish %s", feed.key, extra={"event": "unpublish", "stream": feed.key})
+            fields = {"stream": feed.key, "role": "publisher"}
+            extra = {"event": "unpublish", **feed.publisher.facts}
+            logger.info("unpublish %(stream)s", fields, extra=extra)
         stream.tap = None
         streams.listeners.publish_ended(feed.key, feed.publisher)
 
@@ -124,7 +132,13 @@ class Publishing:
             return True
         self._streams.turn.begin()
         silent_s = self._streams.turn.now - feed.stream.last_media_at
-        if not replace and silent_s < self._streams.rules.publisher_timeout_s:
+        stays = not replace and silent_s < self._streams.rules.publisher_timeout_s
+        logger.debug(
+            "another publisher wants %(stream)s: the present one, silent for %(silent_s).1f s, %(answer)s",
+            {"stream": key, "silent_s": silent_s, "answer": "stays" if stays else "loses it"},
+            extra={"event": "publish_contested", **feed.publisher.facts},
+        )
+        if stays:
             return False
         self._take_away(feed, EndOfPublish.REPLACED, "another publisher took over")
         return True

@@ -24,7 +24,7 @@ from cluster.edge.streams.rules import StreamRules
 from cluster.edge.streams.stream import Stream
 from cluster.edge.streams.turn import Turn
 from cluster.edge.streams.waiting import Waiting
-from cluster.process.stranger_lines import StrangerLines, host_of
+from cluster.process.stranger_lines import ELSEWHERE, StrangerLines, host_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,8 @@ class Streams:
         if stream not in self._fed:
             self._wait(reader)
         if self.lines.admit(logging.INFO, "play", host_of(sink.name)):
-            logger.info("play %s", key, extra={"event": "play", "stream": key, "peer": sink.name})
+            fields = {"stream": key, "role": "player"}
+            logger.info("play %(stream)s", fields, extra={"event": "play", **sink.facts})
         self.listeners.play_started(key, reader)
         return reader
 
@@ -140,9 +141,22 @@ class Streams:
         self._drop_unneeded(stream)
         if stream in self._fed and self.turn.now >= offline_since + self.rules.publish_grace_s:
             del self._fed[stream]
+            self._log_end(stream)
             stream.log.forget()
             for reader in stream.readers:
                 self._remind(reader)
+
+    def _log_end(self, stream: Stream) -> None:
+        if not self.lines.admit(logging.INFO, "stream_ended", ELSEWHERE):
+            return
+        fields = {
+            "stream": stream.key, "grace_s": self.rules.publish_grace_s,
+            "waiting": sum(not reader.was_told_end for reader in stream.readers),
+        }  # fmt: skip
+        logger.info(
+            "stream %(stream)s has ended: its publisher has not come back for %(grace_s)g s",
+            fields, extra={"event": "stream_ended"},
+        )  # fmt: skip
 
     def _wait(self, reader: Reader) -> None:
         """``reader`` waits for a stream that nobody has published."""
@@ -181,6 +195,9 @@ class Streams:
                     self._tell_end(stream, reader)
             elif now >= reader.joined_at + rules.play_wait_s:
                 why = f"nobody has published {stream.key} within {rules.play_wait_s:g} s"
+                if stream.epoch is not None:
+                    left_s = round(now - offline_since)
+                    why = f"the publisher of {stream.key} left {left_s} s ago and has not come back"
                 reader.sink.over(EndOfRead.NOT_FOUND, why)
                 reader.leave()
 

@@ -21,7 +21,7 @@ from cluster.edge.rtmp.connection import LINGER_S, MAX_PENDING_CONTROL_BYTES, Co
 from cluster.edge.rtmp.low_water import LEISURELY_BYTES
 from cluster.edge.streams.counters import Counters
 from cluster.net.poller import READABLE, Pace, Poller
-from support.house import ENTROPY, SteppedLoop, run_until, stepped_loop, tcp_pair, unix_pair
+from support.house import ENTROPY, IDENTITY, SteppedLoop, run_until, stepped_loop, tcp_pair, unix_pair
 
 BUDGET_S = 0.05
 Pair: TypeAlias = tuple[socket.socket, socket.socket]
@@ -40,6 +40,9 @@ class ScriptedSession:
         self.has_unread = False
         self.side_work = 0
         self.lacking_bytes = 0
+        self.bytes_received = 1
+        self.flash_ver = ""
+        self.refusal = ("", "")
 
     def receive(self, data: bytes, now: float) -> list[object]:
         self.received += bytes(data)
@@ -103,6 +106,7 @@ class Owner:
         self._loop = loop
         self.poller = WatchedPoller(loop, BUDGET_S, lambda: None, lambda: None)
         self.counters = Counters()
+        self.identity = IDENTITY
         self.receive_buffer = memoryview(bytearray(64 * 1024))
         self.stranger_buffer = self.receive_buffer
         self.on_event: Callable[[Connection, object], None] = lambda connection, event: None
