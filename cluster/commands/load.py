@@ -101,6 +101,7 @@ def load(
     docs/load.md says how to read the result.
     """
     # An edge, which shares the command line, need not carry what only this command shows things with.
+    from cluster.load.origin import command_line
     from cluster.load.report import html_report
     from cluster.load.terminal import LiveView, print_result
 
@@ -121,6 +122,7 @@ def load(
         return failed(ExitCode.REFUSED, error)
     except FlvError as error:
         return failed(ExitCode.USAGE, error)
+    result.command = command_line(sys.argv[1:])
     shown = result.as_dict()
     if json_file == _STDOUT:
         click.echo(json.dumps(shown))
