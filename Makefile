@@ -20,7 +20,7 @@ PY := $(VENV)/bin/python
 PURE := tests/core tests/fuzz tests/benchmarks
 LONG := tests/load tests/system tests/client
 OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
-INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv node-media-server
+INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server
 
 .PHONY: run test system check rules interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse \
 	strangers strangers-short soak-strangers deploy-test clean
