@@ -111,6 +111,7 @@ def load(
     docs/load.md says how to read the result.
     """
     # An edge, which shares the command line, need not carry what only this command shows things with.
+    from cluster.load.origin import command_line
     from cluster.load.report import html_report
     from cluster.load.terminal import LiveView, print_result
 
@@ -135,6 +136,7 @@ def load(
         return failed(ExitCode.REFUSED, error)
     except FlvError as error:
         return failed(ExitCode.USAGE, f"{plan.file}: {error.detail}")
+    result.command = command_line(sys.argv[1:])
     shown = result.as_dict()
     if json_file == _STDOUT:
         click.echo(json.dumps(shown))
