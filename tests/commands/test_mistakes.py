@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import os
 import re
 import shlex
@@ -272,6 +273,26 @@ def test_what_is_said_in_the_log(
     assert is_said(mistake, log, {**place, **ports}), log
     assert code == mistake.code, log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason", "says"),
+    [
+        ("play rtmps://127.0.0.1:{edge}/live/x", "not_rtmp", "rtmps:// at one of --bind-tls"),
+        ("play rtmp://127.0.0.1:{tls}/live/x", "not_tls", "rtmp:// at one of --bind"),
+    ],
+)
+def test_the_edge_names_the_port_of_the_other_kind_too(
+    typed: str, reason: str, says: str, place: dict[str, str], outcomes: dict[str, Future[tuple[int, str]]]
+) -> None:
+    outcomes[f"rtmp-cluster {typed}"].result()
+    log = Path(place["folder"]) / "edge.log"
+
+    def details() -> list[str]:
+        events = map(json.loads, log.read_text().splitlines())
+        return [each["detail"] for each in events if each.get("reason") == reason]
+
+    assert any(says in each for each in wait_until(details, f"a line with {reason}", WAIT_S))
 
 
 def test_none_is_left_out() -> None:
