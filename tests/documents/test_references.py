@@ -1,0 +1,87 @@
+"""What the documents name exists: files, headings, options, variables, metrics, targets of make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.commands.main import cli
+from cluster.edge.node.metrics import NodeNumbers
+from documents.reading import ROOT, documents
+
+MAX_LINES = 200
+#: Drawn from the code, so its length is the code's.
+DRAWN = {"docs/states.md"}
+
+#: Options of other programs that a document names alone.
+OF_OTHERS = {
+    "--network", "--webroot", "--standalone", "--rounds", "--srs", "--mediamtx", "--bytes", "--per-second",
+}  # fmt: skip
+
+texts = {name: (ROOT / name).read_text() for name in documents()}
+
+
+def test_no_document_is_longer_than_one_sitting() -> None:
+    sizes = {name: len(text.splitlines()) for name, text in texts.items()}
+    assert {name: size for name, size in sizes.items() if size > MAX_LINES and name not in DRAWN} == {}
+
+
+@pytest.mark.parametrize("name", texts)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_fences(texts[name])):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, heading = target.partition("#")
+        path = (ROOT / name).parent / file if file else ROOT / name
+        assert path.exists(), target
+        if heading:
+            assert heading in set(anchors(path)), target
+
+
+def without_fences(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path: Path) -> Iterator[str]:
+    """What a heading is called in a link to it."""
+    for heading in re.findall(r"^#+ (.*)", without_fences(path.read_text()), re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", texts)
+def test_options_and_variables_exist(name: str) -> None:
+    parameters = [each for command in cli.commands.values() for each in command.params]
+    options = {"--help", "--version"} | {option for each in parameters for option in each.opts}
+    variables = {each.envvar for each in parameters if each.envvar}
+    named = {
+        option
+        for typed in re.findall(r"(?m)`(?:rtmp-cluster |--)[^`]*`|^    rtmp-cluster .*", texts[name])
+        for option in re.findall(r"(?<![^\s`])--[a-z][a-z-]*", typed)
+    }
+    assert named <= options | OF_OTHERS
+    assert set(re.findall(r"RTMP_CLUSTER_[A-Z_]+[A-Z]", texts[name])) <= variables | OF_TESTS
+
+
+#: Variables that only tests know.
+OF_TESTS = {"RTMP_CLUSTER_LONG_TESTS"}
+
+
+@pytest.mark.parametrize("name", texts)
+def test_metrics_exist(name: str) -> None:
+    families = NodeNumbers(1).collect()
+    known = {each.name + ("_total" if each.type == "counter" else "") for each in families}
+    assert set(re.findall(r"rtmp_cluster_[a-z_]+[a-z]", texts[name])) <= known | OF_ANSIBLE
+
+
+#: Words of the playbooks, which begin like a metric.
+OF_ANSIBLE = {"rtmp_cluster_insecure", "rtmp_cluster_manager"}
+
+
+@pytest.mark.parametrize("name", texts)
+def test_targets_of_make_exist(name: str) -> None:
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    typed = re.findall(r"`make ([a-z-]+)|^    make ([a-z-]+)", texts[name], re.MULTILINE)
+    assert {either for pair in typed for either in pair if either} <= known
