@@ -212,7 +212,7 @@ class Machine:
         self._commands += 1
         output, group = self._directory / f"output-{self._commands}", f"/run/terminal-{self._commands}"
         script = (
-            f"echo $$ > {group}; . {_TERMINAL}\n{command}\ncode=$?\n"
+            f"echo $$ > {group}; . {_TERMINAL}; set -a\n{command}\ncode=$?\n"
             f"{{ export -p; printf 'cd %q\\n' \"$PWD\"; }} > {_TERMINAL}; exit $code"
         )
         with output.open("wb") as written:

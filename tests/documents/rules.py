@@ -32,7 +32,8 @@ def _few(load: re.Match[str]) -> str:
     """A load that two cores carry beside everything else."""
     less = re.sub(r"--players \d+", "--players 10", load[0])
     less = re.sub(r"--publishers [1-9]\d*", "--publishers 2", less)
-    return f"{less} --duration 2 --settle 0.5" + (" --ramp 0.5" if "--ramp" in less else "")
+    less = f"{less.rstrip()} --duration 1 --settle 0.2 "
+    return re.sub(r"--ramp [1-9]\d*", "--ramp 0.5", less)
 
 
 #: What runs until Ctrl-C, or to the end of its file.
@@ -77,12 +78,13 @@ openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN=$name -addext subje
 cp $live/fullchain.pem /usr/local/share/ca-certificates/$name.crt; update-ca-certificates > /dev/null
 echo "127.0.0.1 $name" >> /etc/hosts"""),
     Rule("not here", r"^certbot renew", "there is no authority to ask"),
-    Rule("instead", r"^rtmp-cluster load [^#]*", "10 players and 2 publishers at most, for 2 s", _few),
+    Rule("instead", r"^rtmp-cluster load [^#\n]*", "10 players and 2 publishers at most, for 1 s", _few),
     Rule("fails as it says", r"^rtmp-cluster check edge\.toml", "it shows what a fault looks like", code=2),
     Rule("fails as it says", r"^rtmp-cluster status --router tcp://10\.0\.0\.5:1936$",
          "it shows a router that does not answer", code=1),
     Rule("not here", r"^make check", "continuous integration runs it beside this"),
     Rule("not here", r"^make (bench|soak)", "it measures for half an hour"),
+    Rule("not here", r"^\.venv/bin/python -m benchmarks", "it needs what make bench has set up"),
     Rule("not here", r"^docker ", "no engine; make deploy-test carries out the build"),
     Rule("not here", r"^kubectl ", "no cluster; make test checks the manifests"),
     Rule("not here", r"^(pip install ansible|make wheelhouse|cd deploy/ansible|cp inv|ansible-playbook)",

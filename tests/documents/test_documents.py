@@ -23,7 +23,7 @@ pytestmark = pytest.mark.documents
 _ENDS_WITHIN_S = 120.0
 _READY_WITHIN_S = 60.0
 #: What runs on and says nothing special is left alone after this long.
-_RUNS_FOR_S = 3.0
+_RUNS_FOR_S = 2.0
 _PRINTS_WITHIN_S = 15.0
 
 
