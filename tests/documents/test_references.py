@@ -21,6 +21,8 @@ OF_OTHERS = {
     "--network", "--webroot", "--standalone", "--rounds", "--srs", "--mediamtx", "--bytes", "--per-second",
 }  # fmt: skip
 
+ALERTS = "deploy/prometheus/alerts.yml"
+
 texts = {name: (ROOT / name).read_text() for name in documents()}
 
 
@@ -69,15 +71,20 @@ def test_options_and_variables_exist(name: str) -> None:
 OF_TESTS = {"RTMP_CLUSTER_LONG_TESTS"}
 
 
-@pytest.mark.parametrize("name", texts)
+@pytest.mark.parametrize("name", [*texts, ALERTS])
 def test_metrics_exist(name: str) -> None:
     families = NodeNumbers(1).collect()
     known = {each.name + ("_total" if each.type == "counter" else "") for each in families}
-    assert set(re.findall(r"rtmp_cluster_[a-z_]+[a-z]", texts[name])) <= known | OF_ANSIBLE
+    assert set(re.findall(r"rtmp_cluster_[a-z_]+[a-z]", (ROOT / name).read_text())) <= known | OF_ANSIBLE
 
 
 #: Words of the playbooks, which begin like a metric.
 OF_ANSIBLE = {"rtmp_cluster_insecure", "rtmp_cluster_manager"}
+
+
+def test_every_alert_is_explained() -> None:
+    explained = re.findall(r"^\| `([A-Z]\w+)` \|", texts["docs/running.md"], re.MULTILINE)
+    assert explained == re.findall(r"- alert: (\w+)", (ROOT / ALERTS).read_text())
 
 
 @pytest.mark.parametrize("name", texts)
