@@ -3,6 +3,7 @@
 # make bench   measure everything (SCENARIO=… one)   make clean   remove what these made
 # make system    whole nodes and hosts, one test at a time: how soon, how smoothly (4 minutes)
 # make interop   strangers' software against the server; make interop-table also writes docs/interop.md
+# make wheel        the package, in dist/; make image: the image of deploy/docker, with docker, podman or buildah
 # make wheelhouse   what a host needs to be installed without a network (deploy/README.md)
 # make coverage     cluster/core by its own tests: fails below every branch
 # make fuzz         every decoder and the session, FUZZ_SECONDS long (600)
@@ -21,10 +22,10 @@ PY := $(VENV)/bin/python
 PURE := tests/core tests/fuzz tests/benchmarks
 LONG := tests/load tests/system tests/client
 OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
-INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv node-media-server
+INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server
 
-.PHONY: run test system check rules interop interop-table coverage fuzz soak-slow-player demo bench soak wheelhouse \
-	strangers strangers-short soak-strangers documents deploy-test clean
+.PHONY: run test system check rules interop interop-table coverage fuzz soak-slow-player demo bench soak \
+	wheel image wheelhouse strangers strangers-short soak-strangers documents deploy-test clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
@@ -99,12 +100,23 @@ documents: $(VENV)/.for-test
 	@sh tools/peers.sh machine
 	$(PY) -m pytest tests/documents -m documents -s $(DOCUMENTS)
 
+wheel: $(VENV)/.for-run
+	rm -rf build dist/*.whl
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+IMAGE ?= rtmp-cluster
+
+image:
+	@sh tools/peers.sh image
+	sh tools/image.sh $(IMAGE) $(IMAGE_OPTIONS)
+
 wheelhouse: $(VENV)/.for-run
 	rm -rf build dist/wheelhouse
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --wheel-dir dist/wheelhouse .
 
 deploy-test: $(VENV)/.for-deploy
-	@sh tools/peers.sh ffmpeg units compose ssh-hosts machine
+	@sh tools/peers.sh ffmpeg units compose ssh-hosts machine image
 	$(PY) -m pytest tests/deploy -m 'deploy or not deploy' -o faulthandler_timeout=600
 
 clean:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # peers.sh NAME ...: install the strangers' software that tests and benchmarks talk to, where it is missing
-# and that is possible. Names: ffmpeg nginx gstreamer rtmpdump mpv node-media-server, and what the tests of
-# several hosts and of deploy/ need: ip units compose ssh-hosts machine.
+# and that is possible. Names: ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server, and what the tests
+# of several hosts and of deploy/ need: ip units compose ssh-hosts machine image.
 # Never fails: what is missing is said in one line.
 set -u
 
@@ -20,6 +20,22 @@ for peer in "$@"; do
     case "$peer" in
     ffmpeg | rtmpdump | mpv)
         want "$peer" "$peer"
+        ;;
+    obs)
+        # With a screen for it that nobody sees.
+        want obs obs-studio
+        want Xvfb xvfb
+        ;;
+    vlc)
+        # Without the desktop's window.
+        want cvlc vlc-bin
+        [ -n "$(find /usr/lib -name libavformat_plugin.so -path '*vlc*' 2>/dev/null)" ] ||
+            missing="$missing vlc-plugin-base"
+        ;;
+    image)
+        # It builds and runs images without a daemon.
+        want buildah buildah
+        want debootstrap debootstrap
         ;;
     ip)
         want ip iproute2

@@ -7,13 +7,6 @@ import zmq
 from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import bounds
 
-#: What the monitor of a connecting socket tells of a router that does not let it in. libzmq gives up
-#: such a connection for good.
-REFUSALS = (
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)  # fmt: skip
-
 
 def bus_socket(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, high_water_mark: int, endpoint: str
@@ -23,8 +16,10 @@ def bus_socket(
     socket.set_hwm(high_water_mark)
     socket.linger = 0
     socket.ipv6 = endpoint.startswith("tcp://[")
-    # What an XPUB receives is subscriptions.
-    socket.maxmsgsize = bounds.MAX_SUBSCRIPTION_BYTES if kind == zmq.XPUB else bounds.MAX_FRAME_BYTES
+    socket.maxmsgsize = bounds.MAX_FRAME_BYTES
+    if kind == zmq.XPUB:  # what it receives is subscriptions
+        socket.maxmsgsize = bounds.MAX_SUBSCRIPTION_BYTES
+        socket.rcvhwm = bounds.SUBSCRIPTIONS_AT_ONCE
     socket.handshake_ivl = bounds.ZMQ_HANDSHAKE_TIMEOUT_MS
     if not _is_local(endpoint):  # over ipc the kernel notices
         socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS

@@ -1,24 +1,38 @@
-"""Line plots as SVG, small and without scripts; colours and fonts come from the page's style sheet."""
+"""Line plots as SVG, small and without scripts; colours and fonts come from the page's style sheet.
+
+The SVG has the lines alone and is stretched to the figure's width. The numbers beside the axes are HTML, so
+that they are as large on a phone as on a wide screen.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import NamedTuple
 
-WIDTH, HEIGHT = 720, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 28, 12, 36
+WIDTH, HEIGHT = 720, 200
 #: About how many lines go across.
 _TICKS = 5
+#: On a narrow screen a number below the plot needs this share of its width.
+_NARROW_SHARE = 0.14
 
 #: (x, y) in ascending x; y None where there is nothing.
 Points = Sequence[tuple[float, float | None]]
 
 
+class Shade(NamedTuple):
+    """A part of the x axis to be seen as different, and what the legend calls it."""
+
+    begins: float
+    ends: float
+    name: str
+
+
 def line_plot(
     title: str, series: dict[str, Points], *,
     y_text: Callable[[float], str], x_text: Callable[[float], str], x_title: str,
-    x_ticks: Sequence[float] | None = None,
+    x_ticks: Sequence[float] | None = None, shade: Shade | None = None,
 ) -> str:  # fmt: skip
     """An HTML figure: a heading with the legend, and the plot. The y axis begins at 0.
 
@@ -36,44 +50,66 @@ def line_plot(
     steps = _ticks(max(ys))
     top = steps[-1]
 
-    def x_at(x: float) -> float:
-        return _LEFT + (x - low) / (high - low) * (WIDTH - _LEFT - _RIGHT)
+    def share_at(x: float) -> float:
+        return (x - low) / (high - low)
 
-    def y_at(y: float) -> float:
-        return HEIGHT - _BOTTOM - y / top * (HEIGHT - _TOP - _BOTTOM)
+    def place(x: float, y: float) -> str:
+        return f"{share_at(x) * WIDTH:.1f},{HEIGHT - y / top * HEIGHT:.1f}"
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
-    for step in steps:
-        y = y_at(step)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_label("y", _LEFT - 8, y + 4, y_text(step)))
-    for tick in x_ticks if x_ticks is not None else _ticks_between(low, high):
-        parts.append(_label("x", x_at(tick), HEIGHT - _BOTTOM + 16, x_text(tick)))
-    parts.append(_label("x", (_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 3, x_title))
-    for number, points in enumerate(shown.values()):
-        parts += [
-            f'<polyline class="line c{number}" points="{" ".join(run)}"/>'
-            for run in _runs(points, x_at, y_at)
-        ]
-    parts.append("</svg>")
-    legend = "".join(f'<span class="c{number}">{escape(name)}</span>' for number, name in enumerate(shown))
-    return f"<figure><figcaption>{escape(title)}{legend}</figcaption>{''.join(parts)}</figure>"
+    legend = [f'<span class="c{number}">{escape(name)}</span>' for number, name in enumerate(shown)]
+    behind = ""
+    if shade is not None and shade.begins < high and shade.ends > low:
+        left, right = (share_at(x) * WIDTH for x in (max(low, shade.begins), min(high, shade.ends)))
+        behind = f'<rect class="shade" x="{left:.1f}" y="0" width="{right - left:.1f}" height="{HEIGHT}"/>'
+        legend.append(f'<span class="shade">{escape(shade.name)}</span>')
+    lines = "".join(
+        f'<polyline class="line c{number}" points="{" ".join(run)}"/>'
+        for number, points in enumerate(shown.values()) for run in _runs(points, place)
+    )  # fmt: skip
+    ticks = x_ticks if x_ticks is not None else _ticks_between(low, high)
+    return (
+        f"<figure><figcaption><b>{escape(title)}</b>{''.join(legend)}</figcaption>"
+        f'<div class="plot"><div class="ys">{_across(steps, y_text)}</div>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(title)}">{behind}{_grid(len(steps))}{lines}</svg>'
+        f'<div class="xs">{_along([(share_at(tick), x_text(tick)) for tick in ticks])}</div>'
+        f'<div class="x-title">{escape(x_title)}</div></div></figure>'
+    )
 
 
-def _label(axis: str, x: float, y: float, text: str) -> str:
-    return f'<text class="{axis}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+def _grid(count: int) -> str:
+    """That many lines across, from the bottom to the top."""
+    heights = (HEIGHT * number / (count - 1) for number in range(count))
+    return "".join(f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>' for y in heights)
 
 
-def _runs(
-    points: Points, x_at: Callable[[float], float], y_at: Callable[[float], float]
-) -> list[list[str]]:
+def _across(steps: Sequence[float], y_text: Callable[[float], str]) -> str:
+    """The numbers of the lines that go across, the highest first; the style sheet spaces them evenly."""
+    return "".join(f"<span>{escape(y_text(step))}</span>" for step in reversed(steps))
+
+
+def _along(labels: Sequence[tuple[float, str]]) -> str:
+    """The numbers below the plot, each at its share of the width. Those that have no room on a narrow
+    screen are of the class ``wide``; the last one always has."""
+    written: list[str] = []
+    taken = math.inf
+    for share, text in reversed(labels):
+        fits = taken - share >= _NARROW_SHARE
+        if fits:
+            taken = share
+        wide = "" if fits else ' class="wide"'
+        written.append(f'<span{wide} style="left:{share:.2%}">{escape(text)}</span>')
+    return "".join(reversed(written))
+
+
+def _runs(points: Points, place: Callable[[float, float], str]) -> list[list[str]]:
     """Neighbouring points that have a value, as SVG has them; a lone one as a short dash."""
     runs: list[list[str]] = [[]]
     for x, y in points:
         if y is None:
             runs.append([])
         else:
-            runs[-1].append(f"{x_at(x):.1f},{y_at(y):.1f}")
+            runs[-1].append(place(x, y))
     return [run if len(run) > 1 else [*run, *run] for run in runs if run]
 
 

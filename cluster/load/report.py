@@ -6,42 +6,71 @@ import math
 from html import escape
 from typing import Any
 
-from cluster.load.plots import Points, line_plot
+from cluster.load.plots import Points, Shade, line_plot
 from cluster.load.summary import PERCENTILES, Result, amount, distributions, facts, headline
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c2330; --faint: #5c6675; --line: #dde2ea; --page: #f5f7fa;
-  --card: #fff; --warn: #8a4b00; --warn-page: #fff4e0;
+  --card: #fff; --shade: #eceff5; --warn: #8a4b00; --warn-page: #fff4e0;
   --c0: #1667c9; --c1: #c2410c; --c2: #15803d; --c3: #7e3ff2; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #e4e8ef; --faint: #98a2b3; --line: #323a47; --page: #12161d; --card: #1b212b;
-    --warn: #ffc66d; --warn-page: #33280f; --c0: #6cb2ff; --c1: #ff9a5c; --c2: #5fd38a; --c3: #b79bff; } }
+    --shade: #262e3b; --warn: #ffc66d; --warn-page: #33280f;
+    --c0: #6cb2ff; --c1: #ff9a5c; --c2: #5fd38a; --c3: #b79bff; } }
+* { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page);
   max-width: 1560px; margin: 0 auto; padding: 24px; }
-h1 { font-size: 22px; margin: 0; overflow-wrap: anywhere; }
-p { margin: 2px 0 0; color: var(--faint); }
-ul { background: var(--warn-page); color: var(--warn); border-radius: 8px; padding: 12px 12px 12px 32px; }
+h1 { font-size: 22px; line-height: 1.3; margin: 0; overflow-wrap: anywhere; }
+p { margin: 4px 0 0; }
+p.faint { color: var(--faint); }
+pre { font: 13px/1.5 ui-monospace, monospace; margin: 10px 0 0; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+.warnings { background: var(--warn-page); color: var(--warn); border-radius: 8px; margin: 12px 0;
+  padding: 12px 16px; }
+.warnings ul { margin: 4px 0 0; padding-left: 20px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr)); gap: 16px;
   margin-top: 16px; }
 .card, figure { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  padding: 14px 16px; margin: 0; overflow-x: auto; }
+  padding: 14px 16px; margin: 0; min-width: 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--line);
-  font-weight: 400; }
+th, td { text-align: left; vertical-align: top; padding: 4px 16px 4px 0;
+  border-bottom: 1px solid var(--line); font-weight: 400; }
 tr:last-child > * { border-bottom: 0; }
 th { color: var(--faint); }
 .numbers td, .numbers thead th + th { text-align: right; padding: 4px 0 4px 12px; }
-figcaption { font-weight: 600; margin-bottom: 6px; }
-figcaption span { font-weight: 400; margin-left: 16px; white-space: nowrap; }
+figcaption { display: flex; flex-wrap: wrap; gap: 0 16px; margin-bottom: 12px; }
+figcaption b { font-weight: 600; }
 figcaption span::before { content: ""; display: inline-block; width: 14px; height: 3px; margin-right: 6px;
   vertical-align: middle; background: currentColor; }
-svg { width: 100%; height: auto; display: block; }
-svg text { font-size: 12px; fill: var(--faint); }
-svg .y { text-anchor: end; } svg .x { text-anchor: middle; }
+figcaption .shade { color: var(--faint); }
+figcaption .shade::before { height: 12px; border: 1px solid var(--line); background: var(--shade); }
+.plot { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0 8px; padding-right: 22px;
+  font-size: 12px; line-height: 18px; color: var(--faint); font-variant-numeric: tabular-nums; }
+.ys { display: flex; flex-direction: column; justify-content: space-between; text-align: right;
+  white-space: nowrap; }
+.ys span { height: 0; line-height: 0; }
+.xs, .x-title { grid-column: 2; }
+.xs { position: relative; height: 18px; margin-top: 6px; }
+.xs span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
+.x-title { text-align: center; }
+svg { width: 100%; height: 200px; display: block; overflow: visible; }
+svg * { vector-effect: non-scaling-stroke; }
 svg .grid { stroke: var(--line); }
+svg .shade { fill: var(--shade); }
 svg .line { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round;
   stroke-linecap: round; }
 .c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); } .c3 { color: var(--c3); }
+@media (max-width: 600px) {
+  body { padding: 14px; }
+  .card, figure { padding: 12px; }
+  .xs .wide { display: none; }
+  .numbers tr { display: grid; grid-template-columns: repeat(6, 1fr); border-bottom: 1px solid var(--line);
+    padding: 4px 0; }
+  .numbers tr:last-child { border-bottom: 0; }
+  .numbers thead tr:last-child { border-bottom: 1px solid var(--line); }
+  .numbers tr > * { border: 0; }
+  .numbers th:first-child { grid-column: 1 / -1; }
+  .numbers td, .numbers thead th + th { padding: 0; } }
 """
 
 _MIB = 1024 * 1024
@@ -51,17 +80,27 @@ _CURVE_MARKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 def html_report(result: Result) -> str:
     """The page."""
-    complaints = "".join(f"<li>{escape(text)}</li>" for text in result["complaints"])
     plots = "".join(_plots(result))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>Load on {escape(result['url'])}</title><style>{_STYLE}</style>"
-        f"<h1>{escape(result['url'])}</h1><p>{escape(headline(result))}</p>"
-        f"<p>{escape(result['at'])}, rtmp-cluster {escape(result['version'])}</p>"
-        f"{f'<ul>{complaints}</ul>' if complaints else ''}"
+        f"<h1>{escape(result['url'])}</h1>{_warnings(result)}<p>{escape(headline(result))}</p>"
+        f"{_origin(result)}"
         f'<div class="cards">{_distributions(result)}{_facts(result)}{plots}</div></html>\n'
     )
+
+
+def _warnings(result: Result) -> str:
+    """What is wrong with the result: above everything else, for the figures may mean nothing."""
+    items = "".join(f"<li>{escape(text)}</li>" for text in result["complaints"])
+    return f'<div class="warnings"><b>To mind first</b><ul>{items}</ul></div>' if items else ""
+
+
+def _origin(result: Result) -> str:
+    command = f"<pre>{escape(result['command'])}</pre>" if result["command"] else ""
+    where = f"{result['at']}, rtmp-cluster {result['version']}, on {result['host']}"
+    return f'{command}<p class="faint">{escape(where)}</p>'
 
 
 def _distributions(result: Result) -> str:
@@ -86,12 +125,14 @@ def _facts(result: Result) -> str:
 
 def _plots(result: Result) -> list[str]:
     timeline = result["timeline"]
+    plan = result["plan"]
+    before = Shade(-math.inf, 0, "players join, then settle" if plan["players"] else "settling")
 
     def over_time(title: str, y_text: Any, **series: Points) -> str:
         named = {name.replace("_", " "): points for name, points in series.items()}
         return line_plot(
             title, named, y_text=y_text, x_text=lambda x: f"{x:g} s",
-            x_title="seconds, 0 where measuring began",
+            x_title="0: measuring begins", shade=before,
         )  # fmt: skip
 
     def column(*path: str) -> Points:

@@ -13,6 +13,7 @@ from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.generator import DRAIN_EVERY_NS
 from cluster.load.histogram import Histogram
 from cluster.load.job import LoadPlan
+from cluster.load.origin import host_line
 from cluster.load.player import STALL_NS
 from cluster.load.server_usage import ServerSample
 from cluster.load.tally import Report, Role, Standing, Tally
@@ -79,6 +80,10 @@ class LoadResult:
 
     plan: LoadPlan
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    #: What was typed, with nothing secret in it; empty where a program asked for the load.
+    command: str = ""
+    #: Where the load came from.
+    host: str = field(default_factory=host_line)
     #: By number, counted from the beginning of the measured window; those before it are below 0.
     seconds: dict[int, Second] = field(default_factory=dict)
     #: When measuring began, in nanoseconds of CLOCK_MONOTONIC.
@@ -257,6 +262,8 @@ class LoadResult:
             "format": FORMAT,
             "version": __version__,
             "at": self.at.isoformat(timespec="seconds"),
+            "host": self.host,
+            "command": self.command,
             "url": _without_key(plan.url),
             "plan": _plan(plan),
             "window_s": window_s,

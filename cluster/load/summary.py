@@ -65,11 +65,19 @@ def facts(result: Result) -> list[tuple[str, str]]:
         if asked["asked"]
     ]
     if result["delivered"] is not None:
-        rows.append(("delivered", f"{result['delivered']:.1%} of what was sent, to each player"))
+        rows.append(("delivered", _delivered(result["delivered"])))
     if result["server"] is not None:
         rows.append(("server", _server(result["server"])))
     rows.append(("generator", f"{_shares(result['generator']['cpu_shares'])} of a core"))
     return rows
+
+
+def _delivered(share: float) -> str:
+    """The share, and why it may be above the whole: a reader would take that for a fault of the count."""
+    text = f"{share:.1%} of the bytes that were sent, to each player"
+    if round(share, 3) <= 1:
+        return text
+    return f"{text}. Above 100%: the server's chunk headers are larger, or it sent what came before as well"
 
 
 def _server(server: dict[str, Any]) -> str:

@@ -30,6 +30,13 @@ def build_wheelhouse(directory: Path) -> Path:
     return directory
 
 
+def build_wheel(directory: Path) -> Path:
+    """The wheel of this tree alone, as ``make wheel`` makes it."""
+    _build_wheel(_copy_of_the_tree(directory / "tree"), directory)
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
 def next_wheelhouse(wheelhouse: Path, version: str) -> Path:
     """The same with this tree as another version."""
     directory = wheelhouse.with_name(f"wheelhouse-{version}")
@@ -42,12 +49,16 @@ def next_wheelhouse(wheelhouse: Path, version: str) -> Path:
     text, count = re.subn(r'__version__ = ".*"', f'__version__ = "{version}"', init.read_text())
     assert count == 1
     init.write_text(text)
+    _build_wheel(tree, directory)
+    return directory
+
+
+def _build_wheel(tree: Path, directory: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
          "--wheel-dir", str(directory), str(tree)],
         check=True, timeout=_TIMEOUT_S,
     )  # fmt: skip
-    return directory
 
 
 def _copy_of_the_tree(directory: Path) -> Path:

@@ -81,7 +81,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         started += edges
         for edge in edges:
             edge.wait_ready()
-        yield Cluster(*edges)
+        yield Cluster(*edges, files.cert)
         for process in reversed(started):
             assert process.stop() == 0, process.log_text()
         for edge in edges:

@@ -18,6 +18,8 @@ class Cluster:
 
     same: Edge
     other: Edge
+    #: What both show to those who come by RTMPS.
+    certificate: Path
 
     def url(self, name: str, scheme: Scheme, worker: Worker) -> str:
         edge = self.same if worker == "same" else self.other

@@ -13,7 +13,7 @@ import peer_nginx
 import peer_node_media_server
 import peer_players
 import peer_pyav
-from workbench import Job, Workbench
+from workbench import Hashes, Job, Workbench, hashes_of
 
 Direction = Literal["publish", "play"]
 Scheme = Literal["rtmp", "rtmps"]
@@ -54,6 +54,7 @@ class Row:
     ``play`` are None where the peer cannot; ``why_not`` gives the reason for each direction and each
     scheme that is left out. ``may_begin_late``: directions in which the peer by its own doing misses what
     comes before it is connected, and why; it must then begin on a keyframe and miss nothing after it.
+    ``hashes``: of a file that the peer wrote, if it wrote packets in a form of its own, and of the clip.
     """
 
     peer: str
@@ -64,6 +65,7 @@ class Row:
     play: Callable[[Workbench, str], Path] | None = None
     why_not: dict[Direction | Scheme, str] = field(default_factory=dict)
     may_begin_late: dict[Direction, str] = field(default_factory=dict)
+    hashes: Callable[[Path], Hashes] = hashes_of
 
     def reason_against(self, direction: Direction, scheme: Scheme) -> str | None:
         """Why this cell cannot be; None if it can."""
@@ -108,6 +110,10 @@ ROWS = [
     Row(
         "mpv", H264_AAC, "mpv", peer_players.mpv_version,
         play=peer_players.mpv_play, why_not={"publish": "a player"},
+    ),
+    Row(
+        "VLC", H264_AAC, "vlc-bin vlc-plugin-base", peer_players.vlc_version,
+        play=peer_players.vlc_play, why_not={"publish": "a player"}, hashes=peer_players.vlc_hashes,
     ),
     Row(
         "nginx-rtmp, push and pull", H264_AAC, "nginx libnginx-mod-rtmp", peer_nginx.version,

@@ -10,9 +10,9 @@ import peer_ffmpeg
 import peer_pyav
 import pytest
 from interop_cluster import Clips, Cluster
-from matrix import ROWS, Direction, Media, Row, Scheme, Worker
+from matrix import ROWS, Direction, Row, Scheme, Worker
 from table import Cell, Table, compare
-from workbench import CLIP_S, Hashes, Job, Workbench, hashes_of
+from workbench import CLIP_S, Hashes, Job, Workbench
 
 from support.ffmpeg import GOP_FRAMES
 from support.polling import wait_until
@@ -36,7 +36,7 @@ def test_every_packet_arrives(
         pytest.skip(f"{row.peer} is not installed: {row.packages}")
     shown = table.add(row, version)
     clip = clips.of(row.media)
-    source = _hashes_of_source(row.media, clip)
+    source = _hashes_of_source(row, clip)
     assert len(source["video0"]) >= 2 * GOP_FRAMES, "too little to show anything"
     bench = make_bench("bench", clip)
     wait_until(lambda: cluster.total("players") == 0, "an earlier row's players to be gone", END_TIMEOUT_S)
@@ -51,7 +51,7 @@ def test_every_packet_arrives(
 
     for (direction, scheme, worker), output in written.items():
         late = row.may_begin_late.get(direction)
-        shown.cells[direction, scheme, worker] = compare(source, hashes_of(output), late)
+        shown.cells[direction, scheme, worker] = compare(source, row.hashes(output), late)
     for direction in ("publish", "play"):
         for scheme in ("rtmp", "rtmps"):
             why_not = row.reason_against(direction, scheme)
@@ -62,8 +62,8 @@ def test_every_packet_arrives(
     assert not bad, f"{bad}\n" + "\n".join(f"{job.command}: {job.log_text()}" for job in bench.jobs)
 
 
-def _hashes_of_source(media: Media, clip: Path) -> Hashes:
-    return hashes_of(clip if media.reference == "system" else peer_pyav.hashes_file(clip))
+def _hashes_of_source(row: Row, clip: Path) -> Hashes:
+    return row.hashes(clip if row.media.reference == "system" else peer_pyav.hashes_file(clip))
 
 
 def _start_publishing(row: Row, cluster: Cluster, bench: Workbench, written: Columns) -> list[Job]:

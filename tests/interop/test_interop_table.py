@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from matrix import COLUMNS, ROWS
-from table import Cell, Table, compare
+from table import MIN_PART, Cell, Table, compare, compare_part
 
 from support.ffmpeg import GOP_FRAMES
 
@@ -47,6 +47,43 @@ def test_a_late_beginning_needs_a_reason_and_a_keyframe() -> None:
     got = {"video0": VIDEO[GOP_FRAMES:], "audio0": AUDIO[40:]}
     assert compare(SOURCE, got, None).mark == "no"
     assert compare(SOURCE, got, "it keeps nothing") == Cell("late", "it keeps nothing")
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends"), [(0, None), (7, None), (7, -7), (len(VIDEO) - MIN_PART, None)],
+    ids=["all", "later", "and sooner", "just enough"],
+)  # fmt: skip
+def test_a_part_without_a_gap_is_the_same(begins: int, ends: int | None) -> None:
+    assert compare_part(SOURCE, {"audio0": AUDIO, "video0": VIDEO[begins:ends]}) == Cell("yes")
+
+
+def test_a_part_that_begins_with_what_is_there_often_is_the_same() -> None:
+    silence = ["silence"] * 40
+    recorded = {"audio0": [*silence, *AUDIO]}
+    assert compare_part(recorded, {"audio0": [*silence[:9], *AUDIO]}) == Cell("yes")
+
+
+def test_a_recording_that_was_cut_off_is_the_same() -> None:
+    assert compare_part({"video0": VIDEO[:-5], "audio0": AUDIO[:-3]}, SOURCE) == Cell("yes")
+
+
+@pytest.mark.parametrize(
+    "video",
+    [
+        None,
+        [],
+        ["other", *VIDEO],
+        [*VIDEO[:9], *VIDEO[10:]],
+        [*VIDEO[:9], "other", *VIDEO[10:]],
+        [VIDEO[1], VIDEO[0], *VIDEO[2:]],
+        VIDEO[len(VIDEO) - MIN_PART + 1 :],
+    ],
+    ids=["no stream", "nothing", "other before", "a gap", "changed", "order", "too little"],
+)
+def test_a_part_with_a_fault_is_not(video: list[str] | None) -> None:
+    got = {"audio0": AUDIO} if video is None else {"audio0": AUDIO, "video0": video}
+    assert compare_part(SOURCE, got).mark == "no"
+    assert compare_part({"audio0": AUDIO}, SOURCE).mark == "no"
 
 
 def test_every_cell_of_every_row_is_tested_or_has_a_reason() -> None:

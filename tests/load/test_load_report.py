@@ -6,17 +6,21 @@ import io
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from load_support import plan, result
+from load_support import SECOND_NS, plan, report, result
 
 from cluster.core.rtmp.url import RtmpUrl
-from cluster.load.plots import line_plot
+from cluster.load import terminal
+from cluster.load.plots import WIDTH as WIDTH_OF_PLOT
+from cluster.load.plots import Shade, line_plot
 from cluster.load.report import html_report
 from cluster.load.result import LoadResult
-from cluster.load.summary import amount, milliseconds
+from cluster.load.summary import amount, facts, milliseconds
 from cluster.load.terminal import WIDTH, LiveView, print_result
+from support.polling import wait_until
 
 
 class Terminal(io.StringIO):
@@ -60,6 +64,51 @@ def test_what_a_server_or_a_user_wrote_stays_text() -> None:
     assert not {"script", "img"} & set(checker.tags)
 
 
+def test_the_page_says_what_is_wrong_before_it_says_anything_else() -> None:
+    made = result()
+    made.faults.append("the generator fell over")
+    page = html_report(made.as_dict())
+    order = ["</h1>", "the generator fell over", "2 publishers", "<table", "<figure"]
+    assert sorted(order, key=page.index) == order
+    assert "warnings" not in html_report(result().as_dict()).partition("</style>")[2]
+
+
+def test_the_page_says_who_put_the_load_on_and_how() -> None:
+    made = result()
+    made.command, made.host = "rtmp-cluster load rtmp://h/<live>", "lab7: 2 x CPU"
+    page = html_report(made.as_dict())
+    assert "<pre>rtmp-cluster load rtmp://h/&lt;live&gt;</pre>" in page
+    assert "on lab7: 2 x CPU</p>" in page
+    made.command = ""
+    assert "<pre>" not in html_report(made.as_dict())
+
+
+def test_the_time_before_measuring_is_shaded_in_each_plot_over_time() -> None:
+    made = result(pids=(1,))
+    for second in (-4, -3, -2):
+        made.add(0, report(second))
+        made.seconds[second].ended_ns = (second + 1) * SECOND_NS
+    page = html_report(made.as_dict())
+    plots = re.findall(r"<figure>.*?</figure>", page)
+    shaded = [plot for plot in plots if 'rect class="shade"' in plot]
+    assert len(shaded) == len(plots) - 1, "all but the curve of percentiles"
+    for plot in shaded:
+        # The seconds end at -3, -2, -1 and 0, and then at 1, 2 and 3.
+        (shape,) = re.findall(r'class="shade" x="([\d.]+)" y="0" width="([\d.]+)"', plot)
+        assert [float(number) for number in shape] == [0, WIDTH_OF_PLOT / 2]
+        assert "players join, then settle</span>" in plot
+
+
+def test_more_than_all_of_it_delivered_is_explained() -> None:
+    made = result()
+    rows = dict(facts(made.as_dict()))
+    assert rows["delivered"].startswith("100.0% of")
+    assert "Above 100%" not in rows["delivered"]
+    made.seconds[1].tally.received_bytes += 1000
+    rows = dict(facts(made.as_dict()))
+    assert re.match(r"10\d\.\d% of .* Above 100%: ", rows["delivered"])
+
+
 def test_a_page_of_a_run_without_anything() -> None:
     checker = _Checker()
     checker.feed(html_report(LoadResult(plan()).as_dict()))
@@ -92,6 +141,19 @@ def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
     assert [line.partition(":")[0] for line in lines] == ["players join", "measuring, second 4 of 3"]
     assert "delay 2.0" in lines[0]
     assert "\x1b" not in output.getvalue()
+
+
+def test_without_a_terminal_a_slow_server_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "SLOW_S", 0.01)
+    output = io.StringIO()
+    with LiveView(plan(), output):
+        wait_until(output.getvalue, "the line")
+    assert output.getvalue() == "rtmp://media.example/live/show: waiting for the server\n"
+    monkeypatch.setattr(terminal, "SLOW_S", 60.0)
+    quick = io.StringIO()
+    with LiveView(plan(), quick) as view:
+        view(LoadResult(plan()))
+    assert quick.getvalue() == ""
 
 
 def test_a_terminal_has_a_view_that_goes_away() -> None:
@@ -132,3 +194,21 @@ def test_any_line_is_drawn_inside_the_plot(points: list[tuple[float, Any]]) -> N
     assert drawn
     assert all(0 <= number <= 720 for number in drawn)
     assert ">none<" not in plot
+
+
+@pytest.mark.parametrize("shade", [Shade(-9, -5, "before"), Shade(5, 9, "after")])
+def test_a_shade_outside_the_plot_is_not_drawn_nor_named(shade: Shade) -> None:
+    plot = line_plot("t", {"s": [(0, 1), (4, 2)]}, y_text=str, x_text=str, x_title="x", shade=shade)
+    assert "shade" not in plot
+    assert shade.name not in plot
+
+
+def test_numbers_below_a_plot_give_way_on_a_narrow_screen() -> None:
+    points = [(float(x), 1.0) for x in range(11)]
+    plot = line_plot("t", {"s": points}, y_text=str, x_text="{:g}".format, x_title="x")
+    labels = re.findall(r'<span( class="wide")? style="left:([\d.]+)%">', plot)
+    kept = [float(left) for wide, left in labels if not wide]
+    assert len(labels) == 11
+    assert 4 <= len(kept) < 11
+    assert min(after - before for before, after in pairwise(kept)) >= 14
+    assert kept[-1] == 100
