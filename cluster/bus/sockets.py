@@ -7,6 +7,13 @@ import zmq
 from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import bounds
 
+#: What the monitor of a connecting socket tells of a router that does not let it in. libzmq gives up
+#: such a connection for good.
+REFUSALS = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)  # fmt: skip
+
 
 def bus_socket(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, high_water_mark: int, endpoint: str

@@ -53,8 +53,11 @@ def place(environment: Mapping[str, str] = os.environ) -> Path:
     service = service_place(environment)
     if service is not None:
         return service
-    session = environment.get("XDG_RUNTIME_DIR", "")
-    return Path(session) / NAME if session else _shared_place(Path(tempfile.gettempdir()))
+    session = Path(environment.get("XDG_RUNTIME_DIR", "") or "/nowhere")
+    with contextlib.suppress(OSError):  # su and sudo hand on what is not there, or not theirs
+        if session.stat().st_uid == os.getuid():
+            return session / NAME
+    return _shared_place(Path(tempfile.gettempdir()))
 
 
 def places(environment: Mapping[str, str] = os.environ) -> list[Path]:

@@ -23,9 +23,8 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from cluster.bus.cluster_key import ClusterKey
-from cluster.bus.reach import EVENTS, Reach, Reached
 from cluster.bus.router_names import RouterNames
-from cluster.bus.sockets import bus_socket, uplink_socket
+from cluster.bus.sockets import REFUSALS, bus_socket, uplink_socket
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints, at_repeater, endpoints
 from cluster.core.bus.high_water import HighWater
@@ -40,7 +39,7 @@ class Repeater:
     cannot be bound. For one thread, beside that of its proxy."""
 
     def __init__(self, router: Endpoints, own_router: str, key: ClusterKey | None) -> None:
-        self._reached = Reached(key is not None)
+        self.is_refused = False
         self._is_connected = False
         self._lost_at = time.monotonic()
         mark = HighWater().mark
@@ -54,14 +53,11 @@ class Repeater:
         except zmq.ZMQError as error:
             self._context.destroy(0)
             raise EnvironmentFault(f"cannot bind {here}: {error.strerror}") from None
-        self._monitor = upstream.get_monitor_socket(EVENTS)
+        self._monitor = upstream.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | REFUSALS
+        )
         upstream.connect(router.subscribe)
         self._proxy = Proxy(self._context, upstream, workers)
-
-    @property
-    def is_refused(self) -> bool:
-        """The router is there and does not let it in; libzmq may have given it up for good."""
-        return self._reached.reach.is_refusal
 
     @property
     def is_alive(self) -> bool:
@@ -75,11 +71,14 @@ class Repeater:
     def look(self, now: float) -> None:
         """See what has happened to the connection and to the queues."""
         while self._monitor.poll(0):
-            event = parse_monitor_message(self._monitor.recv_multipart())
-            self._reached.event(event["event"], event["value"], now)
-            if self._is_connected and self._reached.reach is not Reach.SHAKEN:
-                self._lost_at = now
-            self._is_connected = self._reached.reach is Reach.SHAKEN
+            event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._is_connected, self.is_refused = True, False
+            elif event == zmq.EVENT_DISCONNECTED:
+                if self._is_connected:
+                    self._is_connected, self._lost_at = False, now
+            else:
+                self.is_refused = True
         self._proxy.tick(now)
 
     def close(self) -> None:

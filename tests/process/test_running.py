@@ -80,12 +80,19 @@ def test_what_is_no_note_is_no_fault(tmp_path: Path) -> None:
             assert found([where]) == []
 
 
-def test_where_it_is() -> None:
-    assert place({"XDG_RUNTIME_DIR": "/run/user/7"}) == Path("/run/user/7/rtmp-cluster")
+def test_where_it_is(tmp_path: Path) -> None:
+    session = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert place(session) == tmp_path / "rtmp-cluster"
+    assert place({"XDG_RUNTIME_DIR": str(tmp_path / "gone")}) == place({})
     assert place({"RUNTIME_DIRECTORY": "/run/rtmp-cluster-edge"}) == Path("/run/rtmp-cluster-edge")
     assert place({"RUNTIME_DIRECTORY": "/run/another"}).name == f"rtmp-cluster-{os.getuid()}"
     assert place({}).name == f"rtmp-cluster-{os.getuid()}"
-    assert place({}) in places({"XDG_RUNTIME_DIR": "/run/user/7"}), "whoever left it had no session"
+    assert place({}) in places(session), "whoever left it had no session"
+
+
+def test_the_session_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_242)
+    assert place({"XDG_RUNTIME_DIR": str(tmp_path)}).name == "rtmp-cluster-4242"
 
 
 def test_root_sees_the_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

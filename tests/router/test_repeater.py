@@ -12,7 +12,6 @@ import zmq
 
 from cluster.bus import router_names
 from cluster.bus.cluster_key import ClusterKey
-from cluster.bus.reach import Reach
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import EndpointError, at_repeater, endpoints
 from cluster.core.errors import EnvironmentFault
@@ -232,7 +231,7 @@ def test_a_repeater_that_cannot_be_bound_now_is_tried_again(
         with monkeypatch.context() as broken:
             broken.setattr(repeater_module, "at_repeater", lambda *_: endpoints("ipc:///nowhere/at/all"))
             eventually(lambda: repeaters._repeaters[base].idle_s(0) == 0, "its connection")
-            repeaters._repeaters[base]._reached.reach = Reach.KEY_WRONG
+            repeaters._repeaters[base].is_refused = True
             eventually(lambda: not repeaters._repeaters, "it is gone")
             eventually(lambda: caplog.records, "a line about it")
         eventually(flows(upstream.socket, worker(context, base, own_router, A)), "it works again")
