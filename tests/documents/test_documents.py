@@ -124,8 +124,8 @@ class Desk:
 
 
 def _pattern(line: str) -> str:
-    """A shown line as a pattern: "…" is anything, and blanks are as many as they like."""
-    return r".*?".join(r"\s+".join(map(re.escape, part.split(" "))) for part in line.strip().split("…"))
+    """A shown line as a pattern: "…" is anything, and any number of blanks is as good as one."""
+    return r"[ \t]+".join(re.escape(word).replace("…", r"\S.*?") for word in line.split())
 
 
 @pytest.fixture
