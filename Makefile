@@ -98,7 +98,7 @@ soak-strangers: $(VENV)/.for-test
 
 documents: $(VENV)/.for-test
 	@sh tools/peers.sh machine
-	$(PY) -m pytest tests/documents -m documents -s $(DOCUMENTS)
+	$(PY) -m pytest tests/documents -m documents -s -o faulthandler_timeout=600 $(DOCUMENTS)
 
 wheel: $(VENV)/.for-run
 	rm -rf build dist/*.whl

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,11 +42,20 @@ def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(root, tmp_path_factory.mktemp("installed"))
 
 
+@pytest.fixture(scope="module")
+def happened() -> Iterator[Counter[str]]:
+    """How many commands came to what, over all documents; shown at the end."""
+    counted: Counter[str] = Counter()
+    yield counted
+    print("\nof all commands:", ", ".join(f"{count} {what}" for what, count in sorted(counted.items())))
+
+
 class Desk:
     """Somebody who types a document, with a machine for each of its hosts."""
 
-    def __init__(self, machines: dict[str, Machine]) -> None:
+    def __init__(self, machines: dict[str, Machine], happened: Counter[str]) -> None:
         self._machines = machines
+        self._happened = happened
         self._running: list[tuple[Command, Running]] = []
         self.wrong: list[str] = []
 
@@ -55,6 +65,7 @@ class Desk:
 
     def _type(self, command: Command, machine: Machine) -> None:
         text, rule = command.text, rules.of(command)
+        self._happened[rule.kind] += 1
         if rule.kind == "not here":
             self._say(command, "not here", rule.reason)
             return
@@ -157,9 +168,11 @@ def _with_commands() -> list[str]:
 
 
 @pytest.mark.parametrize("document", _with_commands())
-def test_every_command_runs_as_written(document: str, machines: dict[str, Machine]) -> None:
+def test_every_command_runs_as_written(
+    document: str, machines: dict[str, Machine], happened: Counter[str]
+) -> None:
     print(f"\n{document}")
-    desk = Desk(machines)
+    desk = Desk(machines, happened)
     try:
         for text in rules.RUNS_ALREADY.get(document, ()):
             desk.type(Command(document, 0, (FIRST_HOST,), text))
