@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -66,31 +67,38 @@ def prepare(packages: set[str]) -> Path:
             raise NotPermittedError(f"fresh machines need {program} (Debian: apt-get install {package})")
     wanted = sorted({*_BASE, *packages})
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    made_of = "\n".join([inspect.getsource(prepare), *wanted, *project])
+    made_of = "\n".join([inspect.getsource(_make), *wanted, *project])
     root = _CACHE / hashlib.sha256(made_of.encode()).hexdigest()[:12]
     if not root.exists():
+        print("installing a Debian, once ...", flush=True)
         unfinished = _CACHE / f"{root.name}.{os.getpid()}"
         unfinished.mkdir(parents=True)
-        print("installing a Debian, once ...", flush=True)
-        _install(["debootstrap", "--variant=minbase", _SUITE, str(unfinished)])
-        no_services = unfinished / "usr" / "sbin" / "policy-rc.d"
-        no_services.write_text("#!/bin/sh\nexit 101\n")
-        no_services.chmod(0o755)
-        _install([
-            "chroot", str(unfinished), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install",
-            "--yes", "--no-install-recommends", "--option=Dpkg::Options::=--force-unsafe-io", *wanted,
-        ])  # fmt: skip
-        no_services.unlink()
-        _install([
-            sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:",
-            f"--python-version={_PYTHON}", *(f"--platform={each}_x86_64" for each in _PLATFORMS),
-            f"--dest={unfinished}/wheels", *project, *_BUILD,
-        ])  # fmt: skip
-        (unfinished / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
-        (unfinished / "etc" / "hostname").unlink()  # each machine has its own
-        _let_hosts_trust_each_other(unfinished / "root" / ".ssh")
-        unfinished.rename(root)
+        try:
+            _make(unfinished, wanted, project)
+            unfinished.rename(root)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return root
+
+
+def _make(root: Path, packages: list[str], wheels: list[str]) -> None:
+    _install(["debootstrap", "--variant=minbase", _SUITE, str(root)])
+    no_services = root / "usr" / "sbin" / "policy-rc.d"
+    no_services.write_text("#!/bin/sh\nexit 101\n")
+    no_services.chmod(0o755)
+    _install([
+        "chroot", str(root), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes",
+        "--no-install-recommends", "--option=Dpkg::Options::=--force-unsafe-io", *packages,
+    ])  # fmt: skip
+    no_services.unlink()
+    _install([
+        sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:",
+        f"--python-version={_PYTHON}", *(f"--platform={each}_{platform.machine()}" for each in _PLATFORMS),
+        f"--dest={root}/wheels", *wheels, *_BUILD,
+    ])  # fmt: skip
+    (root / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
+    (root / "etc" / "hostname").unlink()  # each machine has its own
+    _let_hosts_trust_each_other(root / "root" / ".ssh")
 
 
 def _let_hosts_trust_each_other(directory: Path) -> None:
