@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
 
+from cluster.net.latency_budget import LatencyBudget
 from cluster.net.wake_ups import WakeUps
 
 #: A leisurely socket is read this often. What is lost meanwhile is that much of a joiner's newest media
@@ -70,17 +71,16 @@ class Poller:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        budget_s: float,
+        budget: LatencyBudget,
         before_turn: Callable[[], None],
         after_turn: Callable[[], None],
     ) -> None:
         self._loop = loop
-        self._budget_s = budget_s
         self._before_turn = before_turn
         self._after_turn = after_turn
         self._handlers: dict[int, Handler] = {}
         self._prompt = select.epoll()
-        self._deferred = select.epoll() if budget_s > 0 else None
+        self._deferred = select.epoll()
         self._strangers = select.epoll()
         self._paces: dict[int, Pace] = {}  # of those that are not prompt
         self._writing: set[int] = set()
@@ -90,13 +90,11 @@ class Poller:
         self._late_turn_planned = False
         #: By epoll set: the turn for what the last one had no time for.
         self._planned: dict[select.epoll, asyncio.Handle] = {}
-        self._tick: asyncio.TimerHandle | None = None
         self._leisurely: dict[int, None] = {}  # the one to be read next comes first
         self._leisure: asyncio.TimerHandle | None = None
         self._wake_ups = WakeUps(loop, self._prompt.fileno(), self._prompt_turn)
         self._strange_wake_ups = WakeUps(loop, self._strangers.fileno(), self._strangers_turn)
-        if self._deferred is not None:
-            loop.add_reader(self._deferred.fileno(), self._deferred_woken)
+        self._deferred_wake_ups = WakeUps(loop, self._deferred.fileno(), self._deferred_turn, budget)
 
     def register(self, fd: int, handler: Handler, pace: Pace = Pace.PROMPT) -> None:
         """Call ``handler`` when ``fd`` is readable."""
@@ -186,8 +184,6 @@ class Poller:
         if fd in self._paused:
             self._paused[fd].pace = pace
             return
-        if pace is Pace.BUDGETED and self._deferred is None:
-            pace = Pace.PROMPT
         before = self._paces.pop(fd, Pace.PROMPT)
         if pace is not Pace.PROMPT:
             self._paces[fd] = pace
@@ -207,7 +203,6 @@ class Poller:
     def _set_of(self, pace: Pace) -> select.epoll:
         """The epoll set in which sockets of this pace stand."""
         if pace is Pace.BUDGETED:
-            assert self._deferred is not None
             return self._deferred
         return self._strangers if pace is Pace.STRANGER else self._prompt
 
@@ -226,16 +221,15 @@ class Poller:
     def close(self) -> None:
         self._wake_ups.close()
         self._strange_wake_ups.close()
+        self._deferred_wake_ups.close()
         self._late.clear()
         pauses = (pause.timer for pause in self._paused.values())
-        for timer in (self._tick, self._leisure, *self._planned.values(), *pauses):
+        for timer in (self._leisure, *self._planned.values(), *pauses):
             if timer is not None:
                 timer.cancel()
         self._prompt.close()
         self._strangers.close()
-        if self._deferred is not None:
-            self._loop.remove_reader(self._deferred.fileno())
-            self._deferred.close()
+        self._deferred.close()
 
     def _turn(self, ready: select.epoll, turn_s: float, at_once: int) -> int:
         """Serve what is ready, until the time is over; how many sockets that was.
@@ -273,17 +267,8 @@ class Poller:
     def _strangers_turn(self) -> int:
         return self._turn(self._strangers, STRANGERS_TURN_S, STRANGERS_AT_ONCE)
 
-    def _deferred_woken(self) -> None:
-        """A deferred socket is readable: it waits for the latency budget, and others are served with it."""
-        assert self._deferred is not None
-        self._loop.remove_reader(self._deferred.fileno())
-        self._tick = self._loop.call_later(self._budget_s, self._deferred_turn)
-
-    def _deferred_turn(self) -> None:
-        assert self._deferred is not None
-        # First, so that an error in a handler cannot end the turns.
-        self._loop.add_reader(self._deferred.fileno(), self._deferred_woken)
-        self._turn(self._deferred, TURN_S, EVENTS_AT_ONCE)
+    def _deferred_turn(self) -> int:
+        return self._turn(self._deferred, TURN_S, EVENTS_AT_ONCE)
 
     def _plan_leisure(self) -> None:
         """The next of the turns that together come round to each leisurely socket in LEISURE_S."""

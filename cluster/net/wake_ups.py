@@ -1,8 +1,9 @@
-"""Wake-ups of the event loop by one file descriptor, moderated.
+"""When what is ready is served: wake-ups of the event loop by one file descriptor, moderated.
 
 A worker that is woken thousands of times a second, each time for one message, spends more on waking than
 on serving. It then rests a millisecond between wake-ups, as network cards moderate their interrupts: what
-has come meanwhile is served together. A message that comes alone is served at once.
+has come meanwhile is served together. A message that comes alone is served at once, or, if there is a
+latency budget, as late as that allows.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+
+from cluster.net.latency_budget import LatencyBudget
 
 #: How long it rests: what a message may wait at most, on a worker that busy.
 REST_S = 0.001
@@ -31,10 +34,18 @@ class WakeUps:
     """Calls ``serve`` whenever ``fd`` is readable, or, if that is too often, every REST_S.
 
     ``serve`` says how much it has served; it goes back to every wake-up once that is no more than one in
-    each rest. What it raises is the loop's to report, and ends nothing.
+    each rest. What it raises is the loop's to report, and ends nothing. While ``budget`` is more than
+    nothing, ``serve`` is called so long after ``fd`` has become readable.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, serve: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        fd: int,
+        serve: Callable[[], int],
+        budget: LatencyBudget | None = None,
+    ) -> None:
+        self._budget = budget
         self._loop = loop
         self._fd = fd
         self._serve = serve
@@ -54,6 +65,10 @@ class WakeUps:
             self._rest.cancel()
 
     def _woken(self) -> None:
+        if self._budget is not None and self._budget.seconds:
+            self._loop.remove_reader(self._fd)
+            self._rest = self._loop.call_later(self._budget.seconds, self._waited)
+            return
         self._serve()
         self._count += 1
         if self._count < HASTY_WAKE_UPS or self._closed:
@@ -63,6 +78,12 @@ class WakeUps:
             self._loop.remove_reader(self._fd)
             self._rest = self._loop.call_later(REST_S, self._rested)
         self._count, self._looked_at = 0, now
+
+    def _waited(self) -> None:
+        """The budget of what came first is over, and everything that is ready is served with it."""
+        self._rest = None
+        self._loop.add_reader(self._fd, self._woken)  # first: what is raised must not end the wake-ups
+        self._serve()
 
     def _rested(self) -> None:
         try:

@@ -42,7 +42,7 @@ def _fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[in
         (["edge", "--bind", ":1935", "--bind", ":99999"], "the port must be a number from 0"),
         (["edge", "--router", "10.0.0.5:1936"], "did you mean tcp://10.0.0.5:1936?"),
         (["edge", "--workers", "none"], "'none' is not a whole number"),
-        (["edge", "--latency-budget", "1001"], "1001 is not from 0 to 1000"),
+        (["edge", "--latency-budget", "1001"], "1001 is not from 0 to 1000 milliseconds"),
         (["edge", "--slow-skip", "60"], "--slow-skip must not exceed --log-seconds"),
         (["router", "--bind", ":1936"], "expected tcp://HOST:PORT or ipc://PATH"),
         (["router", "--frobnicate"], "--frobnicate"),

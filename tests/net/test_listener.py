@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from cluster.net import listener as listener_module
+from cluster.net.latency_budget import BudgetRule, LatencyBudget
 from cluster.net.listener import (
     MAX_UNSENT_BYTES,
     OUT_OF_FILES_PAUSE_S,
@@ -31,7 +32,8 @@ class Scene:
     def __init__(self) -> None:
         self.loop = uvloop.new_event_loop()
         self.turns: list[int] = []
-        self.poller = Poller(self.loop, 0.0, lambda: self.turns.append(0), lambda: None)
+        budget = LatencyBudget(BudgetRule(0))
+        self.poller = Poller(self.loop, budget, lambda: self.turns.append(0), lambda: None)
         self.accepted: list[tuple[socket.socket, tuple[str, int]]] = []
         self.retries: list[tuple[float, Callable[[], None]]] = []
         #: As a supervisor holds them: the same sockets, whatever becomes of the listeners.

@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from cluster.net import poller as poller_module
+from cluster.net.latency_budget import BudgetRule, LatencyBudget
 from cluster.net.poller import (
     LEISURE_S,
     LEISURELY_PER_TURN,
@@ -33,7 +34,8 @@ class Scene:
         self.loop = loop
         self.log: list[str] = []
         self.masks: list[int] = []
-        self.poller = Poller(loop, budget_s, lambda: self.log.append("["), lambda: self.log.append("]"))
+        budget = LatencyBudget(BudgetRule(budget_s * 1000))
+        self.poller = Poller(loop, budget, lambda: self.log.append("["), lambda: self.log.append("]"))
         self._sockets: list[socket.socket] = []
 
     def pair(self, name: str, handler: Callable[[int], None] | None = None) -> tuple[int, socket.socket]:
@@ -663,7 +665,7 @@ def test_a_poller_that_closes_serves_no_rest(
 ) -> None:
     monkeypatch.setattr(poller_module, "EVENTS_AT_ONCE", 1)
     monkeypatch.setattr(poller_module, "TURN_S", 0.0)
-    poller = Poller(clock, BUDGET_S, lambda: None, lambda: None)
+    poller = Poller(clock, LatencyBudget(BudgetRule(BUDGET_S * 1000)), lambda: None, lambda: None)
     served: list[str] = []
     pairs = [socket.socketpair() for _ in range(3)]
     for number, (ours, theirs) in enumerate(pairs):

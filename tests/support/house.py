@@ -37,6 +37,7 @@ from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.streams import Streams
 from cluster.edge.streams.turn import Turn
 from cluster.net import wake_ups
+from cluster.net.latency_budget import LatencyBudget
 from cluster.net.poller import Poller
 
 AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f"
@@ -261,8 +262,7 @@ class House:
         self.link = FakeLink()
         turn = Turn(loop)
         self.streams = Streams(self.config.stream_rules(), self.counters, turn, lambda remote: self.link)
-        budget_s = self.config.latency_budget_ms / 1000
-        self.poller = Poller(loop, budget_s, turn.begin, turn.end)
+        self.poller = Poller(loop, LatencyBudget(self.config.latency_budget), turn.begin, turn.end)
         self.requests = Requests(self.streams, admission)
         self.sessions = Sessions(
             self.requests, self.poller, self.config.limits(), self.config.place_bounds(), self.counters,

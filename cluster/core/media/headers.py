@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -152,6 +152,10 @@ class Headers(Generic[H]):
         latest[key] = header
         is_new = before is None or before.payload != header.payload
         return Remembered(key, before, is_latest=True, is_new=is_new)
+
+    def __iter__(self) -> Iterator[H]:
+        """All of them, in no order: what is asked often need not sort them."""
+        return iter(self._latest.values())
 
     def in_order(self, instead: Mapping[HeaderKey, H] = _NONE) -> list[H]:
         """All of them in replay order, those of ``instead`` in the place of the latest of their key."""

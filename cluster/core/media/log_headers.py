@@ -32,12 +32,12 @@ class LogHeaders:
     @property
     def cost_bytes(self) -> int:
         """The payload bytes of all that are kept."""
-        kept = (*self._latest.in_order(), *self._at_join.values())
+        kept = (*self._latest, *self._at_join.values())
         return sum(len(header.payload) for header in kept) + len(self._metadata_left or b"")
 
     def media(self) -> set[int]:
         """The types of the media that have a header."""
-        return {header.type_id for header in self._latest.in_order() if not header.flags & _DATA}
+        return {header.type_id for header in self._latest if not header.flags & _DATA}
 
     def remember(self, entry: LogEntry, *, is_joinable: bool) -> tuple[int, ...] | None:
         """Keep ``entry`` for joiners; returns the video tracks whose codec changes with it.

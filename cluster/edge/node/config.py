@@ -22,6 +22,7 @@ from cluster.edge.rtmp.work_budget import WORK_PER_TURN
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.rules import StreamRules
 from cluster.net.addresses import BindAddress, parse_bind
+from cluster.net.latency_budget import MOST_MS, BudgetRule, parse_budget
 from cluster.net.listener import UNACKNOWLEDGED_S
 from cluster.process.logs import LEVELS, LogFormat
 from cluster.process.options import (
@@ -132,10 +133,11 @@ class EdgeConfig:
         "This node's name in logs and at the routers, for people: better no other node has it.",
         socket.gethostname, default_text="the host name", group="node",
     )  # fmt: skip
-    latency_budget_ms: float = option(
-        "--latency-budget", Decimal(0, 1000), "MS",
-        "Milliseconds a message may wait so that more go out in one write: less CPU for more delay.",
-        0.0, group="network",
+    latency_budget: BudgetRule = option(
+        "--latency-budget", parse_budget, "MS|auto[:MS]",
+        "Milliseconds a message may wait so that more go out in one write: less CPU for more delay. auto: "
+        "none while a worker has time, up to 50 (or MS) as its load grows.",
+        BudgetRule(MOST_MS, auto=True), default_text="auto", group="network",
     )  # fmt: skip
     audio_hold_ms: float = option(
         "--audio-hold", Decimal(0, 1000), "MS",

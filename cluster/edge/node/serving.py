@@ -18,6 +18,7 @@ from cluster.edge.streams.interfaces import Uplink
 from cluster.edge.streams.remote import Remote
 from cluster.edge.streams.streams import Streams
 from cluster.edge.streams.turn import Turn
+from cluster.net.latency_budget import LatencyBudget
 from cluster.net.listener import Listener
 from cluster.net.poller import Poller
 from cluster.net.tls_certificate import Certificate
@@ -43,8 +44,8 @@ class Serving:
         loop = asyncio.get_running_loop()
         self.turn = Turn(loop)
         self.streams = Streams(config.stream_rules(), counters, self.turn, open_uplink)
-        budget_s = config.latency_budget_ms / 1000
-        self._poller = Poller(loop, budget_s, self.turn.begin, self.turn.end)
+        self._budget = LatencyBudget(config.latency_budget)
+        self._poller = Poller(loop, self._budget, self.turn.begin, self.turn.end)
         self._requests = Requests(self.streams, admission, observer)
         self.sessions = Sessions(
             self._requests, self._poller, config.limits(), config.place_bounds(), counters,
@@ -80,6 +81,8 @@ class Serving:
         sweeps = 0
         while True:
             self.streams.sweep()
+            self._budget.look(self.turn.now)
+            self.streams.counters.latency_budget_seconds = self._budget.seconds
             sweeps += 1
             if sweeps % SWEEPS_PER_TICK == 0:
                 self.sessions.tick()

@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 #: Objects that outlive their making before the collector looks at the youngest: some seconds' worth of
 #: log entries of a busy worker. It stops the worker for 1 to 3 us an object.
-GC_YOUNG_OBJECTS = 10_000
+GC_YOUNG_OBJECTS = 30_000
 #: So many of these looks before one at older objects, which takes half a second with 10,000 connections.
 #: What ends here is freed by reference counts (there is a test): it is for circles that nobody knows of.
-GC_LOOKS_PER_FULL = 1_000
+GC_LOOKS_PER_FULL = 300
 
 #: The supervisor hears a beat, with what is counted, every this many sweeps; each wakes it.
 SWEEPS_PER_BEAT = 2

@@ -56,6 +56,7 @@ class Counters:
     logs_cut: int = _counter(
         "Times the log of a stream was cut because the streams of a worker took more than --worker-bytes."
     )
+    latency_budget_seconds: float = _gauge("How long media may wait now, so that more is served at once.")
     bytes_received: int = _counter("Bytes read from RTMP connections.")
     bytes_sent: int = _counter("Bytes written to RTMP connections.")
     reads_paced: int = _counter(

@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 class Feed:
     """What a granted publisher holds: the stream ``key`` is fed by it, in ``epoch``.
 
-    ``append`` takes one message of the publisher: it is the stream's own method, or that of the ride on
-    which its audio waits for its video.
+    ``append`` takes one message of the publisher: it is the stream's own method, or, while somebody hears
+    it, that of the ride on which its audio waits for its video.
     """
 
     __slots__ = (
@@ -34,7 +34,8 @@ class Feed:
         self.key = stream.key
         self.epoch = epoch
         self._ride = publishing.hold.ride(stream, publisher)
-        self.append = stream.append if self._ride is None else self._ride.append
+        self.append = stream.append
+        self.note_heard()
         self._dropped_before = stream.log.dropped_before_keyframe
 
     @property
@@ -50,6 +51,11 @@ class Feed:
     def end(self) -> None:
         """The publisher leaves; without effect if it has lost the stream already."""
         self._publishing.end(self)
+
+    def note_heard(self) -> None:
+        """``is_heard`` may have changed."""
+        if self._ride is not None:
+            self.append = self._ride.append if self.is_heard else self.stream.append
 
     def stop_riding(self) -> None:
         """Its audio waits no more."""
@@ -161,6 +167,7 @@ class Publishing:
         """Somebody has begun, or the last one has ceased, to listen to the stream."""
         feed = self._feeds.get(key)
         if feed is not None:
+            feed.note_heard()
             feed.publisher.heard()
 
     def _take_away(self, feed: Feed, why: EndOfPublish, detail: str) -> None:

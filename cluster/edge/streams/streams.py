@@ -85,8 +85,10 @@ class Streams:
         if stream not in self._fed:
             self._wait(reader)
         if self.lines.admit(logging.INFO, "play", host_of(sink.name)):
+            has_left = stream.epoch is not None and stream.offline_since is not None
+            text = "play %(stream)s, whose publisher has left" if has_left else "play %(stream)s"
             fields = {"stream": key, "role": "player"}
-            logger.info("play %(stream)s", fields, extra={"event": "play", **sink.facts})
+            logger.info(text, fields, extra={"event": "play", **sink.facts})
         self.listeners.play_started(key, reader)
         return reader
 

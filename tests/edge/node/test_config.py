@@ -14,6 +14,7 @@ from cluster.core.limits import Limits
 from cluster.edge.node.config import OPTIONS, EdgeConfig, available_cpus
 from cluster.edge.rtmp.work_budget import WORK_PER_TURN
 from cluster.net.addresses import BindAddress, parse_bind, reserved
+from cluster.net.latency_budget import BudgetRule
 from cluster.process.options import ConfigError
 
 
@@ -66,7 +67,6 @@ def test_bad_binds_say_what_is_expected(text: str, message: str) -> None:
 #: For each option with bounds: the least, the most, and one past each.
 _BOUNDS = {
     "workers": ("1", "1024", "0", "1025"),
-    "latency_budget_ms": ("0", "1000", "-0.1", "1000.1"),
     "audio_hold_ms": ("0", "1000", "-0.1", "1000.1"),
     "play_wait_s": ("0", "86400", "-1", "86401"),
     "publish_grace_s": ("0", "86400", "-1", "86401"),
@@ -92,6 +92,7 @@ _BOUNDS = {
 _WORDS = {
     "routers": ("tcp://router:1936", "router:1936", "is not a router address"),
     "insecure_links": ("true", "yes", "'yes' is not true or false"),
+    "latency_budget": ("auto:20", "1001", "is not from 0 to 1000"),
     "node_name": ("edge-1", "edge 1", "without spaces"),
     "on_duplicate": ("replace", "share", "'share' is not one of refuse, replace"),
     "log_format": ("json", "xml", "'xml' is not one of text, json"),
@@ -184,7 +185,8 @@ def test_options_at_the_edge_of_contradiction() -> None:
 def test_texts_carry_every_option_to_a_worker_and_back() -> None:
     config = EdgeConfig(
         binds=(BindAddress("::1", 0), BindAddress("", 1935)), workers=3,
-        routers=("tcp://a:1936", "ipc:///tmp/b"), node_name="n", latency_budget_ms=0.1, audio_hold_ms=0.5,
+        routers=("tcp://a:1936", "ipc:///tmp/b"), node_name="n", latency_budget=BudgetRule(0.1),
+        audio_hold_ms=0.5,
         metrics=BindAddress("127.0.0.1", 9935), log_format="json", on_duplicate="replace",
         tls_binds=(BindAddress("", 1443),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
             cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30, insecure_links=True,
@@ -203,7 +205,7 @@ def test_an_unknown_option_is_refused_by_name() -> None:
 
 def test_flags_and_environment_variables() -> None:
     assert {option.flag for option in OPTIONS.values()} >= {"--bind", "--router", "--latency-budget"}
-    assert OPTIONS["latency_budget_ms"].env == "RTMP_CLUSTER_LATENCY_BUDGET"
+    assert OPTIONS["latency_budget"].env == "RTMP_CLUSTER_LATENCY_BUDGET"
     assert OPTIONS["cluster_key"].env == "RTMP_CLUSTER_KEY"
 
 

@@ -23,6 +23,7 @@ from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.status_pipe import Beat, Ready, StatusPipe, StatusReader
 from cluster.edge.node.worker import Worker
 from cluster.net.addresses import BindAddress
+from cluster.net.latency_budget import parse_budget
 from cluster.net.listener import bound_socket
 from support.house import AAC_HEADER, AVC_HEADER, KEY, audio, video
 from support.sockets import on_asyncio, on_uvloop, until
@@ -125,15 +126,13 @@ def drain() -> None:
 
 
 @pytest.mark.parametrize("run", [on_uvloop, on_asyncio])
-@pytest.mark.parametrize("latency_budget_ms", [0.0, 40.0])
-def test_publish_and_play_end_to_end(
-    run: Callable[..., None], tmp_path: Path, latency_budget_ms: float
-) -> None:
+@pytest.mark.parametrize("budget", ["0", "40", "auto"])
+def test_publish_and_play_end_to_end(run: Callable[..., None], tmp_path: Path, budget: str) -> None:
     sent = [audio(0), video(0, KEY, 90_000), video(33), audio(34), video(66, KEY), video(99, size=200_000)]
 
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker(latency_budget_ms=latency_budget_ms)
+            running = await here.worker(latency_budget=parse_budget(budget))
             early = await here.peer(running)
             await early.play("a")
             publisher = await here.peer(running, bind=1)

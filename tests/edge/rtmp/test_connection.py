@@ -20,6 +20,7 @@ from cluster.core.rtmp.url import RtmpUrl
 from cluster.edge.rtmp.connection import LINGER_S, MAX_PENDING_CONTROL_BYTES, Connection
 from cluster.edge.rtmp.low_water import LEISURELY_BYTES
 from cluster.edge.streams.counters import Counters
+from cluster.net.latency_budget import BudgetRule, LatencyBudget
 from cluster.net.poller import READABLE, Pace, Poller
 from support.house import ENTROPY, IDENTITY, SteppedLoop, run_until, stepped_loop, tcp_pair, unix_pair
 
@@ -104,7 +105,8 @@ class Owner:
 
     def __init__(self, loop: SteppedLoop) -> None:
         self._loop = loop
-        self.poller = WatchedPoller(loop, BUDGET_S, lambda: None, lambda: None)
+        budget = LatencyBudget(BudgetRule(BUDGET_S * 1000))
+        self.poller = WatchedPoller(loop, budget, lambda: None, lambda: None)
         self.counters = Counters()
         self.identity = IDENTITY
         self.receive_buffer = memoryview(bytearray(64 * 1024))

@@ -329,12 +329,17 @@ def test_the_end_of_the_grace_is_logged_once(house: House, caplog: pytest.LogCap
     assert (ended["stream"], ended["waiting"]) == (STREAM, 0)
 
 
-def test_who_joins_in_the_grace_is_told_what_became_of_the_publisher(house: House) -> None:
+def test_who_joins_in_the_grace_is_told_what_became_of_the_publisher(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     publisher, _ = live(house), house.player()
     house.advance(1)
     house.leave(publisher)
     house.advance(5)
     late = house.player()
+    assert [line["message"] for line in lines(caplog, "play")] == [
+        "play live/a", "play live/a, whose publisher has left",
+    ]  # fmt: skip
     house.advance(house.config.play_wait_s)
     status = late.events(StatusReceived)[-1]
     assert status.code == Code.PLAY_STREAM_NOT_FOUND
