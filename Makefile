@@ -8,6 +8,7 @@
 # make coverage     cluster/core by its own tests: fails below every branch
 # make fuzz         every decoder and the session, FUZZ_SECONDS long (600)
 # make strangers    attacks on the ports, and what each costs; strangers-short: a few seconds of each
+# make documents    every command of the documents, typed on fresh machines (DOCUMENTS='-k README' one)
 # make soak-strangers   random bytes on a router's ports for STRANGER_SECONDS (3600), a core kept
 # make soak         half load for SOAK_SECONDS (1800): does memory stay?
 # make deploy-test  install, upgrade and remove clusters as deploy/ does: minutes, and as root
@@ -24,7 +25,7 @@ OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) te
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server
 
 .PHONY: run test system check rules interop interop-table coverage fuzz soak-slow-player demo bench soak \
-	wheel image wheelhouse strangers strangers-short soak-strangers deploy-test clean
+	wheel image wheelhouse strangers strangers-short soak-strangers documents deploy-test clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
@@ -36,7 +37,7 @@ test: $(VENV)/.for-test
 	@sh tools/peers.sh ffmpeg
 	$(PY) -m pytest --numprocesses=2 --dist=worksteal $(PURE); code=$$?; \
 	$(PY) -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
-	    -m 'not alone and not deploy and not interop and not strangers' $(LONG) $(OTHERS) && exit $$code
+	    -m 'not alone and not deploy and not interop and not strangers and not documents' $(LONG) $(OTHERS) && exit $$code
 
 system: $(VENV)/.for-test
 	@sh tools/peers.sh ffmpeg ip
@@ -94,6 +95,10 @@ STRANGER_SECONDS ?= 3600
 
 soak-strangers: $(VENV)/.for-test
 	$(PY) -m tests.strangers.soak --seconds $(STRANGER_SECONDS)
+
+documents: $(VENV)/.for-test
+	@sh tools/peers.sh machine
+	$(PY) -m pytest tests/documents -m documents -s -o faulthandler_timeout=600 $(DOCUMENTS)
 
 wheel: $(VENV)/.for-run
 	rm -rf build dist/*.whl

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from hosts_cluster import NODES, ROUTERS, HostedCluster
-from topology import NotPermittedError, Topology, leftovers
 
 from support.ffmpeg import Packets, hashes_of_file, make_clip
+from support.topology import NotPermittedError, Topology, leftovers
 
 #: A few lines of figures each test may print; shown at the end of the run.
 _FIGURES: list[str] = []

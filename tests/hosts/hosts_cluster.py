@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from topology import Host, Topology
-
 from support.cluster_process import ROOT, ClusterProcess, Edge
 from support.ffmpeg import Ffmpegs, Player, Publisher
 from support.polling import wait_until
@@ -25,6 +23,7 @@ from support.rtmp_peer import (
     Peers,
     RtmpPeer,
 )
+from support.topology import Host, Topology
 
 ROUTERS = ("r1", "r2")
 NODES = ("a", "b", "c")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from hosts_cluster import ROUTER_PORT, HostedCluster, HostedEdge
-from topology import Topology
 
 from cluster.bus.cluster_key import generate
 from cluster.commands.main import run
@@ -19,6 +18,7 @@ from cluster.process.exit_codes import ExitCode
 from support.cluster_process import ClusterProcess
 from support.polling import wait_until
 from support.rtmp_peer import FRAMES_PER_SECOND
+from support.topology import Topology
 
 GARBAGE = [
     b"", b"GET / HTTP/1.1\r\nHost: router\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

@@ -61,13 +61,14 @@ def _enter(namespace_fd: int) -> None:
 
 
 class Topology:
-    """Hosts on one bridge. ``close`` takes everything down, also after a half-made start."""
+    """Hosts on one bridge; the first has address 1 of ``network``, and so on. ``close`` takes everything
+    down, also after a half-made start."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], network: str = _NETWORK) -> None:
         prefix = f"rtmp-{os.getpid()}-{next(_COUNT)}"
         self._switch = f"{prefix}-switch"
         self.hosts = {
-            name: Host(name, f"{_NETWORK}.{number}", f"{prefix}-{name}")
+            name: Host(name, f"{network}.{number}", f"{prefix}-{name}")
             for number, name in enumerate(names, 1)
         }
         self._made: list[str] = []

@@ -1,0 +1,1 @@
+"""The commands of the documents, read from them and typed on fresh machines (``make documents``)."""
