@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections import Counter
 
-from cluster.core.errors import CloseReason
+from cluster.core.errors import CloseReason, ClusterError
 from cluster.core.message import Message
 from cluster.core.rtmp.events import PublishRequested
 from cluster.edge.embed.server import Peer, Reject, Server, ServerHandler
@@ -43,5 +43,7 @@ async def main(address: str) -> None:
 if __name__ == "__main__":
     try:
         asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:1935"))
+    except (ValueError, ClusterError) as error:  # no address, or one that cannot be had
+        sys.exit(str(error))
     except KeyboardInterrupt:
         pass

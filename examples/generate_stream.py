@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from cluster.client import ConnectionClosed, PublishRefused, connect
+from cluster.client import ClusterError, ConnectionClosed, PublishRefused, connect
 
 BEEPS = 50
 SPEEX_HEADER = b"\xb6"
@@ -24,4 +24,11 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except ClusterError as error:  # all that the library raises
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from cluster.client import FlvSource, RtmpError, connect
+from cluster.client import ClusterError, FlvSource, connect
 
 
 async def main(path: str, url: str) -> None:
@@ -14,7 +14,11 @@ async def main(path: str, url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     try:
         asyncio.run(main(*sys.argv[1:]))
-    except RtmpError as error:
+    except ClusterError as error:  # all that the library raises
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from cluster.client import FlvSink, PlayFailed, connect
+from cluster.client import ClusterError, FlvSink, PlayFailed, connect
 
 
 async def main(url: str, path: str) -> None:
@@ -18,4 +18,11 @@ async def main(url: str, path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except ClusterError as error:  # all that the library raises
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass

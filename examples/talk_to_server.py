@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from cluster.client import CallError, ConnectRejected, Timeout, Unreachable, connect
+from cluster.client import CallError, ClusterError, ConnectRejected, Timeout, Unreachable, connect
 
 
 async def main(url: str, method: str = "getStreamLength") -> None:
@@ -22,4 +22,11 @@ async def main(url: str, method: str = "getStreamLength") -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except ClusterError as error:  # all that the library raises
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass

@@ -70,6 +70,9 @@ def load(path: Path) -> ClusterKey:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             data = file.read(_LARGEST_FILE)
+    except FileNotFoundError:
+        advice = "rtmp-cluster keygen makes one for all hosts"
+        raise KeyFault(f"cluster key {path}: no such file; {advice}") from None
     except OSError as error:
         raise KeyFault(f"cluster key {path}: {error.strerror}") from None
     if mode & _FORBIDDEN:
@@ -87,6 +90,8 @@ def generate(directory: Path) -> Path:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
+        if not directory.is_dir():
+            raise KeyFault(f"{directory} is a file: name the folder for {KEY_FILE}") from None
         raise KeyFault(f"{path} exists: a new key would lock out whoever has the old one") from None
     except OSError as error:
         raise KeyFault(f"cannot write {path}: {error.strerror}") from None

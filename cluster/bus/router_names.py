@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints, at_address
+from cluster.process.words import reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +27,14 @@ async def addresses_of(host: str) -> list[str]:
 
 class RouterNames:
     """Looks ``names`` up again and again; ``on_resolved`` gets the addresses of all the routers they
-    stand for each time. A name that cannot be looked up keeps what it had."""
+    stand for each time. A name that cannot be looked up keeps what it had, and is among ``failed``."""
 
     def __init__(self, names: Sequence[Endpoints], on_resolved: Callable[[set[str]], None]) -> None:
         self._names = names
         self._on_resolved = on_resolved
         self._found: dict[str, set[str]] = {}
-        self._failed: set[str] = set()
+        #: The names that cannot be looked up, and why not.
+        self.failed: dict[str, str] = {}
         self._known: set[str] = set()
 
     async def run(self) -> None:
@@ -47,26 +49,17 @@ class RouterNames:
             try:
                 async with asyncio.timeout(bounds.RESOLVE_TIMEOUT_S):
                     addresses = await addresses_of(name.host)
-            except (OSError, TimeoutError) as error:
-                self._note_failure(name, error)
+            except OSError as error:
+                late = isinstance(error, TimeoutError)
+                self.failed[name.base] = "no answer in time" if late else reason_of(error)
                 continue
-            self._failed.discard(name.base)
+            self.failed.pop(name.base, None)
             self._found[name.base] = {at_address(name, address) for address in addresses}
         known = set().union(*self._found.values())
         if known != self._known:
             self._known = known
-            logger.info(
+            logger.debug(
                 "routers by name: %(routers)s", {"routers": ", ".join(sorted(known))},
                 extra={"event": "routers_resolved"},
             )  # fmt: skip
         self._on_resolved(known)
-
-    def _note_failure(self, name: Endpoints, error: Exception) -> None:
-        """Once, not at every attempt."""
-        if name.base not in self._failed:
-            self._failed.add(name.base)
-            logger.warning(
-                "router %(router)s cannot be looked up: %(why)s",
-                {"router": name.base, "why": str(error) or type(error).__name__},
-                extra={"event": "router_unresolved"},
-            )

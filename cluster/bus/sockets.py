@@ -23,8 +23,10 @@ def bus_socket(
     socket.set_hwm(high_water_mark)
     socket.linger = 0
     socket.ipv6 = endpoint.startswith("tcp://[")
-    # What an XPUB receives is subscriptions.
-    socket.maxmsgsize = bounds.MAX_SUBSCRIPTION_BYTES if kind == zmq.XPUB else bounds.MAX_FRAME_BYTES
+    socket.maxmsgsize = bounds.MAX_FRAME_BYTES
+    if kind == zmq.XPUB:  # what it receives is subscriptions
+        socket.maxmsgsize = bounds.MAX_SUBSCRIPTION_BYTES
+        socket.rcvhwm = bounds.SUBSCRIPTIONS_AT_ONCE
     socket.handshake_ivl = bounds.ZMQ_HANDSHAKE_TIMEOUT_MS
     if not _is_local(endpoint):  # over ipc the kernel notices
         socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS

@@ -23,11 +23,13 @@ from cluster.client.reconnecting import reconnecting
 from cluster.client.reconnecting_playback import ReconnectingPlayback
 from cluster.client.reconnecting_publication import ReconnectingPublication
 from cluster.client.shared_object import SharedObject
+from cluster.core.errors import ClusterError
 from cluster.net.tls_client import Tls
 
 __all__ = [
     "Backoff",
     "CallError",
+    "ClusterError",
     "ConnectOptions",
     "ConnectRejected",
     "Connection",

@@ -11,7 +11,14 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal
 
 from cluster.client.connection import Connection
-from cluster.client.errors import CLOSED_HERE, ConnectionClosed, ConnectRejected, Unreachable
+from cluster.client.errors import (
+    CLOSED_HERE,
+    ConnectionClosed,
+    ConnectRejected,
+    HandshakeFailed,
+    TlsFault,
+    Unreachable,
+)
 from cluster.client.read_gate import DEFAULT_QUEUE_BYTES
 from cluster.client.socket_protocol import Tap
 from cluster.client.sockets import connected_socket
@@ -36,6 +43,13 @@ DEFAULT_TIMEOUT_S = 10.0
 MAX_REDIRECTS = 5
 #: Adobe's dialogue rejects twice: once to be told the user, once to give the challenge.
 _MAX_AUTHENTICATION_STEPS = 2
+
+#: What OpenSSL's numbers for a certificate that is refused mean (x509_vfy.h).
+_CERTIFICATE_FAULTS = {
+    **dict.fromkeys((18, 19, 20, 21), TlsFault.UNTRUSTED),
+    **dict.fromkeys((62, 63, 64), TlsFault.WRONG_NAME),
+    **dict.fromkeys((9, 10), TlsFault.OUT_OF_DATE),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +186,11 @@ async def _open(url: RtmpUrl, options: ConnectOptions) -> Connection:
     await _open_socket(connection, url, options)
     try:
         await connection.wait_connected()
-    except BaseException:
+    except BaseException as error:
         connection.protocol.close(ConnectionClosed(CLOSED_HERE, "not connected"))
         connection.protocol.abort()
+        if isinstance(error, ConnectionClosed) and not connection.handshake_kind:
+            raise HandshakeFailed(error.reason, error.detail) from None
         raise
     return connection
 
@@ -187,17 +203,21 @@ async def _open_socket(connection: Connection, url: RtmpUrl, options: ConnectOpt
         encrypted["ssl"] = tls.context() if isinstance(tls, Tls) else tls
         encrypted["server_hostname"] = (tls.server_name if isinstance(tls, Tls) else None) or url.host
     where = f"{url.host}:{url.port}"
+    is_encrypting = False
     try:
         connected = await connected_socket(url.host, url.port)
+        is_encrypting = url.tls
         try:
             await loop.create_connection(lambda: connection.protocol, sock=connected, **encrypted)
         except BaseException:
             connected.close()
             raise
     except ssl.SSLCertVerificationError as error:
-        detail = f"the certificate of {where} is not accepted: {error.verify_message}"
-        raise Unreachable(detail) from None
+        detail = f"the certificate of {where} is not accepted: {error.verify_message.rstrip('.')}"
+        raise Unreachable(detail, _CERTIFICATE_FAULTS.get(error.verify_code, TlsFault.REFUSED)) from None
     except ssl.SSLError as error:
-        raise Unreachable(f"no TLS with {where}: {error.reason or error}") from None
+        raise Unreachable(f"no TLS with {where}: {error.reason or error}", TlsFault.NO_TLS) from None
     except (OSError, UnicodeError) as error:
+        if is_encrypting:  # it hung up on our first words
+            raise Unreachable(f"no TLS with {where}: {reason_of(error)}", TlsFault.NO_TLS) from None
         raise Unreachable(f"cannot connect to {where}: {reason_of(error)}") from None

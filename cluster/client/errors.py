@@ -7,6 +7,8 @@ written) and ``MisuseError`` (the library was called wrongly), and nothing else.
 
 from __future__ import annotations
 
+import enum
+
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import ClusterError
 
@@ -18,8 +20,30 @@ class RtmpError(ClusterError):
     """Base of what a connection to a server ends or fails with."""
 
 
+class TlsFault(enum.Enum):
+    """Why there is no TLS with a server."""
+
+    #: Nobody whom we trust vouches for its certificate.
+    UNTRUSTED = enum.auto()
+    #: The certificate is for other names than the one asked for.
+    WRONG_NAME = enum.auto()
+    #: The certificate is not valid yet, or no longer.
+    OUT_OF_DATE = enum.auto()
+    #: The certificate is refused for another reason.
+    REFUSED = enum.auto()
+    #: The server does not speak TLS, or none that we speak.
+    NO_TLS = enum.auto()
+
+
 class Unreachable(RtmpError):
-    """No connection: the name does not resolve, nobody listens, or TLS does not come about."""
+    """No connection: the name does not resolve, nobody listens, or TLS does not come about.
+
+    ``tls_fault`` says why, if it is the latter.
+    """
+
+    def __init__(self, text: str, tls_fault: TlsFault | None = None) -> None:
+        super().__init__(text)
+        self.tls_fault = tls_fault
 
 
 class Timeout(RtmpError, TimeoutError):
@@ -36,6 +60,10 @@ class ConnectionClosed(RtmpError):
         super().__init__(f"the connection is closed ({reason}): {detail}")
         self.reason = str(reason)
         self.detail = detail
+
+
+class HandshakeFailed(ConnectionClosed):
+    """The connection ended before both sides had agreed to speak RTMP."""
 
 
 class StatusError(RtmpError):

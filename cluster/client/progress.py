@@ -1,4 +1,7 @@
-"""A line on stderr that says how a stream goes on: rewritten in place, or one after another in a file."""
+"""A line on stderr that says how a stream goes on, also while there is none yet.
+
+On a terminal it is rewritten in place, in a file one stands after another.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import contextlib
 import shutil
 import sys
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Self, TextIO
 
 from cluster.client.statistics import StreamStatistics
@@ -16,20 +20,40 @@ if TYPE_CHECKING:
 
 TERMINAL_EVERY_S = 1.0
 PLAIN_EVERY_S = 5.0
+#: A wait that is over sooner is not told of.
+SLOW_S = 1.0
+
+
+@contextlib.asynccontextmanager
+async def told_if_slow(text: str) -> AsyncIterator[None]:
+    """Say ``text`` on stderr, once, if the body takes longer than SLOW_S."""
+    telling = asyncio.get_running_loop().call_later(SLOW_S, _write, sys.stderr, f"{printable(text)}\n")
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 class Progress:
-    """Shows ``statistics`` while the body of its ``async with`` runs, and once at the end."""
+    """Shows ``statistics`` while the body of its ``async with`` runs, and once at the end.
 
-    def __init__(self, statistics: StreamStatistics, where: str, *, output: TextIO | None = None) -> None:
+    ``question`` is asked of those who wait for the first frame.
+    """
+
+    def __init__(
+        self, statistics: StreamStatistics, where: str, *, question: str = "", output: TextIO | None = None
+    ) -> None:
         self._statistics = statistics
         self._where = printable(where)
+        self._question = f"; {question}" if question else ""
         self._output = output or sys.stderr
         self._terminal = self._output.isatty()
+        self._began_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._show(f"{self._where}: waiting for the first message")
+        self._began_at = asyncio.get_running_loop().time()
+        self._show(f"{self._where}: waiting for the first frame")
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -39,13 +63,13 @@ class Progress:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        self._show(f"{self._where}: {self.summary()}")
+        self._show(f"{self._where}: {self.summary(asyncio.get_running_loop().time())}")
         if self._terminal:
             self._output.write("\n")
 
     def say(self, text: str) -> None:
         """Show a line that stays."""
-        self._show(text)
+        self._show(printable(text))
         if self._terminal:
             self._output.write("\n")
 
@@ -53,7 +77,7 @@ class Progress:
         """How it goes at the moment."""
         seen = self._statistics
         if seen.first_at is None:
-            return "waiting for the first message"
+            return f"waiting for the first frame, for {now - self._began_at:.0f} s now{self._question}"
         kilobits, frames = seen.rates(now)
         return (
             f"{now - seen.first_at:.0f} s  {kilobits:.0f} kbit/s  {seen.video} frames ({frames:.1f}/s)  "
@@ -61,9 +85,11 @@ class Progress:
             f"jitter {seen.jitter_ms:.1f} ms"
         )
 
-    def summary(self) -> str:
+    def summary(self, now: float) -> str:
         """How it was."""
         seen = self._statistics
+        if seen.first_at is None:
+            return f"no frame in {now - self._began_at:.1f} s"
         return (
             f"{seen.messages} messages, {seen.bytes} bytes in {seen.elapsed_s:.1f} s: {seen.video} frames, "
             f"{seen.keyframes} keyframes, {seen.audio} audio"
@@ -76,10 +102,14 @@ class Progress:
             self._show(self.line(loop.time()))
 
     def _show(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # a closed pipe is no reason to lose a recording
-            if self._terminal:
-                columns = shutil.get_terminal_size().columns
-                self._output.write(f"\r\x1b[K{text[: columns - 1]}")
-            else:
-                self._output.write(f"{text}\n")
-            self._output.flush()
+        if self._terminal:
+            columns = shutil.get_terminal_size().columns
+            _write(self._output, f"\r\x1b[K{text[: columns - 1]}")
+        else:
+            _write(self._output, f"{text}\n")
+
+
+def _write(output: TextIO, text: str) -> None:
+    with contextlib.suppress(OSError):  # a closed pipe is no reason to lose a recording
+        output.write(text)
+        output.flush()

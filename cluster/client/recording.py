@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cluster.client.flv_sink import FlvSink
-from cluster.core.errors import EnvironmentFault
 from cluster.core.media.classify import is_coded
 from cluster.core.media.headers import Headers
 from cluster.core.message import Message
+from cluster.process.files import check_writable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,9 +26,7 @@ class Recording:
         self._path = path
         self._headers: Headers[Message] = Headers()
         self._sink: FlvSink | None = None
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            why = "permission denied" if path.parent.is_dir() else "no such directory"
-            raise EnvironmentFault(f"cannot write {path}: {why}")
+        check_writable(path)
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 
 from cluster.client.backoff import Attempts, Backoff
 from cluster.client.connecting import Connecting, ConnectOptions
@@ -13,15 +14,22 @@ from cluster.core.rtmp.url import RtmpUrl
 
 
 class Redial:
-    """Connects, and after a loss waits and connects again. ``connections`` counts those that came about."""
+    """Connects, and after a loss waits and connects again. ``connections`` counts those that came about.
 
-    def __init__(self, url: RtmpUrl, backoff: Backoff, options: ConnectOptions) -> None:
+    ``told`` is given a line for each loss, each return, and each request to go elsewhere.
+    """
+
+    def __init__(
+        self, url: RtmpUrl, backoff: Backoff, options: ConnectOptions, told: Callable[[str], None]
+    ) -> None:
         self.connections = 0
         self._url = url
         self._options = dataclasses.replace(options, reconnect=True)
         self._attempts = Attempts(backoff)
         self._target = url
         self._since: float | None = None
+        self._told = told
+        self._lost_at: float | None = None
 
     @property
     def timeout_s(self) -> float:
@@ -37,13 +45,17 @@ class Redial:
         return connection
 
     def go_to(self, url: RtmpUrl) -> None:
-        """Connect there next."""
+        """Connect there next: the server asks us to."""
         self._target = url
+        self._told(f"the server asks us to go to {url.host}:{url.port}")
 
     def connected(self) -> None:
         """A connection holds from now on."""
         self.connections += 1
         self._since = asyncio.get_running_loop().time()
+        if self._lost_at is not None:
+            self._told(f"connected again after {self._since - self._lost_at:.1f} s")
+            self._lost_at = None
 
     async def pause(self, lost: RtmpError) -> None:
         """Wait until another attempt is due; raises ``lost`` if there shall be none."""
@@ -53,4 +65,7 @@ class Redial:
         pause_s = self._attempts.pause_s(held_s)
         if pause_s is None:
             raise lost.with_traceback(None)
+        if self._lost_at is None:
+            self._lost_at = now
+        self._told(f"{lost}; trying again in {pause_s:.1f} s")
         await asyncio.sleep(pause_s)

@@ -20,6 +20,9 @@ _JITTER_GAIN = 1 / 16
 class StreamStatistics:
     """Fed with each message and the time it passed (seconds, monotonic).
 
+    Time counts from the first frame, for servers send headers and metadata even of a stream that nobody
+    publishes. Until then ``first_at`` is None.
+
     ``delay_ms`` is how much later than the quickest message of the stream the latest one came, and
     ``jitter_ms`` how unevenly they come: what a player has to buffer. No clock is shared with the
     publisher, so the delay all messages have in common cannot be seen.
@@ -44,12 +47,12 @@ class StreamStatistics:
     def add(self, message: Message, now: float) -> None:
         """The message passed at ``now``."""
         type_id, _, payload, _ = message
-        if self.first_at is None:
+        coded = is_coded(message)
+        if coded and self.first_at is None:
             self.first_at = now
         self._last_at = now
         self.messages += 1
         self.bytes += len(payload)
-        coded = is_coded(message)
         is_video = coded and type_id == MessageType.VIDEO
         self.video += is_video
         self.audio += coded and not is_video
@@ -60,7 +63,7 @@ class StreamStatistics:
 
     @property
     def elapsed_s(self) -> float:
-        """From the first message to the latest."""
+        """From the first frame to the latest message."""
         return 0.0 if self.first_at is None else self._last_at - self.first_at
 
     def rates(self, now: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -25,12 +26,16 @@ from cluster.client.dialogue import Dialogue
 from cluster.client.errors import RtmpError, Timeout, Unreachable
 from cluster.client.flv_source import FlvSource
 from cluster.client.media_sender import MediaSender
-from cluster.client.probe import ProbeReport, probe
-from cluster.client.progress import Progress
+from cluster.client.probe import WATCH_S, ProbeReport, probe
+from cluster.client.progress import Progress, told_if_slow
 from cluster.client.reconnecting import Reconnecting
+from cluster.client.reconnecting_publication import ReconnectingPublication
 from cluster.client.recording import Recording
 from cluster.client.statistics import StreamStatistics
+from cluster.commands import flv_files
 from cluster.commands.failures import failed
+from cluster.commands.hints import hint, unused_tls_options
+from cluster.commands.seconds import positive_seconds
 from cluster.commands.urls import parsed_url, stream_url
 from cluster.core.media.classify import is_coded
 from cluster.core.media.flv import FlvError, FlvOddity
@@ -39,9 +44,12 @@ from cluster.core.rtmp.url import RtmpUrl
 from cluster.net.tls_client import Tls
 from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
+from cluster.process.options import ConfigError
 from cluster.process.words import hide_secrets, printable
 
 _STDOUT = Path("/dev/stdout")
+#: How the name of an FLV file ends; one without an ending promises nothing.
+_FLV_NAMES = ("", ".flv")
 #: What a file has wrong that does not keep it from being published.
 _ODDITIES = {
     FlvOddity.VERSION: "its version of FLV is not 1, and it is read as if it were",
@@ -57,10 +65,13 @@ def _connect_options(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def run(
-        timeout: float, insecure: bool, ca_file: str | None, server_name: str | None, **more: Any
-    ) -> Any:
+        url: RtmpUrl, timeout: float, insecure: bool, ca_file: str | None, server_name: str | None,
+        **more: Any,
+    ) -> Any:  # fmt: skip
         tls = Tls(verify=not insecure, ca_file=ca_file, server_name=server_name)
-        return command(options=ConnectOptions(timeout_s=timeout, tls=tls), **more)
+        if not url.tls and (unused := unused_tls_options(tls)):
+            click.echo(unused, err=True)
+        return command(url=url, options=ConnectOptions(timeout_s=timeout, tls=tls), **more)
 
     for option in (
         click.option("--server-name", metavar="NAME",
@@ -68,7 +79,7 @@ def _connect_options(command: _Command) -> _Command:
         click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
                      help="rtmps: the authorities to trust (PEM), instead of the system's."),
         click.option("--insecure", is_flag=True, help="rtmps: accept any certificate."),
-        click.option("--timeout", type=click.FloatRange(0, min_open=True), default=DEFAULT_TIMEOUT_S,
+        click.option("--timeout", callback=positive_seconds, default=f"{DEFAULT_TIMEOUT_S:g}",
                      show_default=True, metavar="S",
                      help="How long the server may take to connect, and for each answer, in seconds."),
     ):  # fmt: skip
@@ -82,23 +93,35 @@ _reconnect = click.option(
 )  # fmt: skip
 
 
+class _FileArgument(click.Path):
+    """An existing file in front of an address; who swaps the two is told so."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        if "://" in os.fspath(value):
+            self.fail("the file goes first, and then the address", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=_FileArgument(exists=True, dir_okay=False, path_type=Path))
 @click.argument("url", callback=stream_url)
 @click.option("--loop", is_flag=True, help="Begin again at the end, on one clock that never steps back.")
 @_reconnect
 @_connect_options
 def publish(file: Path, url: RtmpUrl, loop: bool, reconnect: bool, options: ConnectOptions) -> int:
     """Publish an FLV FILE to URL in real time."""
+    flv_files.check(file)
     options = dataclasses.replace(options, publisher=True)
-    return _run(lambda: _publish(file, url, loop, reconnect, options))
+    return _run(url, lambda: _publish(file, url, loop, reconnect, options))
 
 
 @click.command()
 @click.argument("url", callback=stream_url)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write what is received to an FLV file, from the first frame on; - is standard output.")
-@click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="S",
+@click.option("--duration", callback=positive_seconds, metavar="S",
               help="End that many seconds after the first frame, which has to come within --timeout.")
 @_reconnect
 @_connect_options
@@ -106,7 +129,7 @@ def play(
     url: RtmpUrl, output: Path | None, duration: float | None, reconnect: bool, options: ConnectOptions
 ) -> int:
     """Play URL, show how it arrives, and write it to a file if asked."""
-    return _run(lambda: _play(url, output, duration, reconnect, options))
+    return _run(url, lambda: _play(url, output, duration, reconnect, options))
 
 
 @click.command(name="probe")
@@ -122,9 +145,10 @@ def probe_command(url: RtmpUrl, as_json: bool, dump: bool, options: ConnectOptio
         options = dataclasses.replace(options, tap=_dumping())
 
     async def run() -> None:
-        reports.append(await probe(url, options))
+        async with told_if_slow(f"looking at {url}, for up to {options.timeout_s + WATCH_S:g} s"):
+            reports.append(await probe(url, options))
 
-    code = _run(run)
+    code = _run(url, run)
     for report in reports:
         shown = dataclasses.asdict(report)
         if dump:
@@ -151,44 +175,63 @@ async def _publish(file: Path, url: RtmpUrl, loop: bool, reconnect: bool, option
     source, statistics = FlvSource(file, loop=loop), StreamStatistics()
     now = asyncio.get_running_loop().time
     progress, said = Progress(statistics, f"to {url}"), set[str]()
-    async with _publication(url, reconnect, options) as publication, progress:
+    async with contextlib.AsyncExitStack() as stack:
+        async with _connecting(url, options):
+            publishing = _publication(url, reconnect, options, progress.say)
+            publication = await stack.enter_async_context(publishing)
+        await stack.enter_async_context(progress)
         async for message in source:
             await publication.send(message)
             statistics.add(message, now())
             if source.oddities != said:
                 for oddity in sorted(source.oddities - said):
-                    progress.say(printable(f"{file}: {_ODDITIES[oddity]}"))
+                    progress.say(f"{file}: {_ODDITIES[oddity]}")
                 said.update(source.oddities)
         if source.truncated:
-            progress.say(printable(f"{file}: it ends in the middle of a tag, which is left out"))
+            progress.say(f"{file}: it ends in the middle of a tag, which is left out")
+        if isinstance(publication, ReconnectingPublication) and publication.dropped:
+            progress.say(f"{publication.dropped} messages were left out while there was no connection")
+    if statistics.first_at is None:
+        raise ConfigError(f"{file} had no audio and no video in it: nothing was published")
 
 
 async def _play(
     url: RtmpUrl, output: Path | None, duration_s: float | None, reconnect: bool, options: ConnectOptions
 ) -> None:
     statistics = StreamStatistics()
+    progress = Progress(statistics, f"from {url}", question="is it published?")
     now = asyncio.get_running_loop().time
     async with contextlib.AsyncExitStack() as stack:
-        playback = await stack.enter_async_context(_playback(url, reconnect, options))
         recording = None
         if output is not None:
             recording = stack.enter_context(Recording(_STDOUT if str(output) == "-" else output))
-        await stack.enter_async_context(Progress(statistics, f"from {url}"))
+        async with _connecting(url, options):
+            playing = _playback(url, reconnect, options, progress.say)
+            playback = await stack.enter_async_context(playing)
+        await stack.enter_async_context(progress)
+        if output is not None and output.suffix.lower() not in _FLV_NAMES:
+            progress.say(f"{output} will be FLV, whatever its name says")
         async for message in _for_a_time(playback, duration_s, options.timeout_s):
             statistics.add(message, now())
             if recording is not None:
                 recording.write(message)
-    if not statistics.video + statistics.audio:
+    if statistics.first_at is None:
         waited = "" if duration_s is None else f" within {options.timeout_s:g} s"
         raise _NothingPlayedError(f"no audio or video of {url} came{waited}: is it published?")
 
 
+def _connecting(url: RtmpUrl, options: ConnectOptions) -> contextlib.AbstractAsyncContextManager[None]:
+    """Tells of a server that takes its time."""
+    where = f"{url.host}:{url.port}"
+    return told_if_slow(f"waiting for an answer of {where}, for up to {options.timeout_s:g} s")
+
+
 @contextlib.asynccontextmanager
 async def _publication(
-    url: RtmpUrl, reconnect: bool, options: ConnectOptions
+    url: RtmpUrl, reconnect: bool, options: ConnectOptions, told: Callable[[str], None]
 ) -> AsyncIterator[MediaSender]:
     if reconnect:
-        async with Reconnecting(url, Backoff(), options).publish() as lasting:
+        async with Reconnecting(url, Backoff(), options, told).publish() as lasting:
             yield lasting
     else:
         async with Connecting(url, options) as connection, await connection.publish() as publication:
@@ -197,10 +240,10 @@ async def _publication(
 
 @contextlib.asynccontextmanager
 async def _playback(
-    url: RtmpUrl, reconnect: bool, options: ConnectOptions
+    url: RtmpUrl, reconnect: bool, options: ConnectOptions, told: Callable[[str], None]
 ) -> AsyncIterator[AsyncIterator[Message]]:
     if reconnect:
-        async with Reconnecting(url, Backoff(), options).play() as lasting:
+        async with Reconnecting(url, Backoff(), options, told).play() as lasting:
             yield lasting
     else:
         async with Connecting(url, options) as connection, await connection.play() as playback:
@@ -233,15 +276,15 @@ async def _for_a_time(
         yield message
 
 
-def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
+def _run(url: RtmpUrl, work: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run to the end or to a signal; the exit code, with one line on stderr if it is not 0."""
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_until_signalled(work))
-    except (Unreachable, Timeout) as error:
-        return failed(ExitCode.UNREACHABLE, error)
     except RtmpError as error:
-        return failed(ExitCode.REFUSED, error)
+        code = ExitCode.UNREACHABLE if isinstance(error, Unreachable | Timeout) else ExitCode.REFUSED
+        advice = hint(error, url)
+        return failed(code, f"{error}; {advice}" if advice else error)
     except FlvError as error:
         return failed(ExitCode.USAGE, error)
     return ExitCode.OK

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from cluster.edge.node.config import OPTIONS as EDGE_OPTIONS
+from cluster.process import variables
 from cluster.process.options import ConfigError, Option
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 
@@ -75,9 +78,32 @@ def _reader(option: Option) -> Callable[[click.Context, click.Parameter, Any], A
                 return tuple(map(option.parse, text))
             return None if text is None else option.parse(text)
         except ValueError as error:
+            for each in text if option.repeatable else ():
+                if option.several_in(each):
+                    raise click.BadParameter(_how_several(option, each, ctx, param), ctx, param) from None
             raise click.BadParameter(str(error), ctx, param) from None
 
     return read
+
+
+def _how_several(option: Option, text: str, ctx: click.Context, param: click.Parameter) -> str:
+    """How to give what somebody has given in one text."""
+    if param.name and ctx.get_parameter_source(param.name) is ParameterSource.ENVIRONMENT:
+        return f"{text!r}: several stand in {option.env} with a blank between them"
+    return f"{text!r}: several are given by {option.flag} for each of them"
+
+
+def unknown_variables() -> list[tuple[str, str]]:
+    """The variables of our prefix that no command reads, and what to do about each."""
+    return list(variables.unknown(os.environ, FILE_OPTIONS.values()))
+
+
+def warn_of_unknown_variables(logger: logging.Logger) -> None:
+    """A line in the log for each of them."""
+    for name, advice in unknown_variables():
+        fields = {"variable": name, "advice": advice}
+        text = "%(variable)s is no variable of rtmp-cluster and changes nothing: %(advice)s"
+        logger.warning(text, fields, extra={"event": "unknown_variable"})
 
 
 def given(options: Mapping[str, Option], values: Mapping[str, Any], path: Path | None = None) -> Given:

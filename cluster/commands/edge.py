@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,14 @@ import click
 
 from cluster.bus import cluster_key
 from cluster.bus.cluster_key import ClusterKey
-from cluster.commands.declared import as_toml, config_file_option, declared, given
+from cluster.commands.declared import (
+    as_toml,
+    config_file_option,
+    declared,
+    given,
+    unknown_variables,
+    warn_of_unknown_variables,
+)
 from cluster.commands.guarded import check_guarded
 from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS, EdgeConfig
@@ -23,8 +32,11 @@ from cluster.net.tls_certificate import Certificate
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import configure
 from cluster.process.options import ConfigError
+from cluster.process.running import Note, noted, service_place
 from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -39,6 +51,8 @@ def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
     except ConfigError as error:
         raise found.placed(error) from None
     if print_config:
+        for name, advice in unknown_variables():
+            click.echo(f"{name} is no variable of rtmp-cluster and changes nothing: {advice}", err=True)
         click.echo("\n".join(as_toml(OPTIONS, config, found.sources)))
         return ExitCode.OK
     # Here, so that a bad one ends nothing but this command.
@@ -53,17 +67,21 @@ def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
 
 def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
     configure(config.log_format, config.log_level)
+    warn_of_unknown_variables(logger)
     with contextlib.ExitStack() as stack:
         if config.tls_files is not None:
             Certificate(*config.tls_files).warn()  # here, so that a bad one ends nothing but this command
         binds = stack.enter_context(reserved(config.binds))
         tls_binds = stack.enter_context(reserved(config.tls_binds))
         config = dataclasses.replace(config, binds=binds, tls_binds=tls_binds)
-        if config.routers and config.workers == 1:
-            return Supervisor(config).run()  # it has no siblings, and shares no subscription
-        own_router = stack.enter_context(_own_router())
+        has_siblings = config.workers > 1  # with none, it shares no subscription
+        own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
+        key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
+        stack.enter_context(noted(Note("edge", os.getpid(), config.routers, own_router, key_file)))
+        if own_router is None:
+            return Supervisor(config).run()
         if not config.routers:
-            return Supervisor(dataclasses.replace(config, routers=(own_router,))).run()
+            return Supervisor(dataclasses.replace(config, routers=(own_router,)), is_alone=True).run()
         stack.enter_context(Repeaters(config.routers, own_router, key))
         return Supervisor(config, own_router=own_router).run()
 
@@ -72,7 +90,7 @@ def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
 def _own_router() -> Iterator[str]:
     """A router for this node alone, reachable by its user alone; yields its address."""
     with (
-        tempfile.TemporaryDirectory(prefix="rtmp-cluster-") as directory,  # mode 0700
-        Router(f"ipc://{Path(directory) / 'r'}") as router,
+        tempfile.TemporaryDirectory(prefix="rtmp-cluster-", dir=service_place()) as directory,  # mode 0700
+        Router(f"ipc://{Path(directory) / 'r'}", is_nodes_own=True) as router,
     ):
         yield router.endpoint

@@ -11,7 +11,10 @@ from typing import Any
 
 import click
 
+from cluster.commands import flv_files
 from cluster.commands.failures import failed
+from cluster.commands.hints import unused_tls_options
+from cluster.commands.seconds import seconds
 from cluster.commands.urls import parsed_url
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.flv import FlvError
@@ -22,9 +25,12 @@ from cluster.load.media import ShapeError, StreamShape
 from cluster.net.tls_client import Tls
 from cluster.process import signals
 from cluster.process.exit_codes import ExitCode
+from cluster.process.files import check_writable
 
 _STDOUT = Path("-")
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
+#: Linux numbers processes up to this (proc(5), pid_max).
+_MAX_PID = 1 << 22
 
 _Context = click.Context
 _Parameter = click.Parameter
@@ -37,11 +43,15 @@ def _bit_rate(ctx: _Context, param: _Parameter, text: str) -> int:
     return round(float(match[1]) * _UNITS[match[2].lower()])
 
 
-def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)s?", text)
-    if match is None:
-        raise click.BadParameter("not a number of seconds", ctx, param)
-    return float(match[1])
+def _pids(ctx: _Context, param: _Parameter, texts: tuple[str, ...]) -> tuple[int, ...]:
+    for text in texts:
+        if not text.strip():
+            raise click.BadParameter("empty: the program that it was asked of is not running", ctx, param)
+        if len(text.split()) > 1:
+            raise click.BadParameter(f"{text!r} are several: repeat --pid for each", ctx, param)
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_PID):
+            raise click.BadParameter(f"{text!r} is not a process id, as pidof prints them", ctx, param)
+    return tuple(map(int, texts))
 
 
 @click.command()
@@ -53,17 +63,17 @@ def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
               help="Dealt to the streams by turns.")
 @click.option("--play-from", callback=parsed_url, metavar="URL",
               help="Where the players play, if not at URL: the same stream at another node.")
-@click.option("--duration", callback=_seconds, default="30", show_default=True, metavar="S",
+@click.option("--duration", callback=seconds, default="30", show_default=True, metavar="S",
               help="How long to measure, once everybody is there.")
-@click.option("--ramp", callback=_seconds, default="1", show_default=True, metavar="S",
+@click.option("--ramp", callback=seconds, default="1", show_default=True, metavar="S",
               help="Spread the players' joins over this time; 0: all at once.")
-@click.option("--settle", callback=_seconds, default="2", show_default=True, metavar="S",
+@click.option("--settle", callback=seconds, default="2", show_default=True, metavar="S",
               help="Between the last player's joining and measuring.")
 @click.option("--bitrate", callback=_bit_rate, default="2500k", show_default=True, metavar="RATE",
               help="Of each synthetic stream, sound included, in bits a second.")
 @click.option("--fps", type=click.IntRange(1, 240), default=30, show_default=True, metavar="N",
               help="Frames a second.")
-@click.option("--gop", callback=_seconds, default="2s", show_default=True, metavar="S",
+@click.option("--gop", callback=seconds, default="2s", show_default=True, metavar="S",
               help="From one keyframe to the next.")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FLV",
               help="Publish this file over and over instead of synthetic media.")
@@ -79,12 +89,12 @@ def _seconds(ctx: _Context, param: _Parameter, text: str) -> float:
               help="How many of the players read too slowly; delays are those of the others.")
 @click.option("--slow-rate", type=click.FloatRange(0, 1, min_open=True), default=0.1, show_default=True,
               metavar="SHARE", help="What they read of --bitrate.")
-@click.option("--timeout", callback=_seconds, default="10", show_default=True, metavar="S",
+@click.option("--timeout", callback=seconds, default="10", show_default=True, metavar="S",
               help="How long the server may take to let a publisher or a player in.")
 @click.option("--insecure", is_flag=True, help="rtmps: accept any certificate.")
 @click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
               help="rtmps: the authorities to trust (PEM), instead of the system's.")
-@click.option("--pid", "pids", type=click.IntRange(1), multiple=True, metavar="PID",
+@click.option("--pid", "pids", callback=_pids, multiple=True, metavar="PID",
               help="Measure the server's processes: this one and its descendants (may be repeated).")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
               metavar="FILE", help="Write the result as JSON; - is standard output, without the table.")
@@ -105,14 +115,18 @@ def load(
     from cluster.load.report import html_report
     from cluster.load.terminal import LiveView, print_result
 
+    tls = Tls(verify=not insecure, ca_file=ca_file)
     try:
         plan = LoadPlan(
             url=url, shape=StreamShape(bitrate, fps, gop),
             duration_s=duration, ramp_s=ramp, settle_s=settle, timeout_s=timeout,
-            drain=Drain(drain), tls=Tls(verify=not insecure, ca_file=ca_file), **more,
+            drain=Drain(drain), tls=tls, **more,
         )  # fmt: skip
     except (PlanError, ShapeError) as error:
         raise click.UsageError(str(error)) from None
+    _check_files(plan.file, json_file, report_file)
+    if not (plan.url.tls or plan.play_url.tls) and (unused := unused_tls_options(tls)):
+        click.echo(unused, err=True)
     try:
         with signals.queued(signal.SIGINT, signal.SIGTERM) as queue, LiveView(plan, sys.stderr) as view:
             result = run_load(plan, stop=lambda: bool(signals.read(queue)), watch=view)
@@ -121,7 +135,7 @@ def load(
     except Refused as error:
         return failed(ExitCode.REFUSED, error)
     except FlvError as error:
-        return failed(ExitCode.USAGE, error)
+        return failed(ExitCode.USAGE, f"{plan.file}: {error.detail}")
     result.command = command_line(sys.argv[1:])
     shown = result.as_dict()
     if json_file == _STDOUT:
@@ -133,6 +147,17 @@ def load(
     if result.faults:
         return 1
     return ExitCode.REFUSED if result.came_to_nothing or result.something_failed else ExitCode.OK
+
+
+def _check_files(published: Path | None, json_file: Path | None, report_file: Path | None) -> None:
+    """What can be told before the run: whether the files it needs, and those about it, will do."""
+    if json_file is not None and json_file == report_file:
+        raise click.UsageError(f"--json and --report both write {json_file}: name two files")
+    for path in (json_file, report_file):
+        if path is not None and path != _STDOUT:
+            check_writable(path)
+    if published is not None:
+        flv_files.check(published)
 
 
 def _write(path: Path | None, text: str) -> None:

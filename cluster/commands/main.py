@@ -6,7 +6,9 @@ Options are declared elsewhere (``EdgeConfig``, ``RouterConfig``). Exit codes ar
 
 from __future__ import annotations
 
+import errno
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,30 @@ from cluster.core.errors import EnvironmentFault
 from cluster.edge.node.config import OPTIONS, EdgeConfig
 from cluster.process.exit_codes import ExitCode
 from cluster.process.options import ConfigError
-from cluster.router.config import DEFAULT_ROUTER_BIND
 
 PROGRAM = "rtmp-cluster"
+
+#: Without a router, ``status`` looks for what runs here.
+_STATUS_OPTIONS = {
+    "routers": replace(
+        OPTIONS["routers"], help="A router to ask: tcp://HOST:PORT or ipc://PATH. Repeatable.",
+        default_text="what this user runs on this host",
+    ),
+    "cluster_key": replace(
+        OPTIONS["cluster_key"], help="The cluster's key, made by keygen.",
+        default_text="that of what runs on this host",
+    ),
+}  # fmt: skip
+#: What a full disk, or one that fails, says to who writes.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+#: What somebody may have meant by an argument too many.
+_INSTEAD_OF_ARGUMENTS = {
+    "edge": "where to listen is said by --bind",
+    "router": "where to listen is said by --bind",
+    "play": "the file to write is said by -o",
+    "status": "whom to ask is said by --router",
+}
 
 
 def main() -> None:
@@ -40,19 +63,34 @@ def run(arguments: list[str]) -> int:
     """Run one command; the exit code."""
     try:
         result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.USAGE
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx is not None else PROGRAM
-        return failed(ExitCode.USAGE, f"{error.format_message()} (options: {command} --help)", PROGRAM)
+        return failed(ExitCode.USAGE, _explained(error, arguments), PROGRAM)
     except ConfigError as error:
         return failed(ExitCode.USAGE, error, PROGRAM)
     except EnvironmentFault as error:
         return failed(ExitCode.ENVIRONMENT, error, PROGRAM)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        sys.stdout = None  # what it still holds would fail again at the end
+        return failed(ExitCode.ENVIRONMENT, f"cannot write to standard output: {error.strerror}", PROGRAM)
     except (click.Abort, KeyboardInterrupt):  # Ctrl-C before there was anything to end
         return ExitCode.OK
     return int(result or ExitCode.OK)
+
+
+def _explained(error: click.UsageError, arguments: list[str]) -> str:
+    """What is wrong with the arguments, and where it says what is right."""
+    command = next((each for each in arguments if each in cli.commands), "")
+    said = error.format_message().removesuffix(".")
+    if said.startswith("Got unexpected extra argument") and command in _INSTEAD_OF_ARGUMENTS:
+        said += f": {_INSTEAD_OF_ARGUMENTS[command]}"
+    return f"{said} (options: {f'{PROGRAM} {command}'.strip()} --help)"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 108})
@@ -71,14 +109,14 @@ cli.add_command(check)
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.option("--watch", is_flag=True, help="Again every 2 s, on a screen of its own, until Ctrl-C.")
-@declared(OPTIONS, "routers", "cluster_key")
+@declared(_STATUS_OPTIONS)
 def status(as_json: bool, watch: bool, **values: Any) -> int:
-    """Show the routers, nodes and streams of a cluster.
+    """Show the routers, nodes and streams of a cluster: without options, of what runs on this host.
 
     The publisher of a stream without players is read twice a second: that long its pings wait.
     """
     config = EdgeConfig(**given(OPTIONS, values).values)
-    routers = config.routers or (DEFAULT_ROUTER_BIND,)
+    routers = config.routers
     if watch:
         from cluster.commands.status_watch import watch_status  # the other commands do without rich's 4 MiB
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -12,18 +13,21 @@ from typing import Any
 import click
 
 from cluster.bus import cluster_key
-from cluster.commands.declared import config_file_option, declared, given
+from cluster.commands.declared import config_file_option, declared, given, warn_of_unknown_variables
 from cluster.commands.guarded import check_guarded
 from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS as EDGE_OPTIONS
 from cluster.edge.node.config import EdgeConfig
+from cluster.net.metrics_page import served
 from cluster.process import signals
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import announce, configure
 from cluster.process.notify import Notifier
 from cluster.process.options import ConfigError, Option
+from cluster.process.running import Note, noted
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 from cluster.router.config import RouterConfig
+from cluster.router.metrics import RouterNumbers
 from cluster.router.router import Router
 
 #: How often the command looks whether its router still runs.
@@ -34,6 +38,11 @@ SHARED: dict[str, Option] = {
     name: EDGE_OPTIONS[name] for name in ("cluster_key", "log_format", "log_level")
 }
 OPTIONS: dict[str, Option] = {**ROUTER_OPTIONS, **SHARED}
+
+#: Where a router listens on every interface, and how it is reached from its own host.
+_EVERYWHERE = {
+    "tcp://*": "tcp://127.0.0.1", "tcp://0.0.0.0": "tcp://127.0.0.1", "tcp://[::]": "tcp://[::1]",
+}  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +56,24 @@ def router(config_file: Path | None, **values: Any) -> int:
     own = RouterConfig(**found.values_of(ROUTER_OPTIONS))
     shared = EdgeConfig(**found.values_of(SHARED))
     configure(shared.log_format, shared.log_level)
+    warn_of_unknown_variables(logger)
     key = None if shared.cluster_key is None else cluster_key.load(shared.cluster_key)
     try:
         check_guarded("--bind", "bind", [endpoints(own.bind, bind=True)], key, own.insecure)
     except ConfigError as error:
         raise found.placed(error) from None
-    with signals.queued(signal.SIGTERM, signal.SIGINT) as queue, Router(own.bind, key=key) as running:
-        fields = {"endpoint": running.endpoint, "pid": os.getpid()}
-        announce(logger, "ready", "ready on %(endpoint)s; pid %(pid)d", fields)
+    key_file = None if shared.cluster_key is None else str(shared.cluster_key.absolute())
+    with contextlib.ExitStack() as stack:
+        queue = stack.enter_context(signals.queued(signal.SIGTERM, signal.SIGINT))
+        running = stack.enter_context(Router(own.bind, key=key))
+        note = Note("router", os.getpid(), (_from_here(running.endpoint),), None, key_file)
+        stack.enter_context(noted(note))
+        fields: dict[str, Any] = {"endpoint": running.endpoint, "pid": os.getpid()}
+        where = "%(endpoint)s"
+        if own.router_metrics is not None:
+            fields["metrics"] = str(stack.enter_context(served(RouterNumbers(running), own.router_metrics)))
+            where += ", metrics on http://%(metrics)s/metrics"
+        announce(logger, "ready", f"ready on {where}; pid %(pid)d", fields)
         notifier = Notifier.taken_from(os.environ)
         notifier.ready(f"ready on {running.endpoint}")
         while running.is_alive:
@@ -65,3 +84,9 @@ def router(config_file: Path | None, **values: Any) -> int:
                 return ExitCode.OK
     logger.error("the router has failed: ending", extra={"event": "failed"})
     return 1
+
+
+def _from_here(endpoint: str) -> str:
+    """How a command on this host reaches the router that is bound there."""
+    host, _, port = endpoint.rpartition(":")
+    return f"{_EVERYWHERE[host]}:{port}" if host in _EVERYWHERE else endpoint

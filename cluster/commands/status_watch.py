@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from cluster.bus import cluster_key
-from cluster.commands.status import Answer, as_dict, ask, resolved, table
+from cluster.bus.reach import Reach
+from cluster.commands.status import ask, targets
+from cluster.commands.status_table import Answer, as_dict, summary, table
 from cluster.core.errors import EnvironmentFault
 from cluster.process.exit_codes import ExitCode
 
@@ -26,17 +27,17 @@ _Show = Callable[[Sequence[Answer]], None]
 
 
 def watch_status(routers: Sequence[str], key_file: Path | None, as_json: bool) -> ExitCode:
-    """Show what ``routers`` know until Ctrl-C or SIGTERM; EnvironmentFault if a name is unknown first."""
-    key = None if key_file is None else cluster_key.load(key_file)
+    """Show what ``routers`` know, or with none what runs on this host, until Ctrl-C or SIGTERM;
+    EnvironmentFault if a name is unknown first."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the terminal is put back
     with contextlib.suppress(KeyboardInterrupt), _output(as_json) as show:
-        known = resolved(routers)
+        known = targets(routers, key_file)
         while True:
             began_at = time.monotonic()
-            show(ask(known, key))
+            show(ask(known))
             time.sleep(max(0.0, began_at + WATCH_EVERY_S - time.monotonic()))
             with contextlib.suppress(EnvironmentFault):  # while names cannot be looked up, the last hold
-                known = resolved(routers)
+                known = targets(routers, key_file)
     return ExitCode.OK
 
 
@@ -58,14 +59,7 @@ def _on_screen(console: Console) -> Iterator[_Show]:
 
 def headline(answers: Sequence[Answer]) -> str:
     """When it was, and how much there is."""
-    known = as_dict(answers)
-    streams = known["streams"]
-    players = sum(sum(stream["players"].values()) for stream in streams)
-    answering = sum(router["answers"] for router in known["routers"])
-    return (
-        f"{time.strftime('%Y-%m-%d %H:%M:%S')}  routers {answering} of {len(answers)}, "
-        f"nodes {len(known['nodes'])}, streams {len(streams)}, players {players}"
-    )
+    return f"{time.strftime('%H:%M:%S')}  {summary(answers)}"
 
 
 def screenful(answers: Sequence[Answer], height: int) -> Text:
@@ -75,6 +69,8 @@ def screenful(answers: Sequence[Answer], height: int) -> Text:
         lines[height - 1 :] = [f"… and {len(lines) - height + 1} more lines: make the terminal higher"]
     text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
     text.highlight_regex(r"(?m)^(ROUTER|NODE|STREAM) .*$", "bold")
-    text.highlight_regex(r"\bno answer\b", "bold red")
-    text.highlight_regex(r"(?m)\bdrain$", "bold yellow")
+    for reach in Reach:
+        text.highlight_regex(rf"(?<= ){reach.word}(?= +- )", "bold red")
+    text.highlight_regex(r"(?m)^! .*(\n  .*)*", "red")
+    text.highlight_regex(r"(?m)\b(drain|routers \d+/\d+)$", "bold yellow")
     return text

@@ -36,7 +36,6 @@ class CloseReason(enum.StrEnum):
     BAD_AMF = "bad_amf"
     BAD_COMMAND = "bad_command"
     ILLEGAL_STATE = "illegal_state"
-    TOO_MANY_STREAMS = "too_many_streams"
     # We, or the operator's rules, ended it.
     CONNECT_REJECTED = "connect_rejected"
     PUBLISH_REFUSED = "publish_refused"

@@ -20,6 +20,9 @@ MAX_KEY_BYTES: Final = 1024
 #: A peer or a user whose address names no stream is told what to type.
 NO_STREAM: Final = "the address names no stream: expected rtmp://HOST/APP/NAME"
 
+#: Most who publish to a server see neither word.
+_IN_OBS: Final = " (in OBS: Server rtmp://HOST/APP, Stream Key NAME)"
+
 #: The beginning of a whole address, up to its path.
 _WHOLE: Final = re.compile(r"(rtmp[a-z]{0,2}://)(?:[^/?]*@)?([^/?]*)/*", re.IGNORECASE)
 
@@ -41,7 +44,7 @@ class StreamKey(str):
         """
         key = joined(app, name)
         if not key:
-            raise PeerViolation(CloseReason.BAD_COMMAND, NO_STREAM)
+            raise PeerViolation(CloseReason.BAD_COMMAND, f"{NO_STREAM}{_IN_OBS}")
         if len(key) > MAX_KEY_BYTES:  # before each character is looked at
             raise _too_long()
         _check_characters(key)

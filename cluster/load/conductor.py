@@ -18,6 +18,7 @@ from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.generator import SECOND_NS, Ready
 from cluster.load.job import SPARE_DESCRIPTORS, Job, LoadPlan, Schedule, ServerAddress, jobs
 from cluster.load.media import file_script
+from cluster.load.peer import CLOSED, NO_TLS, NOT_RTMP, NOT_TRUSTED, RESET
 from cluster.load.result import NOTHING_LEFT, LoadResult
 from cluster.load.server_usage import ServerUsage
 from cluster.load.tally import Report
@@ -167,8 +168,14 @@ class _Conductor:
         if granted or not self._plan.publishers or self._told_to_stop:
             return
         (_, reason), _ = self._result.before.refused.most_common(1)[0]
+        what = f"no publisher came to publish: {reason}"
+        if reason.startswith((NOT_TRUSTED, NO_TLS)):
+            raise Unreachable(what)
         if "did not answer" in reason:
-            raise Unreachable(f"no publisher came to publish: {reason}; is it an RTMP server?")
+            raise Unreachable(f"{what}; is it an RTMP server?")
+        if reason.startswith(NOT_RTMP) or reason in (CLOSED, RESET):
+            secure = "" if self._plan.url.tls else " without TLS (with TLS: rtmps://)"
+            raise Refused(f"{what}; is it a port for RTMP{secure}?")
         raise Refused(
             f"no publisher may publish {self._plan.publisher_url(0)}: {reason}; use another name or key, "
             "or --publishers 0 to play what is published there"

@@ -85,13 +85,13 @@ class LoadPlan:
         if self.play_from is not None and not (self.publishers and self.players):
             raise PlanError("--play-from is for publishers and players: give the one address as the URL")
         if not self.publishers and not self.players:
-            raise PlanError("no publishers and no players: there is nothing to do")
+            raise PlanError("no --publishers and no --players: there is nothing to do")
         if self.publishers + self.players > MAX_CONNECTIONS:
-            raise PlanError(f"more than {MAX_CONNECTIONS} connections: use several hosts")
+            raise PlanError(f"more than {MAX_CONNECTIONS} connections: fewer --players, or several hosts")
         if self.processes > min(MAX_PROCESSES, self.publishers + self.players):
-            raise PlanError(f"more processes than connections, or than {MAX_PROCESSES}")
+            raise PlanError(f"--processes: more processes than connections, or than {MAX_PROCESSES}")
         if self.duration_s < MIN_DURATION_S:
-            raise PlanError(f"measure for longer: at least {MIN_DURATION_S:g} s")
+            raise PlanError(f"--duration: measure for longer, at least {MIN_DURATION_S:g} s")
         if self.ramp_s + self.settle_s + self.duration_s > MAX_RUN_S:
             raise PlanError(f"longer than {MAX_RUN_S / 3600:g} hours, as far as RTMP timestamps are simple")
 

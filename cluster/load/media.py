@@ -63,7 +63,7 @@ class StreamShape:
         except ValueError:
             raise ShapeError(
                 f"{self.bits_per_second} bits a second are too few for {self.frames_per_second} frames: "
-                "give a higher bit rate or fewer frames"
+                "give a higher --bitrate or a lower --fps"
             ) from None
 
     @property

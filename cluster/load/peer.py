@@ -26,6 +26,13 @@ _READ_BYTES = 256 * 1024
 MAX_BACKLOG_BYTES = 4 * 1024 * 1024
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
+#: How the reasons begin for which there is no TLS, and that the server does not speak RTMP.
+NOT_TRUSTED = "the certificate is not accepted"
+NO_TLS = "no TLS"
+NOT_RTMP = "the server broke the protocol"
+#: How those are that tell nothing of why.
+CLOSED, RESET = "closed by the server", "reset by the server"
+
 _HINTS = {
     errno.EMFILE: "too many open files (raise ulimit -n, or use more --processes)",
     errno.EADDRNOTAVAIL: "no local port is left (widen net.ipv4.ip_local_port_range)",
@@ -148,13 +155,20 @@ class Peer:
         except WOULD_BLOCK:
             pass
         except ssl.SSLCertVerificationError as error:
-            self.close(f"the certificate is not accepted: {error.verify_message}")
+            said = f"{NOT_TRUSTED}: {error.verify_message}"
+            self.close(f"{said} (--ca-file FILE trusts what is in FILE; --insecure accepts any)")
         except ssl.SSLError as error:
-            self.close(f"no TLS: {error.reason or error}")
+            self._no_tls(error.reason or str(error))
         except OSError as error:
-            self.close(_reason(error))
+            if self.state is State.ENCRYPTING:  # it hung up on our first words
+                self._no_tls(_reason(error))
+            else:
+                self.close(_reason(error))
         except PeerViolation as violation:
-            self.close(f"the server broke the protocol: {violation.detail}")
+            self.close(f"{NOT_RTMP}: {violation.detail}")
+
+    def _no_tls(self, why: str) -> None:
+        self.close(f"{NO_TLS}: {why} (if this is a port for plain RTMP, write rtmp:// instead of rtmps://)")
 
     def _connected(self) -> None:
         assert self._sock is not None
@@ -237,7 +251,7 @@ class Peer:
         assert self._sock is not None
         count = self._sock.recv_into(self._common.buffer)
         if not count:
-            self.close("closed by the server")
+            self.close(CLOSED)
         return count
 
     def _read(self) -> None:
@@ -255,5 +269,5 @@ class Peer:
 
 def _reason(error: OSError) -> str:
     if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return "reset by the server"
+        return RESET
     return _HINTS.get(error.errno or 0) or reason_of(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -19,6 +20,8 @@ from cluster.load.summary import PERCENTILES, Result, amount, distributions, fac
 WIDTH = 100
 #: How often a line is written where there is no terminal.
 LINE_EVERY_S = 5
+#: Without a terminal, so long is waited for the server without a word.
+SLOW_S = 3.0
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARK_SECONDS = 60
 
@@ -32,19 +35,25 @@ class LiveView:
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._delays: list[float] = []
         self._seen = 0
+        self._slow = threading.Timer(SLOW_S, self._say, [f"{plan.url}: waiting for the server"])
+        self._slow.daemon = True
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
             self._live.update(Text(f"{self._plan.url}: connecting"), refresh=True)
+        else:
+            self._slow.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        self._slow.cancel()
         self._live.stop()
 
     def __call__(self, result: LoadResult) -> None:
+        self._slow.cancel()
         if not result.seconds:
             return
         second = max(result.seconds)
@@ -53,8 +62,11 @@ class LiveView:
             self._live.update(self._view(second, row), refresh=True)
         elif self._seen % LINE_EVERY_S == 0:
             told = ", ".join(f"{name} {text}" for name, text in self._facts(row))
-            self._console.print(Text(f"{self._phase(second)}: {told}"), soft_wrap=True)
+            self._say(f"{self._phase(second)}: {told}")
         self._seen += 1
+
+    def _say(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
 
     def _phase(self, second: int) -> str:
         if second >= 0:

@@ -37,9 +37,12 @@ class BindAddress(NamedTuple):
 
 def parse_bind(text: str) -> BindAddress:
     """``:PORT``, ``HOST:PORT`` or ``[IPV6]:PORT``; ValueError says what is wrong with anything else."""
+    if "://" in text:
+        raise ValueError(f"{text!r} is the address of a stream or a router: write :PORT or HOST:PORT alone")
     host, colon, port_text = text.rpartition(":")
     if not colon:
-        raise ValueError(f"{text!r} has no port: write :PORT, HOST:PORT or [IPV6]:PORT, such as :1935")
+        such_as = text if text.isdecimal() else "1935"
+        raise ValueError(f"{text!r} has no port: write :PORT, HOST:PORT or [IPV6]:PORT, such as :{such_as}")
     if not (port_text.isascii() and port_text.isdigit() and int(port_text) <= _MAX_PORT):
         raise ValueError(f"{text!r}: the port must be a number from 0 (any free one) to {_MAX_PORT}")
     return BindAddress(_parse_host(host, text), int(port_text))

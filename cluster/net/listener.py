@@ -12,6 +12,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from time import monotonic
 
 from cluster.net.poller import Poller
 
@@ -26,6 +27,8 @@ BACKLOG = 1024
 
 #: Accepted in one turn, so that a storm of joiners does not hold up the media of those who are here.
 ACCEPTS_PER_TURN = 64
+#: A turn that accepts ends after so long, however few that were: each makes a session.
+ACCEPTS_TURN_S = 0.002
 
 #: Out of file descriptors: accept nothing for this long rather than spin on a readable socket.
 OUT_OF_FILES_PAUSE_S = 0.5
@@ -79,6 +82,7 @@ class Listener:
         self._socket.close()
 
     def _on_readable(self, mask: int) -> None:
+        until = monotonic() + ACCEPTS_TURN_S
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 accepted, peer = self._socket.accept()
@@ -93,11 +97,14 @@ class Listener:
                 continue  # the peer gave up between the kernel's handshake and our accept
             accepted.setblocking(False)
             self._accept(accepted, peer[:2])
+            if monotonic() >= until:
+                return
 
     def _pause(self, error: OSError) -> None:
         logger.error(
-            "not accepting for %g s: %s; raise the limit on open files", OUT_OF_FILES_PAUSE_S, error
-        )
+            "not accepting for %(pause_s)g s: %(why)s; raise the limit on open files",
+            {"pause_s": OUT_OF_FILES_PAUSE_S, "why": str(error)}, extra={"event": "not_accepting"},
+        )  # fmt: skip
         self._paused = True
         self._poller.unregister(self._socket.fileno())
         self._retry(OUT_OF_FILES_PAUSE_S, self._resume)

@@ -26,9 +26,10 @@ class Tls:
         """TLS 1.2 at least. EnvironmentFault if the authorities cannot be read."""
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            name, reason = os.fspath(self.ca_file or ""), getattr(error, "strerror", None) or error
-            raise EnvironmentFault(f"cannot read the CA file {name}: {reason}") from None
+        except ssl.SSLError:
+            raise EnvironmentFault(f"the CA file {self.ca_file} has no certificate in it (PEM)") from None
+        except OSError as error:
+            raise EnvironmentFault(f"cannot read the CA file {self.ca_file}: {error.strerror}") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if not self.verify:
             context.check_hostname = False

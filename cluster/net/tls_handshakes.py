@@ -14,6 +14,14 @@ from cluster.net.tls_socket import TlsSocket
 _RTMP_VERSION = 0x03
 _TLS_HANDSHAKE = 0x16
 
+#: By a part of OpenSSL's word: what an alert of the peer's (RFC 8446, section 6.2), or ours, comes from.
+_MEANINGS = {
+    "UNKNOWN_CA": "the peer does not trust --tls-cert, which must lead to a root that it knows",
+    "CERTIFICATE_EXPIRED": "the peer finds --tls-cert expired: renew it, or set the clocks",
+    "CERTIFICATE": "the peer refuses --tls-cert: is the name that it connects to in it?",
+    "UNSUPPORTED_PROTOCOL": "the peer speaks neither TLS 1.2 nor TLS 1.3",
+}
+
 
 class HandshakeOwner(Protocol):
     """What handshakes need from the worker they are in."""
@@ -70,7 +78,7 @@ class TlsHandshake:
         self._owner = owner
         self._going_on = going_on
         self._socket = tls_socket
-        self._first_byte_seen = False
+        self.has_spoken = False
         owner.poller.register(tls_socket.fileno(), self._on_ready, Pace.STRANGER)
 
     def end(self, reason: CloseReason, detail: str) -> None:
@@ -85,7 +93,7 @@ class TlsHandshake:
 
     def _on_ready(self, mask: int) -> None:
         try:
-            if not self._first_byte_seen:
+            if not self.has_spoken:
                 self._judge(self._socket.peek())
             self._socket.do_handshake()
         except PeerViolation as violation:
@@ -97,19 +105,32 @@ class TlsHandshake:
         except ssl.SSLEOFError:
             self.end(CloseReason.PEER_CLOSED, "during the TLS handshake")
         except ssl.SSLError as error:
-            self.end(CloseReason.TLS_FAILED, error.reason or str(error))
+            self.end(CloseReason.TLS_FAILED, _explained(error))
         except OSError as error:
-            self.end(CloseReason.PEER_RESET, str(error))
+            if self.has_spoken:
+                self.end(CloseReason.PEER_RESET, str(error))
+            else:
+                self.end(CloseReason.PEER_CLOSED, "before the TLS handshake")
         else:
             self._leave()
             self._owner.shook_hands(self, self._socket)
 
     def _judge(self, first: bytes) -> None:
         """Refuse what is not TLS by its first byte; OpenSSL would only say "wrong version number"."""
-        self._first_byte_seen = True
         if not first:
             raise PeerViolation(CloseReason.PEER_CLOSED, "before the TLS handshake")
+        self.has_spoken = True
         if first[0] == _RTMP_VERSION:
-            raise PeerViolation(CloseReason.NOT_TLS, "plain RTMP on an address for TLS: use rtmps://")
+            raise PeerViolation(
+                CloseReason.NOT_TLS,
+                "plain RTMP on an address of --bind-tls: use rtmps://, or rtmp:// at one of --bind",
+            )
         if first[0] != _TLS_HANDSHAKE:
             raise PeerViolation(CloseReason.NOT_TLS, f"first byte {first[0]:#04x}: not a TLS handshake")
+
+
+def _explained(error: ssl.SSLError) -> str:
+    """What OpenSSL says, and what it means where that is known."""
+    reason = error.reason or str(error)
+    meaning = next((text for word, text in _MEANINGS.items() if word in reason), "")
+    return f"{reason}: {meaning}" if meaning else reason

@@ -61,9 +61,9 @@ class Complaints:
         self._clock = clock
         self._peers = OnceInAWhile()
 
-    def warn(self, what: str) -> None:
-        """Log ``what``, or count it."""
-        self._warn("", what)
+    def warn(self, what: str, facts: Callable[[], Mapping[str, object]] | None = None) -> None:
+        """Log ``what``, or count it. ``facts`` gives further fields of the line, if one is written."""
+        self._warn("", what, facts=facts)
 
     def warn_about(self, peer: str, message: str, fields: Mapping[str, Any]) -> None:
         """Log or count what concerns ``peer``; ``message`` is formatted with ``fields`` (%-style)."""
@@ -73,9 +73,13 @@ class Complaints:
         """Whether the next warning about ``peer`` gets a line."""
         return self._peers.is_due(peer, self._clock())
 
-    def _warn(self, peer: str, message: str, *fields: Mapping[str, Any]) -> None:
+    def _warn(
+        self, peer: str, message: str, *fields: Mapping[str, Any],
+        facts: Callable[[], Mapping[str, object]] | None = None,
+    ) -> None:  # fmt: skip
         left_out = self._peers.left_out(peer, self._clock())
         if left_out is None:
             return
         more = f" (and {left_out} like it since the last line)" if left_out else ""
-        self._logger.warning(message + more, *fields, extra={"event": self._event})
+        extra = {"event": self._event, **(facts() if facts is not None else {})}
+        self._logger.warning(message + more, *fields, extra=extra)

@@ -154,7 +154,15 @@ def from_toml(option: Option, value: object) -> object:
         return option.parse(_text(option, value))
     if not isinstance(value, list):
         raise ValueError(f'must be a list, such as {option.key} = ["{option.metavar}"]')
-    return tuple(option.parse(_text(option, each)) for each in value)
+    texts = [_text(option, each) for each in value]
+    try:
+        return tuple(map(option.parse, texts))
+    except ValueError:
+        for text in texts:
+            if several := option.several_in(text):
+                listed = ", ".join(map(_quoted, several))
+                raise ValueError(f"{text!r}: each is a text of its own, as in [{listed}]") from None
+        raise
 
 
 def _text(option: Option, value: object) -> str:

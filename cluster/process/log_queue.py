@@ -14,7 +14,7 @@ import threading
 import traceback
 from queue import SimpleQueue
 
-#: Bytes of lines that may wait to be written: some 1,500 lines. A reader that pauses for a moment misses
+#: Bytes of lines that may wait to be written: some 1,000 lines. A reader that pauses for a moment misses
 #: nothing, and one that has gone for good costs no more memory than this.
 QUEUE_BYTES = 256 * 1024
 

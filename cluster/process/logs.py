@@ -90,10 +90,18 @@ class TextFormatter(logging.Formatter):
             text = f"{_time(record)} {record.levelname.lower():7} {text}"
         for key, value in _extra(record).items():
             if key != "event":
-                text += f" {key}={value}".translate(_CONTROL)
+                text += f" {key}={_quoted(str(value))}".translate(_CONTROL)
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return text
+
+
+def _quoted(text: str) -> str:
+    """``text`` as one word: in quotes if it would look like several."""
+    if text and " " not in text and '"' not in text:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

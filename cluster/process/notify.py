@@ -31,7 +31,10 @@ class Notifier:
         itself alone, and systemd refuses what a process tells that is not the main one."""
         address = environment.pop(SOCKET_VARIABLE, "")
         if address and not address.startswith(("/", "@")):
-            logger.warning("%s: %r is neither a path nor an abstract name", SOCKET_VARIABLE, address)
+            logger.warning(
+                "%(variable)s: %(address)r is neither a path nor an abstract name",
+                {"variable": SOCKET_VARIABLE, "address": address}, extra={"event": "notify_failed"},
+            )  # fmt: skip
             address = ""
         return cls(address or None)
 
@@ -54,7 +57,10 @@ class Notifier:
                 manager.setblocking(False)
                 manager.sendto("\n".join(assignments).encode(), address)
         except OSError as error:
-            logger.warning("the service manager cannot be told %s: %s", assignments[0], error)
+            logger.warning(
+                "the service manager cannot be told %(what)s: %(why)s",
+                {"what": assignments[0], "why": str(error)}, extra={"event": "notify_failed"},
+            )  # fmt: skip
 
 
 def _one_line(text: str) -> str:

@@ -8,12 +8,16 @@ the key in a configuration file, and the table in the documentation.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cluster.core.errors import ClusterError
+
+#: What the name of each variable begins with.
+PREFIX = "RTMP_CLUSTER_"
 
 
 class ConfigError(ClusterError):
@@ -38,7 +42,7 @@ class Whole:
         try:
             value = int(text)
         except ValueError:
-            raise ValueError(f"{text!r} is not a whole number") from None
+            raise ValueError(f"{text!r} is not a whole number{_without_unit(text)}") from None
         if not self.low <= value <= self.high:
             raise ValueError(f"{text} is not from {self.low} to {self.high}")
         return value
@@ -55,10 +59,15 @@ class Decimal:
         try:
             value = float(text)
         except ValueError:
-            raise ValueError(f"{text!r} is not a number") from None
+            raise ValueError(f"{text!r} is not a number{_without_unit(text)}") from None
         if not self.low <= value <= self.high:  # also refuses nan
             raise ValueError(f"{text} is not from {self.low:g} to {self.high:g}")
         return value
+
+
+def _without_unit(text: str) -> str:
+    """What to do about a number with a unit, as 30s and 64M are."""
+    return ": write it without a unit" if re.fullmatch(r"[0-9.]+ ?[A-Za-z]+", text) else ""
 
 
 def one_of(*values: str) -> Callable[[str], str]:
@@ -107,7 +116,7 @@ class Option:
     @property
     def env(self) -> str:
         """The environment variable."""
-        return "RTMP_CLUSTER_" + self.env_words.replace("-", "_").upper()
+        return PREFIX + self.env_words.replace("-", "_").upper()
 
     @property
     def key(self) -> str:
@@ -119,6 +128,18 @@ class Option:
     def is_switch(self) -> bool:
         """The flag alone turns it on."""
         return self.parse is yes_or_no
+
+    def several_in(self, text: str) -> list[str]:
+        """The values that ``text`` has, if it is two or more with commas or blanks between; else none."""
+        parts = [part for part in re.split(r"[,;\s]+", text) if part]
+        if not self.repeatable or parts == [text]:
+            return []
+        try:
+            for part in parts:
+                self.parse(part)
+        except ValueError:
+            return []
+        return parts
 
     def text_of(self, value: object) -> str:
         """What ``parse`` reads as ``value`` again."""

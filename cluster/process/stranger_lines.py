@@ -11,7 +11,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-#: How many lines of each second are written. Nobody reads more than these, and they are some 2 kB a second:
+#: How many lines of each second are written. Nobody reads more than these, and they are some 3 kB a second:
 #: a disk takes that for as long as a flood may last.
 LINES_PER_SECOND = 10
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -25,6 +26,8 @@ def reason_of(error: OSError | UnicodeError) -> str:
     """
     if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
         return os.strerror(error.errno)
+    if isinstance(error, ConnectionResetError):  # as uvloop raises it
+        return os.strerror(errno.ECONNRESET)
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cluster.core.bus.endpoints import EndpointError, endpoints
+from cluster.net.addresses import BindAddress, parse_bind
 from cluster.process.options import Option, declared_in, option, yes_or_no
 
 DEFAULT_ROUTER_BIND = "tcp://127.0.0.1:1936"
@@ -31,6 +32,10 @@ class RouterConfig:
         "--insecure", yes_or_no, "",
         "Start without --cluster-key though other hosts can reach this address: the network is guarded.",
         False, group="router", default_text="false", env_words="router-insecure",
+    )  # fmt: skip
+    router_metrics: BindAddress | None = option(
+        "--metrics", parse_bind, "ADDRESS", "Serve the router's Prometheus metrics over HTTP here.",
+        None, default_text="off", group="router", env_words="router-metrics",
     )  # fmt: skip
 
 

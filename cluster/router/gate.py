@@ -2,7 +2,8 @@
 
 With a cluster key libzmq asks the ZAP handler (``inproc://zeromq.zap.01``) about every worker that has
 shaken hands. Whoever does not get that far shows only in the events of the socket's monitor; a
-connection that ends before its handshake has is a refusal, whichever end gave it up.
+connection that ends before its handshake has is a refusal, whichever end gave it up. Of one that the other
+end gave up there is nothing to tell but that.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from cluster.bus.cluster_key import ClusterKey
-from cluster.process.complaints import Complaints
+from cluster.bus.reach import CRYPTOGRAPHIC, MECHANISM_MISMATCH
+from cluster.process.complaints import COMPLAIN_EVERY_S, Complaints
 from cluster.process.stranger_lines import StrangerLines, host_of
 
 logger = logging.getLogger(__name__)
@@ -29,10 +31,11 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )  # fmt: skip
-_CRYPTOGRAPHIC = 0x1100_0001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
 
-#: A peer whose connection was closed before its address could be asked for.
+#: A peer whose connection was closed before its address could be asked for. A worker comes again, so it is
+#: told of only if its next attempts do not tell who it is.
 _GONE = "a peer that has left"
+_NAMELESS_WAIT_S = 0.5
 
 #: ZeroMQ ZAP, RFC 27: version, request id, domain, address, identity, mechanism, credentials.
 _ZAP_FRAMES = 7
@@ -55,6 +58,9 @@ class Gate:
         self._refusals = Complaints(logger, "peer_refused")
         self._stranger_lines = StrangerLines(logger, "refused", time.monotonic)
         self.refused = 0
+        #: When a refused peer without an address is told of, if none with one was, and why it was refused.
+        self._nameless: tuple[float, str] | None = None
+        self._named_at = float("-inf")
         self._zap: zmq.Socket[bytes] | None = None
         if key is not None:
             self._zap = context.socket(zmq.REP)
@@ -84,9 +90,12 @@ class Gate:
 
     def tick(self) -> None:
         """Log the sum of refusals if it is time; call this every second or so."""
+        if self._nameless is not None and time.monotonic() >= self._nameless[0]:
+            self._tell_nameless()
         self._stranger_lines.tick()
 
     def close(self) -> None:
+        self._tell_nameless()
         self._stranger_lines.log_sum()
         for each in self.sockets:
             each.close(0)
@@ -103,18 +112,36 @@ class Gate:
     def _refuse(self, peer: str, event: int, value: int) -> None:
         """Count the refusal, and log it: once in a while for each host, and few hosts a second."""
         self.refused += 1
-        host = host_of(peer)
         why = self._why(event, value)
+        now = time.monotonic()
+        if peer != _GONE:
+            self._named_at = now
+            self._tell(peer, why)
+        elif self._nameless is None:
+            self._nameless = now + _NAMELESS_WAIT_S, why
+
+    def _tell_nameless(self) -> None:
+        nameless, self._nameless = self._nameless, None
+        if nameless is not None and time.monotonic() - self._named_at >= COMPLAIN_EVERY_S:
+            self._tell(_GONE, nameless[1])
+
+    def _tell(self, peer: str, why: str) -> None:
+        host = host_of(peer)
         if self._refusals.is_due(host) and not self._stranger_lines.admit(logging.WARNING, why, host):
             return
         self._refusals.warn_about(host, "refused %(peer)s: %(why)s", {"peer": peer, "why": why})
 
     def _why(self, event: int, value: int) -> str:
-        if self._key is None:
-            return "it is no worker, or has a cluster key and this router has none"
-        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH or value == _CRYPTOGRAPHIC:
-            return "it has another cluster key"
-        return "it has no cluster key, or is no worker"
+        if value == MECHANISM_MISMATCH:
+            if self._key is None:
+                return "it has a cluster key and this router has none: give it to both with --cluster-key"
+            return "it has no cluster key: give it this router's with --cluster-key"
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH or value == CRYPTOGRAPHIC:
+            return "it has another cluster key: --cluster-key must be the same file on both sides"
+        if event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
+            keys = "no --cluster-key" if self._key is not None else "a --cluster-key (this router has none)"
+            return f"its handshake was cut off: it has ended, has {keys}, or is no worker"
+        return "it is no worker"
 
 
 class _Door:

@@ -25,6 +25,7 @@ from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.leases import Holder, Lease
 from cluster.router.facts import FactsBook
 from cluster.router.grants import Grants
+from cluster.router.members import LEFT, SILENT, UNREACHABLE, Members
 from cluster.router.records import Claim, HelloHeard, Worker
 from cluster.router.refusals import Refusals
 from cluster.router.shared_names import SharedNames
@@ -39,10 +40,12 @@ class Registry:
     """The registry of one router; when ``grants`` call ``wake``, it wants to ``settle``."""
 
     def __init__(
-        self, grants: Grants, wake: Callable[[], None], refusals: Refusals | None = None
-    ) -> None:
+        self, grants: Grants, wake: Callable[[], None], refusals: Refusals | None = None,
+        members: Members | None = None,
+    ) -> None:  # fmt: skip
         self._grants = grants
         self._refusals = refusals or Refusals()
+        self._members = members or Members()
         self._workers: dict[str, Worker] = {}
         self._streams: dict[str, Lease] = {}
         self._watchers = Watchers()
@@ -58,7 +61,7 @@ class Registry:
         self._handlers: dict[type, Callable[[str, Any], None]] = {
             control.HelloPart: self._hello_part,
             control.Heartbeat: self._heartbeat,
-            control.Goodbye: lambda worker_id, _: self._drop(worker_id),
+            control.Goodbye: lambda worker_id, _: self._drop(worker_id, LEFT),
             control.Publish: self._publish,
             control.Announce: self._announce,
             control.Unpublish: self._unpublish,
@@ -104,16 +107,14 @@ class Registry:
         self._now, self._wall_ms = now, wall_ms
         for worker_id, worker in list(self._workers.items()):
             if now - worker.heard_at > WORKER_TIMEOUT_S:
-                self._drop(worker_id)
+                self._drop(worker_id, SILENT)
         for claim in list(self._claims.values()):
             if now >= claim.deadline:
                 self._overdue(claim)
-        staying = [
-            (worker.identity, worker.known_since)
-            for worker in self._workers.values() if not worker.draining
-        ]  # fmt: skip
+        staying = [each for each in self._workers.values() if not each.draining]
         for worker_id, shared in self._shared_names.look(staying, now):
             self._send(worker_id, shared)
+        self._members.tick()
         return self._take()
 
     def settle(self, now: float, wall_ms: int) -> list[Delivery]:
@@ -125,16 +126,13 @@ class Registry:
     def drop_worker(self, worker_id: str, now: float, wall_ms: int) -> list[Delivery]:
         """``worker_id`` cannot be reached: its streams end and watchers are told."""
         self._now, self._wall_ms = now, wall_ms
-        self._drop(worker_id)
+        self._drop(worker_id, UNREACHABLE)
         return self._take()
 
     def sizes(self) -> dict[str, int]:
         """How many workers, streams and watched keys there are."""
-        return {
-            "workers": len(self._workers),
-            "streams": len(self._streams),
-            "watched_keys": len(self._watchers),
-        }
+        streams, watched_keys = len(self._streams), len(self._watchers)
+        return {"workers": len(self._workers), "streams": streams, "watched_keys": watched_keys}
 
     def _send(self, worker_id: str, message: RoutedMessage) -> None:
         self._out.append((worker_id, message))
@@ -153,12 +151,13 @@ class Registry:
             return
         for other_id, other in list(self._workers.items()):
             if other.identity.place == identity.place and other_id != worker_id:
-                self._drop(other_id)  # a slot holds one process: the other one is dead
+                self._drop(other_id, LEFT)  # a slot holds one process: the other one is dead
         worker = self._workers.get(worker_id)
         if worker is None:
             worker = self._workers[worker_id] = Worker(
                 identity, self._now, self._now, hello.draining, dict(hello.load)
             )
+            self._members.came(worker_id)
         worker.heard_at, worker.draining, worker.load = self._now, hello.draining, dict(hello.load)
         self._send(worker_id, control.Welcome())
         worker.received = worker.sent = 0
@@ -190,10 +189,11 @@ class Registry:
             self._send(worker_id, control.HelloWanted())
         self._send(worker_id, control.Heartbeat(messages=worker.sent))
 
-    def _drop(self, worker_id: str) -> None:
+    def _drop(self, worker_id: str, why: str) -> None:
         worker = self._workers.pop(worker_id, None)
         if worker is None:
             return
+        self._members.went(worker_id, why)
         self._facts.forget(worker_id)
         for key in list(worker.watches):
             self._watchers.discard(key, worker_id, worker)

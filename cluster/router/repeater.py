@@ -170,8 +170,9 @@ class Repeaters:
             except (EnvironmentFault, zmq.ZMQError) as error:
                 if base not in self._failed:
                     fields = {"router": base, "why": str(error)}
-                    event = {"event": "repeater_failed"}
-                    logger.error("no repeater of %(router)s: %(why)s", fields, extra=event)
+                    logger.error(
+                        "no repeater of %(router)s: %(why)s", fields, extra={"event": "repeater_failed"}
+                    )
                 self._failed.add(base)
             else:
                 self._failed.discard(base)

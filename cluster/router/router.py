@@ -25,8 +25,10 @@ from cluster.core.bus import control, control_coding
 from cluster.core.bus.control_coding import ControlError
 from cluster.core.errors import MisuseError
 from cluster.process.complaints import Complaints
+from cluster.router.counters import COUNTERS
 from cluster.router.gate import Gate
 from cluster.router.grants import Grants
+from cluster.router.members import MemberLines, Members
 from cluster.router.memory_grants import MemoryGrants
 from cluster.router.proxy import Proxy
 from cluster.router.refusals import Refusals
@@ -40,6 +42,9 @@ TICK_S = 0.1
 #: How often over ipc, where the kernel tells of a worker's death: only a worker that hangs is left to find.
 LOCAL_TICK_S = 0.5
 
+#: A registry that has not turned for this long was missed by every worker.
+_STALLED_S = 1.0
+
 #: Frames of a message after its first that are looked at: more than any message has.
 _MAX_FRAMES = 4
 
@@ -51,11 +56,13 @@ class Router:
     """The router at one address; also a context manager that starts and closes it.
 
     ``endpoint`` is the address workers are to be given (its port is the real one if 0 was asked for).
+    ``is_nodes_own``: it knows the workers of one node, of which the node itself says what there is to say.
     """
 
     def __init__(
-        self, bind: str, *, key: ClusterKey | None = None, grants: Grants | None = None
-    ) -> None:
+        self, bind: str, *, key: ClusterKey | None = None, grants: Grants | None = None,
+        is_nodes_own: bool = False,
+    ) -> None:  # fmt: skip
         self._bind = bind
         self._key = key
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -69,14 +76,11 @@ class Router:
         self._wakes: socket
         self._woken: socket
         self.endpoint = bind
-        self.counters = {
-            "control_received": 0,
-            "control_sent": 0,
-            "control_malformed": 0,
-            "control_unreachable": 0,
-            "control_overflowed": 0,
-        }
-        self._registry = Registry(grants or MemoryGrants(), self._wake_up, Refusals(self.counters))
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self._is_nodes_own = is_nodes_own
+        members = Members() if is_nodes_own else MemberLines()
+        refusals = Refusals(self.counters)
+        self._registry = Registry(grants or MemoryGrants(), self._wake_up, refusals, members)
 
     def start(self) -> None:
         """Bind and run; EndpointError or EnvironmentFault if that cannot be done."""
@@ -128,6 +132,11 @@ class Router:
         """How many workers, streams and watched keys the registry knows."""
         return self._registry.sizes()
 
+    @property
+    def peers_refused(self) -> int:
+        """Connections that its gate has not let in."""
+        return self._gate.refused if self._context is not None else 0
+
     def _wake_up(self) -> None:
         """The grants have something to say; called from any thread."""
         with contextlib.suppress(OSError):  # its buffer is full, so it wakes anyway; or it has ended
@@ -144,8 +153,9 @@ class Router:
             while True:
                 # Heartbeats arrive all the time: a tick that is due goes with the next of them, and has
                 # a wake-up of its own only if none comes.
-                wait_s = next_tick + self._tick_s - time.monotonic()
-                ready = [each for each, _ in poller.poll(max(0, int(wait_s * 1000)))]
+                due = next_tick + self._tick_s
+                ready = [each for each, _ in poller.poll(max(0, int((due - time.monotonic()) * 1000)))]
+                self._note_stall(time.monotonic() - due)
                 if self._woken.fileno() in ready:
                     if not self._woken.recv(4_096):
                         break
@@ -170,6 +180,14 @@ class Router:
             socket.disable_monitor()
             self._gate.close()
             socket.close()
+
+    def _note_stall(self, late_s: float) -> None:
+        """Say so if this process has not run: the workers have gone to other routers meanwhile."""
+        if late_s > _STALLED_S and not self._is_nodes_own:
+            logger.warning(
+                "this router did not run for %(late_s).1f s: it was stopped, or its host had no CPU for it",
+                {"late_s": round(late_s, 1)}, extra={"event": "router_stalled"},
+            )  # fmt: skip
 
     def _receive_all(self, socket: zmq.Socket[bytes]) -> bool:
         """Handle what has arrived; False if there is more than one turn's worth."""

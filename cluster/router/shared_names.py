@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from cluster.core.bus.bounds import WORKER_TIMEOUT_S
 from cluster.core.bus.control import NameShared
-from cluster.core.bus.identity import WorkerIdentity
 from cluster.process.complaints import OnceInAWhile
+from cluster.router.records import Worker
+
+#: A node that is heard this long after another of its name has come lives beside it: what was on its way
+#: from one that has died has arrived by then.
+LIVES_ON_S = 1.0
+
+
+@dataclass(slots=True)
+class _Node:
+    """``since`` when it is known, and when it was heard last."""
+
+    spokesman: str
+    since: float
+    heard_at: float
 
 
 class SharedNames:
@@ -16,22 +29,27 @@ class SharedNames:
     def __init__(self) -> None:
         self._told = OnceInAWhile()
 
-    def look(
-        self, workers: Iterable[tuple[WorkerIdentity, float]], now: float
-    ) -> list[tuple[str, NameShared]]:
+    def look(self, workers: Iterable[Worker], now: float) -> list[tuple[str, NameShared]]:
         """What is due: a message for one worker of each node concerned.
 
-        ``workers`` are those that live and are not about to end, with the time they were first heard. A
-        node counts once it has been known for WORKER_TIMEOUT_S: whoever had its name before it started
-        and died is forgotten by then, so a node that is restarted shares its name with nobody.
+        ``workers`` are those that are known and not about to end. Whoever had a node's name before it
+        started, and died, is not heard any more: so a node that is restarted shares its name with nobody.
         """
-        nodes: dict[str, dict[str, str]] = {}
-        for identity, since in sorted(workers, key=lambda worker: worker[0].slot):
-            if now - since > WORKER_TIMEOUT_S:
-                nodes.setdefault(identity.node, {}).setdefault(identity.instance, identity.worker_id)
+        nodes: dict[str, dict[str, _Node]] = {}
+        for worker in sorted(workers, key=lambda worker: worker.identity.slot):
+            identity, since, heard_at = worker.identity, worker.known_since, worker.heard_at
+            node = nodes.setdefault(identity.node, {}).setdefault(
+                identity.instance, _Node(identity.worker_id, since, heard_at)
+            )
+            node.since, node.heard_at = min(node.since, since), max(node.heard_at, heard_at)
         due: list[tuple[str, NameShared]] = []
-        for name, spokesmen in nodes.items():
-            if len(spokesmen) > 1 and self._told.left_out(name, now) is not None:
-                shared = NameShared(name, tuple(sorted(spokesmen)))
-                due += [(worker_id, shared) for worker_id in spokesmen.values()]
+        for name, namesakes in nodes.items():
+            newest = max(node.since for node in namesakes.values())
+            living = {
+                instance: node.spokesman
+                for instance, node in namesakes.items() if node.heard_at - newest >= LIVES_ON_S
+            }  # fmt: skip
+            if len(living) > 1 and self._told.left_out(name, now) is not None:
+                shared = NameShared(name, tuple(sorted(living)))
+                due += [(worker_id, shared) for worker_id in living.values()]
         return due

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket as system_sockets
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -73,10 +75,38 @@ def _control_socket(context: zmq.Context[zmq.Socket[bytes]], base: str) -> zmq.S
 def _bind(sockets: list[zmq.Socket[bytes]], wanted: Endpoints) -> Endpoints:
     for socket, endpoint in zip(sockets, (wanted.publish, wanted.subscribe, wanted.control), strict=True):
         try:
+            if wanted.is_local and _is_served(endpoint):
+                raise zmq.ZMQError(errno.EADDRINUSE)
             socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise EnvironmentFault(f"cannot bind {endpoint}: {error.strerror}") from None
+            raise _cannot_bind(endpoint, wanted.base, error) from None
     return wanted
+
+
+def _cannot_bind(endpoint: str, base: str, error: zmq.ZMQError) -> EnvironmentFault:
+    """What to type where an address cannot be had."""
+    if error.errno == errno.EADDRINUSE:
+        return EnvironmentFault(
+            f"cannot bind {endpoint}: it is taken, maybe by a router that runs already (rtmp-cluster "
+            "status shows it); end what has it, or choose another --bind: a router needs that port and the "
+            "two after it"
+        )
+    if error.errno in (errno.ENODEV, errno.EADDRNOTAVAIL):
+        return EnvironmentFault(
+            f"cannot bind {endpoint}: no interface of this machine has that address; "
+            "--bind tcp://0.0.0.0:1936 listens on all"
+        )
+    return EnvironmentFault(f"cannot bind {base}: {error.strerror}; choose another address with --bind")
+
+
+def _is_served(endpoint: str) -> bool:
+    """Whether somebody listens at an ipc path: libzmq would take it over without a word."""
+    with system_sockets.socket(system_sockets.AF_UNIX, system_sockets.SOCK_STREAM) as probe:
+        try:
+            probe.connect(endpoint.removeprefix("ipc://"))
+        except OSError:
+            return False
+    return True
 
 
 def _bind_free(sockets: list[zmq.Socket[bytes]], base: str) -> Endpoints:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -87,7 +88,7 @@ def test_a_file_goes_through_and_ends(
 ) -> None:
     url = edge.url("command")
     playing = start("play", url, "-o", str(tmp_path / "got.flv"))
-    wait_until(lambda: "waiting for the first message" in playing.err, "the player")
+    wait_until(lambda: "waiting for the first frame" in playing.err, "the player")
     publishing = start("publish", str(short_clip), url)
     assert publishing.wait() == ExitCode.OK, publishing.err
     assert playing.wait() == ExitCode.OK, playing.err  # the stream has ended
@@ -173,7 +174,7 @@ def test_wrong_sizes_behind_the_tags_are_said_once(
     )
     path.write_bytes(encode_header(True, True) + data)
     playing = start("play", url, "-o", str(tmp_path / "got.flv"))
-    wait_until(lambda: "waiting for the first message" in playing.err, "the player")
+    wait_until(lambda: "waiting for the first frame" in playing.err, "the player")
     publishing = start("publish", *["--loop"] * loop, str(path), url)
     if loop:
         wait_until(lambda: len(video_of(tmp_path / "got.flv")) > 45, "a third pass")
@@ -189,9 +190,8 @@ def test_a_file_that_ends_within_a_tag_is_published_up_to_it(
     edge: Edge, start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "cut.flv"
-    path.write_bytes(
-        encode_header(True, True) + b"".join(encode_tag(MessageType.VIDEO, 0, key_frame()))[:-9]
-    )
+    tag = b"".join(encode_tag(MessageType.VIDEO, 0, key_frame()))
+    path.write_bytes(encode_header(True, True) + tag + tag[:-9])
     publishing = start("publish", str(path), edge.url("cut-short"))
     assert publishing.wait() == ExitCode.OK, publishing.err
     assert f"{path}: it ends in the middle of a tag, which is left out" in publishing.err.splitlines()
@@ -214,7 +214,8 @@ def test_refusals_are_one_line_and_a_code(
         port = closed.getsockname()[1]
     nobody = start("play", f"rtmp://127.0.0.1:{port}/live/x", "-o", str(kept))
     assert nobody.wait() == ExitCode.UNREACHABLE
-    assert nobody.err == f"rtmp-cluster: cannot connect to 127.0.0.1:{port}: Connection refused\n"
+    says = "Connection refused; is the address right, and an RTMP server there?"
+    assert nobody.err == f"rtmp-cluster: cannot connect to 127.0.0.1:{port}: {says}\n"
     assert kept.read_bytes() == b"precious"
 
 
@@ -227,7 +228,7 @@ def test_refusals_are_one_line_and_a_code(
         (["play", "rtmp://h/live/x", "--duration", "0"], ExitCode.USAGE, "--duration"),
         (["play", "rtmp://h/live/x", "--timeout", "never"], ExitCode.USAGE, "--timeout"),
         (["probe", "rtmps://h/live/x", "--ca-file", "{none}"], ExitCode.USAGE, "--ca-file"),
-        (["probe", "rtmps://127.0.0.1:1/live/x", "--ca-file", "{clip}"], ExitCode.ENVIRONMENT, "CA file"),
+        (["probe", "rtmps://127.0.0.1:1/live/x", "--ca-file", "{clip}"], ExitCode.ENVIRONMENT, "(PEM)"),
     ],
 )
 def test_wrong_usage_is_one_line(
@@ -241,8 +242,23 @@ def test_wrong_usage_is_one_line(
     assert says in err
 
 
-def test_a_file_that_is_not_flv(edge: Edge, start: Start, tmp_path: Path) -> None:
-    (tmp_path / "text.flv").write_text("not a film")
-    command = start("publish", str(tmp_path / "text.flv"), edge.url("text"))
+def test_a_file_without_a_frame_is_said_without_a_connection(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "film.flv"
+    path.write_bytes(encode_header(True, True))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        command = start("publish", str(path), f"rtmp://127.0.0.1:{server.getsockname()[1]}/live/x")
+        assert command.wait() == ExitCode.USAGE
+        assert command.err == f"rtmp-cluster: {path} has no audio and no video in it: nothing to publish\n"
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_a_pipe_without_a_frame_is_no_success(edge: Edge, start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "pipe.flv"
+    os.mkfifo(path)
+    command = start("publish", str(path), edge.url("pipe"))
+    path.write_bytes(encode_header(True, True))
     assert command.wait() == ExitCode.USAGE
-    assert command.err.splitlines()[-1].startswith("rtmp-cluster: not_flv: begins with b'not'")
+    says = f"rtmp-cluster: {path} had no audio and no video in it: nothing was published"
+    assert command.err.splitlines()[-1] == says

@@ -20,6 +20,37 @@ EXAMPLES = ROOT / "examples"
 NAMED = re.compile(r"^```python\n# (examples/\w+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_without_what_it_needs_says_how_it_is_run(path: Path) -> None:
+    arguments = ["nowhere"] if path.stem == "embedded_server" else []
+    process = start(path.name, *arguments)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, text
+    assert "Traceback" not in text
+    assert f"{path.name} " in text or "write :PORT" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("publish_file.py", ["{none}", "rtmp://127.0.0.1:1/live/x"], "cannot connect to 127.0.0.1:1"),
+        ("publish_file.py", ["{none}", "http://h/live/x"], "the scheme is neither rtmp nor rtmps"),
+        ("record_stream.py", ["rtmp://127.0.0.1:1/live/x", "x.flv"], "cannot connect to 127.0.0.1:1"),
+        ("relay_stream.py", ["rtmp://127.0.0.1:1/live/x"] * 2, "cannot connect to 127.0.0.1:1"),
+        ("generate_stream.py", ["rtmp://127.0.0.1:1/live/x"], "cannot connect to 127.0.0.1:1"),
+    ],
+)
+def test_an_example_says_what_is_wrong_in_one_line(
+    name: str, arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    named = [argument.format(none=tmp_path / "none.flv") for argument in arguments]
+    process = start(name, *named)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, text
+    assert says in text
+    assert text.count("\n") == 1
+
+
 def start(name: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(EXAMPLES / name), *arguments],

@@ -12,12 +12,13 @@ import pytest
 from cluster.client import progress
 from cluster.client.backoff import Attempts, Backoff
 from cluster.client.errors import CallError, ConnectRejected, RtmpError, Timeout
-from cluster.client.progress import Progress
+from cluster.client.progress import Progress, told_if_slow
 from cluster.client.statistics import WINDOW_S, StreamStatistics
 from cluster.client.targets import resolve
 from cluster.client.waiting import within
 from cluster.core.errors import MisuseError
 from cluster.core.message import Message, MessageType
+from cluster.core.rtmp.server_session import SAMPLE_ACCESS
 from cluster.core.rtmp.url import RtmpUrl, UrlError
 from support.scripted_server import SEQUENCE_HEADER, audio_frame, inter_frame, key_frame, until
 
@@ -149,3 +150,55 @@ def test_progress_in_a_terminal_and_in_a_file(
         assert "\x1b" not in text
         last = "1 messages, 38 bytes in 0.0 s: 1 frames, 1 keyframes, 0 audio"
         assert text.splitlines()[-1].endswith(last)
+
+
+def test_what_comes_before_the_first_frame_is_still_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0.01)
+    output, seen = io.StringIO(), StreamStatistics()
+
+    async def work() -> None:
+        now = asyncio.get_running_loop().time
+        async with Progress(seen, "from here", question="is it published?", output=output) as shown:
+            for message in (
+                Message(MessageType.DATA_AMF0, 0, SAMPLE_ACCESS),
+                Message(VIDEO, 0, SEQUENCE_HEADER),
+            ):
+                seen.add(message, now())
+            await until(lambda: output.getvalue().count("\n") >= 3, "some lines")
+            assert shown.line(now() + 7).startswith("waiting for the first frame, for 7 s now; ")
+            seen.add(Message(VIDEO, 0, key_frame()), now())
+            assert "1 frames" in shown.line(now())
+
+    asyncio.run(work())
+    lines = output.getvalue().splitlines()
+    assert lines[0] == "from here: waiting for the first frame"
+    assert lines[1] == "waiting for the first frame, for 0 s now; is it published?"
+    assert lines[-1].startswith("from here: 3 messages, ")
+
+
+def test_the_end_without_a_frame_says_so() -> None:
+    output, seen = io.StringIO(), StreamStatistics()
+
+    async def work() -> None:
+        async with Progress(seen, "from here", output=output):
+            seen.add(Message(MessageType.DATA_AMF0, 0, SAMPLE_ACCESS), asyncio.get_running_loop().time())
+
+    asyncio.run(work())
+    assert output.getvalue().splitlines()[-1] == "from here: no frame in 0.0 s"
+    assert seen.elapsed_s == 0
+
+
+def test_only_who_waits_long_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[str] = []
+
+    async def work() -> None:
+        async with told_if_slow("a moment"):
+            pass
+        monkeypatch.setattr(progress, "SLOW_S", 0.001)
+        async with told_if_slow("still \x1b here"):
+            await until(lambda: told.append(capsys.readouterr().err) or told[-1], "the line")
+
+    asyncio.run(work())
+    assert "".join(told) == "still \N{REPLACEMENT CHARACTER} here\n"

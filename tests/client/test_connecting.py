@@ -15,6 +15,7 @@ import pytest
 
 from cluster.client import ConnectionClosed, ConnectRejected, RtmpError, Timeout, Tls, Unreachable, connect
 from cluster.client.connecting import MAX_REDIRECTS
+from cluster.client.errors import TlsFault
 from cluster.core.errors import CloseReason, EnvironmentFault
 from cluster.core.rtmp import events
 from cluster.core.rtmp.adobe_auth import authenticated
@@ -288,10 +289,13 @@ def test_tls_is_verified_unless_told_otherwise(run: Run, tmp_path: Path) -> None
     async def work() -> None:
         async with serving(tls=_server_context(files.cert, files.key)) as server:
             url = server.url(scheme="rtmps")
-            with pytest.raises(Unreachable, match=r"of 127\.0\.0\.1:.* is not accepted: self-signed"):
+            refused = pytest.raises(Unreachable, match=r"of 127\.0\.0\.1:.* is not accepted: self-signed")
+            with refused as untrusted:
                 await connect(url)
-            with pytest.raises(Unreachable, match="is not accepted"):
+            assert untrusted.value.tls_fault is TlsFault.UNTRUSTED
+            with pytest.raises(Unreachable, match="is not accepted") as misnamed:
                 await connect(url, tls=Tls(ca_file=files.cert, server_name="elsewhere.example"))
+            assert misnamed.value.tls_fault is TlsFault.WRONG_NAME
             for tls in (
                 Tls(verify=False),
                 Tls(ca_file=files.cert),
@@ -304,11 +308,28 @@ def test_tls_is_verified_unless_told_otherwise(run: Run, tmp_path: Path) -> None
     run(work())
 
 
-def test_tls_where_the_server_speaks_none(run: Run) -> None:
+def test_a_certificate_that_is_out_of_date(run: Run, tmp_path: Path) -> None:
+    files = make_certificate(tmp_path, days_from_now=(-9, -1))
+
     async def work() -> None:
-        async with answering_with(b"\x03" + bytes(1536)) as port:
-            with pytest.raises((Unreachable, Timeout)):
+        async with serving(tls=_server_context(files.cert, files.key)) as server:
+            with pytest.raises(Unreachable, match="is not accepted") as raised:
+                await connect(server.url(scheme="rtmps"), tls=Tls(ca_file=files.cert))
+            assert raised.value.tls_fault is TlsFault.OUT_OF_DATE
+
+    run(work())
+
+
+@pytest.mark.parametrize("close", [False, True])
+@pytest.mark.parametrize("answer", [b"\x03" + bytes(1536), b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_tls_where_the_server_speaks_none(answer: bytes, close: bool, run: Run) -> None:
+    async def work() -> None:
+        async with answering_with(answer, close=close) as port:
+            with pytest.raises((Unreachable, Timeout)) as raised:
                 await connect(f"rtmps://127.0.0.1:{port}/live", timeout_s=1)
+            if answer or close:
+                assert isinstance(raised.value, Unreachable)
+                assert raised.value.tls_fault is TlsFault.NO_TLS
 
     run(work())
 

@@ -169,7 +169,7 @@ def test_who_interrupts_it_before_the_first_frame_gets_no_file_and_no_error(tmp_
         options = ["-o", str(tmp_path / "got.flv")]
         async with serving(script) as server, command(server, "play", *options) as process:
             assert process.stderr is not None
-            assert b"waiting" in await process.stderr.readline()
+            assert b"waiting for the first frame" in await process.stderr.readline()
             process.send_signal(signal.SIGINT)
             assert await process.wait() == ExitCode.OK
 
@@ -234,9 +234,20 @@ def test_a_recording_holds_the_latest_headers_until_the_first_frame(tmp_path: Pa
     assert [tag.timestamp for tag in tags] == [0, 0, 0, 0, 20]
 
 
+@pytest.mark.parametrize(("name", "said"), [("got.mp4", True), ("got.FLV", False), ("got", False)])
+def test_a_name_of_another_kind_of_file_is_told_of(name: str, said: bool, tmp_path: Path) -> None:
+    path = tmp_path / name
+    code, _, err = outcome(playing(send_frames), "play", "-o", str(path), "--duration", "0.1")
+    assert code == ExitCode.OK, err
+    assert path.read_bytes().startswith(b"FLV")
+    assert (f"{path} will be FLV, whatever its name says" in err.splitlines()) == said
+
+
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_played(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFault, match="no such directory"):
+    with pytest.raises(EnvironmentFault, match="there is no folder"):
         Recording(tmp_path / "nowhere" / "got.flv")
     code, _, err = outcome(playing(send_frames), "play", "-o", str(tmp_path / "nowhere" / "got.flv"))
     assert code == ExitCode.ENVIRONMENT
-    assert err.splitlines()[-1].endswith("got.flv: no such directory")
+    folder = tmp_path / "nowhere"
+    says = f"cannot write {folder}/got.flv: there is no folder {folder}; make it first"
+    assert err == f"rtmp-cluster: {says}\n", "and nothing else"

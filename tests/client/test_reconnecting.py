@@ -117,6 +117,37 @@ def test_the_first_attempt_says_what_is_wrong(run: Run) -> None:
     run(work())
 
 
+def test_losses_failures_and_returns_are_told(run: Run) -> None:
+    def script(peer: Peer, event: Event) -> None:
+        if isinstance(event, events.PlayRequested) and len(server.peers) == 2:
+            peer.session.reject_play(event.stream_id, "NetStream.Play.StreamNotFound", "later")
+        else:
+            accept(peer, event)
+            if isinstance(event, events.PlayRequested):
+                peer.session.send(Message(MessageType.VIDEO, 9, key_frame(len(server.peers)), 1))
+                if len(server.peers) == 1:
+                    peer.close()
+
+    server: ScriptedServer
+    told: list[str] = []
+
+    async def work() -> None:
+        nonlocal server
+        async with serving(script) as server:
+            again = reconnecting(server.url(), backoff=QUICK, told=told.append)
+            async with again.play() as playback:
+                await _video(playback)
+                await _video(playback)
+
+    run(work())
+    lost, back, refused, back_again = told
+    assert lost.startswith("the connection is closed (peer_closed): ")
+    assert lost.endswith("; trying again in 0.0 s")
+    assert back.startswith("connected again after 0.")
+    assert "later; trying again in 0." in refused
+    assert back_again.startswith("connected again after 0.")
+
+
 def test_attempts_run_out_with_the_last_error(run: Run) -> None:
     backoff = Backoff(first_s=0.01, max_s=0.01, attempts=3)
 
@@ -139,11 +170,13 @@ def test_attempts_run_out_with_the_last_error(run: Run) -> None:
 
 
 def test_a_player_moves_when_it_is_asked_to(run: Run) -> None:
+    told: list[str] = []
+
     async def work() -> None:
         async with (
             serving() as old,
             serving() as new,
-            reconnecting(old.url(), backoff=QUICK).play() as playback,
+            reconnecting(old.url(), backoff=QUICK, told=told.append).play() as playback,
         ):
             old.peer.video(0, SEQUENCE_HEADER)
             old.peer.video(0, key_frame(0))
@@ -165,6 +198,7 @@ def test_a_player_moves_when_it_is_asked_to(run: Run) -> None:
             assert bytes((await _video(playback)).payload) == inter_frame(3)
             await until(old.peer.gone.is_set, "the old server to be left")
             assert playback.reconnects == 1
+            assert told == [f"the server asks us to go to 127.0.0.1:{new.port}"]
 
     run(work())
 

@@ -40,7 +40,7 @@ def _fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[in
         (["serve"], "No such command 'serve'"),
         (["edge", "--bind", "1935"], "'1935' has no port: write :PORT, HOST:PORT or [IPV6]:PORT"),
         (["edge", "--bind", ":1935", "--bind", ":99999"], "the port must be a number from 0"),
-        (["edge", "--router", "10.0.0.5:1936"], "expected tcp://HOST:PORT or ipc://PATH"),
+        (["edge", "--router", "10.0.0.5:1936"], "did you mean tcp://10.0.0.5:1936?"),
         (["edge", "--workers", "none"], "'none' is not a whole number"),
         (["edge", "--latency-budget", "1001"], "1001 is not from 0 to 1000"),
         (["edge", "--slow-skip", "60"], "--slow-skip must not exceed --log-seconds"),
@@ -174,3 +174,34 @@ def test_the_edge_says_ready_accepts_and_ends_cleanly_with_its_router(
     command.process.send_signal(signal.SIGTERM)
     assert command.process.wait(60) == ExitCode.OK
     assert list(temporary.iterdir()) == [], "the directory of its own router is gone"
+
+
+@pytest.mark.parametrize("arguments", [["edge", "--bind", "127.0.0.1:0"], ["router", "--bind", "tcp://127.0.0.1:0"]])
+def test_a_misspelt_variable_is_named_at_the_start(
+    start: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("RTMP_CLUSTER_WORKERS", "1")
+    monkeypatch.setenv("RTMP_CLUSTER_LOG_LEVLE", "debug")
+    command = start(*arguments)
+    eventually(command.ready, "the command is ready")
+    events = [json.loads(line) for line in command.log.read_text().splitlines()]
+    (said,) = [each for each in events if each["event"] == "unknown_variable"]
+    assert said["level"] == "warning"
+    assert said["message"] == (
+        "RTMP_CLUSTER_LOG_LEVLE is no variable of rtmp-cluster and changes nothing: "
+        "did you mean RTMP_CLUSTER_LOG_LEVEL?"
+    )
+    assert said["variable"] == "RTMP_CLUSTER_LOG_LEVLE"
+
+
+def test_what_is_in_force_is_shown_beside_what_changes_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RTMP_CLUSTER_WORKER", "1")
+    assert run(["edge", "--print-config"]) == ExitCode.OK
+    out, err = capsys.readouterr()
+    assert "workers = " in out
+    assert err == (
+        "RTMP_CLUSTER_WORKER is no variable of rtmp-cluster and changes nothing: "
+        "did you mean RTMP_CLUSTER_WORKERS?\n"
+    )

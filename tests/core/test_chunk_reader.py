@@ -405,6 +405,24 @@ def test_partial_bytes_are_released_with_their_message() -> None:
         assert reader.partial_bytes == 0
 
 
+def test_what_is_lacking_never_exceeds_what_must_come() -> None:
+    """However a message of several chunks is cut: so many bytes more, or it is not complete."""
+    data = in_chunks(6, body(500), 128)
+    for cut in range(len(data) + 1):
+        reader = ChunkReader(Limits())
+        reader.feed(data[:cut])
+        assert reader.lacking_bytes <= len(data) - cut
+        assert bool(reader.lacking_bytes) == (0 < cut < len(data))
+
+
+def test_in_the_middle_of_a_chunk_the_rest_of_its_message_is_lacking() -> None:
+    reader = ChunkReader(Limits())
+    reader.feed(in_chunks(6, body(500), 128)[: 12 + 100])
+    assert reader.lacking_bytes == 400
+    reader.feed(b"\0" * 28)  # the end of the chunk: the next header may be of any message
+    assert reader.lacking_bytes == 1
+
+
 def test_a_declared_length_costs_nothing() -> None:
     limits = Limits(max_message_bytes=0xFFFFFF)
     reader = ChunkReader(limits)

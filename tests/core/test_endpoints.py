@@ -61,6 +61,12 @@ def test_an_ipc_path_fits_a_socket_address() -> None:
         endpoints(f"ipc://{longest}x")
 
 
+@pytest.mark.parametrize("base", ["10.0.0.5:1936", "rtmp://10.0.0.5:1936"])
+def test_an_address_without_tcp_is_told_what_it_may_mean(base: str) -> None:
+    with pytest.raises(EndpointError, match=r"is not a router address: did you mean tcp://10\.0\.0\.5:1936\?"):
+        endpoints(base)
+
+
 @pytest.mark.parametrize(
     ("base", "host", "is_name", "is_loopback"),
     [

@@ -55,13 +55,13 @@ class Kept:
         (directory / "service.py").write_text(textwrap.dedent(_SERVICE))
         (directory / "env").write_text("# options\nWORD=two words\n")
 
-    def does(self, action: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def does(self, action: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         with (self.directory / "env").open("a") as environment:
             environment.writelines(f"{name}={value}\n" for name, value in variables.items())
             environment.write(f"PYTHONPATH={ROOT}\n")
         command = [
             sys.executable, str(KEEPER), action, "--state", str(self.state),
-            "--environment", str(self.directory / "env"),
+            "--environment", str(self.directory / "env"), *options,
             "--", sys.executable, str(self.directory / "service.py"), str(self.directory),
         ]  # fmt: skip
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -117,11 +117,18 @@ def test_what_does_not_become_ready_has_failed_and_says_why(kept: Kept) -> None:
     assert kept.does("status").returncode == 3
 
 
-@pytest.mark.parametrize(("code", "starts"), [("1", 2), ("3", 2), ("2", 1), ("0", 1)])
+@pytest.mark.parametrize(
+    ("code", "options", "starts"),
+    [
+        ("1", (), 2), ("3", (), 2), ("2", (), 1), ("0", (), 1),
+        ("0", ("--always",), 2), ("2", ("--always",), 1),
+    ],
+)  # fmt: skip
 def test_a_service_that_fails_later_is_started_again(
-    kept: Kept, code: str, starts: int, eventually: Any
+    kept: Kept, code: str, options: tuple[str, ...], starts: int, eventually: Any
 ) -> None:
-    kept.does("start")
+    """A router also if somebody has terminated it; nothing is, with a wrong option."""
+    kept.does("start", *options)
     (kept.directory / "ending").write_text(code)
     (kept.directory / "ending").rename(kept.directory / "end")
     if starts == 1:

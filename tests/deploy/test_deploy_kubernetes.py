@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from cluster.edge.node.config import OPTIONS
+from cluster.net.metrics_page import PATH
+from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 
 yaml = pytest.importorskip("yaml", reason="the manifests need PyYAML: pip install 'rtmp-cluster[test]'")
 
@@ -52,8 +54,8 @@ def _pod(kind: str, name: str) -> dict[str, Any]:
     return pod
 
 
-def _variables() -> dict[str, Any]:
-    (container,) = _pod("Deployment", "rtmp-cluster-edge")["containers"]
+def _variables(kind: str = "Deployment", name: str = "rtmp-cluster-edge") -> dict[str, Any]:
+    (container,) = _pod(kind, name)["containers"]
     return {each["name"]: each.get("value") for each in container["env"]}
 
 
@@ -76,10 +78,21 @@ def test_edges_know_every_router() -> None:
 
 
 def test_variables_are_options_that_exist_and_take_these_values() -> None:
-    options = {option.env: option for option in OPTIONS.values()}
-    for name, value in _variables().items():
-        for text in () if value is None else value.split():
-            options[name].parse(text)
+    options = {option.env: option for option in (*OPTIONS.values(), *ROUTER_OPTIONS.values())}
+    for variables in (_variables(), _variables("StatefulSet", "rtmp-cluster-router")):
+        for name, value in variables.items():
+            for text in () if value is None else value.split():
+                options[name].parse(text)
+
+
+def test_routers_are_probed_where_their_metrics_are() -> None:
+    (container,) = _pod("StatefulSet", "rtmp-cluster-router")["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    metrics = _variables("StatefulSet", "rtmp-cluster-router")["RTMP_CLUSTER_ROUTER_METRICS"]
+    assert metrics == f":{ports['metrics']}"
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        asked = container[probe]["httpGet"]
+        assert (asked["path"], ports[asked["port"]]) == (PATH, ports["metrics"])
 
 
 @pytest.mark.parametrize("name", ["rtmp-cluster-router", "rtmp-cluster-edge"])

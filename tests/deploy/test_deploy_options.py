@@ -43,7 +43,7 @@ def test_each_option_is_named_as_on_the_command_line(service: str, options: Mapp
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(True, "true"), (False, "false"), (0, "0"), (1.5, "1.5"), (":9100", ":9100"), (["a", "b"], "a b")],
+    [(True, "true"), (False, "false"), (0, "0"), (1.5, "1.5"), (":9935", ":9935"), (["a", "b"], "a b")],
 )
 def test_each_value_is_written_as_the_commands_read_it(value: Any, text: str) -> None:
     assert _written("edge", {"some-option": value}) == [f"RTMP_CLUSTER_SOME_OPTION={text}"]

@@ -172,8 +172,18 @@ def test_over_tls_and_in_small_chunks(
 
 def test_a_certificate_that_is_not_trusted(edge: Edge, load: Load) -> None:
     url = f"rtmps://localhost:{edge.tls_port}/live/untrusted"
-    _, err = load(url, *SHORT, code=ExitCode.REFUSED)
-    assert "the certificate is not accepted" in err
+    _, err = load(url, *SHORT, code=ExitCode.UNREACHABLE)
+    assert err.startswith("rtmp-cluster: no publisher came to publish: the certificate is not accepted: ")
+    assert "(--ca-file FILE trusts what is in FILE; --insecure accepts any)" in err
+
+
+@pytest.mark.parametrize(("scheme", "instead"), [("rtmps", "rtmp"), ("rtmp", "rtmps")])
+def test_the_port_of_the_other_kind(scheme: str, instead: str, edge: Edge, load: Load) -> None:
+    port = edge.port if scheme == "rtmps" else edge.tls_port
+    code = ExitCode.UNREACHABLE if scheme == "rtmps" else ExitCode.REFUSED
+    _, err = load(f"{scheme}://localhost:{port}/live/x", *SHORT, code=code)
+    assert f"{instead}://" in err
+    assert "use another name" not in err
 
 
 def test_a_file_is_published_over_and_over(edge: Edge, load: Load, tmp_path: Path) -> None:
@@ -297,7 +307,13 @@ def test_nobody_listens(load: Load) -> None:
         (["rtmp://h/live/x", "--gop", "soon"], ExitCode.USAGE, "not a number of seconds"),
         (["rtmp://h/live/x", "--duration", "5h"], ExitCode.USAGE, "not a number of seconds"),
         (["rtmp://h/live/x", "--publishers", "0"], ExitCode.USAGE, "nothing to do"),
-        (["rtmp://h/live/x", "--pid", "999999999"], ExitCode.ENVIRONMENT, "no such process"),
+        (["rtmp://h/live/x", "--pid", "4194303"], ExitCode.ENVIRONMENT, "no such process"),
+        (["rtmp://h/live/x", "--pid", ""], ExitCode.USAGE, "empty: the program that it was asked of"),
+        (["rtmp://h/live/x", "--pid", "1 2"], ExitCode.USAGE, "'1 2' are several: repeat --pid for each"),
+        (["rtmp://h/live/x", "--pid", "0"], ExitCode.USAGE, "'0' is not a process id"),
+        (["rtmp://h/live/x", "--pid", "999999999"], ExitCode.USAGE, "'999999999' is not a process id"),
+        (["rtmp://h/live/x", "--json", "/no/x.json"], ExitCode.ENVIRONMENT, "there is no folder /no"),
+        (["rtmp://h/live/x", "--report", "/no/x.html"], ExitCode.ENVIRONMENT, "there is no folder /no"),
     ],
 )
 def test_wrong_usage_is_one_line(
@@ -313,4 +329,4 @@ def test_a_file_that_is_not_flv(tmp_path: Path, load: Load) -> None:
     path = tmp_path / "text.flv"
     path.write_text("not a film")
     _, err = load("rtmp://127.0.0.1:1/live/x", "--file", str(path), code=ExitCode.USAGE)
-    assert "not_flv" in err
+    assert err.startswith(f"rtmp-cluster: {path} is not an FLV file. FFmpeg makes FLV of it: ffmpeg -i ")

@@ -91,7 +91,7 @@ def test_publishers_begin_spread_over_a_group() -> None:
         ({"publishers": 1, "players": 1, "processes": 3}, "more processes than connections"),
         ({"players": 1000, "processes": job.MAX_PROCESSES + 1}, "more processes"),
         ({"duration_s": job.MAX_RUN_S}, "longer than 4 hours"),
-        ({"duration_s": 0}, "measure for longer"),
+        ({"duration_s": 0}, "--duration: measure for longer"),
     ],
 )
 def test_loads_that_make_no_sense(options: dict[str, Any], says: str) -> None:

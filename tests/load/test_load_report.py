@@ -13,12 +13,14 @@ import pytest
 from load_support import SECOND_NS, plan, report, result
 
 from cluster.core.rtmp.url import RtmpUrl
+from cluster.load import terminal
 from cluster.load.plots import WIDTH as WIDTH_OF_PLOT
 from cluster.load.plots import Shade, line_plot
 from cluster.load.report import html_report
 from cluster.load.result import LoadResult
 from cluster.load.summary import amount, facts, milliseconds
 from cluster.load.terminal import WIDTH, LiveView, print_result
+from support.polling import wait_until
 
 
 class Terminal(io.StringIO):
@@ -139,6 +141,19 @@ def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
     assert [line.partition(":")[0] for line in lines] == ["players join", "measuring, second 4 of 3"]
     assert "delay 2.0" in lines[0]
     assert "\x1b" not in output.getvalue()
+
+
+def test_without_a_terminal_a_slow_server_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "SLOW_S", 0.01)
+    output = io.StringIO()
+    with LiveView(plan(), output):
+        wait_until(output.getvalue, "the line")
+    assert output.getvalue() == "rtmp://media.example/live/show: waiting for the server\n"
+    monkeypatch.setattr(terminal, "SLOW_S", 60.0)
+    quick = io.StringIO()
+    with LiveView(plan(), quick) as view:
+        view(LoadResult(plan()))
+    assert quick.getvalue() == ""
 
 
 def test_a_terminal_has_a_view_that_goes_away() -> None:

@@ -58,6 +58,10 @@ class Scene:
         run_until(self.house.loop, lambda: self.closes() and not len(self.house.sessions), "a close")
         return self.closes()
 
+    def has_spoken(self) -> bool:
+        (handshake,) = self.house.sessions._shaking
+        return handshake.has_spoken
+
     def shake_hands(self, context: ssl.SSLContext) -> ssl.SSLSocket:
         """The peer's side; ours is served meanwhile."""
         self.plain.setblocking(False)
@@ -103,7 +107,7 @@ def test_rtmp_follows_the_handshake(scene: Scene, files: CertificateFiles) -> No
 @pytest.mark.parametrize(
     ("data", "reason", "detail"),
     [
-        (b"\x03" + bytes(1536), "not_tls", "rtmps://"),
+        (b"\x03" + bytes(1536), "not_tls", "use rtmps://, or rtmp:// at one of --bind"),
         (b"GET / HTTP/1.1\r\n\r\n", "not_tls", "0x47"),
         (b"\x16\x03\x01\x00\x04nope", "tls_failed", ""),
         (b"", "peer_closed", "before"),
@@ -114,7 +118,7 @@ def test_rtmp_follows_the_handshake(scene: Scene, files: CertificateFiles) -> No
 def test_a_peer_that_does_not_speak_tls_ends_with_a_reason(
     scene: Scene, data: bytes, reason: str, detail: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO"):
+    with caplog.at_level("DEBUG" if not data else "INFO"):
         scene.plain.sendall(data)
         scene.plain.shutdown(socket.SHUT_WR)
         assert scene.until_closed() == {reason: 1}
@@ -123,19 +127,43 @@ def test_a_peer_that_does_not_speak_tls_ends_with_a_reason(
     assert scene.house.counters.connections == 0
 
 
-def test_a_peer_that_resets_is_peer_reset(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"", "peer_closed"), (b"\x16\x03\x01\x02\x00\x01", "peer_reset")]
+)
+def test_a_reset_is_a_fault_of_those_who_have_said_something(
+    scene: Scene, data: bytes, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    scene.plain.sendall(data)
+    run_until(scene.house.loop, lambda: not data or scene.has_spoken(), "the first bytes")
     scene.plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     scene.plain.close()
-    assert scene.until_closed() == {"peer_reset": 1}
+    assert scene.until_closed() == {reason: 1}
+    assert ("closed:" in caplog.text) is bool(data), "a probe has no line"
 
 
-def test_a_peer_that_does_not_trust_us_ends_as_tls_failed(scene: Scene) -> None:
+def test_a_goodbye_without_one_of_tls_is_no_fault(scene: Scene, files: CertificateFiles) -> None:
+    peer = scene.shake_hands(files.client_context())
+    peer.send(b"\x03")
+    run_until(scene.house.loop, lambda: scene.house.counters.bytes_received, "the first byte")
+    socket.socket.shutdown(peer, socket.SHUT_WR)  # SSLSocket's own would say goodbye first
+    assert scene.until_closed() == {"peer_closed": 1}
+
+
+def test_a_peer_that_does_not_trust_us_ends_as_tls_failed(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     with pytest.raises(ssl.SSLCertVerificationError):
         scene.shake_hands(ssl.create_default_context())
     assert scene.until_closed() == {"tls_failed": 1}
+    assert "UNKNOWN_CA: the peer does not trust --tls-cert" in caplog.text
 
 
-def test_tls_1_1_is_not_spoken(scene: Scene, files: CertificateFiles) -> None:
+def test_tls_1_1_is_not_spoken(
+    scene: Scene, files: CertificateFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     context = files.client_context()
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
@@ -143,6 +171,7 @@ def test_tls_1_1_is_not_spoken(scene: Scene, files: CertificateFiles) -> None:
     with pytest.raises(ssl.SSLError, match=r"(?i)protocol version"):
         scene.shake_hands(context)
     assert scene.until_closed() == {"tls_failed": 1}
+    assert "neither TLS 1.2 nor TLS 1.3" in caplog.text
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "half a hello"])

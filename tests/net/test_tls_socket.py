@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cluster.net.tls_certificate import Certificate
-from cluster.net.tls_socket import MAX_RECORD_BYTES, TlsSocket
+from cluster.net.tls_socket import MAX_RECORD_BYTES, MAX_RECORDS_PER_READ, TlsSocket
 from support.house import tcp_pair, unix_pair
 from support.tls import CertificateFiles, make_certificate
 
@@ -123,6 +123,17 @@ def test_nothing_stays_inside_when_no_poller_would_say_so(pair: Pair, record: in
         if len(got) == len(data):
             break
     assert got == data
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_read_decrypts_so_many_records_and_leaves_the_rest_readable(pair: Pair, beyond: int) -> None:
+    data = pattern(MAX_RECORDS_PER_READ + beyond)
+    for byte in data:
+        pair.peer.send(bytes([byte]))
+    assert pair.receive() == data[:MAX_RECORDS_PER_READ]
+    assert pair.is_readable() == bool(beyond)
+    if beyond:
+        assert pair.receive() == data[MAX_RECORDS_PER_READ:]
 
 
 def test_a_goodbye_behind_data_is_read_after_it_even_if_the_peer_stays(pair: Pair) -> None:

@@ -29,6 +29,23 @@ def test_one_line_in_a_while_says_how_many_were_left_out(caplog: pytest.LogCaptu
     assert {record.event for record in caplog.records} == {"malformed"}  # type: ignore[attr-defined]
 
 
+def test_a_line_may_have_further_fields_that_are_asked_for_when_it_is_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[int] = []
+
+    def facts() -> dict[str, object]:
+        asked.append(1)
+        return {"id": "a-0.1-7"}
+
+    complaints = Complaints(logging.getLogger("test"), "paced")
+    for _ in range(3):
+        complaints.warn("too much", facts)
+    (record,) = caplog.records
+    assert vars(record)["id"] == "a-0.1-7"
+    assert asked == [1]
+
+
 def test_those_of_different_kinds_do_not_silence_each_other(caplog: pytest.LogCaptureFixture) -> None:
     for event in ("one", "other"):
         Complaints(logging.getLogger("bus"), event).warn(event)

@@ -65,6 +65,21 @@ def test_a_text_line_shows_extra_fields_but_the_event(capfd: pytest.CaptureFixtu
     assert rest == "warning closed: bad_chunk peer=127.0.0.1:5\n"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("FMLE/3.0 (compatible; FMSc/1.0)", '"FMLE/3.0 (compatible; FMSc/1.0)"'),
+        ("", '""'), ('a"b', r'"a\"b"'), ("a\\b c", r'"a\\b c"'), (7, "7"),
+    ],
+)  # fmt: skip
+def test_a_value_of_several_words_stands_in_quotes(
+    value: object, shown: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure("text", "info")
+    LOGGER.info("closed", extra={"agent": value, "age_s": 1})
+    assert written(capfd).endswith(f"closed agent={shown} age_s=1\n")
+
+
 def test_a_peer_can_neither_begin_a_line_nor_steer_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     configure("text", "info")
     LOGGER.info("publishing %s", "a\nready on\x1b[2J\x9b", extra={"peer": "x\r\n"})

@@ -79,7 +79,7 @@ def _right_router_wrong_worker(socket: zmq.Socket[bytes]) -> None:
 @pytest.mark.parametrize(
     ("secure", "why"),
     [
-        (lambda socket: None, "it has no cluster key"),
+        (lambda socket: None, "--cluster-key"),  # the end that hangs up first may hide why
         (OTHER.secure_worker, "it has another cluster key"),
         (_right_router_wrong_worker, "it has another cluster key"),
     ],
@@ -117,7 +117,7 @@ def test_a_keyed_worker_at_a_router_without_a_key(
         worker.connect(endpoints(router.endpoint).control)
         eventually(lambda: refusals(caplog), "a line")
         worker.close(0)
-        assert "this router has none" in refusals(caplog)[0]
+        assert "--cluster-key" in refusals(caplog)[0]
         assert hello(worker_of(context), router) == control.Welcome()
 
 
@@ -151,7 +151,7 @@ def test_each_host_has_a_line_whatever_its_ports(
     gate = Gate(context, [], None)
     for peer in ("a:1", "a:2", "b:1", "b:2"):
         gate._refuse(peer, 0, 0)
-    why = "it is no worker, or has a cluster key and this router has none"
+    why = "it is no worker"
     assert refusals(caplog) == [f"refused a:1: {why}", f"refused b:1: {why}"]
     assert [(record.event, record.args) for record in caplog.records] == [  # type: ignore[attr-defined]
         ("peer_refused", {"peer": "a:1", "why": why}),

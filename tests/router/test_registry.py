@@ -49,6 +49,7 @@ from cluster.router import records
 from cluster.router import registry as registry_module
 from cluster.router.memory_grants import MemoryGrants
 from cluster.router.registry import Delivery, Registry
+from cluster.router.shared_names import LIVES_ON_S
 from cluster.router.snapshots_asked import SnapshotsAsked
 from tests.support.registry_harness import KEY, A, B, C, Harness
 
@@ -355,7 +356,7 @@ def test_one_worker_of_each_node_of_one_name_is_told_so_once_in_a_while(harness:
     harness.hello(NAMESAKE)
     living = (A, B, C, NAMESAKE, NAMESAKE_1)
     shared = NameShared("node", ("i", "j"))
-    assert beats_for(harness, WORKER_TIMEOUT_S, *living) == []
+    assert beats_for(harness, LIVES_ON_S - 0.5, *living) == []
     assert beats_for(harness, COMPLAIN_EVERY_S, *living) == [(A, shared), (NAMESAKE, shared)]
     assert beats_for(harness, 1, *living) == [(A, shared), (NAMESAKE, shared)]
     harness.says(NAMESAKE, Goodbye())

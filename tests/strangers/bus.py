@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import zmq
@@ -14,6 +15,7 @@ from cluster.core.bus.envelope import Envelope
 from cluster.core.message import Message
 
 from .attack import Attack
+from .bounds import MIB
 from .rig import Scene
 from .rows import Row
 from .wire import Stranger, Tally, Target, picture_header, player, publisher, video
@@ -168,5 +170,11 @@ ATTACKS = [
     _ROUTED("forged-envelope", "16", forged_envelope, judge=_key_is_free),
     _ROUTED("forged-announce", "16", forged_announce, judge=_key_is_free),
     _ROUTED("large-snapshot", "16", snapshots),
-    _ROUTED("subscriptions", "16", subscriptions),
+    # libzmq keeps 650 bytes for each topic and has no bound: what ends that is the unit's MemoryMax.
+    _ROUTED(
+        "subscriptions", "16", subscriptions, crowd=True,
+        adjust=lambda bounds: replace(
+            bounds, router_growth_bytes=512 * MIB, worker_bytes=bounds.worker_bytes + 64 * MIB
+        ),
+    ),
 ]

@@ -35,7 +35,8 @@ JOIN_TIMEOUT_S = 5.0
 #: A NAL unit's length and header, then when it was sent.
 _NAL = struct.Struct(">IBd")
 _STAMP = struct.Struct(">d")
-_TRIES = 64
+#: To find a worker: by chance, so each of two is met within few connections.
+_FIND_S = 15.0
 #: A worker that is well accepts within this.
 _ACCEPT_S = 0.03
 _LOOK_EVERY_S = 0.005
@@ -237,7 +238,8 @@ def _in_worker(loop: Loop, name: str, place: Place, *, publishes: bool) -> Peer:
     """A peer that this worker has accepted: connects until it is that one."""
     port, worker = place
     process = psutil.Process(worker)
-    for _ in range(_TRIES):
+    give_up_at = time.monotonic() + _FIND_S
+    while time.monotonic() < give_up_at:
         peer = Peer(loop, port, name, publishes=publishes)
         ours = peer.socket.getsockname()[1]
         deadline = time.monotonic() + _ACCEPT_S
@@ -248,4 +250,4 @@ def _in_worker(loop: Loop, name: str, place: Place, *, publishes: bool) -> Peer:
         if held:
             return peer.start(port)
         peer.close()
-    raise AssertionError(f"{_TRIES} connections, none of them to worker {worker}")
+    raise AssertionError(f"connections for {_FIND_S:g} s, none of them to worker {worker}")

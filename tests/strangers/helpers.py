@@ -24,8 +24,9 @@ class Helper:
     def begin(self, act: Callable[..., None], *arguments: Any) -> None:
         """Have it call ``act`` with its end of ``control`` and these arguments; returns at its "ready"."""
         self.control.send((act, arguments))
-        if not self.control.poll(_START_S) or self.control.recv() != "ready":
-            raise AssertionError(f"{act.__name__} did not become ready")
+        answer = self.control.recv() if self.control.poll(_START_S) else f"nothing within {_START_S:g} s"
+        if answer != "ready":
+            raise AssertionError(f"{act.__name__} did not become ready: {answer}")
 
     def end(self, patience_s: float = 0.0) -> None:
         self._process.join(patience_s)
@@ -50,4 +51,8 @@ def _obey(control: Connection) -> None:
         act, arguments = control.recv()
     except EOFError:
         return
-    act(control, *arguments)
+    try:
+        act(control, *arguments)
+    except Exception as error:
+        control.send(f"{type(error).__name__}: {error}")  # or nobody hears why
+        raise

@@ -147,8 +147,9 @@ ATTACKS = [
         adjust=lambda bounds: replace(bounds, held_cpu=_IDLE_CPU), short_seconds=3,
     ),
     Attack(
+        # Its plays go on to come, 200 a second from each address, and give way to each other: never idle.
         "keys-100000", "9b", partial(waiting_keys, peers=6_250, name_bytes=12), crowd=True, sources=8,
-        adjust=lambda bounds: replace(bounds, held_cpu=_IDLE_CPU), seconds=30, in_short=False,
+        seconds=30, in_short=False,
     ),
     Attack("pauses-1", "11", pauses),
     Attack("pauses-50", "11", partial(pauses, peers=50), crowd=True, sources=50, in_short=False),

@@ -88,10 +88,14 @@ def _let_attack(attackers: list[Helper], seconds: float, until_too_large: Callab
         for attacker in list(waiting):
             try:
                 if attacker.control.poll(_SAMPLE_S / 2):
-                    tally.add(attacker.control.recv())
+                    done = attacker.control.recv()
                     waiting.remove(attacker)
+                    if isinstance(done, Tally):
+                        tally.add(done)
+                    else:
+                        tally.complaints.append(f"an attacker fell: {done}")
             except EOFError:
-                tally.complaints.append("an attacker fell")
+                tally.complaints.append("an attacker was killed")
                 waiting.remove(attacker)
     for attacker in attackers:
         attacker.end()

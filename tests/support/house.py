@@ -21,6 +21,7 @@ import pytest
 
 from cluster.core.bus.control import BUSY, Granted, Refused
 from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
 from cluster.core.limits import Limits
 from cluster.core.message import Message
@@ -44,6 +45,7 @@ KEY = bytes.fromhex("1701000000")
 INTER = bytes.fromhex("2701000000")
 URL = RtmpUrl.parse("rtmp://edge.example/live/x")
 ENTROPY = bytes(range(256)) * 12
+IDENTITY = WorkerIdentity("node", "1a2b3c4d", 0, 1)
 
 #: Turns in which nothing moves before all is taken to have settled.
 _QUIET_TURNS = 4
@@ -264,7 +266,7 @@ class House:
         self.requests = Requests(self.streams, admission)
         self.sessions = Sessions(
             self.requests, self.poller, self.config.limits(), self.config.place_bounds(), self.counters,
-            self.config.publish_idle_s,
+            IDENTITY, self.config.publish_idle_s,
         )  # fmt: skip
         self.peers: list[Peer] = []
 

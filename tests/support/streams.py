@@ -16,7 +16,7 @@ from support.house import FakeLink, SteppedLoop
 
 RULES = StreamRules(
     log=LogLimits(), slow=SlowRule(skip_ms=5000, close_s=30), publish_grace_s=10, play_wait_s=30,
-    publisher_timeout_s=10, replaces=False, worker_bytes=256 * MIB,
+    publisher_timeout_s=10, audio_hold_s=0.04, replaces=False, worker_bytes=256 * MIB,
 )  # fmt: skip
 
 
@@ -30,6 +30,7 @@ class FakeSink:
     """A sink that takes everything; ``ended`` is why its read is over."""
 
     name = "fake sink"
+    facts: dict[str, object] = {"peer": "fake sink"}  # noqa: RUF012
     is_full = False
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class FakePublisher:
     def __init__(self, name: str = "fake publisher", sender: str = "fake host") -> None:
         self.name = name
         self.sender = sender
+        self.facts = {"peer": name}
         self.unfinished_bytes = 0
         self.lost_why: EndOfPublish | None = None
         self.is_here = True
@@ -75,6 +77,7 @@ class FakePublisher:
         self.refusal: Refusal | None = None
         self.lost = ""
         self.told_of_audience = 0
+        self.waits_for: list[int] = []
 
     def granted(self) -> bool:
         return self.is_here
@@ -91,3 +94,6 @@ class FakePublisher:
 
     def heard(self) -> None:
         self.told_of_audience += 1
+
+    def wait_for(self, quiet_bytes: int) -> None:
+        self.waits_for.append(quiet_bytes)

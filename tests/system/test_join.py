@@ -9,7 +9,7 @@ import pytest
 
 from support.cluster_process import Edge
 from support.polling import wait_until
-from support.rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePublisher, Peers
+from support.rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, LivePlayer, LivePublisher, Peers
 
 JOINS = 12
 P50_LIMIT_S = 0.100
@@ -47,26 +47,26 @@ def test_the_first_keyframe_comes_at_once_whichever_worker_the_player_is_on(
 
 def test_a_join_sends_the_whole_group_of_pictures_so_far(edge: Edge, peers: Peers) -> None:
     publisher = peers.publish(edge, "gop")
-    publisher.wait_sent(GOP_FRAMES)
+    onlooker = peers.play(edge, "gop", worker=publisher.worker)
+    onlooker.wait_for_frames(GOP_FRAMES)
     for worker in edge.workers().values():
-        before = _sent_early_in_a_group(publisher)
+        newest = _keyframe_passed_on_early_in_its_group(onlooker)
         player = peers.play(edge, "gop", worker=worker)
         first = player.wait_for_frames(1)[0]
-        newest = {sent // GOP_FRAMES * GOP_FRAMES for sent in (before, publisher.sent)}
         assert first.keyframe
-        assert first.sequence in newest, "the newest keyframe, from before it asked or since"
+        assert newest <= first.sequence, "the newest keyframe, from before it asked or since"
         player.wait_for_frames(GOP_FRAMES)
         assert player.gaps() == []
 
 
-def _sent_early_in_a_group(publisher: LivePublisher) -> int:
-    """Frames sent, at a moment that leaves a second to join before the next keyframe."""
+def _keyframe_passed_on_early_in_its_group(onlooker: LivePlayer) -> int:
+    """The newest keyframe that the server has passed on, when there is a second to join before the next."""
 
-    def early() -> int:
-        sent = publisher.sent
-        return sent if GOP_FRAMES // 5 <= sent % GOP_FRAMES <= GOP_FRAMES // 2 else 0
+    def early() -> bool:
+        return GOP_FRAMES // 5 <= onlooker.frames[-1].sequence % GOP_FRAMES <= GOP_FRAMES // 2
 
-    return wait_until(early, "a place early in a group of pictures")
+    wait_until(early, "a place early in a group of pictures")
+    return onlooker.frames[-1].sequence // GOP_FRAMES * GOP_FRAMES
 
 
 def _join(edge: Edge, peers: Peers, worker: int) -> float:

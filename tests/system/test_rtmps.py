@@ -116,7 +116,7 @@ def test_wrong_ports_and_bad_handshakes_end_with_a_reason(
     with pytest.raises(OSError, match=r"(?i)record|eof|reset|closed"), _connect(edge.port) as plain:
         ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
     _wait_for_closes(edge, {"not_tls": 1, "not_rtmp": 1})
-    assert "TLS on a port that speaks plain RTMP" in _last_close(edge)
+    assert "use rtmp://, or rtmps:// at one of --bind-tls" in _last_close(edge)
     with pytest.raises(ssl.SSLCertVerificationError), _connect(edge.tls_port) as plain:
         ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
     _wait_for_closes(edge, {"not_tls": 1, "not_rtmp": 1, "tls_failed": 1})

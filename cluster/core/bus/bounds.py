@@ -22,6 +22,8 @@ WORKER_TIMEOUT_S = 1.5
 CONTEST_TIMEOUT_S = 1.0
 #: A publisher is not kept waiting longer than this for a router that does not answer.
 GRANT_TIMEOUT_S = 0.5
+#: A router that has been away for this long is not waited for any more when a publisher wants a grant.
+ROUTER_GONE_S = 1.0
 #: An origin holds a snapshot back until the asking worker's subscription is seen, but not longer.
 SNAPSHOT_HOLD_S = 0.25
 #: What a stream begins with is kept for this long, for the snapshots of those who waited for it and whose
@@ -100,6 +102,8 @@ MAX_TOPICS = 100_000
 #: A larger message closes a connection that only subscribes: a topic, and libzmq's own handshake. The trie
 #: of the subscriptions has a node for each byte.
 MAX_SUBSCRIPTION_BYTES = 1_024
+#: Subscriptions of one connection that libzmq takes over in one go, while media wait. More wait there.
+SUBSCRIPTIONS_AT_ONCE = 64
 #: Publish requests waiting for one contested key; one more is refused as busy.
 MAX_WAITING_PUBLISHERS = 8
 #: Claims of stream keys whose answer a router waits for, if a store has its grants; one more is refused as

@@ -89,7 +89,9 @@ def endpoints(base: str, *, bind: bool = False) -> Endpoints:
         return Endpoints(base, f"{base}.pub", f"{base}.sub", f"{base}.ctl")
     match = _TCP.fullmatch(base)
     if match is None:
-        raise EndpointError(f"{base!r} is not a router address: expected tcp://HOST:PORT or ipc://PATH")
+        meant = f"tcp://{base.removeprefix('rtmp://')}"
+        expected = f"did you mean {meant}?" if _TCP.fullmatch(meant) else "expected tcp://HOST:PORT or ipc://PATH"
+        raise EndpointError(f"{base!r} is not a router address: {expected}")
     host, port = match["host"], int(match["port"])
     if host == "*" and not bind:
         raise EndpointError(f"{base!r}: a worker cannot connect to *; name the router's host")

@@ -119,6 +119,11 @@ class StreamLog:
         return self._cost_bytes + self._headers.cost_bytes
 
     @property
+    def headers_cost_bytes(self) -> int:
+        """The part of the headers: what every joiner is sent."""
+        return self._headers.cost_bytes
+
+    @property
     def cost_since_join(self) -> int:
         """What a joiner is sent at once: the cost of the messages since the latest keyframe."""
         return 0 if self.join_seq is None else self._cost_appended - self._cost_before_join
@@ -195,6 +200,11 @@ class StreamLog:
         self._cost_bytes = 0
         self.first_seq = self.next_seq
         self.join_seq = None
+
+    def clear(self) -> None:
+        """Keep nothing at all: nobody needs the stream any more."""
+        self.forget()
+        self._headers.clear()
 
     def shrink(self, max_bytes: int) -> None:
         """Drop the oldest messages until the rest costs no more, or one is left. Headers stay."""

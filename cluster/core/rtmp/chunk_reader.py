@@ -127,6 +127,13 @@ class ChunkReader:
         self.work += MESSAGE_WORK * len(messages)
         return messages
 
+    @property
+    def lacking_bytes(self) -> int:
+        """At least so many bytes must come before another message can be complete; 0 between messages."""
+        if self._chunk_left and self._current is not None and self._current.partial is not None:
+            return self._current.length - len(self._current.partial)
+        return 1 if self.partial_bytes or self._pending or self.unread else 0
+
     def expect_small(self) -> None:
         """The peer has no reason to send large messages, until ``expect_media``."""
         self._max_message_bytes = min(self._limits.max_command_bytes, self._limits.max_message_bytes)

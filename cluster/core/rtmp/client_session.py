@@ -239,8 +239,8 @@ class ClientSession(Session):
     # Message streams.
 
     def _require_connected(self) -> None:
-        if self._violation is not None:  # it came behind the event that the shell acts on: no misuse
-            raise self._violation
+        if self._violated is not None:  # it came behind the event that the shell acts on: no misuse
+            raise PeerViolation(*self._violated)
         if self.state is not SessionState.CONNECTED:
             raise MisuseError(f"the session is {self.state.value}, not connected")
 

@@ -166,7 +166,9 @@ def _check_version(received: Buffer) -> None:
         )
     if version in (_TLS_ALERT, _TLS_HANDSHAKE):
         raise PeerViolation(
-            CloseReason.NOT_RTMP, f"first byte {version:#04x}: TLS on a port that speaks plain RTMP"
+            CloseReason.NOT_RTMP,
+            f"first byte {version:#04x}: TLS on an address of --bind, which speaks plain RTMP: "
+            "use rtmp://, or rtmps:// at one of --bind-tls",
         )
     if version >= _FIRST_TEXT_BYTE:
         # The first letters of the HTTP methods, and of "HTTP/1.1" itself.

@@ -51,6 +51,7 @@ class ServerCommands(ServerStreams):
     def __init__(self, *, limits: Limits, now: float, handshake: ServerHandshake) -> None:
         super().__init__(limits=limits, now=now, handshake=handshake)
         self.app = ""
+        self.refusal = ("", "")
         self.query = ""
         self.tc_url = ""
         self.flash_ver = ""

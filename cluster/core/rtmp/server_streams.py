@@ -47,14 +47,18 @@ _PLAYLIST_ENDS = (StreamInput.PLAY, StreamInput.STOP)
 class ServerStreams(Session):
     """The part of a server-role session that deals with its message streams."""
 
-    __slots__ = ("app",)
+    __slots__ = ("app", "refusal")
 
     app: str
+    #: Code and description of the latest error that the peer was told; ("", "") if there is none.
+    refusal: tuple[str, str]
 
     def send_status(
         self, stream_id: int, level: str, code: str, description: str, **info: AmfValue
     ) -> None:
         """An onStatus on the stream's own message stream; 0 stands for the connection."""
+        if level == Level.ERROR:
+            self.refusal = code, description
         self._send(status.on_status(stream_id, level, code, description, **info))
 
     def _media(self, message: Message, received: Received) -> None:

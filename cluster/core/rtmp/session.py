@@ -78,7 +78,7 @@ class Session(SessionOutput):
         "_rest",
         "_swf",
         "_swf_key",
-        "_violation",
+        "_violated",
         "bytes_received",
         "dropped_messages",
         "ignored_messages",
@@ -116,7 +116,7 @@ class Session(SessionOutput):
         self._max_work = sys.maxsize if limits.max_work_at_once is None else limits.max_work_at_once
         self._last_received = now
         self._quiet_since = now
-        self._violation: PeerViolation | None = None
+        self._violated: tuple[CloseReason, str] | None = None
 
     # What the shell calls.
 
@@ -129,8 +129,8 @@ class Session(SessionOutput):
         that precede the error, they are returned and the next ``receive`` or ``tick`` raises.
         """
         if self.state is SessionState.CLOSED:
-            if self._violation is not None:
-                raise self._violation
+            if self._violated is not None:
+                raise PeerViolation(*self._violated)
             return []
         received: Received = []
         if len(data):
@@ -150,8 +150,8 @@ class Session(SessionOutput):
 
     def tick(self, now: float) -> None:
         """Look at the timeouts, about once a second. Raises PeerViolation when the peer's time is up."""
-        if self._violation is not None:
-            raise self._violation
+        if self._violated is not None:
+            raise PeerViolation(*self._violated)
         if self.state is SessionState.CLOSED:
             return
         try:
@@ -194,6 +194,11 @@ class Session(SessionOutput):
     def has_unread(self) -> bool:
         """The latest ``receive`` left something: the next is to be given ``unread``, be it empty."""
         return bool(self._rest or self._reader.unread)
+
+    @property
+    def lacking_bytes(self) -> int:
+        """See ``ChunkReader``."""
+        return self._reader.lacking_bytes
 
     @property
     def unfinished_bytes(self) -> int:
@@ -275,14 +280,14 @@ class Session(SessionOutput):
 
     def _dispatch(self, message: Message, received: Received) -> None:
         if message.type_id in _COMMANDS:
-            self._note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
+            self.note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
             self._decode_command(message, received)
             return
         what = _INPUTS.get(message.type_id, SessionInput.OTHER)
         if what is SessionInput.SHARED_OBJECT:
-            self._note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
+            self.note_side_work(COMMAND_WORK + len(message.payload) // AMF_BYTES_PER_WORK)
         elif what is not SessionInput.MEDIA:
-            self._note_side_work(CONTROL_WORK)
+            self.note_side_work(CONTROL_WORK)
         verdict = self._judge(what)
         if verdict is Verdict.HOLD:
             self._hold(message)
@@ -294,7 +299,8 @@ class Session(SessionOutput):
             else:
                 self._media(message, received)
 
-    def _note_side_work(self, work: int) -> None:
+    def note_side_work(self, work: int) -> None:
+        """Something that the peer asked for has cost so much."""
         self.side_work += work
         self._reader.work += work
 
@@ -389,6 +395,6 @@ class Session(SessionOutput):
     # Ending.
 
     def _fail(self, violation: PeerViolation) -> None:
-        """The session is over. Without the traceback, whose frames would keep the receive buffer."""
-        self._violation = violation.with_traceback(None)
+        """The session is over. Not the exception is kept: its traceback has the receive buffer, and us."""
+        self._violated = violation.reason, violation.detail
         self.state = SessionState.CLOSED

@@ -56,7 +56,7 @@ class RtmpUrl:
         if scheme in _REFUSED:
             raise UrlError(f"{scheme}: {_REFUSED[scheme]}")
         if scheme not in DEFAULT_PORTS:
-            raise UrlError("the scheme is neither rtmp nor rtmps")
+            raise UrlError("the scheme is neither rtmp nor rtmps: expected rtmp://host/app/stream")
         if any(character < " " or character == "\x7f" for character in rest):
             raise UrlError("it holds control characters")
         if any("\ud800" <= character <= "\udfff" for character in rest):

@@ -12,9 +12,11 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from types import TracebackType
 
 from cluster.core.amf.values import AmfValue
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.embed.decisions import CallError, Decisions
 from cluster.edge.embed.handler import Peer, Reject, ServerHandler
 from cluster.edge.link.local import LocalLink
@@ -49,7 +51,10 @@ class Server:
     async def __aenter__(self) -> Server:
         loop = asyncio.get_running_loop()
         self._decisions = Decisions(self._handler, loop)
-        self._serving = Serving(self._config, self.counters, LocalLink, self._decisions, self._decisions)
+        identity = WorkerIdentity(self._config.node_name, secrets.token_hex(4), 0, 1)
+        self._serving = Serving(
+            self._config, self.counters, LocalLink, identity, self._decisions, self._decisions
+        )
         self._serving.streams.listeners.add(self._decisions)
         try:
             with reserved([self._bind]) as addresses:

@@ -58,7 +58,7 @@ class Link:
     Every worker of a cluster should be given the same routers: placement is by address. A host name
     stands for a router at each of its addresses. ``own_router``: the address of the node's own router;
     beside it are the repeaters through which the node gets media from the others. None if the node's own is
-    the one of ``endpoints``, or if there is no node.
+    the one of ``endpoints``, or if there is no node. ``on_routers_changed``: look at ``router_troubles``.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Link:
         *,
         key: ClusterKey | None = None,
         own_router: str | None = None,
+        on_routers_changed: Callable[[], None] = lambda: None,
     ) -> None:
         routers = [parse_endpoints(endpoint) for endpoint in dict.fromkeys(endpoints)]
         self._fixed = [router for router in routers if not router.is_name]
@@ -84,6 +85,7 @@ class Link:
         self._counters = counters
         self._load: Mapping[str, float] = {}
         self._has_reported = False
+        self._on_routers_changed = on_routers_changed
         self._routers = LinkRouters()
         self._origins = LinkOrigins(handler, self._routers, self._origin_changed)
         self._watches = LinkWatches(handler, self._routers, self._origins.epochs)
@@ -95,7 +97,6 @@ class Link:
         self._malformed = Complaints(logger, "envelope_malformed")
         self._watches_refused = Complaints(logger, "watch_refused")
         self._shared_name = Complaints(logger, "name_shared")
-        self._refusals = Complaints(logger, "link_refused")
         self._retries: dict[str, asyncio.TimerHandle] = {}
         self._as_owner = RouterOwner(
             make_hello=self._make_hello, on_control=self._control_received,
@@ -229,6 +230,12 @@ class Link:
         """The addresses of the cluster's routers that answer."""
         return self._routers.live()
 
+    def router_troubles(self) -> dict[str, str | None]:
+        """What is wrong with each router of the cluster, as ``RouterPeer.trouble`` has it."""
+        names = self._names.failed.items()
+        unknown = {name: f"the name in --router cannot be looked up: {why}" for name, why in names}
+        return self._routers.troubles(self._loop.time()) | unknown
+
     # ---- time ------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
@@ -257,17 +264,17 @@ class Link:
 
     # ---- routers come and go ---------------------------------------------------------------------
 
-    def _add_router(self, router: Endpoints) -> None:
-        self._routers.cluster[router.base] = self._open(self._reached(router))
+    def _add_router(self, router: Endpoints, before: RouterPeer | None = None) -> None:
+        self._routers.cluster[router.base] = self._open(self._reached(router), before)
 
     def _reached(self, router: Endpoints) -> Endpoints:
         return router if self._own_router is None else at_repeater(router, self._own_router)
 
-    def _open(self, router: Endpoints) -> RouterPeer:
+    def _open(self, router: Endpoints, before: RouterPeer | None = None) -> RouterPeer:
         self._output.add_router(router)
         return RouterPeer(
             self._context, self._loop, router, self._worker_id,
-            owner=self._as_owner, counters=self._counters, key=self._key,
+            owner=self._as_owner, counters=self._counters, key=self._key, before=before,
         )  # fmt: skip
 
     def _names_resolved(self, found: set[str]) -> None:
@@ -297,27 +304,24 @@ class Link:
         peer.close()
         self._output.remove_router(name)
 
-    def _router_lost(self, peer: RouterPeer, why: str) -> None:
-        logger.warning(
-            "router %(router)s %(why)s", {"router": peer.name, "why": why}, extra={"event": "router_lost"}
-        )
+    def _router_lost(self, peer: RouterPeer) -> None:
         self._counters.routers_live = len(self.live_routers)
         self._watches.lost(peer, self._loop.time())
+        self._on_routers_changed()
 
-    def _router_refused(self, peer: RouterPeer, why: str) -> None:
-        """libzmq gives up a connection that is refused for good, and a router may be given another key: it
-        is tried again."""
-        fields = {"router": peer.name, "why": why}
-        self._refusals.warn_about(peer.name, "no link to router %(router)s: %(why)s", fields)
+    def _router_refused(self, peer: RouterPeer) -> None:
+        """libzmq gives up some connections for good once they are refused, and a router may be given
+        another key: it is tried again."""
         if peer.name not in self._retries:
             retry = self._loop.call_later(bounds.REFUSED_RETRY_S, self._try_again, peer)
             self._retries[peer.name] = retry
+            self._on_routers_changed()
 
     def _try_again(self, peer: RouterPeer) -> None:
         del self._retries[peer.name]
         if self._routers.cluster.get(peer.name) is peer and not peer.is_live:
             self._remove_router(peer.name, self._loop.time())
-            self._add_router(parse_endpoints(peer.name))
+            self._add_router(parse_endpoints(peer.name), before=peer)
             self._watches.place_all(self._loop.time())
 
     # ---- what arrives ----------------------------------------------------------------------------
@@ -360,6 +364,7 @@ class Link:
         self._watches.place_all(now)
         self._watches.welcomed(peer, now)
         self._origins.peers_changed()
+        self._on_routers_changed()
 
     def _stream_up(self, peer: RouterPeer, message: control.StreamUp) -> None:
         self._origins.source_seen(message.key, message.epoch)

@@ -45,11 +45,11 @@ class LinkOrigins:
 
     async def request(self, key: str, replace: bool) -> Granted | Refused:
         """Become the origin of ``key``, by the grant of a router of the cluster; if none answers in time,
-        by that of the node's own; and if that does not either, by our own."""
+        or has for a while, by that of the node's own; and if that does not either, by our own."""
         if self.draining:
             return Refused(key, DRAINING, 0)
         answer = None
-        if self._routers.cluster:
+        if self._routers.may_answer(asyncio.get_running_loop().time()):
             answer = await self._ask(key, replace, lambda: self._routers.first(key))
         if answer is None and self._routers.live_own() is not None:
             answer = await self._ask(key, replace, self._routers.live_own)

@@ -11,7 +11,8 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from cluster.bus.cluster_key import ClusterKey
-from cluster.bus.sockets import REFUSALS, uplink_socket
+from cluster.bus.reach import EVENTS, Reach, Reached
+from cluster.bus.sockets import uplink_socket
 from cluster.bus.zmq_reader import ZmqReader
 from cluster.core.bus import bounds, control, control_coding
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
@@ -27,7 +28,8 @@ logger = logging.getLogger(__name__)
 #: On close, the goodbye gets this long to leave.
 _LINGER_MS = 100
 
-_MECHANISM_MISMATCH = 0x1100_0002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+#: A router that is tried is given this long before it is said not to be reached.
+_FIRST_ANSWER_S = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +42,18 @@ class RouterOwner:
     on_control: Callable[[RouterPeer, ControlMessage], None]
     #: An envelope, not yet decoded.
     on_envelope: Callable[[bytes], None]
-    #: A router that was live is lost, and why.
-    on_lost: Callable[[RouterPeer, str], None]
-    #: A connection is refused for good, and why.
-    on_refused: Callable[[RouterPeer, str], None]
+    #: A router that was live is lost.
+    on_lost: Callable[[RouterPeer], None]
+    #: A connection is refused, maybe for good.
+    on_refused: Callable[[RouterPeer], None]
 
 
 class RouterPeer:
     """A router, by its address ``name``. It is live from its Welcome until a heartbeat stays unanswered.
 
     Each router has a SUB socket of its own: one that is connected to two subscribes at both, and every
-    envelope comes twice.
+    envelope comes twice. ``before``: the peer that was the same router until it was refused; what it knew
+    holds until more is known.
     """
 
     def __init__(
@@ -63,9 +66,15 @@ class RouterPeer:
         owner: RouterOwner,
         counters: LinkCounters,
         key: ClusterKey | None,
+        before: RouterPeer | None = None,
     ) -> None:
         self.name = router.base
         self.is_live = False
+        #: Since when it has not been live, while it is not.
+        self.away_since: float = loop.time() if before is None else before.away_since
+        self._was_live: bool = before is not None and before._was_live
+        self._loop = loop
+        self._reached = Reached(key is not None, Reach.NOBODY if before is None else before.reach)
         self._owner = owner
         self._counters = counters
         self._malformed = Complaints(logger, "control_malformed")
@@ -73,7 +82,6 @@ class RouterPeer:
         self._waiting_since: float | None = None
         self._sent = 0
         self._received = 0
-        self._has_key = key is not None
         is_local = router.is_local
         self._timeout_s = bounds.LOCAL_ROUTER_TIMEOUT_S if is_local else bounds.ROUTER_TIMEOUT_S
         self._interval_s = LOCAL_HEARTBEAT_INTERVAL_S if is_local else HEARTBEAT_INTERVAL_S
@@ -85,7 +93,7 @@ class RouterPeer:
         self._dealer.linger = _LINGER_MS
         self._dealer.routing_id = worker_id.encode("utf-8", "surrogateescape")
         self._sub = uplink_socket(context, zmq.SUB, self._high_water.mark, router.subscribe, key)
-        monitor = self._dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED | REFUSALS)
+        monitor = self._dealer.get_monitor_socket(EVENTS)
         for socket, endpoint in ((self._dealer, router.control), (self._sub, router.subscribe)):
             socket.connect(endpoint)
         self._control_reader = ZmqReader(
@@ -93,6 +101,20 @@ class RouterPeer:
         )
         self._media_reader = ZmqReader(loop, self._sub, self._sub.recv, self._envelope_received)
         self._monitor_reader = ZmqReader(loop, monitor, monitor.recv_multipart, self._connection_event)
+
+    @property
+    def reach(self) -> Reach:
+        """How far the connection has come."""
+        return self._reached.reach
+
+    def trouble(self, now: float) -> str | None:
+        """What is wrong, and what to do about it: nothing (an empty text) while the router is live, and
+        None while it is too early to say."""
+        if self.is_live:
+            return ""
+        if now - self.away_since < _FIRST_ANSWER_S and not self._was_live and not self.reach.is_refusal:
+            return None
+        return self.reach.why
 
     def send(self, message: ControlMessage) -> bool:
         """Send ``message``; if that cannot be done now, the next Hello says what it would have said."""
@@ -126,7 +148,7 @@ class RouterPeer:
         if self._waiting_since is None:
             self._waiting_since = now
         elif now - self._waiting_since > self._timeout_s:
-            self._lose("does not answer")
+            self._lose()
         if self._hello_answered:
             self.send(heartbeat(self._sent))
         else:
@@ -141,21 +163,23 @@ class RouterPeer:
         self._control_reader.close()
         self._media_reader.close()
 
-    def _lose(self, why: str) -> None:
+    def _lose(self) -> None:
         """No more answers are to be expected; a Hello begins anew."""
         self._hello_answered = False
         if self.is_live:
             self.is_live = False
-            self._owner.on_lost(self, why)
+            self.away_since = self._loop.time()
+            self._owner.on_lost(self)
 
     def _connection_event(self, frames: list[bytes]) -> None:
-        """The control connection has ended: the router's process did, or libzmq's heartbeats were missed;
-        or it never came about."""
+        """What has become of the control connection: it ends when the router's process does, or when
+        libzmq's heartbeats were missed."""
         event = parse_monitor_message(frames)
+        reach = self._reached.event(event["event"], event["value"], self._loop.time())
         if event["event"] == zmq.EVENT_DISCONNECTED:
-            self._lose("has closed the connection")
-        else:
-            self._owner.on_refused(self, _why(self._has_key, event["event"], event["value"]))
+            self._lose()
+        if reach.is_refusal and event["event"] != zmq.EVENT_CONNECTED:
+            self._owner.on_refused(self)
 
     def _envelope_received(self, frame: bytes) -> None:
         if self._high_water.note(len(frame)):
@@ -186,8 +210,7 @@ class RouterPeer:
             self._hello_wanted()
         elif isinstance(message, control.Welcome):
             self._received = 0
-            self._hello_answered = True
-            self.is_live = True
+            self._hello_answered = self.is_live = self._was_live = True
             self._owner.on_control(self, message)
             return
         else:
@@ -200,13 +223,3 @@ class RouterPeer:
             self._hello_answered = False
             self._say_hello()
 
-
-def _why(has_key: bool, event: int, value: int) -> str:
-    """What a failed handshake means; the end that did not give it up learns no more than that."""
-    if not has_key:
-        return "it has a cluster key and this node has none (--cluster-key), or it is no router"
-    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-        return "its cluster key is another"
-    if value == _MECHANISM_MISMATCH:
-        return "it has no cluster key, and this node has one"
-    return "its cluster key is another, or it has none"

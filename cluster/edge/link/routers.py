@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cluster.core.bus import placement
+from cluster.core.bus.bounds import ROUTER_GONE_S
 from cluster.edge.link.peer import RouterPeer
 
 
@@ -20,6 +21,14 @@ class LinkRouters:
     def live(self) -> list[str]:
         """The addresses of the cluster's routers that answer."""
         return [name for name, peer in self.cluster.items() if peer.is_live]
+
+    def troubles(self, now: float) -> dict[str, str | None]:
+        """What is wrong with each of those, by its address."""
+        return {name: peer.trouble(now) for name, peer in self.cluster.items()}
+
+    def may_answer(self, now: float) -> bool:
+        """Whether one of those answers, or has done so a moment ago and may be back in a moment."""
+        return any(peer.is_live or now - peer.away_since < ROUTER_GONE_S for peer in self.cluster.values())
 
     def first(self, key: str) -> RouterPeer | None:
         """The one of those that ``key`` belongs to."""

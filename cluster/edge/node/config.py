@@ -137,6 +137,11 @@ class EdgeConfig:
         "Milliseconds a message may wait so that more go out in one write: less CPU for more delay.",
         0.0, group="network",
     )  # fmt: skip
+    audio_hold_ms: float = option(
+        "--audio-hold", Decimal(0, 1000), "MS",
+        "Milliseconds audio may wait for the next video frame, to go out with it: less CPU. 0: not at all.",
+        40.0, group="network",
+    )  # fmt: skip
     play_wait_s: float = option(
         "--play-wait", _any_s, _SECONDS, "How long a player waits for a stream nobody publishes yet.",
         30.0, group="streams",
@@ -323,6 +328,7 @@ class EdgeConfig:
             publish_grace_s=self.publish_grace_s,
             play_wait_s=self.play_wait_s,
             publisher_timeout_s=self.publisher_timeout_s,
+            audio_hold_s=self.audio_hold_ms / 1000,
             replaces=self.on_duplicate == "replace",
             worker_bytes=self.worker_bytes or max(64 * MIB, available_bytes() // 2 // self.workers),
         )

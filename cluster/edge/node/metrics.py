@@ -6,23 +6,28 @@ and added, so that no counter ever goes back. Gauges are the living worker's alo
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from cluster.core.errors import EnvironmentFault
 from cluster.edge.streams.counters import DECLARATIONS, Declaration
-from cluster.net.addresses import BindAddress, advice
+from cluster.net.metrics_page import build_info
+from cluster.process import usage
 from cluster.process.logs import lines_lost
 
 _PREFIX = "rtmp_cluster_"
 
 Numbers = Mapping[str, Any]
+
+#: What the supervisor has too, with the node's own router and its repeaters in it.
+_OF_SUPERVISOR: Mapping[str, Callable[[], float]] = {
+    "log_lines_lost": lambda: lines_lost(),
+    "process_cpu_seconds": usage.cpu_seconds,
+    "process_memory_bytes": usage.memory_bytes,
+}
 
 
 class SlotNumbers:
@@ -63,6 +68,7 @@ class NodeNumbers(Collector):
     """All slots of a node. The supervisor's loop writes, the HTTP server's threads collect."""
 
     def __init__(self, workers: int) -> None:
+        self.draining = False
         self._lock = threading.Lock()
         self._slots = [SlotNumbers() for _ in range(workers)]
 
@@ -104,6 +110,9 @@ class NodeNumbers(Collector):
         yield restarts
         yield silences
         yield up
+        help = "1 from the moment at which the node was asked to end."
+        yield GaugeMetricFamily(_PREFIX + "draining", help, value=int(self.draining))
+        yield build_info()
 
     def _family(self, name: str, declaration: Declaration) -> Metric:
         if declaration.kind == "by_reason":
@@ -116,25 +125,6 @@ class NodeNumbers(Collector):
         family = kind(_PREFIX + name, declaration.help, labels=["worker"])
         for slot, numbers in enumerate(self._slots):
             family.add_metric([str(slot)], numbers.value(name))
-        if name == "log_lines_lost":
-            family.add_metric(["supervisor"], lines_lost())  # it writes to the same stderr
+        if name in _OF_SUPERVISOR:
+            family.add_metric(["supervisor"], _OF_SUPERVISOR[name]())
         return family
-
-
-@contextlib.contextmanager
-def served(numbers: NodeNumbers, address: BindAddress) -> Iterator[BindAddress]:
-    """Serve ``numbers`` over HTTP while the body runs; yields where. EnvironmentFault if it cannot."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(numbers)
-    try:
-        server, thread = start_http_server(address.port, address.host or "0.0.0.0", registry)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"cannot serve metrics on {address}: {advice(error)}"
-        ) from error
-    try:
-        yield BindAddress(*server.socket.getsockname()[:2])
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

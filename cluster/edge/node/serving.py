@@ -7,6 +7,7 @@ import functools
 import socket
 from collections.abc import Callable
 
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.rtmp.admission import Admission
@@ -26,8 +27,8 @@ from cluster.net.wake_ups import next_moment
 class Serving:
     """A turn, the streams, a poller, what peers may ask and their connections, on the running event loop.
 
-    ``open_uplink`` gives the way to other workers; ``admission`` decides who is let in, everybody without
-    one; ``observer`` hears what peers do.
+    ``open_uplink`` gives the way to other workers; ``identity`` names the worker in the log; ``admission``
+    decides who is let in, everybody without one; ``observer`` hears what peers do.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Serving:
         config: EdgeConfig,
         counters: Counters,
         open_uplink: Callable[[Remote], Uplink],
+        identity: WorkerIdentity,
         admission: Admission | None = None,
         observer: SessionObserver | None = None,
     ) -> None:
@@ -46,7 +48,7 @@ class Serving:
         self._requests = Requests(self.streams, admission, observer)
         self.sessions = Sessions(
             self._requests, self._poller, config.limits(), config.place_bounds(), counters,
-            config.publish_idle_s,
+            identity, config.publish_idle_s,
         )  # fmt: skip
         self._listeners: list[Listener] = []
         self._certificate: Certificate | None = None

@@ -1,7 +1,9 @@
 """The status pipe: what a worker process tells its supervisor, as one JSON object a line.
 
     {"ready": ["0.0.0.0:1935"]}     it accepts connections on these addresses
-    {"beat": {"connections": 3}}    its event loop turns, and this is what it has counted
+    {"beat": {"connections": 3}, "routers": {"tcp://r1:1936": ""}}
+                                    its event loop turns, this is what it has counted, and what is wrong
+                                    with each router of the cluster: nothing, or null if it cannot tell yet
 
 Nothing goes the other way: the supervisor speaks in signals, and by closing the worker's stdin.
 """
@@ -28,9 +30,10 @@ class Ready(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """The worker's loop turned; ``numbers`` are its counters by name."""
+    """The worker's loop turned; ``numbers`` are its counters by name, ``routers`` as ``Link`` has them."""
 
     numbers: dict[str, Any]
+    routers: dict[str, str | None]
 
 
 class StatusPipe:
@@ -48,11 +51,13 @@ class StatusPipe:
         self._unsent += _line({"ready": [str(BindAddress(*address)) for address in addresses]})
         self._flush()
 
-    def beat(self, numbers: Mapping[str, Any]) -> None:
+    def beat(
+        self, numbers: Mapping[str, Any], routers: Mapping[str, str | None] | None = None
+    ) -> None:
         """Say that the loop turns. ``numbers`` must be JSON: ints, floats, and dicts of them."""
         self._flush()
         if not self._unsent:
-            self._unsent = _line({"beat": numbers})
+            self._unsent = _line({"beat": numbers, "routers": routers or {}})
             self._flush()
 
     def _flush(self) -> None:
@@ -86,7 +91,10 @@ class StatusReader:
                 try:
                     said.append(_parse(line))
                 except (ValueError, TypeError, KeyError):
-                    logger.error("a worker's status line is neither ready nor a beat: %r", line[:200])
+                    logger.error(
+                        "a worker's status line is neither ready nor a beat: %(line)r",
+                        {"line": line[:200]}, extra={"event": "status_unreadable"},
+                    )  # fmt: skip
         return said
 
     def close(self) -> None:
@@ -107,4 +115,4 @@ def _parse(line: bytes) -> Ready | Beat:
     said = json.loads(line)
     if "ready" in said:
         return Ready(list(said["ready"]))
-    return Beat(dict(said["beat"]))
+    return Beat(dict(said["beat"]), dict(said.get("routers", {})))

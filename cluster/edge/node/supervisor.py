@@ -21,17 +21,22 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cluster.edge.node.config import EdgeConfig
-from cluster.edge.node.metrics import NodeNumbers, served
+from cluster.edge.node.metrics import NodeNumbers
+from cluster.edge.node.router_lines import RouterLines
 from cluster.edge.node.status_pipe import StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
 from cluster.net.addresses import BindAddress
+from cluster.net.metrics_page import served
 from cluster.process import signals
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import announce
 from cluster.process.notify import Notifier
 
 logger = logging.getLogger(__name__)
+
+#: How long ``ready`` waits for the routers once every worker accepts connections: it says how many answer.
+_ROUTERS_WAIT_S = 1.0
 
 #: File descriptors of a worker that are not connections: listeners, bus sockets, the loop's own.
 _RESERVED_FILES = 64
@@ -40,19 +45,23 @@ _RESERVED_FILES = 64
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
 
+#: There are no rules yet that could say who may do what.
+_OPEN_TO_ALL = "open to all: whoever reaches it may publish and play"
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class Supervisor:
     """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.binds``
     or ``config.tls_binds``. ``own_router``: the address of the node's own router, beside those of
-    ``config.routers``; None if it is the only one."""
+    ``config.routers``; None if it is the only one. ``is_alone``: it is, and there is no cluster."""
 
     def __init__(
         self,
         config: EdgeConfig,
         *,
         own_router: str | None = None,
+        is_alone: bool = False,
         worker_class: str = WORKER_CLASS,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -77,6 +86,9 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._readers: dict[int, StatusReader] = {}
         self._metrics_address: BindAddress | None = None
+        self._is_alone = is_alone
+        self._router_lines = RouterLines(clock)
+        self._all_ready_at = math.inf
         self._announced = False
         self._notifier = Notifier.taken_from(os.environ)
         self._drain_deadline = math.inf
@@ -115,7 +127,10 @@ class Supervisor:
                 self._restart_if_due(slot)
             elif not self._draining:
                 slot.kill_if_stuck()
+        if not self._announced:
+            self._announce_if_ready()
         if not self._draining:
+            self._router_lines.tick()
             self._shun_silent()
         if self._draining and self._clock() >= self._drain_deadline:
             self._drain_timed_out()
@@ -138,6 +153,8 @@ class Supervisor:
 
     def _until_due(self) -> float:
         due = [self._drain_deadline]
+        if not self._announced:
+            due.append(self._all_ready_at + _ROUTERS_WAIT_S)
         for slot in self._slots:
             if slot.state is SlotState.WAITING:
                 due.append(slot.restart_at)
@@ -161,13 +178,13 @@ class Supervisor:
     def _hear(self, slot: WorkerSlot) -> None:
         for beat in slot.hear():
             self._numbers.beat(slot.slot, beat.numbers)
-        if not self._announced and all(each.state is SlotState.READY for each in self._slots):
-            self._announced = True
-            self._announce_ready()
+            if not self._is_alone:
+                self._router_lines.hear(slot.slot, beat.routers)
 
     def _ended(self, slot: WorkerSlot) -> None:
         self._hear(slot)  # its last words: what it counted until the end
         self._numbers.ended(slot.slot)
+        self._router_lines.ended(slot.slot)
         self._selector.unregister(self._readers.pop(slot.slot))
         slot.bury(restart=not self._draining)
         if slot.state is SlotState.EMPTY and not self._draining:
@@ -179,6 +196,18 @@ class Supervisor:
             self._exit_code = ExitCode.WORKER_BOOT
             self._drain()
 
+    def _announce_if_ready(self) -> None:
+        """If every worker accepts connections, and it is known which routers answer, or was waited for."""
+        if not all(each.state is SlotState.READY for each in self._slots):
+            self._all_ready_at = math.inf
+            return
+        self._all_ready_at = min(self._all_ready_at, self._clock())
+        is_known = self._is_alone or self._router_lines.are_known(len(self._slots))
+        if is_known or self._clock() >= self._all_ready_at + _ROUTERS_WAIT_S:
+            self._announced = True
+            self._router_lines.tick()
+            self._announce_ready()
+
     def _announce_ready(self) -> None:
         addresses = [str(address) for address in self._config.binds]
         fields = {"addresses": addresses, "workers": len(self._slots), "pid": os.getpid()}
@@ -189,14 +218,22 @@ class Supervisor:
         if self._metrics_address is not None:
             fields["metrics"] = str(self._metrics_address)
             where += f", metrics on http://{self._metrics_address}/metrics"
-        announce(logger, "ready", f"ready on {where}; workers: %(workers)d, pid %(pid)d", fields)
+        routers = ""
+        if not self._is_alone:
+            fields["routers_answering"], fields["routers"] = self._router_lines.counts()
+            routers = ", routers: %(routers_answering)d of %(routers)d answer"
+        text = f"ready on {where}; workers: %(workers)d{routers}, pid %(pid)d; {_OPEN_TO_ALL}"
+        announce(logger, "ready", text, fields | {"open_to_all": True})
         self._notifier.ready(f"ready on {where}")
 
     # ---- the end -----------------------------------------------------------------------------
 
     def _handle_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
-            logger.info("SIGHUP: there is nothing to reload; restart to change options")
+            logger.info(
+                "SIGHUP: there is nothing to reload; restart to change options",
+                extra={"event": "not_reloaded"},
+            )
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._draining:
                 logger.warning("a second signal: ending at once", extra={"event": "killing"})
@@ -212,6 +249,7 @@ class Supervisor:
             {"timeout_s": timeout_s},
             extra={"event": "draining"},
         )
+        self._numbers.draining = True
         self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
         # Twice the margin: the second is for those that have to be killed.
         within_s = timeout_s + 2 * self._timing.drain_margin_s

@@ -13,6 +13,7 @@ from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import StatusPipe
 from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
@@ -20,13 +21,17 @@ from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
 from cluster.edge.streams.remote import Remote
 from cluster.net.tls_certificate import Certificate
+from cluster.process import usage
 from cluster.process.logs import lines_lost
 
 logger = logging.getLogger(__name__)
 
 #: Objects that outlive their making before the collector looks at the youngest: some seconds' worth of
-#: log entries of a busy worker.
-GC_THRESHOLD = 50_000
+#: log entries of a busy worker. It stops the worker for 1 to 3 us an object.
+GC_YOUNG_OBJECTS = 10_000
+#: So many of these looks before one at older objects, which takes half a second with 10,000 connections.
+#: What ends here is freed by reference counts (there is a test): it is for circles that nobody knows of.
+GC_LOOKS_PER_FULL = 1_000
 
 #: The supervisor hears a beat, with what is counted, every this many sweeps; each wakes it.
 SWEEPS_PER_BEAT = 2
@@ -43,7 +48,7 @@ def _tune_garbage_collection() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
+    gc.set_threshold(GC_YOUNG_OBJECTS, GC_LOOKS_PER_FULL, 1)
 
 
 class Worker:
@@ -68,6 +73,7 @@ class Worker:
         self.counters = Counters()
         self._drain_asked = asyncio.Event()
         self._facts = FactsReporter()
+        self._load = LoadMeter(self.counters)
 
     async def run(self) -> None:
         """Serve until a drain is asked for (SIGTERM, SIGINT) and over.
@@ -82,11 +88,12 @@ class Worker:
 
         def open_link(remote: Remote) -> Link:
             self._link = Link(
-                config.routers, self._identity, remote, self.counters, key=key, own_router=self._own_router
-            )
+                config.routers, self._identity, remote, self.counters,
+                key=key, own_router=self._own_router, on_routers_changed=self._beat,
+            )  # fmt: skip
             return self._link
 
-        serving = self._serving = Serving(config, self.counters, open_link)
+        serving = self._serving = Serving(config, self.counters, open_link, self._identity)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
         sweeper: asyncio.Task[None] | None = None
@@ -116,7 +123,10 @@ class Worker:
         await self._drain_asked.wait()
         serving = self._serving
         sessions = serving.sessions
-        logger.info("draining: %d connections", len(sessions), extra={"event": "draining"})
+        fields = {"slot": self._identity.slot, "connections": len(sessions)}
+        logger.info(
+            "worker %(slot)d is draining: %(connections)d connections", fields, extra={"event": "draining"}
+        )
         serving.stop_listening()
         self._link.set_draining()
         sessions.ask_to_reconnect()
@@ -126,10 +136,15 @@ class Worker:
     def _after_sweep(self, sweeps: int) -> None:
         streams = self._serving.streams
         if sweeps % SWEEPS_PER_TICK == 0:
-            load = {"connections": len(self._serving.sessions), "streams": len(streams.by_key)}
-            self._link.set_load(load)
+            self.counters.routers = len(self._link.router_troubles())
+            self._link.set_load(self._load.measure(len(streams.by_key), streams.now))
         if sweeps % SWEEPS_PER_REPORT == 0:
             self._link.report(self._facts.report(streams.by_key.values(), streams.now))
         if sweeps % SWEEPS_PER_BEAT == 0:
             self.counters.log_lines_lost = lines_lost()
-            self._status.beat(self.counters.as_dict())
+            self.counters.process_cpu_seconds = usage.cpu_seconds()
+            self.counters.process_memory_bytes = usage.memory_bytes()
+            self._beat()
+
+    def _beat(self) -> None:
+        self._status.beat(self.counters.as_dict(), self._link.router_troubles())

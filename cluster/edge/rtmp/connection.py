@@ -11,15 +11,18 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cluster.core.amf.values import AmfValue
-from cluster.core.errors import CloseReason, PeerViolation, lost_by
+from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
+from cluster.edge.rtmp import departure, log_facts
+from cluster.edge.rtmp.interfaces import ConnectionOwner, StreamSocket
+from cluster.edge.rtmp.low_water import LowWater
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
-from cluster.edge.streams.counters import Counters
-from cluster.net.poller import READABLE, WRITABLE, Pace, Poller
+from cluster.net import tcp_info
+from cluster.net.poller import READABLE, WRITABLE, Pace
 from cluster.process.complaints import Complaints
 
 if TYPE_CHECKING:
@@ -43,46 +46,6 @@ STRANGER_READ_BYTES = 16 * 1024
 #: sends would reset the connection, and the peer might never read why.
 LINGER_S = 2.0
 
-#: A publisher that nobody listens to is read before its turn once this much has come: at 4 Mbit/s or more.
-#: This fits into a TCP receive buffer, so that an encoder never has to wait for our leisure.
-LEISURELY_BYTES = 256 * 1024
-
-
-class ConnectionOwner(Protocol):
-    """What a connection needs from the worker it lives in."""
-
-    poller: Poller
-    counters: Counters
-    #: One buffer to receive into serves all connections: a session keeps no part of it.
-    receive_buffer: memoryview
-    #: Its beginning, of STRANGER_READ_BYTES.
-    stranger_buffer: memoryview
-
-    @property
-    def now(self) -> float:
-        """The time of this turn, in seconds, monotonic."""
-
-    def handle(self, connection: Connection, event: object) -> None:
-        """The session of ``connection`` tells an event."""
-
-    def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
-        """``connection`` has ended, once; what is published and played on it ends with it."""
-
-    def forget(self, connection: Connection) -> None:
-        """The socket of ``connection`` is closed."""
-
-
-class StreamSocket(Protocol):
-    """The non-blocking socket of a connection: TCP, or TLS over it. Errors are OSErrors."""
-
-    def fileno(self) -> int: ...
-    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
-    def recv_into(self, buffer: memoryview, /) -> int: ...
-    def send(self, data: Buffer, /) -> int: ...
-    def sendmsg(self, buffers: Sequence[Buffer], /) -> int: ...
-    def shutdown(self, how: int, /) -> None: ...
-    def close(self) -> None: ...
-
 
 class Connection:
     """An accepted socket and its session; ``players`` and ``publications`` by message stream id.
@@ -91,9 +54,9 @@ class Connection:
     """
 
     __slots__ = (
-        "_budget", "_is_leisurely", "_linger_until", "_look_at_work", "_owner", "_pending_control_bytes",
-        "_receive_buffer", "_recv_into", "_socket", "close_reason", "is_stranger", "number", "opened_at",
-        "peer", "pending", "played", "players", "publications", "send", "session",
+        "_budget", "_linger_until", "_look_at_work", "_low_water", "_owner", "_pending_control_bytes",
+        "_receive_buffer", "_recv_into", "_socket", "close_reason", "dropped", "is_stranger", "number",
+        "opened_at", "peer", "pending", "played", "players", "publications", "send", "session", "use",
     )  # fmt: skip
 
     def __init__(
@@ -120,9 +83,12 @@ class Connection:
         #: Once a play has ended: the keys that were played, and until when they go on live.
         self.played: dict[str, float] | None = None
         self.close_reason: CloseReason | None = None
-        self.is_stranger = True  # it has never published or played
+        self.is_stranger = True  # it has never published, nor been sent what it plays
+        #: What it does, or has asked to do last: role and stream key, as far as they are known.
+        self.use = ("", "")
+        self.dropped = 0  # messages not sent to its players, and not taken from its publishers, in all
         self._linger_until = 0.0
-        self._is_leisurely = False
+        self._low_water = LowWater(accepted)
         self._budget: WorkBudget | None = None
         self._look_at_work = WORK_PER_LOOK
         owner.poller.register(accepted.fileno(), self.on_ready, Pace.STRANGER)
@@ -145,14 +111,16 @@ class Connection:
         except BlockingIOError:
             return
         except OSError as error:
-            self.close(lost_by(error), str(error))
+            self.lost(error)
             return
         if count == 0:
-            self.close(CloseReason.PEER_CLOSED, "")
+            self.close(*departure.by_end(self))
             return
         owner.counters.bytes_received += count
         if self.close_reason is None:  # else lingering: read and forget, so that it can read our last word
             self.receive(received[:count])
+            if self._low_water.quiet_bytes:
+                self._low_water.set(self.session.lacking_bytes)
             if self.session.work >= self._look_at_work:
                 self._spend()
 
@@ -167,7 +135,7 @@ class Connection:
             return
         if wait_s:
             owner.counters.reads_paced += 1
-            _paced.warn(f"{self.peer} sends too many chunks, messages or commands: it is read more slowly")
+            _paced.warn("a peer sends too many chunks, messages or commands: it is read slowly", self.facts)
             if self._budget.is_too_much(owner.now):
                 self.end(CloseReason.TOO_MUCH_WORK, "commands without end")
                 return
@@ -198,7 +166,7 @@ class Connection:
         except PeerViolation as violation:
             self.end(violation.reason, violation.detail)
         except Exception:
-            logger.exception("session failed", extra={"peer": self.peer})
+            logger.exception("session failed", extra={"event": "session_failed", **self.facts()})
             self.close(CloseReason.INTERNAL_ERROR, "see the exception above")
         else:
             if self.session.unsent:
@@ -228,12 +196,18 @@ class Connection:
         self._be_leisurely(pace is Pace.LEISURELY)
 
     def _be_leisurely(self, leisurely: bool) -> None:
-        if leisurely is self._is_leisurely:
-            return
-        self._is_leisurely = leisurely
-        self._owner.counters.publishers_unheard += 1 if leisurely else -1
-        low_water_bytes = LEISURELY_BYTES if leisurely else 1
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water_bytes)
+        low_water = self._low_water
+        if leisurely is not low_water.is_leisurely:
+            self._owner.counters.publishers_unheard += 1 if leisurely else -1
+            low_water.is_leisurely = leisurely
+        self.wait_for(low_water.quiet_bytes)
+
+    def wait_for(self, quiet_bytes: int) -> None:
+        """See ``streams.interfaces.Publisher``. Nothing waits if the connection does more than publish."""
+        if self._socket.fileno() >= 0:
+            does_more = len(self.publications) != 1 or self.players
+            self._low_water.quiet_bytes = 0 if does_more else quiet_bytes
+            self._low_water.set(self.session.lacking_bytes)
 
     # ---- writing -----------------------------------------------------------------------------
 
@@ -296,7 +270,7 @@ class Connection:
             except BlockingIOError:
                 break
             except OSError as error:
-                self.close(lost_by(error), str(error))
+                self.lost(error)
                 return []
             self._owner.counters.writes += 1
             whole = 0
@@ -315,7 +289,7 @@ class Connection:
         except BlockingIOError:
             return 0
         except OSError as error:
-            self.close(lost_by(error), str(error))
+            self.lost(error)
             return len(data)
 
     def call(self, name: str, *args: AmfValue) -> None:
@@ -335,6 +309,7 @@ class Connection:
         """Nothing is published on ``stream_id`` any more."""
         feed = self.publications.pop(stream_id, None)
         if feed is not None:
+            self.dropped += feed.dropped
             feed.end()
             self.update_pace()
 
@@ -351,6 +326,10 @@ class Connection:
         if not self.pending:
             self._shutdown_writing()
 
+    def lost(self, error: OSError) -> None:
+        """Its socket has failed."""
+        self.close(*departure.by_error(self, error))
+
     def close(self, reason: CloseReason, detail: str) -> None:
         """Close now. The first reason given is the one that counts."""
         if self._socket.fileno() < 0:
@@ -360,6 +339,18 @@ class Connection:
         self._socket.close()
         self.pending.clear()
         self._owner.forget(self)
+
+    def who(self) -> dict[str, object]:
+        """For log lines: its id, its worker, its peer, and what that calls itself."""
+        return log_facts.who(self._owner.identity, self.number, self.peer, self.session.flash_ver)
+
+    def facts(self) -> dict[str, object]:
+        """The same, and what it does or has asked to do."""
+        return {**log_facts.use(*self.use), **self.who()}
+
+    def bytes_sent(self) -> int | None:
+        """As the kernel has counted them, of TLS too; None if it does not say, or the socket is closed."""
+        return tcp_info.bytes_sent(self._socket)
 
     @property
     def is_busy(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cluster.core.errors import CloseReason, lost_by
+from cluster.core.errors import CloseReason
 from cluster.core.message import Buffer
 from cluster.core.rtmp.status import Code, Level
 from cluster.edge.streams.interfaces import EndOfRead
@@ -34,10 +34,14 @@ class Player:
     def name(self) -> str:
         return self.connection.peer
 
+    @property
+    def facts(self) -> dict[str, object]:
+        return self.connection.who()
+
     def begin(self, reader: Reader) -> None:
         self.reader = reader
         self.connection.players[self.stream_id] = self
-        self.connection.is_stranger = False
+        self.connection.use = ("player", reader.stream.key)
 
     @property
     def is_full(self) -> bool:
@@ -50,9 +54,10 @@ class Player:
         self.connection.wait_to_write(rest)
 
     def failed(self, error: OSError) -> None:
-        self.connection.close(lost_by(error), str(error))
+        self.connection.lost(error)
 
     def caught_up(self) -> None:
+        self.connection.is_stranger = False  # it has been sent something
         self.connection.update_pace()
 
     def over(self, why: EndOfRead, detail: str) -> bool:
@@ -80,6 +85,8 @@ class Player:
         """It plays no more. Its connection remembers when it was last sent the past of its stream."""
         reader, connection = self.reader, self.connection
         reader.leave()
+        del self.reader  # no circle: what is freed by the thousand must not wait for the garbage collector
+        connection.dropped += reader.skipped
         if connection.close_reason is not None:
             return
         played = connection.played = connection.played or {}

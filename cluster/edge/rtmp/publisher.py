@@ -33,6 +33,10 @@ class RtmpPublisher:
         return self.connection.peer
 
     @property
+    def facts(self) -> dict[str, object]:
+        return self.connection.who()
+
+    @property
     def sender(self) -> str:
         return sender_of(self.connection.peer)
 
@@ -49,6 +53,7 @@ class RtmpPublisher:
     def begin(self, feed: Feed) -> None:
         self.connection.publications[self.stream_id] = feed
         self.connection.is_stranger = False
+        self.connection.use = ("publisher", feed.key)
         self.connection.update_pace()
         self.connection.receive(b"")  # what it has sent already, while the registry was asked
 
@@ -65,6 +70,9 @@ class RtmpPublisher:
 
     def heard(self) -> None:
         self.connection.update_pace()
+
+    def wait_for(self, quiet_bytes: int) -> None:
+        self.connection.wait_for(quiet_bytes)
 
 
 def end_idle_publishes(connection: Connection, now: float, idle_s: float) -> int:

@@ -73,4 +73,7 @@ class RequestBook:
         if self._waiting.get(connection, {}).get(stream_id) is task:
             self._remove(connection, stream_id)
         if not task.cancelled() and task.exception() is not None:
-            logger.error("a request could not be carried out", exc_info=task.exception())
+            logger.error(
+                "a request could not be carried out", exc_info=task.exception(),
+                extra={"event": "request_failed", **connection.facts()},
+            )  # fmt: skip

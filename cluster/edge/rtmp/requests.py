@@ -21,6 +21,7 @@ from cluster.edge.rtmp.join_rates import JOINS_PER_S, JoinRates, sender_of
 from cluster.edge.rtmp.player import Player
 from cluster.edge.rtmp.publisher import RtmpPublisher
 from cluster.edge.rtmp.request_book import WHOLE_CONNECTION, RequestBook
+from cluster.edge.rtmp.work_budget import HEADER_BYTES_PER_WORK
 from cluster.edge.streams.streams import Streams
 from cluster.process.complaints import Complaints
 
@@ -124,11 +125,13 @@ class Requests:
     # ---- publishing --------------------------------------------------------------------------
 
     def _publish_requested(self, connection: Connection, event: events.PublishRequested) -> None:
+        connection.use = ("publisher", "")
         try:
             key = StreamKey.parse(connection.session.app, event.name)
         except PeerViolation as violation:
             deny(connection, event, Deny(violation.detail))
             return
+        connection.use = ("publisher", key)
         if self.draining:
             deny(connection, event, Deny("this node is shutting down; connect again"))
         else:
@@ -155,12 +158,14 @@ class Requests:
     # ---- playing -----------------------------------------------------------------------------
 
     def _play_requested(self, connection: Connection, event: events.PlayRequested) -> None:
+        connection.use = ("player", "")
         try:
             key = StreamKey.parse(connection.session.app, event.name)
         except PeerViolation as violation:
             connection.session.reject_play(event.stream_id, Code.PLAY_FAILED, violation.detail)
             connection.end(CloseReason.STREAM_NOT_FOUND, violation.detail)
             return
+        connection.use = ("player", key)
         admission = self._admission
         wait_s = self._wait_s(connection)
         if admission is None and not wait_s:
@@ -189,7 +194,8 @@ class Requests:
         limit_ms = None if event.duration == TO_THE_END else round(duration_s * 1000)
         player = Player(connection, event.stream_id)
         live = self.now < (connection.played or {}).get(key, -math.inf)
-        self._streams.play(key, player, encoding_for(event.stream_id), limit_ms, live=live)
+        reader = self._streams.play(key, player, encoding_for(event.stream_id), limit_ms, live=live)
+        connection.session.note_side_work(reader.stream.log.headers_cost_bytes // HEADER_BYTES_PER_WORK)
 
     def _play_ended(self, connection: Connection, event: events.PlayEnded) -> None:
         self._book.take_back(connection, event.stream_id)
@@ -248,7 +254,10 @@ class Requests:
         try:
             verdict = await answer
         except Exception:
-            logger.exception("nobody could decide; the peer is denied", extra={"peer": connection.peer})
+            logger.exception(
+                "nobody could decide; the peer is denied",
+                extra={"event": "verdict_failed", **connection.facts()},
+            )
             verdict = Deny("the server cannot decide now")
         self._streams.turn.begin()
         if connection.close_reason is not None:

@@ -9,14 +9,18 @@ import os
 import socket
 from functools import partial
 
+from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
 from cluster.core.limits import MIB, Limits
 from cluster.core.rtmp.events import PlayRequested, PublishRequested, SharedObjectReceived
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
-from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.status import Code, Level
-from cluster.edge.rtmp.connection import STRANGER_READ_BYTES, Connection, StreamSocket
+from cluster.edge.rtmp import log_facts
+from cluster.edge.rtmp.connection import STRANGER_READ_BYTES, Connection
 from cluster.edge.rtmp.encoding import SHARED_CHUNK_SIZE
+from cluster.edge.rtmp.interfaces import StreamSocket
+from cluster.edge.rtmp.log_facts import Facts
+from cluster.edge.rtmp.logged_session import LoggedSession, session_class
 from cluster.edge.rtmp.places import Place, PlaceBounds, Places
 from cluster.edge.rtmp.publisher import end_idle_publishes
 from cluster.edge.rtmp.requests import Requests
@@ -52,7 +56,16 @@ RECEIVE_BUFFER_BYTES = 256 * 1024
 #: What a connection settles with: it is not half-open any more.
 _TAKE_PLACES = frozenset((PublishRequested, PlayRequested, SharedObjectReceived))
 
-_EVICTED = "too many connections have neither published nor played, and it is the oldest of them"
+_EVICTED = (
+    "too many connections have neither published nor played (--max-half-open, --max-connections), and it "
+    "is the oldest of them"
+)
+
+#: Why a connection gets no place, and what says so.
+_LIMITS = {
+    CloseReason.TOO_MANY_CONNECTIONS: "--max-connections",
+    CloseReason.TOO_MANY_FROM_ADDRESS: "--max-from-address, --new-from-address",
+}
 
 
 class Sessions:
@@ -68,9 +81,11 @@ class Sessions:
         limits: Limits,
         bounds: PlaceBounds,
         counters: Counters,
+        identity: WorkerIdentity,
         publish_idle_s: float = 0.0,
     ) -> None:
         self.counters = counters
+        self.identity = identity
         self.poller = poller
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self.stranger_buffer = self.receive_buffer[:STRANGER_READ_BYTES]
@@ -80,8 +95,8 @@ class Sessions:
         self._places = Places(bounds)
         self._connections: dict[Connection, Place] = {}
         self._handshakes = TlsHandshakes(self, limits.handshake_timeout_s)
-        #: The places of those that are in their TLS handshake.
-        self._shaking: dict[TlsHandshake, Place] = {}
+        #: The places and numbers of those that are in their TLS handshake.
+        self._shaking: dict[TlsHandshake, tuple[Place, int]] = {}
         self._numbered = 0
         self._empty = asyncio.Event()
         self._ticks = 0
@@ -105,42 +120,55 @@ class Sessions:
         """Take over a connection that a listener accepted."""
         place = self._admit(accepted, peer)
         if place is not None:
-            self._open(accepted, _spelled(peer), self.now, place)
+            self._open(accepted, _spelled(peer), self.now, place, self._numbered)
 
     def accept_tls(self, certificate: Certificate, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Take over a connection that has to speak TLS first."""
         place = self._admit(accepted, peer)
         if place is None:
             return
+        spelled = _spelled(peer)
         try:
-            handshake = self._handshakes.begin(accepted, certificate.context, _spelled(peer))
-        except OSError as error:
-            why = str(error)
-            self._log_close(_spelled(peer), self.now, CloseReason.PEER_RESET, why, 0, is_stranger=True)
+            handshake = self._handshakes.begin(accepted, certificate.context, spelled)
+        except OSError:
+            why = CloseReason.PEER_CLOSED, "before the TLS handshake"
+            self._ended_unserved(self._numbered, spelled, self.now, why, has_spoken=False)
             self._leave(place)
             return
-        self._shaking[handshake] = place
+        self._shaking[handshake] = place, self._numbered
         place.evict = partial(handshake.end, CloseReason.HALF_OPEN_EVICTED, _EVICTED)
         self._note_count()
 
     def _admit(self, accepted: socket.socket, peer: tuple[str, int]) -> Place | None:
         self.counters.connections_accepted += 1
+        self._numbered += 1
         place = self._places.take(peer[0], self.now)
         if isinstance(place, Place):
             return place
         accepted.close()
         self._count_close(place)
         if self._stranger_lines.admit(logging.WARNING, place, peer[0]):
-            logger.warning("refused: %s, %d are open", place, len(self), extra={"peer": peer[0]})
+            who = log_facts.who(self.identity, self._numbered, _spelled(peer))
+            fields = {"reason": place.value, "limit": _LIMITS[place], "open": len(self)}
+            logger.warning(
+                "refused: %(reason)s (%(limit)s), %(open)d are open", fields,
+                extra={"event": "connection_refused", **who},
+            )  # fmt: skip
         return None
 
-    def _open(self, accepted: StreamSocket, peer: str, began_at: float, place: Place) -> None:
-        session = ServerSession(
+    def _open(
+        self, accepted: StreamSocket, peer: str, began_at: float, place: Place, number: int
+    ) -> None:
+        make_session = session_class()
+        session = make_session(
             limits=self._limits, entropy=os.urandom(ENTROPY_BYTES), now=began_at,
             chunk_size=SHARED_CHUNK_SIZE,
         )  # fmt: skip
-        self._numbered += 1
-        connection = Connection(self, accepted, peer, session, self._numbered)
+        connection = Connection(self, accepted, peer, session, number)
+        if isinstance(session, LoggedSession):
+            who = log_facts.who(self.identity, number, peer)
+            session.begin(who)
+            logger.debug("accepted", extra={"event": "connection_accepted", **who})
         self._connections[connection] = place
         place.evict = partial(connection.close, CloseReason.HALF_OPEN_EVICTED, _EVICTED)
         self._note_count()
@@ -231,10 +259,18 @@ class Sessions:
         self.counters.aggregates_truncated += connection.session.truncated_aggregates
         self.counters.messages_ignored += connection.session.ignored_messages
         self.counters.publisher_messages_dropped += connection.session.dropped_messages
-        self._log_close(
-            connection.peer, connection.opened_at, reason, detail, connection.session.bytes_received,
-            is_stranger=connection.is_stranger,
-        )  # fmt: skip
+        self._count_close(reason)
+        session = connection.session
+        level = _level_of(reason, has_spoken=session.bytes_received > 0)
+        host = host_of(connection.peer)
+        if connection.is_stranger and not self._stranger_lines.admit(level, reason, host):
+            return
+        carried: dict[str, object] = {"bytes_received": session.bytes_received}
+        if (sent := connection.bytes_sent()) is not None:
+            carried["bytes_sent"] = sent
+        if dropped := connection.dropped + session.dropped_messages:
+            carried["dropped"] = dropped
+        self._log_close(level, connection.facts(), connection.opened_at, (reason, detail), carried)
 
     def forget(self, connection: Connection) -> None:
         """The socket of ``connection`` is closed."""
@@ -248,27 +284,34 @@ class Sessions:
 
     def shook_hands(self, handshake: TlsHandshake, ready: TlsSocket) -> None:
         """A connection speaks RTMP from here on. Its handshake has what is left of the same timeout."""
-        self._open(ready, handshake.peer, handshake.began_at, self._shaking.pop(handshake))
+        self._open(ready, handshake.peer, handshake.began_at, *self._shaking.pop(handshake))
 
     def handshake_failed(self, handshake: TlsHandshake, reason: CloseReason, detail: str) -> None:
         """A connection that has ended before it spoke RTMP."""
-        self._log_close(handshake.peer, handshake.began_at, reason, detail, 0, is_stranger=True)
-        self._leave(self._shaking.pop(handshake))
+        place, number = self._shaking.pop(handshake)
+        why = reason, detail
+        self._ended_unserved(
+            number, handshake.peer, handshake.began_at, why, has_spoken=handshake.has_spoken
+        )
+        self._leave(place)
+
+    def _ended_unserved(
+        self, number: int, peer: str, began_at: float, why: tuple[CloseReason, str], *, has_spoken: bool
+    ) -> None:
+        self._count_close(why[0])
+        level = _level_of(why[0], has_spoken=has_spoken)
+        if self._stranger_lines.admit(level, why[0], host_of(peer)):
+            self._log_close(level, log_facts.who(self.identity, number, peer), began_at, why, {})
 
     def _log_close(
-        self, peer: str, began_at: float, reason: CloseReason, detail: str, bytes_received: int,
-        *, is_stranger: bool,
-    ) -> None:  # fmt: skip
-        self._count_close(reason)
-        if is_stranger and not self._stranger_lines.admit(logging.INFO, reason, host_of(peer)):
-            return
-        logger.info(
-            "closed: %s%s", reason.value, f" ({detail})" if detail else "",
-            extra={
-                "event": "connection_closed", "reason": reason.value, "peer": peer,
-                "age_s": round(self.now - began_at, 3), "bytes_received": bytes_received,
-            },
-        )  # fmt: skip
+        self, level: int, facts: Facts, began_at: float, why: tuple[CloseReason, str], carried: Facts
+    ) -> None:
+        reason, detail = why
+        fields = {"reason": reason.value, "detail": detail} if detail else {"reason": reason.value}
+        message = "closed: %(reason)s (%(detail)s)" if detail else "closed: %(reason)s"
+        age_s = round(self.now - began_at, 3)
+        extra = {"event": "connection_closed", **facts, "age_s": age_s, **carried}
+        logger.log(level, message, fields, extra=extra)
 
     def _count_close(self, reason: CloseReason) -> None:
         closes = self.counters.closes
@@ -279,6 +322,12 @@ class Sessions:
         self.counters.connections_half_open = self._places.half_open
         if not len(self):
             self._empty.set()
+
+
+def _level_of(reason: CloseReason, *, has_spoken: bool) -> int:
+    """A probe that connects, says nothing and leaves is worth no line: load balancers do it all day."""
+    is_probe = reason is CloseReason.PEER_CLOSED and not has_spoken
+    return logging.DEBUG if is_probe else logging.INFO
 
 
 def _spelled(peer: tuple[str, int]) -> str:

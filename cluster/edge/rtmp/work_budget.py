@@ -19,6 +19,8 @@ BURST_S = 0.25
 SIDE_WORK_PER_S = 4_000
 #: Four hundred commands at once: sixteen message streams, each created, played, paused and closed.
 SIDE_BURST_S = 4.0
+#: Every play is sent the headers of its stream, 2 MB at most: so many bytes of them are one work.
+HEADER_BYTES_PER_WORK = 1_024
 #: Looked at in one go, for a millisecond or two; then others have their turn.
 WORK_PER_TURN = 1_024
 #: The clock is looked at once in so much: a connection that only plays never gets there.

@@ -67,6 +67,10 @@ class AsyncReader:
 
     # ---- as a sink ---------------------------------------------------------------------------
 
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"peer": self.name}
+
     def begin(self, reader: Reader) -> None:
         self.reader = reader
 

@@ -79,6 +79,7 @@ class Counters:
     shared_objects_refused: int = _counter(
         "Uses, changes and calls of shared objects refused because of a limit on them."
     )
+    routers: int = _gauge("Routers of the cluster that this worker should have a link to.")
     routers_live: int = _gauge("Routers of the cluster that answer this worker now.")
     bus_envelopes_sent: int = _counter("Envelopes handed to the routers.")
     bus_messages_sent: int = _counter("Media messages in those envelopes.")
@@ -101,6 +102,10 @@ class Counters:
     snapshots_sent: int = _counter("Snapshots of streams sent to other workers.")
     snapshots_received: int = _counter("Snapshots of streams received from other workers.")
     log_lines_lost: int = _counter("Lines of the log that could not be written in time, and are missing.")
+    process_cpu_seconds: float = _counter(
+        "CPU time that the process has used, user and system, in seconds."
+    )
+    process_memory_bytes: int = _gauge("Resident memory of the process.")
     closes: dict[str, int] = _by_reason("RTMP connections ended, by their one named reason.")
 
     def as_dict(self) -> dict[str, Any]:

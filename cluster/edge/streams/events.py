@@ -78,4 +78,4 @@ def _guarded(call: Callable[..., None], *args: object) -> None:
     try:
         call(*args)
     except Exception:
-        logger.exception("a listener failed")
+        logger.exception("a listener failed", extra={"event": "listener_failed"})

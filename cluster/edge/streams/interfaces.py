@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,7 +63,11 @@ class Sink(Protocol):
 
     @property
     def name(self) -> str:
-        """For logs and listings."""
+        """For listings."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """For log lines: who it is, by the names of the fields."""
 
     def begin(self, reader: Reader) -> None:
         """``reader`` is what it is the sink of; nothing has been written yet."""
@@ -117,7 +121,11 @@ class Publisher(Protocol):
 
     @property
     def name(self) -> str:
-        """For logs and listings."""
+        """For listings."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """For log lines: who it is, by the names of the fields."""
 
     @property
     def sender(self) -> str:
@@ -141,6 +149,9 @@ class Publisher(Protocol):
 
     def heard(self) -> None:
         """``feed.is_heard`` may have changed, and so how soon the publisher's messages must be read."""
+
+    def wait_for(self, quiet_bytes: int) -> None:
+        """Fewer bytes than this can only be audio, which may wait for what comes next. 0: nothing may."""
 
 
 class Uplink(Protocol):

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from cluster.core.bus.control import DRAINING, Refused
+from cluster.edge.streams.audio_hold import AudioHold
 from cluster.edge.streams.interfaces import EndOfPublish, Publisher, Refusal
 from cluster.edge.streams.stream import Stream
 
@@ -18,10 +19,13 @@ logger = logging.getLogger(__name__)
 class Feed:
     """What a granted publisher holds: the stream ``key`` is fed by it, in ``epoch``.
 
-    ``append`` takes one message of the publisher; it is the stream's own method.
+    ``append`` takes one message of the publisher: it is the stream's own method, or that of the ride on
+    which its audio waits for its video.
     """
 
-    __slots__ = ("_publishing", "append", "epoch", "key", "publisher", "stream")
+    __slots__ = (
+        "_dropped_before", "_publishing", "_ride", "append", "epoch", "key", "publisher", "stream",
+    )  # fmt: skip
 
     def __init__(self, publishing: Publishing, publisher: Publisher, stream: Stream, epoch: int) -> None:
         self._publishing = publishing
@@ -29,7 +33,14 @@ class Feed:
         self.stream = stream
         self.key = stream.key
         self.epoch = epoch
-        self.append = stream.append
+        self._ride = publishing.hold.ride(stream, publisher)
+        self.append = stream.append if self._ride is None else self._ride.append
+        self._dropped_before = stream.log.dropped_before_keyframe
+
+    @property
+    def dropped(self) -> int:
+        """Messages of this publisher that were not passed on: video before a keyframe."""
+        return self.stream.log.dropped_before_keyframe - self._dropped_before
 
     @property
     def is_heard(self) -> bool:
@@ -40,6 +51,11 @@ class Feed:
         """The publisher leaves; without effect if it has lost the stream already."""
         self._publishing.end(self)
 
+    def stop_riding(self) -> None:
+        """Its audio waits no more."""
+        if self._ride is not None:
+            self._ride.stop()
+
 
 class Publishing:
     """Who publishes what on this worker."""
@@ -47,6 +63,7 @@ class Publishing:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._feeds: dict[str, Feed] = {}
+        self.hold = AudioHold(streams.turn, streams.rules.audio_hold_s)
 
     def feed(self, key: str) -> Feed | None:
         """What feeds ``key``, if it is published here."""
@@ -82,10 +99,8 @@ class Publishing:
         feed = self._feeds[key] = Feed(self, publisher, stream, epoch)
         streams.counters.publishers += 1
         if streams.lines.admit(logging.INFO, "publish", publisher.sender):
-            logger.info(
-                "publish %s", key,
-                extra={"event": "publish", "stream": key, "epoch": epoch, "peer": publisher.name},
-            )  # fmt: skip
+            fields = {"stream": key, "role": "publisher", "epoch": epoch}
+            logger.info("publish %(stream)s", fields, extra={"event": "publish", **publisher.facts})
         stream.tap = streams.listeners.tap(key)
         streams.listeners.publish_started(key, publisher)
         publisher.begin(feed)
@@ -98,12 +113,15 @@ class Publishing:
         del self._feeds[feed.key]
         streams, stream = self._streams, feed.stream
         streams.counters.publishers -= 1
+        feed.stop_riding()
         stream.end()  # first: the link sends only what is published here
         streams.uplink.unpublish(feed.key, feed.epoch)
         if stream.readers:
             streams.remote.watch(feed.key)
         if streams.lines.admit(logging.INFO, "unpublish", feed.publisher.sender):
-            logger.info("unpublish %s", feed.key, extra={"event": "unpublish", "stream": feed.key})
+            fields = {"stream": feed.key, "role": "publisher"}
+            extra = {"event": "unpublish", **feed.publisher.facts}
+            logger.info("unpublish %(stream)s", fields, extra=extra)
         stream.tap = None
         streams.listeners.publish_ended(feed.key, feed.publisher)
 
@@ -114,7 +132,13 @@ class Publishing:
             return True
         self._streams.turn.begin()
         silent_s = self._streams.turn.now - feed.stream.last_media_at
-        if not replace and silent_s < self._streams.rules.publisher_timeout_s:
+        stays = not replace and silent_s < self._streams.rules.publisher_timeout_s
+        logger.debug(
+            "another publisher wants %(stream)s: the present one, silent for %(silent_s).1f s, %(answer)s",
+            {"stream": key, "silent_s": silent_s, "answer": "stays" if stays else "loses it"},
+            extra={"event": "publish_contested", **feed.publisher.facts},
+        )
+        if stays:
             return False
         self._take_away(feed, EndOfPublish.REPLACED, "another publisher took over")
         return True

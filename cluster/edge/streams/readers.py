@@ -41,7 +41,7 @@ class Readers:
     """The readers of ``stream``, in the order in which they joined.
 
     ``in_step``: by encoding, because those of one get the same bytes. ``pictureless``: of those in step,
-    the ones that need a keyframe.
+    the ones that need a keyframe. ``without_video``: those that do not want it.
     """
 
     def __init__(self, stream: Stream, owner: StreamOwner, slow: SlowRule, keyframe_wait_s: float) -> None:
@@ -49,6 +49,7 @@ class Readers:
         self.pictureless: set[Reader] = set()
         self.private: set[Reader] = set()
         self.behind: set[Reader] = set()
+        self.without_video: set[Reader] = set()
         self._awaiting: set[Reader] = set()
         self._all: dict[Reader, None] = {}
         self._sets = {_PRIVATE: self.private, _BEHIND: self.behind, ReaderState.AWAITING: self._awaiting}
@@ -108,6 +109,7 @@ class Readers:
         if not self._move(reader, ReaderInput.LEAVE):
             return False
         del self._all[reader]
+        self.without_video.discard(reader)
         return True
 
     def pause(self, reader: Reader) -> None:
@@ -130,6 +132,7 @@ class Readers:
         if video and not reader.video and self._log.has_video:
             reader.needs_keyframe_since = self._owner.now
         reader.set_media(audio=audio, video=video)
+        (self.without_video.discard if video else self.without_video.add)(reader)
         reader.needs_headers = reader.lacks_headers
         if self._move(reader, ReaderInput.WANT):
             self.catch_up(reader)
@@ -252,6 +255,10 @@ class Readers:
             since = reader.needs_keyframe_since
             if since is not None and now - since >= self._keyframe_wait_s and not self._log.video_is_gone:
                 reader.needs_keyframe_since = None  # no keyframe comes: its video begins where it is
+
+    def retire(self) -> None:
+        """The stream is over and has no reader. Without the circle, both are freed at once."""
+        del self._stream
 
     # ---- where a reader goes -----------------------------------------------------------------
 

@@ -5,6 +5,7 @@ What is played here and published elsewhere is spliced into a log of its own; re
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from cluster.core.bus.control import Snapshot
@@ -14,6 +15,8 @@ from cluster.core.bus.splice_states import SpliceState
 
 if TYPE_CHECKING:
     from cluster.edge.streams.streams import Streams
+
+logger = logging.getLogger(__name__)
 
 
 class Remote:
@@ -50,6 +53,11 @@ class Remote:
         """Another worker has begun, or the last one has ceased, to play ``key``."""
         stream = self._streams.by_key.get(key)
         if stream is not None:
+            logger.debug(
+                "%(stream)s is %(played)s by other workers",
+                {"stream": key, "played": "played" if wanted else "not played"},
+                extra={"event": "demand_changed"},
+            )  # fmt: skip
             stream.set_wanted(wanted)
 
     def snapshot_requested(self, key: str) -> Snapshot | None:
@@ -71,6 +79,10 @@ class Remote:
         """The registry says who publishes a stream that is played here."""
         if key not in self._splices:
             return
+        logger.debug(
+            "%(stream)s is published by %(origin)s", {"stream": key, "origin": origin, "epoch": epoch},
+            extra={"event": "origin_known"},
+        )  # fmt: skip
         splice = self._splices[key]
         if splice is None:
             splice = self._splices[key] = Splice()
@@ -84,6 +96,8 @@ class Remote:
         """The publisher elsewhere is gone."""
         splice = self._splices.get(key)
         if splice is not None and epoch >= splice.epoch:
+            fields = {"stream": key, "epoch": epoch}
+            logger.debug("the publisher of %(stream)s is gone", fields, extra={"event": "origin_gone"})
             splice.stream_down()
             self._streams.turn.begin()
             self._streams.by_key[key].end()

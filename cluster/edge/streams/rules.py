@@ -12,13 +12,15 @@ from cluster.edge.streams.owner import SlowRule
 class StreamRules:
     """``publish_grace_s``: how long readers are kept after the publisher left. ``play_wait_s``: how long a
     reader waits for one that has never been. ``publisher_timeout_s``: a publisher silent for that long
-    yields to another. ``replaces``: any publisher yields to a later one. ``worker_bytes``: memory that the
-    streams of the worker may take together."""
+    yields to another. ``audio_hold_s``: how long audio may wait for the next frame. ``replaces``: any
+    publisher yields to a later one. ``worker_bytes``: memory that the streams of the worker may take
+    together."""
 
     log: LogLimits
     slow: SlowRule
     publish_grace_s: float
     play_wait_s: float
     publisher_timeout_s: float
+    audio_hold_s: float
     replaces: bool
     worker_bytes: int

@@ -41,12 +41,18 @@ class Stream:
         self._owner = owner
         self._has_audience = False
         self._dirty = False
+        self._holds_audio = False
         self._seq_at_sweep = 0
 
     @property
     def is_heard(self) -> bool:
         """A reader waits for its messages, here or elsewhere, or a program."""
         return self._has_audience or self.tap is not None
+
+    @property
+    def audio_may_wait(self) -> bool:
+        """All who listen want its video too: nobody misses audio that comes with the next frame."""
+        return self._has_audience and not self.readers.without_video
 
     # ---- feeding -----------------------------------------------------------------------------
 
@@ -55,7 +61,7 @@ class Stream:
 
         Whoever waits for a publisher reads from its first message.
         """
-        if self._dirty:
+        if self._dirty or self._holds_audio:
             self.flush()
         same_clock = epoch == self.epoch  # a gap that could not be filled, not another publisher
         self.epoch = epoch
@@ -71,19 +77,36 @@ class Stream:
         self.offline_since = None
         self.readers.reappear()
 
-    def append(self, message: Message) -> None:
-        """One message of the publisher; it goes out at the end of this turn."""
+    def append(self, message: Message) -> LogEntry | None:
+        """One message of the publisher; it goes out at the end of this turn. None: it has been dropped."""
+        if self.tap is not None:
+            self.tap(message)
+        entry = self.log.append(message)
+        if entry is None:
+            self._owner.counters.publisher_messages_dropped += 1
+        elif self._has_audience and not self._dirty:
+            self._dirty = True
+            self._owner.dirty_streams.append(self)
+        return entry
+
+    def append_quietly(self, message: Message) -> None:
+        """One message of the publisher; it goes out with the next that goes out, or at ``send_held``."""
         if self.tap is not None:
             self.tap(message)
         if self.log.append(message) is None:
             self._owner.counters.publisher_messages_dropped += 1
-        elif self._has_audience and not self._dirty:
+        else:
+            self._holds_audio = self._has_audience
+
+    def send_held(self) -> None:
+        """What has been appended quietly goes out at the end of this turn."""
+        if self._holds_audio and not self._dirty:
             self._dirty = True
             self._owner.dirty_streams.append(self)
 
     def end(self) -> None:
         """The publisher left; readers stay, for as long as the owner's grace lasts."""
-        if self._dirty:
+        if self._dirty or self._holds_audio:
             self.flush()  # its last messages, while it still counts as ours: the bus wants them too
         if self.offline_since is None:
             self.offline_since = self._owner.now
@@ -97,7 +120,7 @@ class Stream:
 
     def flush(self) -> None:
         """Everything appended since the last flush goes out: one write per reader in step."""
-        self._dirty = False
+        self._dirty = self._holds_audio = False
         log = self.log
         first_seq = max(self.flushed_seq, log.first_seq)
         entries = log.read(first_seq, log.next_seq)
@@ -152,6 +175,12 @@ class Stream:
         """The stream has ended for ``reader``, which stays."""
         self.readers.park(reader)
         self.log.forget()  # readers may wait for hours
+
+    def retire(self) -> None:
+        """Nobody needs the stream any more. What it has kept is freed now, not when the garbage collector
+        comes: by then there may be much of it."""
+        self.log.clear()
+        self.readers.retire()
 
     def sweep(self, now: float) -> None:
         """A few times a second: what happens to readers by time, and whether the publisher sends."""

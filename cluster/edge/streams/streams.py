@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from cluster.core.media.log_entry import LogEntry
 from cluster.edge.streams.async_reader import AsyncReader
 from cluster.edge.streams.budget import MemoryBudget
+from cluster.edge.streams.chores import Chores
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.events import Listeners
 from cluster.edge.streams.interfaces import Encoding, EndOfRead, Sink, Uplink
@@ -22,15 +24,13 @@ from cluster.edge.streams.rules import StreamRules
 from cluster.edge.streams.stream import Stream
 from cluster.edge.streams.turn import Turn
 from cluster.edge.streams.waiting import Waiting
-from cluster.process.stranger_lines import StrangerLines, host_of
+from cluster.process.stranger_lines import ELSEWHERE, StrangerLines, host_of
 
 logger = logging.getLogger(__name__)
 
 #: Lines a second about who plays and publishes; the rest is summed. A peer that plays and stops without end
 #: makes as many as it likes.
 SERVED_LINES_PER_S = 20
-#: Readers with much to be sent give others a turn after so long.
-CATCH_UP_TURN_S = 0.002
 #: The memory of the streams is added up every this many sweeps, whatever has come in: to be shown.
 SWEEPS_PER_SETTLING = 4
 
@@ -56,8 +56,7 @@ class Streams:
         self._waiting = Waiting()
         #: Streams whose last reader has left since the last sweep.
         self._left: list[Stream] = []
-        #: Readers that have been sent much and lack more, the longest first.
-        self._catching_up: dict[Reader, None] = {}
+        self._chores = Chores(turn)
         self.lines = StrangerLines(
             logger, "served", lambda: turn.now, event="served_summed", per_s=SERVED_LINES_PER_S
         )
@@ -86,7 +85,8 @@ class Streams:
         if stream not in self._fed:
             self._wait(reader)
         if self.lines.admit(logging.INFO, "play", host_of(sink.name)):
-            logger.info("play %s", key, extra={"event": "play", "stream": key, "peer": sink.name})
+            fields = {"stream": key, "role": "player"}
+            logger.info("play %(stream)s", fields, extra={"event": "play", **sink.facts})
         self.listeners.play_started(key, reader)
         return reader
 
@@ -117,12 +117,12 @@ class Streams:
             if stream.offline_since is not None:
                 self._fade(stream, stream.offline_since)
         for key in self._waiting.due(self.turn.now):
-            waited_for = self.by_key.get(key)
-            if waited_for is not None and waited_for.offline_since is not None:
-                self._dismiss_waiting(waited_for, waited_for.offline_since)
+            self._chores.later(key, partial(self._look_at_waiting, key))
+        self._chores.begin()
         left, self._left = self._left, []
         for stream in left:
-            self._drop_unneeded(stream)
+            self._chores.later(stream, partial(self._drop_unneeded, stream))
+        self._chores.begin()
         self.counters.streams = len(self.by_key)
         self.counters.streams_waiting = len(self._waiting)
         self._sweeps += 1
@@ -130,15 +130,33 @@ class Streams:
             self.lines.tick()
             self.budget.settle()
 
+    def _look_at_waiting(self, key: str) -> None:
+        stream = self.by_key.get(key)
+        if stream is not None and stream.offline_since is not None:
+            self._dismiss_waiting(stream, stream.offline_since)
+
     def _fade(self, stream: Stream, offline_since: float) -> None:
         """The publisher of ``stream`` has left. After the grace period nothing of its log is kept."""
         self._dismiss_waiting(stream, offline_since)
         self._drop_unneeded(stream)
         if stream in self._fed and self.turn.now >= offline_since + self.rules.publish_grace_s:
             del self._fed[stream]
+            self._log_end(stream)
             stream.log.forget()
             for reader in stream.readers:
                 self._remind(reader)
+
+    def _log_end(self, stream: Stream) -> None:
+        if not self.lines.admit(logging.INFO, "stream_ended", ELSEWHERE):
+            return
+        fields = {
+            "stream": stream.key, "grace_s": self.rules.publish_grace_s,
+            "waiting": sum(not reader.was_told_end for reader in stream.readers),
+        }  # fmt: skip
+        logger.info(
+            "stream %(stream)s has ended: its publisher has not come back for %(grace_s)g s",
+            fields, extra={"event": "stream_ended"},
+        )  # fmt: skip
 
     def _wait(self, reader: Reader) -> None:
         """``reader`` waits for a stream that nobody has published."""
@@ -159,6 +177,7 @@ class Streams:
         if stream.readers or stream.is_local or self.by_key.get(stream.key) is not stream:
             return
         del self.by_key[stream.key]
+        stream.retire()
         self._fed.pop(stream, None)
         self._waiting.discard(stream)
         self.remote.unwatch(stream.key)
@@ -176,6 +195,9 @@ class Streams:
                     self._tell_end(stream, reader)
             elif now >= reader.joined_at + rules.play_wait_s:
                 why = f"nobody has published {stream.key} within {rules.play_wait_s:g} s"
+                if stream.epoch is not None:
+                    left_s = round(now - offline_since)
+                    why = f"the publisher of {stream.key} left {left_s} s ago and has not come back"
                 reader.sink.over(EndOfRead.NOT_FOUND, why)
                 reader.leave()
 
@@ -225,20 +247,8 @@ class Streams:
             reader.leave()
 
     def catch_up_later(self, reader: Reader) -> None:
-        """``reader`` goes on in a later turn."""
-        if not self._catching_up:
-            self.turn.loop.call_soon(self._let_catch_up)
-        self._catching_up[reader] = None
-
-    def _let_catch_up(self) -> None:
-        """Let those go on that had been sent much, one after the other, for CATCH_UP_TURN_S."""
-        self.turn.begin()
-        waiting, self._catching_up = self._catching_up, {}
-        for reader in waiting:
-            if self.turn.loop.time() - self.turn.now < CATCH_UP_TURN_S:
-                reader.catch_up()
-            else:
-                self.catch_up_later(reader)
+        """``reader`` has been sent much and lacks more: it goes on in a later turn."""
+        self._chores.later(reader, reader.catch_up)
 
     def reader_left(self, reader: Reader) -> None:
         """``reader`` reads no more."""

@@ -28,13 +28,17 @@ def test_without_a_router_the_grant_is_local() -> None:
             asked_at = loop.time()
             granted = await worker.publish(KEY)
             assert loop.time() - asked_at < bounds.GRANT_TIMEOUT_S + 0.5
+            await until(lambda: not worker.link._routers.may_answer(loop.time()), "it is given up")
+            asked_at = loop.time()
+            await worker.publish("live/at-once")
+            assert loop.time() - asked_at < bounds.GRANT_TIMEOUT_S / 2, "it is not waited for any more"
             busy = await worker.link.request_publish(KEY, replace=False)
             assert isinstance(busy, Refused)
             worker.yields = True
             again = await worker.publish(KEY)
             assert again.epoch > granted.epoch
             with Router(endpoint) as router:
-                await until(lambda: router.sizes()["streams"] == 1, "it is announced later")
+                await until(lambda: router.sizes()["streams"] == 2, "they are announced later")
         finally:
             await worker.link.close()
 

@@ -76,7 +76,8 @@ def main() -> int:
     configure(config.log_format, config.log_level)
     with reserved(config.binds) as binds:
         config = EdgeConfig.from_texts({**options, "binds": [str(address) for address in binds]})
-        return Supervisor(config, worker_class="fake_worker:FakeWorker", timing=timing).run()
+        node = Supervisor(config, is_alone=True, worker_class="fake_worker:FakeWorker", timing=timing)
+        return node.run()
 
 
 if __name__ == "__main__":

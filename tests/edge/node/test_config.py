@@ -38,7 +38,7 @@ def test_bind_forms(text: str, address: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1935", "has no port"),
+        ("1936", "has no port: write :PORT, HOST:PORT or [IPV6]:PORT, such as :1936"),
         ("", "has no port"),
         ("localhost", "has no port"),
         ("localhost:", "the port must be a number"),
@@ -54,7 +54,7 @@ def test_bind_forms(text: str, address: tuple[str, int]) -> None:
         ("1.2.3.256:1935", "is not an IPv4 address"),
         ("*:1935", "is not a host name"),
         ("a b:1935", "is not a host name"),
-        ("rtmp://localhost:1935", "goes in brackets"),
+        ("rtmp://localhost:1935", "is the address of a stream or a router: write :PORT"),
     ],
 )
 def test_bad_binds_say_what_is_expected(text: str, message: str) -> None:
@@ -67,6 +67,7 @@ def test_bad_binds_say_what_is_expected(text: str, message: str) -> None:
 _BOUNDS = {
     "workers": ("1", "1024", "0", "1025"),
     "latency_budget_ms": ("0", "1000", "-0.1", "1000.1"),
+    "audio_hold_ms": ("0", "1000", "-0.1", "1000.1"),
     "play_wait_s": ("0", "86400", "-1", "86401"),
     "publish_grace_s": ("0", "86400", "-1", "86401"),
     "keyframe_wait_s": ("0", "86400", "-1", "86401"),
@@ -96,11 +97,11 @@ _WORDS = {
     "log_format": ("json", "xml", "'xml' is not one of text, json"),
     "log_level": ("debug", "trace", "'trace' is not one of debug, info, warning, error"),
     "binds": ("[::1]:1935", "1935", "has no port"),
-    "tls_binds": (":1936", "1936", "has no port"),
+    "tls_binds": (":1443", "1443", "has no port"),
     "cluster_key": ("/etc/cluster.key", "", "is not the name of a file"),
     "tls_cert": ("/etc/edge.crt", "", "is not the name of a file"),
     "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
-    "metrics": ("127.0.0.1:9100", "9100", "has no port"),
+    "metrics": ("127.0.0.1:9935", "9935", "has no port"),
 }
 
 
@@ -161,7 +162,7 @@ def test_values_given_in_code_are_checked_like_text() -> None:
         ({"binds": (BindAddress("", 1935),) * 2}, "--bind :1935 is given twice"),
         ({"routers": ("tcp://r:1936",) * 2}, "--router tcp://r:1936 is given twice"),
         ({"tls_cert": CERT}, "^--bind-tls and --tls-key missing: RTMPS needs"),
-        ({"tls_binds": (BindAddress("", 1936),), "tls_key": KEY}, "^--tls-cert missing: RTMPS needs"),
+        ({"tls_binds": (BindAddress("", 1443),), "tls_key": KEY}, "^--tls-cert missing: RTMPS needs"),
         (
             {"tls_binds": (BindAddress("", 1935),), "tls_cert": CERT, "tls_key": KEY},
             "--bind-tls :1935 is an address of --bind",
@@ -183,9 +184,9 @@ def test_options_at_the_edge_of_contradiction() -> None:
 def test_texts_carry_every_option_to_a_worker_and_back() -> None:
     config = EdgeConfig(
         binds=(BindAddress("::1", 0), BindAddress("", 1935)), workers=3,
-        routers=("tcp://a:1936", "ipc:///tmp/b"), node_name="n", latency_budget_ms=0.1,
-        metrics=BindAddress("127.0.0.1", 9100), log_format="json", on_duplicate="replace",
-        tls_binds=(BindAddress("", 1936),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
+        routers=("tcp://a:1936", "ipc:///tmp/b"), node_name="n", latency_budget_ms=0.1, audio_hold_ms=0.5,
+        metrics=BindAddress("127.0.0.1", 9935), log_format="json", on_duplicate="replace",
+        tls_binds=(BindAddress("", 1443),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
             cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30, insecure_links=True,
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config

@@ -141,7 +141,11 @@ def test_the_ready_line_in_text_begins_with_ready(start_node: StartNode, eventua
     line = eventually(
         lambda: re.search(r"^ready .*\n", node.log.read_text(), re.MULTILINE), "ready, whatever the level"
     ).group()
-    assert re.fullmatch(rf"ready on 127\.0\.0\.1:[1-9]\d*; workers: 2, pid {node.process.pid}\n", line)
+    expected = (
+        rf"ready on 127\.0\.0\.1:[1-9]\d*; workers: 2, pid {node.process.pid}; "
+        r"open to all: whoever reaches it may publish and play\n"
+    )
+    assert re.fullmatch(expected, line)
     # Without worker pids in the log there is nothing to check afterwards: end it properly.
     assert stop(node) == ExitCode.OK
 
@@ -317,6 +321,33 @@ def test_lost_log_lines_of_workers_and_of_the_supervisor_are_numbers_of_one_name
     }  # fmt: skip
 
 
+def test_what_processes_use_is_told_of_workers_and_of_the_supervisor() -> None:
+    numbers = NodeNumbers(2)
+    numbers.beat(1, {"process_cpu_seconds": 2.5, "process_memory_bytes": 1_000})
+    numbers.ended(1)
+    numbers.beat(1, {"process_cpu_seconds": 0.5, "process_memory_bytes": 700})
+    found = {each.name: each for each in numbers.collect()}
+    cpu, memory = (
+        {sample.labels["worker"]: sample.value for sample in found[f"rtmp_cluster_process_{name}"].samples}
+        for name in ("cpu_seconds", "memory_bytes")
+    )
+    assert (cpu["1"], memory["1"]) == (3.0, 700)
+    assert cpu["supervisor"] > 0
+    assert memory["supervisor"] > 1_000_000
+
+
+def test_a_node_that_drains_says_so() -> None:
+    numbers = NodeNumbers(1)
+
+    def draining() -> float:
+        (family,) = [each for each in numbers.collect() if each.name == "rtmp_cluster_draining"]
+        return family.samples[0].value
+
+    assert draining() == 0
+    numbers.draining = True
+    assert draining() == 1
+
+
 def test_connections_are_bounded_by_open_files(start_node: StartNode, eventually: Any) -> None:
     """The soft limit is raised to the hard one; what that still does not allow is not promised."""
     node = start_node(prefix=("sh", "-c", 'ulimit -Sn 100; ulimit -Hn 1000; exec "$@"', "sh"))
@@ -344,9 +375,9 @@ def test_the_status_pipe_carries_ready_and_beats(pipe: tuple[StatusReader, Statu
     assert reader.read() == []
     assert not status.is_ready
     status.ready([("::1", 1), ("127.0.0.1", 2)])
-    status.beat({"players": 1, "closes": {"not_rtmp": 2}})
+    status.beat({"players": 1, "closes": {"not_rtmp": 2}}, {"tcp://r1:1936": ""})
     assert status.is_ready
-    beat = Beat({"players": 1, "closes": {"not_rtmp": 2}})
+    beat = Beat({"players": 1, "closes": {"not_rtmp": 2}}, {"tcp://r1:1936": ""})
     assert reader.read() == [Ready(["[::1]:1", "127.0.0.1:2"]), beat]
 
 
@@ -378,9 +409,9 @@ def test_lines_that_are_no_status_are_not_heard(caplog: pytest.LogCaptureFixture
     read_fd, write_fd = os.pipe()
     reader = StatusReader(read_fd)
     os.write(write_fd, b'garbage\n[]\n{"beat": 1}\n{"beat": {"players": 1}}\n{"be')
-    assert reader.read() == [Beat({"players": 1})]
+    assert reader.read() == [Beat({"players": 1}, {})]
     assert len(caplog.records) == 3
     os.write(write_fd, b'at": {}}\n')
-    assert reader.read() == [Beat({})]
+    assert reader.read() == [Beat({}, {})]
     reader.close()
     os.close(write_fd)

@@ -17,10 +17,11 @@ from cluster.core.rtmp.events import ConnectRequested, ConnectSucceeded, StatusR
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.status import Code, Level
 from cluster.core.rtmp.url import RtmpUrl
-from cluster.edge.rtmp.connection import LEISURELY_BYTES, LINGER_S, MAX_PENDING_CONTROL_BYTES, Connection
+from cluster.edge.rtmp.connection import LINGER_S, MAX_PENDING_CONTROL_BYTES, Connection
+from cluster.edge.rtmp.low_water import LEISURELY_BYTES
 from cluster.edge.streams.counters import Counters
-from cluster.net.poller import Pace, Poller
-from support.house import ENTROPY, SteppedLoop, run_until, stepped_loop, tcp_pair, unix_pair
+from cluster.net.poller import READABLE, Pace, Poller
+from support.house import ENTROPY, IDENTITY, SteppedLoop, run_until, stepped_loop, tcp_pair, unix_pair
 
 BUDGET_S = 0.05
 Pair: TypeAlias = tuple[socket.socket, socket.socket]
@@ -38,6 +39,10 @@ class ScriptedSession:
         self.unread = b""
         self.has_unread = False
         self.side_work = 0
+        self.lacking_bytes = 0
+        self.bytes_received = 1
+        self.flash_ver = ""
+        self.refusal = ("", "")
 
     def receive(self, data: bytes, now: float) -> list[object]:
         self.received += bytes(data)
@@ -101,6 +106,7 @@ class Owner:
         self._loop = loop
         self.poller = WatchedPoller(loop, BUDGET_S, lambda: None, lambda: None)
         self.counters = Counters()
+        self.identity = IDENTITY
         self.receive_buffer = memoryview(bytearray(64 * 1024))
         self.stranger_buffer = self.receive_buffer
         self.on_event: Callable[[Connection, object], None] = lambda connection, event: None
@@ -520,6 +526,47 @@ def test_a_publisher_that_nobody_hears_is_read_at_leisure(scene: Scene) -> None:
     assert scene.pace() is Pace.BUDGETED
     assert scene.low_water_bytes() == 1
     assert scene.owner.counters.publishers_unheard == 0
+
+
+def heard_publisher(scene: Scene) -> None:
+    scene.connection.publications[1] = stream = FakeStream()  # type: ignore[assignment]
+    stream.is_heard = True
+    scene.connection.update_pace()
+
+
+def test_what_can_only_be_audio_does_not_make_a_publisher_readable(scene: Scene) -> None:
+    heard_publisher(scene)
+    scene.connection.wait_for(1000)
+    assert scene.low_water_bytes() == 1000
+    scene.connection.wait_for(0)
+    assert scene.low_water_bytes() == 1
+
+
+def test_the_rest_of_a_frame_is_waited_for_and_then_the_next(scene: Scene) -> None:
+    heard_publisher(scene)
+    scene.connection.wait_for(100)
+    for lacking_bytes, mark_bytes in ((5000, 5000), (1, 1), (0, 100)):
+        scene.session.lacking_bytes = lacking_bytes
+        scene.peer.sendall(b"x")
+        scene.connection.on_ready(READABLE)
+        assert scene.low_water_bytes() == mark_bytes
+
+
+def test_no_more_is_waited_for_than_a_sender_has_on_its_way(scene: Scene) -> None:
+    heard_publisher(scene)
+    scene.session.lacking_bytes = 10_000_000
+    scene.connection.wait_for(100)
+    assert scene.low_water_bytes() == 32 * 1024
+
+
+def test_nothing_waits_where_a_connection_does_more_than_publish_one_stream(scene: Scene) -> None:
+    heard_publisher(scene)
+    scene.connection.wait_for(1000)
+    scene.connection.players[2] = FakePlayer(FakeStream())  # type: ignore[assignment]
+    scene.connection.update_pace()
+    assert scene.low_water_bytes() == 1
+    scene.connection.wait_for(1000)
+    assert scene.low_water_bytes() == 1
 
 
 def test_one_heard_stream_of_several_sets_the_pace(scene: Scene) -> None:

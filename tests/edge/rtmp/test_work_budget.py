@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from cluster.core.amf import amf0
+from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason
 from cluster.core.message import Message
 from cluster.edge.rtmp.work_budget import (
     BURST_S,
     CALM_S,
+    HEADER_BYTES_PER_WORK,
     SIDE_BURST_S,
     SIDE_WORK_PER_S,
     TOO_MUCH_S,
@@ -222,3 +225,26 @@ def test_normal_media_are_never_looked_at(house: House) -> None:
     house.send(publisher, *messages)
     assert house.counters.reads_paced == 0
     assert len(player.times()) == 101
+
+
+def test_large_headers_are_sent_again_and_again_only_as_often_as_their_size_allows(house: House) -> None:
+    """Each play is sent the headers of its stream: a command of 40 bytes, and a megabyte of metadata."""
+    metadata = amf0.encode("@setDataFrame", "onMetaData", {"keyframes": "x" * 60_000, **_large(16)})
+    publisher = house.publisher()
+    house.send(publisher, Message(18, 0, metadata), video(0, KEYFRAME))
+    player = house.player()
+    plays, cost = 60, len(metadata) // HEADER_BYTES_PER_WORK
+    for _ in range(plays):
+        player.session.play("a", stream_id=1)
+        house.settle()
+    sent = sum(len(each.payload) > 900_000 for each in player.media)
+    assert sent <= 1 + SIDE_BURST_S * SIDE_WORK_PER_S / cost
+    house.advance(1.0)
+    house.advance(1.0)
+    more = sum(len(each.payload) > 900_000 for each in player.media) - sent
+    assert 0 < more <= 2 + 2 * SIDE_WORK_PER_S / cost
+    assert not player.closed
+
+
+def _large(count: int) -> dict[str, AmfValue]:
+    return {f"value{number}": "y" * 60_000 for number in range(count)}

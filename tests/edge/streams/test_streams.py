@@ -5,9 +5,9 @@ Players and publishers are sessions of the client role over socket pairs; the cl
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from cluster.core.message import Message
 from cluster.core.rtmp.control import UserControlEvent
 from cluster.core.rtmp.events import StatusReceived, StreamEventReceived
 from cluster.core.rtmp.status import Code
+from cluster.process.logs import JsonFormatter, TextFormatter
 from support.house import AAC_HEADER, AVC_HEADER, KEY, House, Peer, audio, stepped_loop, video
 
 PLAY_WAIT_S = 30.0
@@ -475,10 +476,10 @@ def test_what_happens_is_logged_once_with_its_stream_key(
         house.player("a?token=secret")
         publisher = house.publisher("a?key=secret")
         house.leave(publisher)
-    happened: list[Any] = [
-        (getattr(record, "event", ""), getattr(record, "stream", "")) for record in caplog.records
-    ]
-    assert [each for each in happened if each[1]] == [
-        ("play", STREAM), ("publish", STREAM), ("unpublish", STREAM),
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    assert [(line["event"], line["role"], line["stream"]) for line in lines] == [
+        ("play", "player", STREAM), ("publish", "publisher", STREAM), ("unpublish", "publisher", STREAM),
+        ("connection_closed", "publisher", STREAM),
     ]  # fmt: skip
+    assert [TextFormatter().format(record).count(STREAM) for record in caplog.records] == [1] * 4
     assert "secret" not in caplog.text

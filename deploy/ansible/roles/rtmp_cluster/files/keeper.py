@@ -1,9 +1,10 @@
 """Keeps one service running on a host without systemd, and speaks the same protocol with it.
 
-    keeper.py start|stop|status --state DIRECTORY [--environment FILE] -- COMMAND …
+    keeper.py start|stop|status --state DIRECTORY [--environment FILE] [--always] -- COMMAND …
 
 ``start`` returns once the command has said READY=1 (sd_notify(3)), ``stop`` once it has ended, drain and
-all; both do nothing if that is so already. A command that fails after it was ready is started again.
+all; both do nothing if that is so already. A command that fails after it was ready is started again; with
+``--always`` also one that ends well without ``stop``, as a router does that somebody has terminated.
 In the directory: ``pid`` (locked for as long as the keeper lives), ``ready`` (while it is), ``log``.
 Python's standard library alone; exit codes as of an init script: 0, 1 failed, 3 not running.
 """
@@ -30,8 +31,10 @@ _STOP_TIMEOUT_S = 30.0
 _KILL_AFTER_S = 5.0
 _RESTART_AFTER_S = 1.0
 _LOOK_EVERY_S = 0.2
-#: Exit codes that a restart does not mend: it was asked to end; an option is wrong.
-_FINAL_CODES = (0, 2)
+#: It was asked to end, by whomever.
+_ASKED_TO = 0
+#: An option is wrong: a restart does not mend that.
+_WRONG_OPTION = 2
 _PR_SET_PDEATHSIG = 1
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -41,11 +44,12 @@ class Keeper:
     """Runs the command in this process's child until told to end. Holds the lock on the pid file."""
 
     def __init__(
-        self, state: Path, command: list[str], environment: dict[str, str], report_fd: int
+        self, state: Path, command: list[str], environment: dict[str, str], always: bool, report_fd: int
     ) -> None:
         self._state = state
         self._command = command
         self._environment = environment
+        self._final_codes = (_WRONG_OPTION,) if always else (_WRONG_OPTION, _ASKED_TO)
         self._report_fd = report_fd
         self._child: subprocess.Popen[bytes] | None = None
         self._stop_deadline = float("inf")
@@ -66,7 +70,7 @@ class Keeper:
         while True:
             code = self._run_once(wake_reader, notifications)
             self._ready_file.unlink(missing_ok=True)
-            if self._terms_sent or not self._was_ready or code in _FINAL_CODES:
+            if self._terms_sent or not self._was_ready or code in self._final_codes:
                 return code
             _say(f"ended with code {code}: starting it again")
             time.sleep(_RESTART_AFTER_S)
@@ -116,7 +120,7 @@ class Keeper:
         self._child.send_signal(signal.SIGTERM if self._terms_sent <= 2 else signal.SIGKILL)
 
 
-def start(state: Path, command: list[str], environment: dict[str, str]) -> int:
+def start(state: Path, command: list[str], environment: dict[str, str], always: bool) -> int:
     state.mkdir(parents=True, exist_ok=True)
     if running_pid(state) is not None:
         _say("is running already")
@@ -124,7 +128,7 @@ def start(state: Path, command: list[str], environment: dict[str, str]) -> int:
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.close(reader)
-        _keep(state, command, environment, writer)
+        _keep(state, command, environment, always, writer)
     os.close(writer)
     readable, _, _ = select.select([reader], [], [], _START_TIMEOUT_S)
     if readable and os.read(reader, 16) == b"ready":
@@ -135,7 +139,9 @@ def start(state: Path, command: list[str], environment: dict[str, str]) -> int:
     return 1
 
 
-def _keep(state: Path, command: list[str], environment: dict[str, str], report_fd: int) -> None:
+def _keep(
+    state: Path, command: list[str], environment: dict[str, str], always: bool, report_fd: int
+) -> None:
     """The keeper's own process: away from the terminal, its output in the log. Does not return."""
     code = 1
     try:
@@ -149,7 +155,7 @@ def _keep(state: Path, command: list[str], environment: dict[str, str], report_f
             pid_file.truncate(0)
             pid_file.write(f"{os.getpid()}\n")
             pid_file.flush()
-            code = Keeper(state, command, environment, report_fd).run()
+            code = Keeper(state, command, environment, always, report_fd).run()
             (state / "pid").unlink()
     except OSError as error:
         _say(str(error))
@@ -215,10 +221,12 @@ def main() -> int:
     parser.add_argument("action", choices=["start", "stop", "status"])
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--environment", type=Path)
+    parser.add_argument("--always", action="store_true")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     if arguments.action == "start":
-        return start(arguments.state, arguments.command, read_environment(arguments.environment))
+        environment = read_environment(arguments.environment)
+        return start(arguments.state, arguments.command, environment, arguments.always)
     return stop(arguments.state) if arguments.action == "stop" else status(arguments.state)
 
 

@@ -1,0 +1,53 @@
+"""What a connection asks of others: the worker it lives in, and its socket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from cluster.core.bus.identity import WorkerIdentity
+from cluster.core.errors import CloseReason
+from cluster.core.message import Buffer
+from cluster.edge.streams.counters import Counters
+from cluster.net.poller import Poller
+
+if TYPE_CHECKING:
+    from cluster.edge.rtmp.connection import Connection
+
+
+class ConnectionOwner(Protocol):
+    """What a connection needs from the worker it lives in."""
+
+    poller: Poller
+    counters: Counters
+    identity: WorkerIdentity
+    #: One buffer to receive into serves all connections: a session keeps no part of it.
+    receive_buffer: memoryview
+    #: Its beginning, of STRANGER_READ_BYTES.
+    stranger_buffer: memoryview
+
+    @property
+    def now(self) -> float:
+        """The time of this turn, in seconds, monotonic."""
+
+    def handle(self, connection: Connection, event: object) -> None:
+        """The session of ``connection`` tells an event."""
+
+    def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
+        """``connection`` has ended, once; what is published and played on it ends with it."""
+
+    def forget(self, connection: Connection) -> None:
+        """The socket of ``connection`` is closed."""
+
+
+class StreamSocket(Protocol):
+    """The non-blocking socket of a connection: TCP, or TLS over it. Errors are OSErrors."""
+
+    def fileno(self) -> int: ...
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+    def send(self, data: Buffer, /) -> int: ...
+    def sendmsg(self, buffers: Sequence[Buffer], /) -> int: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def close(self) -> None: ...

@@ -1,0 +1,93 @@
+"""Metrics over HTTP, for Prometheus: at ``/metrics``, and nothing anywhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import socket
+import threading
+from collections.abc import Iterator
+from http import HTTPStatus
+from http.server import ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import MetricsHandler
+from prometheus_client.registry import Collector
+
+from cluster import __version__
+from cluster.core.errors import EnvironmentFault
+from cluster.net.addresses import BindAddress, advice
+
+PATH = "/metrics"
+
+#: Whoever connects and says nothing, or does not read, holds a thread for so long.
+_TIMEOUT_S = 10.0
+
+
+@contextlib.contextmanager
+def served(collector: Collector, address: BindAddress) -> Iterator[BindAddress]:
+    """Serve what ``collector`` has while the body runs; yields where. EnvironmentFault if it cannot."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    try:
+        server = _server(address, _Page.factory(registry))
+    except OSError as error:
+        raise EnvironmentFault(f"cannot serve metrics on {address}: {advice(error)} (--metrics)") from error
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield BindAddress(*server.socket.getsockname()[:2])
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def build_info() -> Metric:
+    """Which version runs here, as Prometheus has it: a number that is always 1."""
+    labels = {"version": __version__, "python": platform.python_version()}
+    family = GaugeMetricFamily(
+        "rtmp_cluster_build_info", "The version that runs here; always 1.", labels=list(labels)
+    )
+    family.add_metric(list(labels.values()), 1)
+    return family
+
+
+class _Page(MetricsHandler):
+    """One request."""
+
+    timeout = _TIMEOUT_S
+
+    def do_GET(self) -> None:  # noqa: N802
+        if urlsplit(self.path).path == PATH:
+            super().do_GET()
+            return
+        body = f"the metrics are at {PATH}\n".encode()
+        self.send_response(HTTPStatus.NOT_FOUND)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class _Server(ThreadingHTTPServer):
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer's own also asks the DNS for a name that nobody needs
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A scraper that has gone is worth no line."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _server(address: BindAddress, handler: type) -> _Server:
+    host = address.host or "0.0.0.0"
+    family, _, _, _, where = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
+    made = _Server6 if family == socket.AF_INET6 else _Server
+    return made((str(where[0]), address.port), handler)

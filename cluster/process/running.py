@@ -1,0 +1,160 @@
+"""What runs on this host: each edge and router leaves a note of itself where its user's commands find it.
+
+The place is private: a directory of the user's own that nobody else may enter. A note is a small JSON file,
+locked for as long as its process lives, so that one of a process that was killed counts for nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+#: Of the place, and what the names of places of one user begin with.
+NAME = "rtmp-cluster"
+
+#: A larger file is no note.
+_LARGEST_NOTE = 64 * 1024
+
+#: Where systemd makes the directories of services (RuntimeDirectory=); root alone may write there.
+_SERVICES = Path("/run")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One running command: "edge" or "router". ``routers`` are those of its cluster, ``own_router`` is that
+    of a node, beside them or alone; ``cluster_key`` is the file that goes with ``routers``."""
+
+    command: str
+    pid: int
+    routers: Sequence[str]
+    own_router: str | None
+    cluster_key: str | None
+
+
+def service_place(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The directory that systemd has made for this service, if this is one (RuntimeDirectory=)."""
+    service = Path(environment.get("RUNTIME_DIRECTORY", "").partition(":")[0])
+    return service if service.name.startswith(NAME) else None
+
+
+def place(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where this process leaves its note."""
+    service = service_place(environment)
+    if service is not None:
+        return service
+    session = Path(environment.get("XDG_RUNTIME_DIR", "") or "/nowhere")
+    with contextlib.suppress(OSError):  # su and sudo hand on what is not there, or not theirs
+        if session.stat().st_uid == os.getuid():
+            return session / NAME
+    return _shared_place(Path(tempfile.gettempdir()))
+
+
+def places(environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """Where notes of this user may be, whatever the environment of whoever left them; for root, those of
+    the services too."""
+    uid = os.getuid()
+    found = [
+        place(environment), Path(f"/run/user/{uid}") / NAME, _shared_place(Path(tempfile.gettempdir())),
+        _shared_place(Path("/tmp")),
+    ]  # fmt: skip
+    if uid == 0:
+        found += sorted(_SERVICES.glob(f"{NAME}*"))
+    return list(dict.fromkeys(found))
+
+
+@contextlib.contextmanager
+def noted(note: Note, where: Path | None = None) -> Iterator[None]:
+    """Leave ``note`` while the body runs. If that cannot be, a line says so, and the command runs on."""
+    where = place() if where is None else where
+    try:
+        _make_private(where)
+        path = where / f"{note.command}-{note.pid}.json"
+        unfinished = path.with_suffix(".new")  # nobody may find it before it is locked
+        fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        why = error.strerror or str(error)
+        logger.warning(
+            "rtmp-cluster status will not find this process by itself: %(place)s: %(why)s",
+            {"place": str(where), "why": why}, extra={"event": "not_noted"},
+        )  # fmt: skip
+        yield
+        return
+    with os.fdopen(fd, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        json.dump(asdict(note), file)
+        file.flush()
+        unfinished.replace(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def found(where: Sequence[Path] | None = None) -> list[Note]:
+    """The notes of what runs, in the order of their names. Notes of the dead are taken away."""
+    notes: dict[Path, Note] = {}
+    for directory in places() if where is None else where:
+        with contextlib.suppress(OSError):
+            if not _is_private(directory):
+                continue
+            for path in sorted(directory.glob("*-*.json")):
+                note = _read(path)
+                if note is not None:
+                    notes.setdefault(path.resolve(), note)
+    return list(notes.values())
+
+
+def _read(path: Path) -> Note | None:
+    """The note in ``path``, if its process lives."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            data = file.read(_LARGEST_NOTE)
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _parsed(json.loads(data))
+            path.unlink(missing_ok=True)
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    return None
+
+
+def _parsed(said: Mapping[str, Any]) -> Note:
+    own, key = said["own_router"], said["cluster_key"]
+    return Note(
+        str(said["command"]), int(said["pid"]), tuple(map(str, said["routers"])),
+        None if own is None else str(own), None if key is None else str(key),
+    )  # fmt: skip
+
+
+def _make_private(directory: Path) -> None:
+    """OSError if it cannot be made, or somebody else has to do with it."""
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    if not _is_private(directory):
+        raise PermissionError(0, "it belongs to another user, or others may enter it")
+
+
+def _is_private(directory: Path) -> bool:
+    """Ours, and closed to others. What systemd has made for a service, only root can have had made."""
+    known = directory.lstat()
+    if stat.S_ISLNK(known.st_mode) and directory.parent == _SERVICES:
+        known = directory.stat()  # to /run/private, with DynamicUser=yes
+    is_ours = known.st_uid == os.getuid() or (os.getuid() == 0 and directory.parent == _SERVICES)
+    return stat.S_ISDIR(known.st_mode) and is_ours and not known.st_mode & 0o077
+
+
+def _shared_place(temporary: Path) -> Path:
+    """A user's place in a directory that all users have."""
+    return temporary / f"{NAME}-{os.getuid()}"

@@ -1,0 +1,174 @@
+"""The tables of docs/operating.md are those of the code: log events, close reasons, metrics.
+
+To write the tables of metrics anew:
+OPERATING_DOC=docs/operating.md .venv/bin/python -m pytest tests/test_operating_doc.py
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.registry import Collector
+
+from cluster.core.errors import CloseReason
+from cluster.edge.node.metrics import NodeNumbers
+from cluster.router.metrics import RouterNumbers
+from cluster.router.router import Router
+
+ROOT = Path(__file__).parents[1]
+DOC = ROOT / "docs" / "operating.md"
+WRITE = os.environ.get("OPERATING_DOC", "")
+ANEW = "write it anew, as the head of tests/test_operating_doc.py says"
+
+#: By the name between the marks in the file.
+COLLECTORS: dict[str, Collector] = {"EDGE": NodeNumbers(1), "ROUTER": RouterNumbers(Router("ipc:///none"))}
+
+LEVELS = {"debug", "info", "warning", "error", "exception", "log"}
+#: Where an event is named that is not said at once, and the level it is said with.
+MAKERS = {"Complaints": (1, "warning"), "announce": (1, "always"), "StrangerLines": (None, "")}
+
+_MARKED = re.compile(r"(<!-- (?P<name>\w+) begin -->\n).*?(<!-- (?P=name) end -->)", re.DOTALL)
+
+
+# ---- what the code says ----------------------------------------------------------------------
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Each call in ``cluster/``, and the file it stands in."""
+    for path in sorted((ROOT / "cluster").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                yield str(path.relative_to(ROOT)), node
+
+
+def text_of(node: ast.expr | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def said_level(call: ast.Call) -> str | None:
+    """The level of a call of a logger's; "" if it is decided as it is said; None if it is another call."""
+    called = call.func
+    if not isinstance(called, ast.Attribute) or called.attr not in LEVELS:
+        return None
+    if ast.unparse(called.value) not in ("logger", "self._logger"):
+        return None
+    return {"exception": "error", "log": ""}.get(called.attr, called.attr)
+
+
+def event_in(path: Path, call: ast.Call) -> list[str | None]:
+    """The event of a line: each it may have; None for one that is not written as a text."""
+    given = [each.value for each in call.keywords if each.arg == "extra"]
+    if given and isinstance(given[0], ast.Name):
+        assigned = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Assign)]
+        given = [each.value for each in assigned if ast.unparse(each.targets[0]) == ast.unparse(given[0])]
+    pairs = [
+        pair
+        for extra in given if isinstance(extra, ast.Dict)
+        for pair in zip(extra.keys, extra.values, strict=True)
+    ]  # fmt: skip
+    return [text_of(value) for key, value in pairs if text_of(key) == "event"]
+
+
+def events() -> dict[str, set[str]]:
+    """Every event that the code has, and the levels it is said with, as far as they stand there."""
+    found: dict[str, set[str]] = {"log_lines_lost": {"warning"}, "strangers_summed": set()}
+    for path, call in calls():
+        maker = MAKERS.get(ast.unparse(call.func).rpartition(".")[2])
+        if maker is not None:
+            place, level = maker
+            named = next((each.value for each in call.keywords if each.arg == "event"), None)
+            if place is not None and len(call.args) > place:
+                named = call.args[place]
+            if event := text_of(named):
+                found.setdefault(event, set()).update({level} - {""})
+        elif (said := said_level(call)) is not None:
+            for event in event_in(ROOT / path, call):
+                if event is not None:
+                    found.setdefault(event, set()).update({said} - {""})
+    return found
+
+
+# ---- what the document says ------------------------------------------------------------------
+
+
+def section(title: str) -> str:
+    text = DOC.read_text()
+    assert f"\n## {title}\n" in text, title
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def rows(title: str) -> list[list[str]]:
+    """The rows of the tables in a section whose first cell is a name in code."""
+    lines = [line for line in section(title).splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def names(title: str) -> list[str]:
+    return [row[0].strip("`") for row in rows(title)]
+
+
+def table(collector: Collector) -> str:
+    """The metrics of ``collector`` in Markdown."""
+    lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for family in collector.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = ", ".join(f"`{label}`" for label in family._labelnames) or "–"  # type: ignore[attr-defined]
+        lines.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
+    return "\n".join(lines) + "\n"
+
+
+def written(text: str) -> str:
+    return _MARKED.sub(lambda match: match[1] + table(COLLECTORS[match["name"]]) + match[3], text)
+
+
+# ---- the same --------------------------------------------------------------------------------
+
+
+def test_every_event_is_in_the_table_and_no_other() -> None:
+    assert sorted(names("Log events")) == sorted(events())
+
+
+def test_every_event_has_the_level_of_the_code() -> None:
+    told = {row[0].strip("`"): set(row[1].split(", ")) for row in rows("Log events")}
+    assert {name: told[name] for name, levels in events().items() if levels} == {
+        name: levels for name, levels in events().items() if levels
+    }
+
+
+def test_every_line_has_an_event() -> None:
+    bare = [
+        f"{path}:{call.lineno}"
+        for path, call in calls()
+        if said_level(call) is not None and not event_in(ROOT / path, call)
+    ]
+    assert bare == []
+
+
+def test_every_close_reason_is_in_the_table_and_no_other() -> None:
+    assert sorted(names("Close reasons")) == sorted(CloseReason)
+
+
+def test_every_close_reason_is_given_somewhere() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "cluster").rglob("*.py"))
+    assert [each for each in CloseReason if f"CloseReason.{each.name}" not in source] == []
+
+
+@pytest.mark.parametrize("title", ["Log events", "Close reasons"])
+def test_every_row_says_what_it_means_and_what_to_do(title: str) -> None:
+    for row in rows(title):
+        assert len(row) == 4, row
+        assert all(row), row
+
+
+def test_the_tables_of_metrics_are_those_of_the_code() -> None:
+    text = DOC.read_text()
+    if WRITE:
+        text = written(text)
+        (ROOT / WRITE).write_text(text)
+    assert {match["name"] for match in _MARKED.finditer(text)} == set(COLLECTORS)
+    assert written(text) == text, ANEW
