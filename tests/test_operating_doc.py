@@ -30,7 +30,9 @@ COLLECTORS: dict[str, Collector] = {"EDGE": NodeNumbers(1), "ROUTER": RouterNumb
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "log"}
 #: Where an event is named that is not said at once, and the level it is said with.
-MAKERS = {"Complaints": (1, "warning"), "announce": (1, "always"), "StrangerLines": (None, "")}
+MAKERS = {
+    "Complaints": (1, "warning"), "announce": (1, "always"), "StrangerLines": (None, ""), "_tell": (1, ""),
+}  # fmt: skip
 
 _MARKED = re.compile(r"(<!-- (?P<name>\w+) begin -->\n).*?(<!-- (?P=name) end -->)", re.DOTALL)
 
@@ -50,6 +52,20 @@ def text_of(node: ast.expr | None) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
+def texts_of(path: Path, node: ast.expr | None) -> list[str]:
+    """What an expression may be, as far as that stands there: a text, one of two, a name for them."""
+    if isinstance(node, ast.IfExp):
+        return texts_of(path, node.body) + texts_of(path, node.orelse)
+    if isinstance(node, ast.Name):
+        return [text for each in assigned(path, node.id) for text in texts_of(path, each)]
+    return [text for text in [text_of(node)] if text is not None]
+
+
+def assigned(path: Path, name: str) -> list[ast.expr]:
+    found = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Assign)]
+    return [each.value for each in found if ast.unparse(each.targets[0]) == name]
+
+
 def said_level(call: ast.Call) -> str | None:
     """The level of a call of a logger's; "" if it is decided as it is said; None if it is another call."""
     called = call.func
@@ -60,18 +76,22 @@ def said_level(call: ast.Call) -> str | None:
     return {"exception": "error", "log": ""}.get(called.attr, called.attr)
 
 
-def event_in(path: Path, call: ast.Call) -> list[str | None]:
-    """The event of a line: each it may have; None for one that is not written as a text."""
+def values_of_event(path: Path, call: ast.Call) -> list[ast.expr]:
+    """What a line gives as its event."""
     given = [each.value for each in call.keywords if each.arg == "extra"]
     if given and isinstance(given[0], ast.Name):
-        assigned = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Assign)]
-        given = [each.value for each in assigned if ast.unparse(each.targets[0]) == ast.unparse(given[0])]
+        given = assigned(path, given[0].id)
     pairs = [
         pair
         for extra in given if isinstance(extra, ast.Dict)
         for pair in zip(extra.keys, extra.values, strict=True)
     ]  # fmt: skip
-    return [text_of(value) for key, value in pairs if text_of(key) == "event"]
+    return [value for key, value in pairs if text_of(key) == "event"]
+
+
+def events_in(path: Path, call: ast.Call) -> list[str]:
+    """The events that a line may have, as far as they stand there."""
+    return [text for value in values_of_event(path, call) for text in texts_of(path, value)]
 
 
 def events() -> dict[str, set[str]]:
@@ -84,12 +104,11 @@ def events() -> dict[str, set[str]]:
             named = next((each.value for each in call.keywords if each.arg == "event"), None)
             if place is not None and len(call.args) > place:
                 named = call.args[place]
-            if event := text_of(named):
+            for event in texts_of(ROOT / path, named):
                 found.setdefault(event, set()).update({level} - {""})
         elif (said := said_level(call)) is not None:
-            for event in event_in(ROOT / path, call):
-                if event is not None:
-                    found.setdefault(event, set()).update({said} - {""})
+            for event in events_in(ROOT / path, call):
+                found.setdefault(event, set()).update({said} - {""})
     return found
 
 
@@ -144,7 +163,7 @@ def test_every_line_has_an_event() -> None:
     bare = [
         f"{path}:{call.lineno}"
         for path, call in calls()
-        if said_level(call) is not None and not event_in(ROOT / path, call)
+        if said_level(call) is not None and not values_of_event(ROOT / path, call)
     ]
     assert bare == []
 

@@ -13,8 +13,8 @@ import zmq
 
 from cluster.core.bus import bounds
 
-#: What the monitor must be asked for. Before its reading end is closed it must be disabled: at the next event
-#: libzmq would wait for a reader for ever.
+#: What the monitor must be asked for. Before its reading end is closed it must be disabled: at the next
+#: event libzmq would wait for a reader for ever.
 EVENTS = (
     zmq.EVENT_CONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL

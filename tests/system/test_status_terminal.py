@@ -128,7 +128,7 @@ def test_a_stream_comes_and_goes_a_router_dies_and_returns_and_ctrl_c_ends_it(
             router.kill()
             shown.resize(COLUMNS, 6)
             shown.wait_for("… and", "more lines")
-            shown.wait_for(address, "no answer")
+            shown.wait_for(address, "nobody there")
             assert "routers 0 of 1" in shown.lines()[0]
             router = ClusterProcess(["router", "--bind", address], tmp_path / "router-2.log")
             shown.wait_for(address, " ms ")

@@ -260,7 +260,7 @@ def test_receive_audio_off_and_on(house: House) -> None:
     assert 34 not in [m.timestamp for m in player.media if m.type_id == 8]
     assert player.times()[-1] == 33
     player.session.receive_audio(1, True)
-    house.send(publisher, audio(67))
+    house.send(publisher, audio(67), video(70))
     assert 67 in [m.timestamp for m in player.media if m.type_id == 8]
 
 
