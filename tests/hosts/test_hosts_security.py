@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hosts_cluster import ROUTER_PORT, HostedCluster, HostedEdge
@@ -63,6 +64,9 @@ def test_whoever_lacks_the_key_is_refused_and_nobody_else_notices(
             stranger.wait_ready()
         for name, stranger in strangers.items():
             wait_until(lambda s=stranger: s.events("router_unreached"), f"a line in the log of {name}")
+        for host in ("c", "r2"):
+            address = other_hosts[host].address
+            wait_until(lambda a=address: _lines_about(router, a), f"a line of the router about {host}")
         told = {name: stranger.events("router_unreached") for name, stranger in strangers.items()}
     finally:
         for stranger in strangers.values():
@@ -79,6 +83,10 @@ def test_whoever_lacks_the_key_is_refused_and_nobody_else_notices(
     assert player.gaps() == []
     assert not publisher.closed
     assert keyed.nodes["a"].numbers("routers_live") == keyed.nodes["b"].numbers("routers_live") == 2
+
+
+def _lines_about(router: ClusterProcess, address: str) -> list[dict[str, Any]]:
+    return [event for event in router.events("peer_refused") if event["peer"].startswith(address)]
 
 
 @pytest.mark.parametrize("has_key", [True, False])

@@ -78,9 +78,14 @@ def test_the_queue_to_a_router_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPat
                 await live_pair(origin, player)
                 payload = media(0)._replace(payload=bytes(400_000))
                 seqs = itertools.count()
-                while origin.counters.bus_envelopes_dropped <= 1_000:
-                    # The loop does not turn: nobody reads.
-                    origin.link.publish(KEY, origin.epochs[KEY], next(seqs), [payload])
+
+                def is_full() -> bool:
+                    """While the loop does not turn nobody reads, and nobody hears of a connection lost."""
+                    for seq in itertools.islice(seqs, 2_000):
+                        origin.link.publish(KEY, origin.epochs[KEY], seq, [payload])
+                    return origin.counters.bus_envelopes_dropped > 1_000
+
+                await until(is_full, "the queue to be full")
                 outlet = origin.link._output._outlets[router.endpoint]
                 assert outlet._socket.sndhwm == 20
                 small = media(0)
