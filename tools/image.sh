@@ -43,6 +43,12 @@ else
     echo "image.sh: no registry has $base, and without root, buildah and debootstrap none can be made" >&2
     exit 1
 fi
+if [ "$builder" = buildah ] && [ -z "${BUILDAH_ISOLATION:-}" ]; then
+    # Without a runtime for containers, or without the kernel's consent to one, a chroot does.
+    container=$(buildah from "$base")
+    buildah run "$container" -- true >/dev/null 2>&1 || export BUILDAH_ISOLATION=chroot
+    buildah rm "$container" >/dev/null
+fi
 # Docker's own form of an image: the health check is not in the other.
 exec "$builder" build --format docker --build-arg "PYTHON_IMAGE=$base" \
     -f deploy/docker/Dockerfile --ignorefile deploy/docker/Dockerfile.dockerignore -t "$name" "$@" .

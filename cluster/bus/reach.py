@@ -32,6 +32,7 @@ _REFUSAL_TAKES_S = 0.5 * bounds.ZMQ_HANDSHAKE_TIMEOUT_MS / 1000
 class Reach(enum.Enum):
     """How far it has come: a word or two for a table, and a sentence that says what to do."""
 
+    NO_NAME = "unknown name", "the name in --router cannot be looked up"
     NOBODY = "nobody there", (
         "nobody accepts connections there: start the router, or mend --router (a firewall has to pass its "
         "port and the two after it)"

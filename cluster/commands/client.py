@@ -101,6 +101,8 @@ class _FileArgument(click.Path):
     ) -> Any:
         if "://" in os.fspath(value):
             self.fail("the file goes first, and then the address", param, ctx)
+        if os.fspath(value) == "-":
+            self.fail("the file of standard input is /dev/stdin", param, ctx)
         return super().convert(value, param, ctx)
 
 

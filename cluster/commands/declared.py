@@ -93,17 +93,24 @@ def _how_several(option: Option, text: str, ctx: click.Context, param: click.Par
     return f"{text!r}: several are given by {option.flag} for each of them"
 
 
-def unknown_variables() -> list[tuple[str, str]]:
-    """The variables of our prefix that no command reads, and what to do about each."""
-    return list(variables.unknown(os.environ, FILE_OPTIONS.values()))
+_CHANGES_NOTHING = "%(variable)s is no variable of rtmp-cluster and changes nothing: %(advice)s"
 
 
 def warn_of_unknown_variables(logger: logging.Logger) -> None:
-    """A line in the log for each of them."""
-    for name, advice in unknown_variables():
-        fields = {"variable": name, "advice": advice}
-        text = "%(variable)s is no variable of rtmp-cluster and changes nothing: %(advice)s"
-        logger.warning(text, fields, extra={"event": "unknown_variable"})
+    """A line in the log for each variable of our prefix that no command reads."""
+    for fields in _unknown_variables():
+        logger.warning(_CHANGES_NOTHING, fields, extra={"event": "unknown_variable"})
+
+
+def say_unknown_variables() -> None:
+    """The same on stderr, for a command without a log."""
+    for fields in _unknown_variables():
+        click.echo(_CHANGES_NOTHING % fields, err=True)
+
+
+def _unknown_variables() -> Iterator[dict[str, str]]:
+    for name, advice in variables.unknown(os.environ, FILE_OPTIONS.values()):
+        yield {"variable": name, "advice": advice}
 
 
 def given(options: Mapping[str, Option], values: Mapping[str, Any], path: Path | None = None) -> Given:

@@ -20,7 +20,7 @@ from cluster.commands.declared import (
     config_file_option,
     declared,
     given,
-    unknown_variables,
+    say_unknown_variables,
     warn_of_unknown_variables,
 )
 from cluster.commands.guarded import check_guarded
@@ -51,8 +51,7 @@ def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
     except ConfigError as error:
         raise found.placed(error) from None
     if print_config:
-        for name, advice in unknown_variables():
-            click.echo(f"{name} is no variable of rtmp-cluster and changes nothing: {advice}", err=True)
+        say_unknown_variables()
         click.echo("\n".join(as_toml(OPTIONS, config, found.sources)))
         return ExitCode.OK
     # Here, so that a bad one ends nothing but this command.

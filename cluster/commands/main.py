@@ -18,7 +18,7 @@ from cluster import __version__
 from cluster.bus import cluster_key
 from cluster.commands import client as client_commands
 from cluster.commands.check import check
-from cluster.commands.declared import declared, given
+from cluster.commands.declared import declared, given, say_unknown_variables
 from cluster.commands.edge import edge
 from cluster.commands.failures import failed
 from cluster.commands.load import load
@@ -42,6 +42,7 @@ _STATUS_OPTIONS = {
         default_text="that of what runs on this host",
     ),
 }  # fmt: skip
+
 #: What a full disk, or one that fails, says to who writes.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -115,6 +116,7 @@ def status(as_json: bool, watch: bool, **values: Any) -> int:
 
     The publisher of a stream without players is read twice a second: that long its pings wait.
     """
+    say_unknown_variables()
     config = EdgeConfig(**given(OPTIONS, values).values)
     routers = config.routers
     if watch:

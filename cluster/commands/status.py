@@ -16,13 +16,14 @@ from zmq.utils.monitor import parse_monitor_message
 
 from cluster.bus import cluster_key
 from cluster.bus.cluster_key import ClusterKey, KeyFault
-from cluster.bus.reach import EVENTS, Reached
+from cluster.bus.reach import EVENTS, Reach, Reached
 from cluster.commands.status_table import Answer, as_dict, summary, table
 from cluster.core.bus import control, control_coding
 from cluster.core.bus.control_coding import ControlError
 from cluster.core.bus.endpoints import Endpoints, at_address, endpoints
 from cluster.core.errors import EnvironmentFault
 from cluster.process import running
+from cluster.process.running import Note
 from cluster.process.words import printable
 from cluster.router.config import DEFAULT_ROUTER_BIND
 
@@ -57,19 +58,34 @@ def targets(routers: Sequence[str], key_file: Path | None) -> list[Target]:
     key = None if key_file is None else cluster_key.load(key_file)
     if routers:
         return [Target(each, key) for each in resolved(routers)]
+    notes = running.found()
     found: dict[str, Target] = {}
-    for note in running.found():
-        with contextlib.suppress(EnvironmentFault):  # as with no key: the answer says that one is wanted
-            note_key = key
-            if key is None and note.cluster_key is not None:
-                with contextlib.suppress(KeyFault):
-                    note_key = cluster_key.load(Path(note.cluster_key))
-            for router in resolved(note.routers):
-                found.setdefault(router.base, Target(router, note_key))
-    for note in running.found():
+    # A router knows its own key best; an edge's may be the wrong one.
+    for note in sorted(notes, key=lambda note: note.command != "router"):
+        note_key = key or _key_of(note)
+        for router in map(endpoints, note.routers):
+            for each in _addresses(router) or [router]:
+                found.setdefault(each.base, Target(each, note_key))
+    for note in notes:
         if note.own_router is not None:
             found.setdefault(note.own_router, Target(endpoints(note.own_router)))
     return list(found.values()) or [Target(endpoints(DEFAULT_ROUTER_BIND), key)]
+
+
+def _key_of(note: Note) -> ClusterKey | None:
+    """The key that goes with it. Without it, the answer will be that one is wanted."""
+    if note.cluster_key is None:
+        return None
+    with contextlib.suppress(KeyFault):
+        return cluster_key.load(Path(note.cluster_key))
+    return None
+
+
+def _addresses(router: Endpoints) -> list[Endpoints]:
+    """The routers that it stands for; none if it has a name that nobody knows."""
+    with contextlib.suppress(EnvironmentFault):
+        return resolved([router.base])
+    return []
 
 
 def nothing_found() -> str:
@@ -121,7 +137,11 @@ def ask(asked: Sequence[Target]) -> list[Answer]:
     began_at = time.monotonic()
     try:
         for target in asked:
-            waiting[target.router.base] = _question(context, target, poller)
+            base = target.router.base
+            if target.router.is_name:
+                answers[base] = Answer(base, None, 0.0, Reach.NO_NAME)
+            else:
+                waiting[base] = _question(context, target, poller)
         while waiting and (left_s := _left_s(waiting, time.monotonic() - began_at)) > 0:
             ready = dict(poller.poll(int(left_s * 1000) + 1))
             now = time.monotonic()

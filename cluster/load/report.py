@@ -22,7 +22,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var
   max-width: 1560px; margin: 0 auto; padding: 24px; }
 h1 { font-size: 22px; line-height: 1.3; margin: 0; overflow-wrap: anywhere; }
 p { margin: 4px 0 0; }
-p.faint { color: var(--faint); }
+p.faint { color: var(--faint); margin-top: 8px; }
 pre { font: 13px/1.5 ui-monospace, monospace; margin: 10px 0 0; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 .warnings { background: var(--warn-page); color: var(--warn); border-radius: 8px; margin: 12px 0;
@@ -64,8 +64,9 @@ svg .line { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin
   body { padding: 14px; }
   .card, figure { padding: 12px; }
   .xs .wide { display: none; }
-  .numbers tr { display: grid; grid-template-columns: repeat(6, 1fr); border-bottom: 1px solid var(--line);
-    padding: 4px 0; }
+  .numbers { font-size: 14px; }
+  .numbers tr { display: grid; grid-template-columns: repeat(5, 1fr) 1.7fr; gap: 0 4px; padding: 4px 0;
+    border-bottom: 1px solid var(--line); }
   .numbers tr:last-child { border-bottom: 0; }
   .numbers thead tr:last-child { border-bottom: 1px solid var(--line); }
   .numbers tr > * { border: 0; }

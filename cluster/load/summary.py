@@ -77,7 +77,7 @@ def _delivered(share: float) -> str:
     text = f"{share:.1%} of the bytes that were sent, to each player"
     if round(share, 3) <= 1:
         return text
-    return f"{text}. Above 100%: the server's chunk headers are larger, or it sent what came before as well"
+    return f"{text}. Above 100%: the server's own chunk headers, and what was sent before measuring began"
 
 
 def _server(server: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.reach import CRYPTOGRAPHIC, MECHANISM_MISMATCH
+from cluster.core.bus import bounds
 from cluster.process.complaints import COMPLAIN_EVERY_S, Complaints
 from cluster.process.stranger_lines import StrangerLines, host_of
 
@@ -32,10 +33,13 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )  # fmt: skip
 
+#: The other end gave it up; it may have seen that it has no key for this router, and will come again then.
+_CUT_OFF = (zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+
 #: A peer whose connection was closed before its address could be asked for. A worker comes again, so it is
 #: told of only if its next attempts do not tell who it is.
 _GONE = "a peer that has left"
-_NAMELESS_WAIT_S = 0.5
+_NAMELESS_WAIT_S = 1.4 * bounds.REFUSED_RETRY_S
 
 #: ZeroMQ ZAP, RFC 27: version, request id, domain, address, identity, mechanism, credentials.
 _ZAP_FRAMES = 7
@@ -114,7 +118,12 @@ class Gate:
         self.refused += 1
         why = self._why(event, value)
         now = time.monotonic()
-        if peer != _GONE:
+        if event in _CUT_OFF:
+            # Health checks do so all day. Many of them at once are summed as other strangers are.
+            if self._stranger_lines.admit(logging.WARNING, why, host_of(peer)):
+                fields = {"peer": peer, "why": why}
+                logger.debug("refused %(peer)s: %(why)s", fields, extra={"event": "peer_refused"})
+        elif peer != _GONE:
             self._named_at = now
             self._tell(peer, why)
         elif self._nameless is None:
@@ -138,9 +147,8 @@ class Gate:
             return "it has no cluster key: give it this router's with --cluster-key"
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH or value == CRYPTOGRAPHIC:
             return "it has another cluster key: --cluster-key must be the same file on both sides"
-        if event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
-            keys = "no --cluster-key" if self._key is not None else "a --cluster-key (this router has none)"
-            return f"its handshake was cut off: it has ended, has {keys}, or is no worker"
+        if event in _CUT_OFF:
+            return "it hung up in the handshake, as a health check does, or a worker that has ended"
         return "it is no worker"
 
 

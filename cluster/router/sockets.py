@@ -96,7 +96,8 @@ def _cannot_bind(endpoint: str, base: str, error: zmq.ZMQError) -> EnvironmentFa
             f"cannot bind {endpoint}: no interface of this machine has that address; "
             "--bind tcp://0.0.0.0:1936 listens on all"
         )
-    return EnvironmentFault(f"cannot bind {base}: {error.strerror}; choose another address with --bind")
+    why = zmq.strerror(error.errno or 0)
+    return EnvironmentFault(f"cannot bind {base}: {why}; choose another address with --bind")
 
 
 def _is_served(endpoint: str) -> bool:

@@ -225,6 +225,25 @@ def test_without_a_router_it_finds_what_runs_here(
         assert "--cluster-key" in capsys.readouterr().out
 
 
+def test_one_name_that_nobody_knows_hides_nothing_else_and_a_router_knows_its_key_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "place"
+    monkeypatch.setattr(running, "places", lambda: [place])
+    right, wrong = (generate(tmp_path / name) for name in ("right", "wrong"))
+    with (
+        Router("tcp://127.0.0.1:0", key=load(right)) as router,
+        noted(Note("edge", 1, ("tcp://name.invalid:1936", router.endpoint), None, str(wrong)), place),
+        noted(Note("router", 2, (router.endpoint,), None, str(right)), place),
+    ):
+        assert run(["status", "--json"]) == ExitCode.OK
+        routers = json.loads(capsys.readouterr().out)["routers"]
+    assert {each["router"]: each["state"] for each in routers if not each["answers"]} == {
+        "tcp://name.invalid:1936": "unknown name"
+    }
+    assert [each["router"] for each in routers if each["answers"]] == [router.endpoint]
+
+
 def test_where_nothing_runs_it_says_where_it_has_looked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

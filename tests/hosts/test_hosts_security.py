@@ -99,8 +99,6 @@ def test_garbage_on_the_ports_of_a_router(has_key: bool, request: pytest.Fixture
             ):
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
-    if has_key:
-        wait_until(lambda: router.events("peer_refused"), "a line about the scanner")
     lines = [event for event in router.events("peer_refused") if event["peer"].startswith(scanner.address)]
     assert len(lines) <= 1, "one line, however often it tries"
     assert len(router.events("control_malformed")) - malformed <= 1, "what gets through as messages, too"

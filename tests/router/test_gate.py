@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -112,12 +113,17 @@ def test_a_keyed_worker_at_a_router_without_a_key(
     eventually: Callable[..., Any],
 ) -> None:
     with Router(ANY_PORT) as router:
-        worker = worker_of(context)
-        KEY.secure_worker(worker)
-        worker.connect(endpoints(router.endpoint).control)
-        eventually(lambda: refusals(caplog), "a line")
-        worker.close(0)
-        assert "--cluster-key" in refusals(caplog)[0]
+
+        def tried() -> list[str]:
+            """Once more: libzmq gives up for good, and whichever end hangs up first may hide why."""
+            with contextlib.closing(worker_of(context)) as worker:
+                KEY.secure_worker(worker)
+                before = router._gate.refused
+                worker.connect(endpoints(router.endpoint).control)
+                eventually(lambda: router._gate.refused > before, "a refusal")
+            return refusals(caplog)
+
+        assert "this router has none" in eventually(tried, "a line")[0]
         assert hello(worker_of(context), router) == control.Welcome()
 
 
@@ -142,7 +148,7 @@ def test_garbage(
                 scanner.shutdown(socket.SHUT_WR)
         eventually(lambda: router._gate.refused == 3, "three refusals")
         assert router.is_alive
-    _assert_one_line_for_each_host(refusals(caplog))
+    assert refusals(caplog) == [], "whoever hangs up by himself may be a health check"
 
 
 def test_each_host_has_a_line_whatever_its_ports(
@@ -202,3 +208,18 @@ def test_a_success_that_could_be_anyones_is_nobodys_refusal(monkeypatch: pytest.
     assert door.event(ended, 3) == ("peer-3:1", failure, 400)
     door.event(accepted, 4)
     assert door.event(ended, 4) == ("peer-4:1", ended, 0)
+
+
+def test_a_health_check_has_no_line_and_a_flood_of_them_a_sum(
+    context: zmq.Context[zmq.Socket[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate(context, [], KEY)
+    caplog.set_level(logging.DEBUG)
+    gate._refuse("10.0.0.1:5", zmq.EVENT_DISCONNECTED, 0)
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+    for _ in range(LINES_PER_SECOND + 5):
+        gate._refuse("10.0.0.1:5", zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, 32)
+    gate.close()
+    told = caplog.records[-1]
+    assert (told.levelname, told.__dict__["event"]) == ("WARNING", "strangers_summed")
+    assert told.args["count"] == 6  # type: ignore[index, call-overload]

@@ -22,6 +22,7 @@ from typing import Any
 import zmq
 
 from cluster.bus.cluster_key import ClusterKey
+from cluster.bus.reach import Reach
 from cluster.bus.router_names import RouterNames
 from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
@@ -232,8 +233,7 @@ class Link:
 
     def router_troubles(self) -> dict[str, str | None]:
         """What is wrong with each router of the cluster, as ``RouterPeer.trouble`` has it."""
-        names = self._names.failed.items()
-        unknown = {name: f"the name in --router cannot be looked up: {why}" for name, why in names}
+        unknown = {name: f"{Reach.NO_NAME.why}: {why}" for name, why in self._names.failed.items()}
         return self._routers.troubles(self._loop.time()) | unknown
 
     # ---- time ------------------------------------------------------------------------------------

@@ -91,7 +91,8 @@ def test_a_name_that_nobody_knows_yet(monkeypatch: pytest.MonkeyPatch) -> None:
                 known.append("127.0.0.1")
                 await until(lambda: router.sizes()["streams"] == 1, "everything is told")
                 assert router.sizes()["watched_keys"] == 1
-                assert worker.link.router_troubles() == {router.endpoint: ""}
+                well = {router.endpoint: ""}
+                await until(lambda: worker.link.router_troubles() == well, "its answer")
             finally:
                 await worker.link.close()
 
