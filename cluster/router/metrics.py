@@ -51,6 +51,11 @@ class RouterNumbers(Collector):
             "Connections refused: their peers have another cluster key, or none, or are no workers.",
             value=self._router.peers_refused,
         )
+        yield CounterMetricFamily(
+            _PREFIX + "proxy_resumed",
+            "Times the proxy was begun anew after something that a peer has no right to send.",
+            value=self._router.proxy_resumed,
+        )
         family = CounterMetricFamily(
             _PREFIX + "refused", "What was not taken from workers, by reason.", labels=["reason"]
         )

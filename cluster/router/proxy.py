@@ -40,6 +40,11 @@ class Proxy:
         """Envelopes that may queue in it for each connection."""
         return self._steering.mark
 
+    @property
+    def resumed(self) -> int:
+        """How often it has given up, at what a peer had no right to send, and was begun anew."""
+        return self._steering.resumed
+
     def tick(self, now: float) -> None:
         """Now and then, always from one thread: its queues follow the size of what goes through."""
         self._steering.tick(now)

@@ -137,6 +137,11 @@ class Router:
         """Connections that its gate has not let in."""
         return self._gate.refused if self._context is not None else 0
 
+    @property
+    def proxy_resumed(self) -> int:
+        """How often libzmq's proxy has given up, at what a peer had no right to send."""
+        return self._proxy.resumed if self._context is not None else 0
+
     def _wake_up(self) -> None:
         """The grants have something to say; called from any thread."""
         with contextlib.suppress(OSError):  # its buffer is full, so it wakes anyway; or it has ended

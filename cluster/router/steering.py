@@ -23,7 +23,10 @@ _ENDPOINT = "inproc://proxy-steering"
 
 
 class Steering:
-    """``run`` and ``leave`` are for the proxy's thread, ``tick`` and ``close`` for another one."""
+    """``run`` and ``leave`` are for the proxy's thread, ``tick`` and ``close`` for another one.
+
+    ``resumed``: how often the proxy has given up by itself and was begun anew.
+    """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._steered = context.socket(zmq.PAIR)
@@ -33,6 +36,7 @@ class Steering:
         self._high_water = HighWater()
         self._seen = (0, 0)
         self._next_at = 0.0
+        self.resumed = 0
 
     @property
     def mark(self) -> int:
@@ -42,7 +46,12 @@ class Steering:
     def run(self, publish: zmq.Socket[bytes], subscribe: zmq.Socket[bytes]) -> None:
         """Move messages until the context ends (zmq.ContextTerminated)."""
         while True:
-            zmq.proxy_steerable(publish, subscribe, None, self._steered)
+            try:
+                zmq.proxy_steerable(publish, subscribe, None, self._steered)
+            except zmq.Again:
+                # A socket was said to be readable, and what was there was nothing that a peer may send:
+                # libzmq takes it away, and its proxy ends. No message was under way.
+                self.resumed += 1
             publish.rcvhwm = subscribe.sndhwm = self.mark
 
     def leave(self) -> None:
@@ -66,7 +75,7 @@ class Steering:
         if len(frames) != _STATISTICS_FRAMES:
             return  # the answer to TERMINATE
         (messages,), (size_bytes,) = map(_NUMBER.unpack, frames[:2])
-        before, before_bytes = self._seen
+        before, before_bytes = self._seen if messages >= self._seen[0] else (0, 0)  # it was begun anew
         self._seen = messages, size_bytes
         if self._high_water.note(size_bytes - before_bytes, messages - before):
             self._steers.send(b"TERMINATE", zmq.DONTWAIT)

@@ -49,3 +49,30 @@ def test_small_envelopes_raise_the_mark_and_nothing_is_lost(
             eventually(lambda w=wanted, s=size_bytes: mark_after(s) >= w, f"room for {wanted}")
         mark_after(500)
         assert router.is_alive
+
+
+def test_a_proxy_that_gives_up_is_begun_anew_and_nothing_is_lost(
+    context: zmq.Context[zmq.Socket[bytes]], eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libzmq's proxy ends by EAGAIN when a readable socket had nothing that it may pass on."""
+    real, failures = zmq.proxy_steerable, [zmq.Again(), zmq.Again()]
+
+    def gives_up(*sockets: Any) -> None:
+        if failures:
+            raise failures.pop()
+        real(*sockets)
+
+    monkeypatch.setattr(zmq, "proxy_steerable", gives_up)
+    with Router("tcp://127.0.0.1:0") as router:
+        where = endpoints(router.endpoint)
+        publisher, player = context.socket(zmq.XPUB), context.socket(zmq.SUB)
+        for each in (publisher, player):
+            each.rcvtimeo = 10_000
+        publisher.connect(where.publish)
+        player.connect(where.subscribe)
+        player.subscribe(b"t")
+        assert publisher.recv() == b"\1t"
+        publisher.send_multipart([b"t", b"1"])
+        assert player.recv_multipart() == [b"t", b"1"]
+        eventually(lambda: router.proxy_resumed == 2, "both to be counted")
+        assert router.is_alive
