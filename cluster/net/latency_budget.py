@@ -16,9 +16,10 @@ from dataclasses import dataclass
 #: The bound of a budget that sets itself, unless another is given: a frame more of delay at 25 a second.
 MOST_MS = 50.0
 
-#: The load it aims at: the share of its time in which a worker runs, or waits for a CPU to run on. Beyond
-#: this its queues grow, and what a message waits in them is more than the budget costs.
-AIM = 0.7
+#: The load it aims at: how much a worker runs of the time in which it could. What it waits for a CPU, on
+#: a host that is busy otherwise, is no such time; what it does only when media have been served is no such
+#: load. Beyond this its queues grow, and what a message waits in them is more than the budget costs.
+AIM = 0.75
 #: Nothing changes as close to that, so that the noise of a load moves nothing.
 NEAR = 0.05
 #: How much a budget follows the load: it grows by a third in a look of a worker that has no time left. It
@@ -56,16 +57,16 @@ def parse_budget(text: str) -> BudgetRule:
     return BudgetRule(most_ms, auto=bool(word))
 
 
-def running_s() -> Callable[[], float]:
-    """What tells how long this thread has run and has waited for a CPU, in seconds."""
+def running_s() -> Callable[[], tuple[float, float]]:
+    """What tells for how long this thread has run, and has waited for a CPU, in seconds."""
     try:
         schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # a kernel without it: the waiting is not seen
-        return time.thread_time
+        return lambda: (time.thread_time(), 0.0)
 
-    def read() -> float:
+    def read() -> tuple[float, float]:
         ran_ns, waited_ns, _ = os.pread(schedstat, 100, 0).split()
-        return (int(ran_ns) + int(waited_ns)) / 1e9
+        return int(ran_ns) / 1e9, int(waited_ns) / 1e9
 
     return read
 
@@ -73,23 +74,30 @@ def running_s() -> Callable[[], float]:
 class LatencyBudget:
     """The budget of one worker. ``seconds``: what it is now."""
 
-    def __init__(self, rule: BudgetRule, running: Callable[[], float] | None = None) -> None:
+    def __init__(self, rule: BudgetRule, running: Callable[[], tuple[float, float]] | None = None) -> None:
         self._rule = rule
         self._running = (running or running_s()) if rule.auto else None
-        self._ran_s = self._looked_at = math.nan
+        self._ran_s = self._could_run_s = math.nan
+        self._aside_s = 0.0
         self._load = 0.0
         self._follows_ms = _BEGINS_AT_MS
         self.seconds = 0.0 if rule.auto else rule.most_ms / 1000
+
+    def served_aside(self, seconds: float) -> None:
+        """So long the worker has served what comes after media, and what no budget would make less."""
+        self._aside_s += seconds
 
     def look(self, now: float) -> None:
         """A few times a second: follow the load, if the budget sets itself."""
         if self._running is None:
             return
-        ran_s, before_s, before = self._running(), self._ran_s, self._looked_at
-        self._ran_s, self._looked_at = ran_s, now
-        if not now > before:
+        ran_s, waited_s = self._running()
+        ran, could_run = ran_s - self._ran_s - self._aside_s, now - waited_s - self._could_run_s
+        self._aside_s = 0.0
+        self._ran_s, self._could_run_s = ran_s, now - waited_s
+        if not could_run > 0:
             return  # the first look, or two at once
-        load = min(1.0, (ran_s - before_s) / (now - before))
+        load = min(max(0.0, ran / could_run), 1.0)
         self._load += _WEIGHT * (load - self._load)
         excess = self._load - AIM
         if abs(excess) > NEAR:

@@ -94,6 +94,7 @@ class Poller:
         self._leisure: asyncio.TimerHandle | None = None
         self._wake_ups = WakeUps(loop, self._prompt.fileno(), self._prompt_turn)
         self._strange_wake_ups = WakeUps(loop, self._strangers.fileno(), self._strangers_turn)
+        self._budget = budget
         self._deferred_wake_ups = WakeUps(loop, self._deferred.fileno(), self._deferred_turn, budget)
 
     def register(self, fd: int, handler: Handler, pace: Pace = Pace.PROMPT) -> None:
@@ -142,13 +143,15 @@ class Poller:
         """Those whose pause is over, one after the other, until their time is over."""
         self._late_turn_planned = False
         self._before_turn()
-        until = monotonic() + STRANGERS_TURN_S
+        began = monotonic()
+        until = began + STRANGERS_TURN_S
         while self._late:
             fd = next(iter(self._late))
             self._resume(fd, self._late.pop(fd))
             if monotonic() >= until:
                 break
         self._after_turn()
+        self._budget.served_aside(monotonic() - began)
         if self._late and not self._late_turn_planned:
             self._late_turn_planned = True
             self._loop.call_soon(self._late_turn)
@@ -265,7 +268,10 @@ class Poller:
         return self._turn(self._prompt, TURN_S, EVENTS_AT_ONCE)
 
     def _strangers_turn(self) -> int:
-        return self._turn(self._strangers, STRANGERS_TURN_S, STRANGERS_AT_ONCE)
+        began = monotonic()
+        served = self._turn(self._strangers, STRANGERS_TURN_S, STRANGERS_AT_ONCE)
+        self._budget.served_aside(monotonic() - began)
+        return served
 
     def _deferred_turn(self) -> int:
         return self._turn(self._deferred, TURN_S, EVENTS_AT_ONCE)
@@ -277,11 +283,13 @@ class Poller:
 
     def _leisure_turn(self) -> None:
         self._leisure = None
+        began = monotonic()
         self._before_turn()
         for fd in list(islice(self._leisurely, LEISURELY_PER_TURN)):
             if fd in self._leisurely:  # the handler of another may have changed that
                 self._leisurely[fd] = self._leisurely.pop(fd)
                 self._handlers[fd](READABLE)
         self._after_turn()
+        self._budget.served_aside(monotonic() - began)
         if self._leisurely and self._leisure is None:
             self._plan_leisure()

@@ -63,15 +63,17 @@ class Worker:
         self.load_at = load_at
         self._ran_s = 0.0
         self._now = 1000.0
-        self.budget = LatencyBudget(rule, lambda: self._ran_s)
+        self._waited_s = 0.0
+        self.budget = LatencyBudget(rule, lambda: (self._ran_s, self._waited_s))
         self.budget.look(self._now)
 
-    def run(self, seconds: float) -> list[float]:
-        """The budget after each look, in ms."""
+    def run(self, seconds: float, waiting: float = 0.0) -> list[float]:
+        """The budget after each look, in ms. ``waiting``: the share of its time without a CPU."""
         shown = []
         for _ in range(round(seconds / LOOK_EVERY_S)):
             self._now += LOOK_EVERY_S
-            self._ran_s += LOOK_EVERY_S * min(1.0, self.load_at(self.budget.seconds))
+            self._ran_s += LOOK_EVERY_S * min(1.0 - waiting, self.load_at(self.budget.seconds))
+            self._waited_s += LOOK_EVERY_S * waiting
             self.budget.look(self._now)
             shown.append(self.budget.seconds * 1000)
         return shown
@@ -123,13 +125,36 @@ def test_a_burst_of_a_quarter_second_is_no_load() -> None:
     assert set(worker.run(5)) == {0.0}
 
 
+def test_a_host_that_is_busy_otherwise_is_no_load_of_the_worker() -> None:
+    """It waits for a CPU half of the time, and still has half of the rest left."""
+    worker = Worker(lambda budget_s: 0.25, BudgetRule(50, auto=True))
+    assert set(worker.run(30, waiting=0.5)) == {0.0}
+
+
+def test_what_comes_after_media_is_no_load() -> None:
+    worker = Worker(lambda budget_s: 1.0, BudgetRule(50, auto=True))
+    look = worker.budget.look
+
+    def strangers_take_most(now: float) -> None:
+        worker.budget.served_aside(0.6 * LOOK_EVERY_S)
+        look(now)
+
+    worker.budget.look = strangers_take_most  # type: ignore[method-assign]
+    assert set(worker.run(30)) == {0.0}
+
+
+def test_a_worker_that_has_no_time_left_beside_others_gets_a_budget() -> None:
+    worker = Worker(lambda budget_s: 1.0, BudgetRule(50, auto=True))
+    assert worker.run(30, waiting=0.5)[-1] == 50
+
+
 def test_a_number_stays_what_it_is() -> None:
     worker = Worker(lambda budget_s: 1.0, BudgetRule(30))
     assert set(worker.run(10)) == {30.0}
 
 
 def test_two_looks_at_once_are_one() -> None:
-    budget = LatencyBudget(BudgetRule(50, auto=True), lambda: 5.0)
+    budget = LatencyBudget(BudgetRule(50, auto=True), lambda: (5.0, 0.0))
     budget.look(1.0)
     budget.look(1.0)
     assert budget.seconds == 0
@@ -137,8 +162,8 @@ def test_two_looks_at_once_are_one() -> None:
 
 def test_running_is_told_for_this_thread() -> None:
     running = running_s()
-    before = running()
-    deadline = before + 0.05
-    while running() < deadline:
+    before, waited_before = running()
+    while running()[0] < before + 0.05:
         pass  # it advances by what this thread does
-    assert running() - before < 5
+    assert running()[0] - before < 5
+    assert running()[1] >= waited_before
