@@ -8,7 +8,6 @@ long as the worker has time, and grows with its load up to a bound.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ _WEIGHT = 0.5
 #: A budget is this much smaller than what follows the load, and 0 below: so it can begin, and end.
 _BEGINS_AT_MS = 2.0
 _LEAST_MS = 0.5
+
+_SCHEDSTAT = "/proc/thread-self/schedstat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +57,19 @@ def parse_budget(text: str) -> BudgetRule:
     return BudgetRule(most_ms, auto=bool(word))
 
 
-def running_s() -> Callable[[], float]:
-    """What tells how long this thread has run and has waited for a CPU, in seconds."""
+def running_s() -> float:
+    """How long this thread has run and has waited for a CPU, in seconds.
+
+    The file is opened each time: it is always the one of this thread, and nothing is left to be closed.
+    """
     try:
-        schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # a kernel without it: the waiting is not seen
-        return time.thread_time
-
-    def read() -> float:
-        ran_ns, waited_ns, _ = os.pread(schedstat, 100, 0).split()
-        return (int(ran_ns) + int(waited_ns)) / 1e9
-
-    return read
+        with open(_SCHEDSTAT, "rb", buffering=0) as file:
+            ran_ns, waited_ns, _ = map(int, file.read().split())
+    except (OSError, ValueError):
+        ran_ns = 0
+    if not ran_ns:  # a kernel without it, or one that counts nothing there: the waiting is not seen
+        return time.thread_time()
+    return (ran_ns + waited_ns) / 1e9
 
 
 class LatencyBudget:
@@ -75,7 +77,7 @@ class LatencyBudget:
 
     def __init__(self, rule: BudgetRule, running: Callable[[], float] | None = None) -> None:
         self._rule = rule
-        self._running = (running or running_s()) if rule.auto else None
+        self._running = (running or running_s) if rule.auto else None
         self._ran_s = self._looked_at = math.nan
         self._load = 0.0
         self._follows_ms = _BEGINS_AT_MS
@@ -89,7 +91,7 @@ class LatencyBudget:
         self._ran_s, self._looked_at = ran_s, now
         if not now > before:
             return  # the first look, or two at once
-        load = min(1.0, (ran_s - before_s) / (now - before))
+        load = min(1.0, max(0.0, (ran_s - before_s) / (now - before)))
         self._load += _WEIGHT * (load - self._load)
         excess = self._load - AIM
         if abs(excess) > NEAR:
