@@ -71,11 +71,13 @@ class AudioHold:
         self._timer = None
         turn = self.turn
         turn.begin()
-        for ride in list(self._riding):
-            ride.look(turn.now)
-        turn.end()
-        if self._riding and self._timer is None:
-            self._plan(min(ride.frame_at for ride in self._riding))
+        try:
+            for ride in list(self._riding):
+                ride.look(turn.now)
+            turn.end()
+        finally:  # what is raised must not leave audio waiting for ever
+            if self._riding and self._timer is None:
+                self._plan(min(ride.frame_at for ride in self._riding))
 
 
 class Ride:

@@ -192,6 +192,28 @@ def test_streams_that_ride_are_looked_at_by_one_timer(loop: SteppedLoop) -> None
     assert not [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
 
 
+def test_what_fails_in_a_look_is_reported_and_ends_no_looks(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[object] = []
+    scene.loop.set_exception_handler(lambda loop, context: errors.append(context["exception"]))
+    scene.ride()
+
+    def fail() -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    scene.feed(video(60), after_s=LONGEST_S - 0.01)
+    scene.feed(audio(61))
+    scene.new()
+    monkeypatch.setattr(scene.streams.turn, "look_back", fail)
+    scene.loop.advance(0.02)  # the first frame would be late now; the second is not
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    assert scene.new() == []
+    scene.loop.advance(LONGEST_S)
+    assert scene.new() == [61]
+
+
 # ---- what a publisher's socket need not wake the worker for ----------------------------------
 
 
