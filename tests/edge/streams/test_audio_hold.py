@@ -18,6 +18,8 @@ HOLD_S = RULES.audio_hold_s
 LONGEST_S = HOLD_S * (1 + LATE_SHARE)
 #: A wait of a little more than that, whatever floats make of it.
 OVER_S = LONGEST_S + 0.001
+#: What TCP sends at once over Ethernet.
+SEGMENT_BYTES = 1_460
 
 
 class Scene:
@@ -234,12 +236,17 @@ def test_what_is_smaller_than_any_frame_may_wait_once_that_is_known(scene: Scene
 
 def test_a_smaller_frame_lowers_it_at_once(scene: Scene) -> None:
     frames_for(scene, 2 * (LEARN_S + HOLD_S), 2000)
-    scene.feed(video(0, size=1000), after_s=0.02)
-    assert scene.publisher.waits_for[-1] == 1000 + len(KEY)
+    scene.feed(video(0, size=1600), after_s=0.02)
+    assert scene.publisher.waits_for[-1] == 1600 + len(KEY)
 
 
-@pytest.mark.parametrize(("size", "waits"), [(LEAST_QUIET_BYTES, True), (LEAST_QUIET_BYTES - 1, False)])
-def test_frames_as_small_as_audio_wait_for_nothing(scene: Scene, size: int, waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("size", "waits"),
+    [(LEAST_QUIET_BYTES, True), (LEAST_QUIET_BYTES - 1, False), (SEGMENT_BYTES, False)],
+)
+def test_frames_as_small_as_audio_or_a_segment_make_nothing_wait(
+    scene: Scene, size: int, waits: bool
+) -> None:
     frames_for(scene, 2 * (LEARN_S + HOLD_S), size - len(KEY))
     assert bool(scene.publisher.waits_for and scene.publisher.waits_for[-1]) == waits
 
