@@ -260,6 +260,7 @@ class Connection:
         for reader in [player.reader for player in self.players.values()]:
             if not reader.catch_up():
                 return
+        self.update_pace()  # it was prompt to be asked whether it takes more
 
     def _send_buffers(self, buffers: list[Buffer]) -> list[Buffer]:
         """Send as much of ``buffers`` as the socket takes; what is left of them."""
