@@ -8,7 +8,6 @@ long as the worker has time, and grows with its load up to a bound.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,8 @@ _WEIGHT = 0.5
 #: A budget is this much smaller than what follows the load, and 0 below: so it can begin, and end.
 _BEGINS_AT_MS = 2.0
 _LEAST_MS = 0.5
+
+_SCHEDSTAT = "/proc/thread-self/schedstat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,19 @@ def parse_budget(text: str) -> BudgetRule:
     return BudgetRule(most_ms, auto=bool(word))
 
 
-def running_s() -> Callable[[], tuple[float, float]]:
-    """What tells for how long this thread has run, and has waited for a CPU, in seconds."""
+def running_s() -> tuple[float, float]:
+    """For how long this thread has run, and has waited for a CPU, in seconds.
+
+    The file is opened each time: it is always the one of this thread, and nothing is left to be closed.
+    """
     try:
-        schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # a kernel without it: the waiting is not seen
-        return lambda: (time.thread_time(), 0.0)
-
-    def read() -> tuple[float, float]:
-        ran_ns, waited_ns, _ = os.pread(schedstat, 100, 0).split()
-        return int(ran_ns) / 1e9, int(waited_ns) / 1e9
-
-    return read
+        with open(_SCHEDSTAT, "rb", buffering=0) as file:
+            ran_ns, waited_ns, _ = map(int, file.read().split())
+    except (OSError, ValueError):
+        ran_ns = waited_ns = 0
+    if not ran_ns:  # a kernel without it, or one that counts nothing there: the waiting is not seen
+        return time.thread_time(), 0.0
+    return ran_ns / 1e9, waited_ns / 1e9
 
 
 class LatencyBudget:
@@ -76,7 +78,7 @@ class LatencyBudget:
 
     def __init__(self, rule: BudgetRule, running: Callable[[], tuple[float, float]] | None = None) -> None:
         self._rule = rule
-        self._running = (running or running_s()) if rule.auto else None
+        self._running = (running or running_s) if rule.auto else None
         self._ran_s = self._could_run_s = math.nan
         self._aside_s = 0.0
         self._load = 0.0

@@ -26,6 +26,8 @@ PATH = "/metrics"
 
 #: Whoever connects and says nothing, or does not read, holds a thread for so long.
 _TIMEOUT_S = 10.0
+#: Connections served at once, each by a thread; one more is closed. A scraper needs one.
+MAX_AT_ONCE = 16
 
 
 @contextlib.contextmanager
@@ -75,6 +77,22 @@ class _Page(MetricsHandler):
 
 
 class _Server(ThreadingHTTPServer):
+    def __init__(self, address: tuple[str, int], handler: type) -> None:
+        self._free = threading.Semaphore(MAX_AT_ONCE)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
     def server_bind(self) -> None:
         TCPServer.server_bind(self)  # HTTPServer's own also asks the DNS for a name that nobody needs
 

@@ -98,6 +98,8 @@ class TlsHandshake:
             self._socket.do_handshake()
         except PeerViolation as violation:
             self.end(violation.reason, violation.detail)
+        except BlockingIOError:
+            return  # it was ready for the one that had this descriptor before
         except ssl.SSLWantReadError:
             self._owner.poller.want_write(self._socket.fileno(), False)
         except ssl.SSLWantWriteError:

@@ -14,6 +14,8 @@ OpenSSL differs from a socket in three ways that matter here, and ``TlsSocket`` 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -101,10 +103,11 @@ class TlsSocket:
 
     def _end_after_this(self, error: OSError | None) -> None:
         """The peer's end, or an error, came behind bytes that are to be handled first."""
+        ended_by = [] if error is None else [error]
 
         def read(buffer: memoryview, size: int) -> int:
-            if error is not None:
-                raise error
+            if ended_by:
+                raise ended_by.pop()  # not kept: its traceback leads back to this function
             return 0
 
         self._read = read
@@ -171,6 +174,11 @@ class TlsSocket:
 
     def close(self) -> None:
         self._socket.close()
+        self._read = _read_closed  # what it is once the end has come leads back to this object
+
+
+def _read_closed(buffer: memoryview, size: int) -> int:
+    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def _joined(buffers: Sequence[Buffer]) -> Iterator[Buffer]:

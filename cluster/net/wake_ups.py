@@ -94,8 +94,9 @@ class WakeUps:
 
     def _rest_again(self) -> None:
         self._count += 1
-        if self._count == HASTY_WAKE_UPS:
-            is_busy = self._served > HASTY_WAKE_UPS
+        has_budget = self._budget is not None and self._budget.seconds > 0  # which takes the place of rests
+        if self._count == HASTY_WAKE_UPS or has_budget:
+            is_busy = self._served > HASTY_WAKE_UPS and not has_budget
             self._count = self._served = 0
             if not is_busy:
                 self._rest = None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from cluster.net import latency_budget
 from cluster.net.latency_budget import (
     AIM,
     MOST_MS,
@@ -161,9 +165,36 @@ def test_two_looks_at_once_are_one() -> None:
 
 
 def test_running_is_told_for_this_thread() -> None:
-    running = running_s()
-    before, waited_before = running()
-    while running()[0] < before + 0.05:
+    before, waited_before = running_s()
+    while running_s()[0] < before + 0.05:
         pass  # it advances by what this thread does
-    assert running()[0] - before < 5
-    assert running()[1] >= waited_before
+    assert running_s()[0] - before < 5
+    assert running_s()[1] >= waited_before
+
+
+def test_waiting_for_a_cpu_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedstat = tmp_path / "schedstat"
+    schedstat.write_text("2000000000 500000000 77\n")
+    monkeypatch.setattr(latency_budget, "_SCHEDSTAT", str(schedstat))
+    assert running_s() == (2.0, 0.5)
+
+
+@pytest.mark.parametrize("counted", ["0 0 0\n", "", None])
+def test_a_kernel_that_counts_nothing_there_is_asked_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: str | None
+) -> None:
+    schedstat = tmp_path / "schedstat"
+    if counted is not None:
+        schedstat.write_text(counted)
+    monkeypatch.setattr(latency_budget, "_SCHEDSTAT", str(schedstat))
+    before = time.thread_time()
+    assert before <= running_s()[0] <= time.thread_time()
+
+
+def test_a_budget_leaves_no_file_open() -> None:
+    """A program may begin and end its server as often as it likes."""
+    before = os.listdir("/proc/self/fd")
+    budgets = [LatencyBudget(BudgetRule(50, auto=True)) for _ in range(10)]
+    for budget in budgets:
+        budget.look(1.0)
+    assert len(os.listdir("/proc/self/fd")) == len(before)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import threading
+import time
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -14,7 +16,7 @@ from prometheus_client.registry import Collector
 from cluster import __version__
 from cluster.core.errors import EnvironmentFault
 from cluster.net.addresses import BindAddress
-from cluster.net.metrics_page import build_info, served
+from cluster.net.metrics_page import _TIMEOUT_S, MAX_AT_ONCE, build_info, served
 
 
 class Numbers(Collector):
@@ -72,6 +74,23 @@ def test_who_says_nothing_or_leaves_holds_up_nobody(
                 rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         assert get(page, "/metrics")[0] == 200
     assert capfd.readouterr().err == ""
+
+
+def test_no_more_threads_are_begun_than_a_few(page: BindAddress) -> None:
+    before = threading.active_count()
+    with contextlib.ExitStack() as open_ones:
+        silent = [
+            open_ones.enter_context(socket.create_connection(page, timeout=_TIMEOUT_S / 2))
+            for _ in range(MAX_AT_ONCE + 1)
+        ]
+        assert silent[-1].recv(1) == b""  # before the others' time is up
+        assert threading.active_count() <= before + MAX_AT_ONCE
+    until_served = time.monotonic() + 30
+    while time.monotonic() < until_served:
+        with contextlib.suppress(http.client.RemoteDisconnected, ConnectionError):
+            assert get(page, "/metrics")[0] == 200
+            return
+    pytest.fail("nobody is served any more")
 
 
 def test_the_version_is_a_label() -> None:

@@ -14,6 +14,7 @@ from cluster.core.errors import CloseReason
 from cluster.core.limits import Limits
 from cluster.core.rtmp import events
 from cluster.core.rtmp.client_session import ClientSession
+from cluster.net.poller import READABLE
 from cluster.net.tls_certificate import Certificate
 from support.house import ENTROPY, URL, House, run_until, stepped_loop, tcp_pair
 from support.tls import CertificateFiles, make_certificate
@@ -140,6 +141,16 @@ def test_a_reset_is_a_fault_of_those_who_have_said_something(
     scene.plain.close()
     assert scene.until_closed() == {reason: 1}
     assert ("closed:" in caplog.text) is bool(data), "a probe has no line"
+
+
+def test_who_has_a_descriptor_that_was_ready_for_another_goes_on(
+    scene: Scene, files: CertificateFiles
+) -> None:
+    """One is closed, and the next accepted, between the poller's question and the call of the handler."""
+    (handshake,) = scene.house.sessions._shaking
+    handshake._on_ready(READABLE)
+    assert scene.closes() == {}
+    scene.shake_hands(files.client_context()).close()
 
 
 def test_a_goodbye_without_one_of_tls_is_no_fault(scene: Scene, files: CertificateFiles) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import select
 import socket
@@ -261,3 +262,42 @@ def test_a_peer_that_is_gone_when_it_is_taken_over_is_an_os_error(certificate: C
     ours = TlsSocket(never_connected, certificate.context)
     with contextlib.closing(ours), pytest.raises(OSError, match="not connected"):
         ours.do_handshake()
+
+
+# ---- being freed -----------------------------------------------------------------------------
+
+
+def says_goodbye(pair: Pair) -> None:
+    pair.ours.shutdown(socket.SHUT_WR)
+
+
+def is_told_goodbye_behind_bytes(pair: Pair) -> None:
+    pair.peer.send(b"last")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        pair.peer.unwrap()
+    assert pair.receive() == b"last"
+
+
+def fails_behind_bytes(pair: Pair) -> None:
+    pair.peer.send(b"last")
+    socket.socket.send(pair.peer, b"no record at all")
+    assert pair.receive() == b"last"
+    with pytest.raises(OSError, match="SSL"):
+        pair.receive()
+
+
+@pytest.mark.parametrize("happens", [says_goodbye, is_told_goodbye_behind_bytes, fails_behind_bytes])
+def test_it_is_freed_without_the_garbage_collector(
+    certificate: Certificate, files: CertificateFiles, happens: Callable[[Pair], None]
+) -> None:
+    """OpenSSL keeps tens of kilobytes for each, which the collector does not see: it comes rarely."""
+    gc.collect()
+    gc.disable()
+    try:
+        pair = Pair(certificate, files)
+        happens(pair)
+        pair.close()
+        del pair
+        assert not [each for each in gc.get_objects() if isinstance(each, TlsSocket)]
+    finally:
+        gc.enable()

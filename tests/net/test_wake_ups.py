@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cluster.net.latency_budget import BudgetRule, LatencyBudget
 from cluster.net.wake_ups import HASTY_WAKE_UPS, REST_S, WakeUps, next_moment
 from support.sockets import on_asyncio, on_uvloop, until
 
@@ -18,12 +19,12 @@ on_either_loop = pytest.mark.parametrize("on_loop", [on_asyncio, on_uvloop])
 class Pipe:
     """Bytes in a pipe; ``read`` takes what is there, notes how much, and then calls ``after``."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: LatencyBudget | None = None) -> None:
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         self.reads: list[int] = []
         self.after: Callable[[], object] = lambda: None
-        self.wake_ups = WakeUps(asyncio.get_running_loop(), self._read_fd, self.read)
+        self.wake_ups = WakeUps(asyncio.get_running_loop(), self._read_fd, self.read, budget)
 
     def read(self) -> int:
         try:
@@ -109,6 +110,34 @@ def test_what_comes_during_a_rest_is_served_together_for_as_long_as_it_is_much(o
             for count in range(1, 4):
                 pipe.write()
                 await until(lambda count=count: len(pipe.reads) == seen + count, "a late byte")
+        finally:
+            pipe.close()
+
+    on_loop(main())
+
+
+@on_either_loop
+def test_a_budget_that_begins_ends_the_rests(on_loop) -> None:
+    """By itself it begins on a worker that has no time, and so one that rests."""
+    budget_s = 20 * REST_S
+
+    async def main() -> None:
+        budget = LatencyBudget(BudgetRule(0))
+        pipe = Pipe(budget)
+
+        def after() -> None:
+            for _ in range(2):
+                pipe.write()
+
+        pipe.after = after
+        pipe.write()
+        try:
+            await until(lambda: len(pipe.reads) > 3 * HASTY_WAKE_UPS, "rests")
+            budget.seconds = budget_s
+            seen = len(pipe.reads)
+            began_at = time.monotonic()
+            await until(lambda: len(pipe.reads) > seen + 4, "reads")
+            assert time.monotonic() - began_at > 3 * budget_s
         finally:
             pipe.close()
 

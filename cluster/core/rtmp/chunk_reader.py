@@ -129,7 +129,10 @@ class ChunkReader:
 
     @property
     def lacking_bytes(self) -> int:
-        """At least so many bytes must come before another message can be complete; 0 between messages."""
+        """At least so many bytes must come before the message that has begun is complete; 0 if none has.
+
+        A message on another chunk stream may be complete before that: it may stand between two chunks.
+        """
         if self._chunk_left and self._current is not None and self._current.partial is not None:
             return self._current.length - len(self._current.partial)
         return 1 if self.partial_bytes or self._pending or self.unread else 0

@@ -256,9 +256,11 @@ class Connection:
         self._owner.poller.want_write(self._socket.fileno(), False)
         if self.close_reason is not None:
             self._shutdown_writing()
-        for player in list(self.players.values()):
-            if not player.reader.catch_up():
+        # Readers: what one is sent may end the connection, and no player has its reader then.
+        for reader in [player.reader for player in self.players.values()]:
+            if not reader.catch_up():
                 return
+        self.update_pace()  # it was prompt to be asked whether it takes more
 
     def _send_buffers(self, buffers: list[Buffer]) -> list[Buffer]:
         """Send as much of ``buffers`` as the socket takes; what is left of them."""

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 _SHOWN_CHARACTERS: Final = 100
 _SHOWN_VALUES: Final = 20
 _SHOWN_DEPTH: Final = 3
+#: Characters of all values together.
+_SHOWN_IN_ALL: Final = 2_000
 
 #: User and password of an address.
 _CREDENTIALS: Final = re.compile(r"//[^/?]*@")
@@ -59,7 +61,13 @@ def session_class() -> type[ServerSession]:
 def spelled(command: Command) -> str:
     """``command`` for people: ``publish("cam1", "live") #5 on 1``, without what may be secret."""
     values = command.args if command.command_object is None else (command.command_object, *command.args)
-    text = f"{_text(command.name)}({', '.join(_value(each, _SHOWN_DEPTH) for each in values)})"
+    shown = [_value(each, _SHOWN_DEPTH) for each in values]
+    if command.name == "connect" and command.args:  # of NetConnection.connect: a user and a password
+        shown[-len(command.args) :] = ["…"]
+    listed = ", ".join(shown)
+    if len(listed) > _SHOWN_IN_ALL:
+        listed = f"{listed[:_SHOWN_IN_ALL]}…"
+    text = f"{_text(command.name)}({listed})"
     if command.transaction_id:
         text += f" #{command.transaction_id:g}"
     return f"{text} on {command.stream_id}" if command.stream_id else text

@@ -19,8 +19,9 @@ _MOST_AWAITED_BYTES = 32 * 1024
 class LowWater:
     """The low-water mark of one connection.
 
-    ``quiet_bytes``: fewer than this, between messages, may wait; 0 lets nothing wait. The end of a
-    connection makes its socket readable in any case.
+    ``quiet_bytes``: fewer than this, between messages, may wait, and so may the rest of a message that has
+    begun, with what stands between its chunks; 0 lets nothing wait. The end of a connection makes its
+    socket readable in any case.
     """
 
     __slots__ = ("_holds_parts", "_mark_bytes", "_socket", "is_leisurely", "quiet_bytes")

@@ -30,8 +30,10 @@ LATE_SHARE = 0.25
 LOOKS_PER_HOLD = 4
 #: The smallest frame of this much time, and of as much before it, says what can only be audio.
 LEARN_S = 2.0
-#: Less than this may be a frame as well: that of a still picture has few bytes.
-LEAST_QUIET_BYTES = 512
+#: Less than this may be a frame as well: that of a still picture has few bytes. And more than this is more
+#: than one TCP segment: a sender with Nagle's algorithm (FFmpeg, unless told otherwise) keeps less back
+#: until the audio before it is acknowledged, and the kernel takes its time for what is not read.
+LEAST_QUIET_BYTES = 1_500
 
 _NO_FRAME = 1 << 30
 
@@ -71,11 +73,13 @@ class AudioHold:
         self._timer = None
         turn = self.turn
         turn.begin()
-        for ride in list(self._riding):
-            ride.look(turn.now)
-        turn.end()
-        if self._riding and self._timer is None:
-            self._plan(min(ride.frame_at for ride in self._riding))
+        try:
+            for ride in list(self._riding):
+                ride.look(turn.now)
+            turn.end()
+        finally:  # what is raised must not leave audio waiting for ever
+            if self._riding and self._timer is None:
+                self._plan(min(ride.frame_at for ride in self._riding))
 
 
 class Ride:

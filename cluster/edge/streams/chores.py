@@ -25,12 +25,16 @@ class Chores:
         self._plan()
 
     def begin(self) -> None:
-        """Do what waits now, or as much of it as there is time for."""
-        time = self._turn.loop.time
+        """Do what waits now, or as much of it as there is time for. What fails ends no other."""
+        loop = self._turn.loop
+        time = loop.time
         until = time() + CHORES_TURN_S
         for _ in range(len(self._waiting)):
             _what, do = self._waiting.popitem(last=False)
-            do()
+            try:
+                do()
+            except Exception as error:
+                loop.call_exception_handler({"message": "what was put off has failed", "exception": error})
             if time() >= until:
                 break
 

@@ -32,6 +32,8 @@ class FactsReporter:
                 continue
             total = appended[stream.key] = stream.log.bytes_appended
             before = self._before.get(stream.key, total)
+            if before > total:  # it has been forgotten meanwhile, and published anew
+                before = total
             rate = round((total - before) * 8 / (now - self._before_at))
             headers = stream.log.headers()
             known = self._described.get(stream.key)

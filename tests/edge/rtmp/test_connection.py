@@ -495,6 +495,19 @@ def test_a_full_socket_is_prompt_and_gets_its_bytes(scene: Scene) -> None:
     assert scene.connection.pending == []
 
 
+def test_who_was_full_once_is_no_more_urgent_than_before(scene: Scene) -> None:
+    size = scene.fill()
+    assert scene.pace() is Pace.PROMPT
+    scene.read(size)
+    assert scene.pace() is Pace.STRANGER
+
+
+def test_a_publisher_that_was_full_once_is_read_at_leisure_again(scene: Scene) -> None:
+    scene.connection.publications[1] = FakeStream()  # type: ignore[assignment]
+    scene.read(scene.fill())
+    assert scene.pace() is Pace.LEISURELY
+
+
 def test_a_connection_that_ends_is_prompt(scene: Scene) -> None:
     scene.connection.players[1] = FakePlayer(FakeStream())  # type: ignore[assignment]
     scene.connection.update_pace()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cluster.core.amf.values import AmfValue
 from cluster.core.bus.control import BUSY
 from cluster.core.errors import CloseReason
 from cluster.core.keys import NO_STREAM
@@ -382,6 +383,8 @@ def test_at_info_no_session_is_made_that_could_log_commands(
             Command("connect", 1.0, {"app": "live", "tcUrl": "rtmp://me:secret@host/live?key=secret"}),
             'connect({app: "live", tcUrl: "rtmp://host/live?…"}) #1',
         ),
+        (Command("connect", 1.0, {"app": "live"}, ("me", "secret")), 'connect({app: "live"}, …) #1'),
+        (Command("connect", 1.0, None, ("token",)), "connect(…) #1"),
         (Command("play", 0.0, None, (None, True, -2.0, 1.5)), "play(null, true, -2, 1.5)"),
         (Command("call", 0.0, [1.0, [2.0, [3.0, [4.0]]]]), "call([1, [2, [3, …]]])"),
         (Command("n" * 200), f"{'n' * 100}…()"),
@@ -391,3 +394,10 @@ def test_at_info_no_session_is_made_that_could_log_commands(
 )
 def test_a_command_is_spelled_on_one_line_without_secrets(command: Command, text: str) -> None:
     assert spelled(command) == text
+
+
+def test_a_command_of_very_much_has_a_line_of_some() -> None:
+    much: AmfValue = "x" * 200
+    for _ in range(3):
+        much = [much] * 20
+    assert len(spelled(Command("call", 0.0, much))) < 2_100

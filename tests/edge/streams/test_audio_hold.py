@@ -18,6 +18,8 @@ HOLD_S = RULES.audio_hold_s
 LONGEST_S = HOLD_S * (1 + LATE_SHARE)
 #: A wait of a little more than that, whatever floats make of it.
 OVER_S = LONGEST_S + 0.001
+#: What TCP sends at once over Ethernet.
+SEGMENT_BYTES = 1_460
 
 
 class Scene:
@@ -192,6 +194,28 @@ def test_streams_that_ride_are_looked_at_by_one_timer(loop: SteppedLoop) -> None
     assert not [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
 
 
+def test_what_fails_in_a_look_is_reported_and_ends_no_looks(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[object] = []
+    scene.loop.set_exception_handler(lambda loop, context: errors.append(context["exception"]))
+    scene.ride()
+
+    def fail() -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    scene.feed(video(60), after_s=LONGEST_S - 0.01)
+    scene.feed(audio(61))
+    scene.new()
+    monkeypatch.setattr(scene.streams.turn, "look_back", fail)
+    scene.loop.advance(0.02)  # the first frame would be late now; the second is not
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    assert scene.new() == []
+    scene.loop.advance(LONGEST_S)
+    assert scene.new() == [61]
+
+
 # ---- what a publisher's socket need not wake the worker for ----------------------------------
 
 
@@ -212,12 +236,17 @@ def test_what_is_smaller_than_any_frame_may_wait_once_that_is_known(scene: Scene
 
 def test_a_smaller_frame_lowers_it_at_once(scene: Scene) -> None:
     frames_for(scene, 2 * (LEARN_S + HOLD_S), 2000)
-    scene.feed(video(0, size=1000), after_s=0.02)
-    assert scene.publisher.waits_for[-1] == 1000 + len(KEY)
+    scene.feed(video(0, size=1600), after_s=0.02)
+    assert scene.publisher.waits_for[-1] == 1600 + len(KEY)
 
 
-@pytest.mark.parametrize(("size", "waits"), [(LEAST_QUIET_BYTES, True), (LEAST_QUIET_BYTES - 1, False)])
-def test_frames_as_small_as_audio_wait_for_nothing(scene: Scene, size: int, waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("size", "waits"),
+    [(LEAST_QUIET_BYTES, True), (LEAST_QUIET_BYTES - 1, False), (SEGMENT_BYTES, False)],
+)
+def test_frames_as_small_as_audio_or_a_segment_make_nothing_wait(
+    scene: Scene, size: int, waits: bool
+) -> None:
     frames_for(scene, 2 * (LEARN_S + HOLD_S), size - len(KEY))
     assert bool(scene.publisher.waits_for and scene.publisher.waits_for[-1]) == waits
 

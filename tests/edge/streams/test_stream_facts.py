@@ -9,6 +9,8 @@ import pytest
 from stream_support import join
 
 from cluster.core.bus.cluster_status import StreamFacts
+from cluster.core.bus.control import Report
+from cluster.core.bus.control_coding import decode, encode
 from cluster.core.media.stream_log import LogLimits
 from cluster.core.message import Message, MessageType
 from cluster.edge.streams.counters import Counters
@@ -40,6 +42,20 @@ def test_a_rate_is_that_since_the_report_before(stream: Stream) -> None:
     assert facts.report([stream], 10.0) == [StreamFacts("live/a", 0, "", 0)]
     stream.append(Message(MessageType.AUDIO, 0, b"\xaf\x01" + bytes(998), 1))
     assert facts.report([stream], 12.0) == [StreamFacts("live/a", 0, "", 4000)]
+
+
+def test_a_stream_that_was_forgotten_and_is_published_anew_has_no_rate_below_nothing(
+    stream: Stream,
+) -> None:
+    """A publisher without players that connects again: routers take no report with such a number."""
+    facts = FactsReporter()
+    stream.append(Message(MessageType.AUDIO, 0, b"\xaf\x01" + bytes(998), 1))
+    facts.report([stream], 10.0)
+    anew = Stream("live/a", stream._owner, LogLimits(), SlowRule(skip_ms=5000, close_s=30))
+    anew.begin(2, is_local=True)
+    report = facts.report([anew], 12.0)
+    assert report == [StreamFacts("live/a", 0, "", 0)]
+    assert decode([bytes(part) for part in encode(Report(report))]) == Report(report)
 
 
 def test_codecs_are_read_from_the_headers_and_again_when_those_change(stream: Stream) -> None:
