@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import socket
 import time
@@ -192,6 +193,21 @@ def test_a_bad_address(bind: str) -> None:
 def test_an_address_that_is_not_ours(bind: str) -> None:
     with pytest.raises(EnvironmentFault, match="cannot bind"):
         Router(bind).start()
+
+
+def test_a_path_whose_router_hangs_is_taken_and_not_waited_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "r.pub")
+    with contextlib.ExitStack() as stack:
+        hangs = stack.enter_context(socket.socket(socket.AF_UNIX))
+        hangs.bind(path)
+        hangs.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(10):  # until there is no room for more
+                waits = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waits.setblocking(False)
+                waits.connect(path)
+        with pytest.raises(EnvironmentFault, match="it is taken"):
+            Router(f"ipc://{tmp_path}/r").start()
 
 
 def test_a_router_is_closed_more_than_once_and_started_once() -> None:
