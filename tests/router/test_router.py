@@ -221,6 +221,18 @@ def test_a_router_is_closed_more_than_once_and_started_once() -> None:
     router.close()
 
 
+def test_a_flood_that_leaves_no_time_for_ticks_is_no_stall(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(router_module, "TICK_S", 0.01)
+    monkeypatch.setattr(router_module, "_STALLED_S", 0.1)
+    monkeypatch.setattr(Router, "_receive_all", lambda self, socket: False)
+    with Router(ANY_PORT):
+        time.sleep(0.3)
+    told = [record for record in caplog.records if record.__dict__.get("event") == "router_stalled"]
+    assert len(told) <= 3, "one for each time at which this host had no CPU for it"
+
+
 def test_its_ports_are_free_once_it_is_closed() -> None:
     with Router(ANY_PORT) as router:
         endpoint = router.endpoint
