@@ -29,6 +29,9 @@ _LARGEST_NOTE = 64 * 1024
 #: Where systemd makes the directories of services (RuntimeDirectory=); root alone may write there.
 _SERVICES = Path("/run")
 
+#: Where each user's session has a directory, and a user's own services have theirs.
+_SESSIONS = Path("/run/user")
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -62,14 +65,14 @@ def place(environment: Mapping[str, str] = os.environ) -> Path:
 
 def places(environment: Mapping[str, str] = os.environ) -> list[Path]:
     """Where notes of this user may be, whatever the environment of whoever left them; for root, those of
-    the services too."""
+    the services too, and for others those of their own services."""
     uid = os.getuid()
+    session = _SESSIONS / str(uid)
     found = [
-        place(environment), Path(f"/run/user/{uid}") / NAME, _shared_place(Path(tempfile.gettempdir())),
+        place(environment), session / NAME, _shared_place(Path(tempfile.gettempdir())),
         _shared_place(Path("/tmp")),
     ]  # fmt: skip
-    if uid == 0:
-        found += sorted(_SERVICES.glob(f"{NAME}*"))
+    found += sorted((_SERVICES if uid == 0 else session).glob(f"{NAME}*"))
     return list(dict.fromkeys(found))
 
 

@@ -132,3 +132,13 @@ def test_root_sees_the_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setattr(os, "getuid", lambda uid=uid: uid)
             seen = [each for each in places({}) if each.parent == tmp_path]
             assert found(seen) == notes
+
+
+def test_a_user_sees_the_services_of_the_own_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_SESSIONS", tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: 4_242)
+    service = tmp_path / "4242" / "rtmp-cluster-edge"
+    service.mkdir(parents=True)
+    assert service in places({})
