@@ -33,11 +33,18 @@ elif has buildah && has debootstrap && [ "$(id -u)" -eq 0 ]; then
     if ! buildah inspect --type image "$base" >/dev/null 2>&1; then
         echo "no registry has $base for us: making $made_here of Debian's packages"
         container=$(buildah from scratch)
+        trap 'buildah rm "$container" >/dev/null' EXIT  # or each attempt that fails leaves half a Debian
+        trap 'exit 1' INT TERM
         root=$(buildah mount "$container")
-        debootstrap --variant=minbase --include="$packages" "$suite" "$root" >/dev/null
+        # Its errors are on stdout.
+        said=$(debootstrap --variant=minbase --include="$packages" "$suite" "$root" 2>&1) || {
+            echo "image.sh: debootstrap failed: $(echo "$said" | tail -n 1)" >&2
+            exit 1
+        }
         rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
         buildah umount "$container" >/dev/null
         buildah commit -q --rm "$container" "$base" >/dev/null
+        trap - EXIT INT TERM
     fi
 else
     echo "image.sh: no registry has $base, and without root, buildah and debootstrap none can be made" >&2

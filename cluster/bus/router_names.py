@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 async def addresses_of(host: str) -> list[str]:
     """The addresses of ``host``: IPv4 if it has any, else IPv6 (a router is not to be counted twice);
-    OSError if there are none."""
+    OSError if there are none, UnicodeError if it cannot be a name."""
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
@@ -27,13 +27,14 @@ async def addresses_of(host: str) -> list[str]:
 
 class RouterNames:
     """Looks ``names`` up again and again; ``on_resolved`` gets the addresses of all the routers they
-    stand for each time. A name that cannot be looked up keeps what it had, and is among ``failed``."""
+    stand for each time. A name that cannot be looked up keeps what it had; with nothing, it is among
+    ``failed``."""
 
     def __init__(self, names: Sequence[Endpoints], on_resolved: Callable[[set[str]], None]) -> None:
         self._names = names
         self._on_resolved = on_resolved
         self._found: dict[str, set[str]] = {}
-        #: The names that cannot be looked up, and why not.
+        #: The names that stand for nothing because they cannot be looked up, and why not.
         self.failed: dict[str, str] = {}
         self._known: set[str] = set()
 
@@ -49,9 +50,10 @@ class RouterNames:
             try:
                 async with asyncio.timeout(bounds.RESOLVE_TIMEOUT_S):
                     addresses = await addresses_of(name.host)
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter: no name at all, as a..b
                 late = isinstance(error, TimeoutError)
-                self.failed[name.base] = "no answer in time" if late else reason_of(error)
+                if name.base not in self._found:
+                    self.failed[name.base] = "no answer in time" if late else reason_of(error)
                 continue
             self.failed.pop(name.base, None)
             self._found[name.base] = {at_address(name, address) for address in addresses}

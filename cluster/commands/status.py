@@ -6,7 +6,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,11 @@ from cluster.bus.reach import EVENTS, Reach, Reached
 from cluster.commands.status_table import Answer, as_dict, summary, table
 from cluster.core.bus import control, control_coding
 from cluster.core.bus.control_coding import ControlError
-from cluster.core.bus.endpoints import Endpoints, at_address, endpoints
+from cluster.core.bus.endpoints import EndpointError, Endpoints, at_address, endpoints
 from cluster.core.errors import EnvironmentFault
 from cluster.process import running
 from cluster.process.running import Note
-from cluster.process.words import printable
+from cluster.process.words import printable, reason_of
 from cluster.router.config import DEFAULT_ROUTER_BIND
 
 #: Routers are asked all at once, and waited for this long.
@@ -63,13 +63,20 @@ def targets(routers: Sequence[str], key_file: Path | None) -> list[Target]:
     # A router knows its own key best; an edge's may be the wrong one.
     for note in sorted(notes, key=lambda note: note.command != "router"):
         note_key = key or _key_of(note)
-        for router in map(endpoints, note.routers):
+        for router in _noted(note.routers):
             for each in _addresses(router) or [router]:
                 found.setdefault(each.base, Target(each, note_key))
     for note in notes:
-        if note.own_router is not None:
-            found.setdefault(note.own_router, Target(endpoints(note.own_router)))
+        for router in _noted([] if note.own_router is None else [note.own_router]):
+            found.setdefault(router.base, Target(router))
     return list(found.values()) or [Target(endpoints(DEFAULT_ROUTER_BIND), key)]
+
+
+def _noted(routers: Sequence[str]) -> Iterator[Endpoints]:
+    """Those of a note that are addresses: root reads what others have left, and it may be anything."""
+    for router in routers:
+        with contextlib.suppress(EndpointError):
+            yield endpoints(router)
 
 
 def _key_of(note: Note) -> ClusterKey | None:
@@ -106,8 +113,8 @@ def resolved(routers: Sequence[str]) -> list[Endpoints]:
         if each.is_name:
             try:
                 infos = socket.getaddrinfo(each.host, None, type=socket.SOCK_STREAM)
-            except OSError as error:
-                raise EnvironmentFault(f"{each.base}: {error.strerror or error}") from None
+            except (OSError, UnicodeError) as error:  # the latter: no name at all, as a..b
+                raise EnvironmentFault(f"{each.base}: {reason_of(error)}") from None
             families = [info for info in infos if info[0] == socket.AF_INET] or infos
             bases = [at_address(each, str(info[4][0])) for info in families]
         found |= {base: endpoints(base) for base in bases}

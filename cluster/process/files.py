@@ -11,9 +11,10 @@ from cluster.core.errors import EnvironmentFault
 def check_writable(path: Path) -> None:
     """EnvironmentFault if ``path`` cannot be written, as far as can be seen without touching it."""
     folder = path.parent
-    if path.is_dir():
+    # Not the questions of Path, which raise OSError in a folder that we may not enter.
+    if os.path.isdir(path):
         raise EnvironmentFault(f"cannot write {path}: it is a folder; name a file in it")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise EnvironmentFault(f"cannot write {path}: there is no folder {folder}; make it first")
-    if not os.access(path if path.exists() else folder, os.W_OK):
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise EnvironmentFault(f"cannot write {path}: permission denied")

@@ -29,6 +29,9 @@ _LARGEST_NOTE = 64 * 1024
 #: Where systemd makes the directories of services (RuntimeDirectory=); root alone may write there.
 _SERVICES = Path("/run")
 
+#: Where each user's session has a directory, and a user's own services have theirs.
+_SESSIONS = Path("/run/user")
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -62,14 +65,14 @@ def place(environment: Mapping[str, str] = os.environ) -> Path:
 
 def places(environment: Mapping[str, str] = os.environ) -> list[Path]:
     """Where notes of this user may be, whatever the environment of whoever left them; for root, those of
-    the services too."""
+    the services too, and for others those of their own services."""
     uid = os.getuid()
+    session = _SESSIONS / str(uid)
     found = [
-        place(environment), Path(f"/run/user/{uid}") / NAME, _shared_place(Path(tempfile.gettempdir())),
+        place(environment), session / NAME, _shared_place(Path(tempfile.gettempdir())),
         _shared_place(Path("/tmp")),
     ]  # fmt: skip
-    if uid == 0:
-        found += sorted(_SERVICES.glob(f"{NAME}*"))
+    found += sorted((_SERVICES if uid == 0 else session).glob(f"{NAME}*"))
     return list(dict.fromkeys(found))
 
 
@@ -77,28 +80,44 @@ def places(environment: Mapping[str, str] = os.environ) -> list[Path]:
 def noted(note: Note, where: Path | None = None) -> Iterator[None]:
     """Leave ``note`` while the body runs. If that cannot be, a line says so, and the command runs on."""
     where = place() if where is None else where
-    try:
-        _make_private(where)
-        path = where / f"{note.command}-{note.pid}.json"
-        unfinished = path.with_suffix(".new")  # nobody may find it before it is locked
-        fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        why = error.strerror or str(error)
-        logger.warning(
-            "rtmp-cluster status will not find this process by itself: %(place)s: %(why)s",
-            {"place": str(where), "why": why}, extra={"event": "not_noted"},
-        )  # fmt: skip
+    path = where / f"{note.command}-{note.pid}.json"
+    with contextlib.ExitStack() as stack:
+        try:
+            _make_private(where)
+            stack.enter_context(_left(note, path))
+        except OSError as error:
+            logger.warning(
+                "rtmp-cluster status will not find this process by itself: %(place)s: %(why)s",
+                {"place": str(where), "why": error.strerror or str(error)}, extra={"event": "not_noted"},
+            )  # fmt: skip
         yield
-        return
-    with os.fdopen(fd, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        json.dump(asdict(note), file)
-        file.flush()
-        unfinished.replace(path)
+
+
+@contextlib.contextmanager
+def _left(note: Note, path: Path) -> Iterator[None]:
+    """``note`` in ``path``, locked, while the body runs; OSError if it cannot be."""
+    unfinished = path.with_suffix(".new")  # nobody may find it before it is locked
+    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            _write_all(fd, json.dumps(asdict(note)).encode())
+            unfinished.replace(path)
+        except OSError:  # a full disk, say
+            unfinished.unlink(missing_ok=True)
+            raise
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def found(where: Sequence[Path] | None = None) -> list[Note]:
@@ -116,16 +135,19 @@ def found(where: Sequence[Path] | None = None) -> list[Note]:
 
 
 def _read(path: Path) -> Note | None:
-    """The note in ``path``, if its process lives."""
+    """The note in ``path``, if its process lives. Root reads what others have left: it may be anything."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # nobody is waited for at a pipe
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
             data = file.read(_LARGEST_NOTE)
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return _parsed(json.loads(data))
             path.unlink(missing_ok=True)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         pass
     return None
 

@@ -48,7 +48,7 @@ class RouterNumbers(Collector):
             yield CounterMetricFamily(_PREFIX + name, help, value=counters[name])
         yield CounterMetricFamily(
             _PREFIX + "peers_refused",
-            "Connections refused: their peers have another cluster key, or none, or are no workers.",
+            "Connections refused: of peers with another cluster key, with none, or that hung up at once.",
             value=self._router.peers_refused,
         )
         yield CounterMetricFamily(

@@ -154,13 +154,16 @@ class Router:
         for each in (socket, *self._gate.sockets, self._woken):
             poller.register(each, zmq.POLLIN)
         try:
-            next_tick = time.monotonic() + self._tick_s
+            turned_at = time.monotonic()
+            next_tick = turned_at + self._tick_s
             while True:
                 # Heartbeats arrive all the time: a tick that is due goes with the next of them, and has
                 # a wake-up of its own only if none comes.
                 due = next_tick + self._tick_s
                 ready = [each for each, _ in poller.poll(max(0, int((due - time.monotonic()) * 1000)))]
-                self._note_stall(time.monotonic() - due)
+                # Not since the last tick: under a flood there is none for long, though it turns.
+                self._note_stall(time.monotonic() - max(due, turned_at))
+                turned_at = time.monotonic()
                 if self._woken.fileno() in ready:
                     if not self._woken.recv(4_096):
                         break

@@ -103,8 +103,11 @@ def _cannot_bind(endpoint: str, base: str, error: zmq.ZMQError) -> EnvironmentFa
 def _is_served(endpoint: str) -> bool:
     """Whether somebody listens at an ipc path: libzmq would take it over without a word."""
     with system_sockets.socket(system_sockets.AF_UNIX, system_sockets.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(endpoint.removeprefix("ipc://"))
+        except BlockingIOError:  # it hangs, and so many wait for it that there is no room for more
+            return True
         except OSError:
             return False
     return True

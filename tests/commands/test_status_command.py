@@ -200,7 +200,8 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     shown = capsys.readouterr().out
     assert "nobody there" in shown
     assert "start the router" in shown
-    assert run(["status", "--router", "tcp://name.invalid:1936"]) == ExitCode.ENVIRONMENT
+    for name in ("name.invalid", "a..b"):
+        assert run(["status", "--router", f"tcp://{name}:1936"]) == ExitCode.ENVIRONMENT
 
 
 def test_without_a_router_it_finds_what_runs_here(
@@ -242,6 +243,23 @@ def test_one_name_that_nobody_knows_hides_nothing_else_and_a_router_knows_its_ke
         "tcp://name.invalid:1936": "unknown name"
     }
     assert [each["router"] for each in routers if each["answers"]] == [router.endpoint]
+
+
+def test_a_note_without_an_address_hides_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "place"
+    monkeypatch.setattr(running, "places", lambda: [place])
+    monkeypatch.setattr(status_module, "ANSWER_TIMEOUT_S", 0.5)
+    with (
+        Router("tcp://127.0.0.1:0") as router,
+        noted(Note("edge", 1, ("nonsense", "tcp://a..b:1936", router.endpoint), "more", None), place),
+    ):
+        assert run(["status", "--json"]) == ExitCode.OK
+    routers = json.loads(capsys.readouterr().out)["routers"]
+    assert {each["router"]: each["answers"] for each in routers} == {
+        "tcp://a..b:1936": False, router.endpoint: True,
+    }  # fmt: skip
 
 
 def test_where_nothing_runs_it_says_where_it_has_looked(

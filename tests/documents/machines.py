@@ -158,6 +158,15 @@ class Running:
         return self.wait(_END_TIMEOUT_S)
 
 
+def _is_inside(pid: int) -> bool:
+    """Whether the process is in a container: neither its processes nor its files are those of this host."""
+    try:
+        is_apart = os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+        return is_apart and not os.path.samefile(f"/proc/{pid}/root", "/")
+    except OSError:  # it has ended
+        return False
+
+
 class Machine:
     """One host. ``start`` boots it, with a copy of the project in which its terminals begin."""
 
@@ -199,15 +208,18 @@ class Machine:
         return self.does("systemctl is-system-running").stdout.decode() if self._leader() else ""
 
     def _leader(self) -> int:
-        """The process id of its init, 0 before it has one."""
+        """The process id of its init, 0 before it has one: until then nspawn's child is on this host, and
+        what would be typed there would be typed here."""
         if self._booted is None or self._booted.poll() is not None:
             raise NotPermittedError("a container does not run here")
         children = Path(f"/proc/{self._booted.pid}/task/{self._booted.pid}/children").read_text().split()
-        return int(children[0]) if children else 0
+        return next((pid for pid in map(int, children) if _is_inside(pid)), 0)
 
     def _entered(self) -> list[str]:
+        if not (leader := self._leader()):
+            raise NotPermittedError("a container does not run here")
         environment = [f"{name}={value}" for name, value in _ENVIRONMENT.items()]
-        enter = ["nsenter", f"--target={self._leader()}", "--all", "--root"]
+        enter = ["nsenter", f"--target={leader}", "--all", "--root"]
         return [*enter, "env", "-i", "--chdir=/", *environment]
 
     def does(self, script: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:

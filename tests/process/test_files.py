@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -28,5 +29,18 @@ def test_a_folder_and_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_what_is_not_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may do anything
+    with pytest.raises(EnvironmentFault, match="permission denied"):
+        check_writable(tmp_path / "file")
+
+
+def test_a_folder_that_we_may_not_enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: object, **more: object) -> os.stat_result:
+        if Path(str(path)) == tmp_path / "file":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return stat(path, **more)  # type: ignore[call-overload, no-any-return]
+
+    stat = os.stat
+    monkeypatch.setattr(os, "stat", denied)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(EnvironmentFault, match="permission denied"):
         check_writable(tmp_path / "file")

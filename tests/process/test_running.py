@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -75,9 +76,35 @@ def test_what_is_no_note_is_no_fault(tmp_path: Path) -> None:
     where = tmp_path / "place"
     with noted(NOTE, where):
         note = next(where.iterdir())
-        for text in ("", "[]", "{}", '{"command": 1}', "\0"):
+        endless = note.read_text().replace(f'"pid": {os.getpid()}', '"pid": Infinity')
+        for text in ("", "[]", "{}", '{"command": 1}', "\0", "[" * 60_000, endless):
             note.write_text(text)
             assert found([where]) == []
+
+
+def test_nobody_is_waited_for_at_a_pipe(tmp_path: Path) -> None:
+    """As a service that somebody has taken over could leave one for root."""
+    tmp_path.chmod(0o700)
+    os.mkfifo(tmp_path / "edge-1.json")
+    look = "import sys; from pathlib import Path; from cluster.process.running import found\n"
+    look += "print(found([Path(sys.argv[1])]))"
+    shown = subprocess.check_output([sys.executable, "-c", look, str(tmp_path)], text=True, timeout=10)
+    assert shown.strip() == "[]"
+
+
+@pytest.mark.parametrize("call", ["write", "replace"])
+def test_where_a_note_cannot_be_written_the_command_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str
+) -> None:
+    def fails(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    where = tmp_path / "place"
+    monkeypatch.setattr(*((os, call) if call == "write" else (Path, call)), fails)
+    with noted(NOTE, where):
+        assert list(where.iterdir()) == []
+    assert [record.__dict__["event"] for record in caplog.records] == ["not_noted"]
+    assert "No space left on device" in caplog.text
 
 
 def test_where_it_is(tmp_path: Path) -> None:
@@ -105,3 +132,13 @@ def test_root_sees_the_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setattr(os, "getuid", lambda uid=uid: uid)
             seen = [each for each in places({}) if each.parent == tmp_path]
             assert found(seen) == notes
+
+
+def test_a_user_sees_the_services_of_the_own_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_SESSIONS", tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: 4_242)
+    service = tmp_path / "4242" / "rtmp-cluster-edge"
+    service.mkdir(parents=True)
+    assert service in places({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import socket
 import time
@@ -194,6 +195,21 @@ def test_an_address_that_is_not_ours(bind: str) -> None:
         Router(bind).start()
 
 
+def test_a_path_whose_router_hangs_is_taken_and_not_waited_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "r.pub")
+    with contextlib.ExitStack() as stack:
+        hangs = stack.enter_context(socket.socket(socket.AF_UNIX))
+        hangs.bind(path)
+        hangs.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(10):  # until there is no room for more
+                waits = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waits.setblocking(False)
+                waits.connect(path)
+        with pytest.raises(EnvironmentFault, match="it is taken"):
+            Router(f"ipc://{tmp_path}/r").start()
+
+
 def test_a_router_is_closed_more_than_once_and_started_once() -> None:
     router = Router(ANY_PORT)
     router.close()
@@ -203,6 +219,18 @@ def test_a_router_is_closed_more_than_once_and_started_once() -> None:
         router.start()
     router.close()
     router.close()
+
+
+def test_a_flood_that_leaves_no_time_for_ticks_is_no_stall(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(router_module, "TICK_S", 0.01)
+    monkeypatch.setattr(router_module, "_STALLED_S", 0.1)
+    monkeypatch.setattr(Router, "_receive_all", lambda self, socket: False)
+    with Router(ANY_PORT):
+        time.sleep(0.3)
+    told = [record for record in caplog.records if record.__dict__.get("event") == "router_stalled"]
+    assert len(told) < 20, "at most one for each time at which this host had no CPU for it"
 
 
 def test_its_ports_are_free_once_it_is_closed() -> None:

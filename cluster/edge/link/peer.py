@@ -222,4 +222,3 @@ class RouterPeer:
         if self._hello_answered:
             self._hello_answered = False
             self._say_hello()
-
