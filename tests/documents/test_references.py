@@ -81,6 +81,14 @@ def test_metrics_exist(name: str) -> None:
 OF_ANSIBLE = {"rtmp_cluster_insecure", "rtmp_cluster_manager"}
 
 
+@pytest.mark.parametrize("counted", ["_log_lines_lost_total", "_malformed_total"])
+def test_what_an_edge_and_a_router_both_count_is_alerted_of_both(counted: str) -> None:
+    known = re.findall(r"^\| `(rtmp_cluster_\w+)`", texts["docs/metrics.md"], re.MULTILINE)
+    both = {name for name in known if name.endswith(counted)}
+    assert len(both) == 2
+    assert both <= set(re.findall(r"rtmp_cluster_[a-z_]+[a-z]", (ROOT / ALERTS).read_text()))
+
+
 def test_every_alert_is_explained() -> None:
     explained = re.findall(r"^\| `([A-Z]\w+)` \|", texts["docs/running.md"], re.MULTILINE)
     assert explained == re.findall(r"- alert: (\w+)", (ROOT / ALERTS).read_text())
