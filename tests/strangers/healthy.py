@@ -35,6 +35,8 @@ JOIN_TIMEOUT_S = 5.0
 #: A NAL unit's length and header, then when it was sent.
 _NAL = struct.Struct(">IBd")
 _STAMP = struct.Struct(">d")
+#: What the names of the streams begin with.
+_HEALTHY = "healthy"
 #: To find a worker: by chance, so each of two is met within few connections.
 _FIND_S = 15.0
 #: A worker that is well accepts within this.
@@ -51,13 +53,13 @@ Place = tuple[int, int]
 class Record:
     """What was seen, on the clock of time.monotonic.
 
-    ``frames``: of each worker's stream. ``joins``: when, which kind of peer, and after how long it was
-    served; None if it never was. ``relayed``: as ``frames``, without any edge. ``lost``: whose
-    healthy peers were closed.
+    ``frames``: of each worker's stream. ``joins``: when, which of these streams was played (None: the peer
+    published), and after how long it was served; None if it never was. ``relayed``: as ``frames``, without
+    any edge. ``lost``: whose healthy peers were closed.
     """
 
     frames: list[list[Passage]] = field(default_factory=list)
-    joins: list[tuple[float, str, float | None]] = field(default_factory=list)
+    joins: list[tuple[float, int | None, float | None]] = field(default_factory=list)
     relayed: list[Passage] = field(default_factory=list)
     lost: list[tuple[int, str]] = field(default_factory=list)
     ended_at: float = 0.0
@@ -125,10 +127,10 @@ class _Watcher:
         self._loop.add(relay.socket, relay.ready)
         players_at = [*places[1:], places[0]] if crosses else places
         self._streams = [
-            HealthyStream(self._loop, f"healthy{slot}", publisher_at, player_at)
+            HealthyStream(self._loop, f"{_HEALTHY}{slot}", publisher_at, player_at)
             for slot, (publisher_at, player_at) in enumerate(zip(places, players_at, strict=True))
         ]
-        self._joins: list[tuple[float, str, float | None]] = []
+        self._joins: list[tuple[float, int | None, float | None]] = []
         self._joining: deque[Peer] = deque()
         self._joined = 0
         self._frame_at = self._join_at = time.monotonic()
@@ -156,7 +158,7 @@ class _Watcher:
         now = time.monotonic()
         for peer in self._joining:
             if now - peer.began_at > 1.0:
-                self._joins.append((peer.began_at, _kind(peer), None))
+                self._joins.append((peer.began_at, _played(peer), None))
         streams = enumerate(self._streams)
         peers = [(number, peer) for number, each in streams for peer in (each.publisher, each.player)]
         return Record(
@@ -190,7 +192,7 @@ class _Watcher:
         for peer in list(self._joining):
             waited = now - peer.began_at
             if peer.granted or peer.closed or waited > JOIN_TIMEOUT_S:
-                self._joins.append((peer.began_at, _kind(peer), waited if peer.granted else None))
+                self._joins.append((peer.began_at, _played(peer), waited if peer.granted else None))
                 self._joining.remove(peer)
                 peer.close()
 
@@ -227,6 +229,11 @@ class _Relay:
 
 def _kind(peer: Peer) -> str:
     return "publisher" if peer.publishes else "player"
+
+
+def _played(peer: Peer) -> int | None:
+    """The number of the healthy stream that ``peer`` plays; None if it publishes one of its own."""
+    return None if peer.publishes else int(peer.name.removeprefix(_HEALTHY))
 
 
 def _holds(worker: psutil.Process, port: int) -> bool:

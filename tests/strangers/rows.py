@@ -116,7 +116,8 @@ def measure(
 ) -> None:
     """Fill in what the healthy streams and honest peers have seen of an attack between the two times.
 
-    Of the honest peers those count that came ``joins_after_s`` after its beginning or later.
+    Of the honest peers those count that came ``joins_after_s`` after its beginning or later. Who plays a
+    stream that is not judged may have nothing to be served with.
     """
     now = record.ended_at
     before = [delays_ms(record.frames[each], 0.0, began, now) for each in judged]
@@ -128,7 +129,11 @@ def measure(
     row.machine_ms = percentile(delays_ms(record.relayed, began, ended, now), 0.99)
     row.silence_s = max(longest_silence_s(record.frames[each], began, now) for each in judged)
     row.recover_s = recovery_s(record, judged, ended, row.well_ms)
-    served = [took for at, _kind, took in record.joins if began + joins_after_s <= at < ended]
+    served = [
+        took
+        for at, played, took in record.joins
+        if began + joins_after_s <= at < ended and (played is None or played in judged)
+    ]
     row.joins = len(served)
     row.joins_failed = served.count(None)
     row.join_s = max((took for took in served if took is not None), default=0.0)

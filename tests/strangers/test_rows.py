@@ -70,8 +70,9 @@ def test_healthy_peers_that_were_closed_are_told_of_if_they_count() -> None:
 
 def test_honest_peers_that_came_during_the_attack_are_counted() -> None:
     seen = record(0.002)
-    seen.joins = [(1.0, "player", None), (2.5, "player", 0.2), (3.0, "publisher", None)]
-    row = measured(seen)
+    seen.joins = [(1.0, 0, None), (2.5, 0, 0.2), (3.0, None, None), (3.0, 1, 2.0)]
+    row = Row("test")
+    measure(row, seen, (0,), 2.0, 5.0)  # the stream of the other worker is not judged
     assert (row.joins, row.joins_failed, row.join_s) == (2, 1, 0.2)
 
 
