@@ -37,12 +37,18 @@ Starter = Callable[[], AbstractContextManager[Server]]
 
 
 @contextlib.contextmanager
-def edge(*options: str, cores: set[int] | None, workers: int = 1, budget_ms: int = 0) -> Iterator[Server]:
-    """This project's server, as an operator starts it; yields once every worker accepts."""
+def edge(
+    *options: str, cores: set[int] | None, workers: int = 1, budget_ms: int | None = 0
+) -> Iterator[Server]:
+    """This project's server, as an operator starts it; yields once every worker accepts.
+
+    ``budget_ms``: None is the default, a latency budget that sets itself.
+    """
+    budget = "auto" if budget_ms is None else str(budget_ms)
     with TemporaryDirectory(prefix=_TEMPORARY) as directory:
         log = Path(directory, "edge.log")
         command = _cluster(
-            "edge", "--bind", "127.0.0.1:0", "--workers", str(workers), "--latency-budget", str(budget_ms),
+            "edge", "--bind", "127.0.0.1:0", "--workers", str(workers), "--latency-budget", budget,
             "--drain-timeout", "1", *options,
         )  # fmt: skip
         with started(command, log, cores) as process:

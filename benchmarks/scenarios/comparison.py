@@ -30,11 +30,16 @@ _FLOOR_BATCHES_MS = (0, 50, 100)
 _PLAYER_CPU, _PUBLISHER_CPU = "cpu_ms_per_player_s", "cpu_ms_per_publisher_s"
 
 #: Of nginx-rtmp's CPU.
+_AIM_BY_DEFAULT = 0.75
 _AIM_AT_EQUAL_DELAY = 0.9
 _AIM_AT_BUDGET_MS = {0: 1.0, 50: 0.30, 100: 0.24}
 _AIM_OF_FLOOR = 1.15
 _AIM_PUBLISHING = 0.9
 _AIM_SMALL_CHUNKS = 1.5
+
+
+#: With the options that an operator need not give: a latency budget that sets itself.
+DEFAULT_EDGE = "edge, default options"
 
 
 def edge_name(budget_ms: int) -> str:
@@ -83,6 +88,24 @@ def publish(count: int, chunk_size: int = _CHUNK_SIZE) -> Scenario:
     )
 
 
+def many(name: str, streams: int, each: int, aims: dict[str, float]) -> Scenario:
+    """So many streams of 1 Mbit/s, with so many players each. ``aims``: of nginx-rtmp's CPU, by case."""
+    what = f"{streams} streams of 1 Mbit/s, {'one player' if each == 1 else f'{each} players'} each"
+    return Scenario(
+        name=name,
+        title=what,
+        cases=partial(_many_cases, streams, each),
+        columns=(
+            value("CPU ms per player-second", _PLAYER_CPU, "{:.3f}"),
+            ratio("of nginx-rtmp", _PLAYER_CPU, lambda case: NGINX),
+            *_COMMON_COLUMNS,
+        ),
+        judge=partial(_judge_many, what, aims),
+        case_s=lambda setting: setting.window_s + setting.settle_s + 4.0 + 0.004 * streams * (1 + each),
+        bar=(_PLAYER_CPU, "ms of CPU per player-second"),
+    )
+
+
 _COMMON_COLUMNS: tuple[Column, ...] = (
     value("delay p50", "delay_p50_ms", "{:.2f} ms"),
     value("p99", "delay_p99_ms", "{:.1f} ms"),
@@ -94,6 +117,8 @@ _COMMON_COLUMNS: tuple[Column, ...] = (
 def _play_cases(count: int, setting: Setting) -> list[Case]:
     options = load.players(count)
     cases = _others(options, _CHUNK_SIZE, setting)
+    default = partial(servers.edge, cores=setting.server_cores, budget_ms=None)
+    cases.append(_case(DEFAULT_EDGE, default, options, setting))
     for budget_ms in (*_LOW_BUDGETS_MS, *_HIGH_BUDGETS_MS):
         start = partial(servers.edge, cores=setting.server_cores, budget_ms=budget_ms)
         cases.append(_case(edge_name(budget_ms), start, options, setting))
@@ -101,6 +126,24 @@ def _play_cases(count: int, setting: Setting) -> list[Case]:
         floor = partial(servers.floor, players=count, batch_ms=batch_ms, cores=setting.server_cores)
         cases.append(_case(_floor_name(batch_ms), floor, [*options, "--publishers", "0"], setting))
     return cases
+
+
+def _many_cases(streams: int, each: int, setting: Setting) -> list[Case]:
+    options = [*load.players(streams * each), "--publishers", str(streams), "--bitrate", "1000k"]
+    cases = _others(options, _CHUNK_SIZE, setting)
+    for name, budget_ms in ((DEFAULT_EDGE, None), (edge_name(0), 0), (edge_name(20), 20)):
+        start = partial(servers.edge, cores=setting.server_cores, budget_ms=budget_ms)
+        cases.append(_case(name, start, options, setting))
+    return cases
+
+
+def _judge_many(what: str, aims: dict[str, float], found: Found) -> list[Verdict]:
+    return [
+        at_most(
+            f"{what}: CPU of nginx-rtmp's, {case}", limit, found.ratio(case, NGINX, _PLAYER_CPU), "{:.2f}"
+        )
+        for case, limit in aims.items()
+    ]
 
 
 def _publish_cases(count: int, chunk_size: int, setting: Setting) -> list[Case]:
@@ -145,7 +188,9 @@ def _floor_of(case: str) -> str | None:
 
 def _judge_play(count: int, found: Found) -> list[Verdict]:
     what = f"{count} players: CPU per player-second, of nginx-rtmp's"
-    verdicts = [_judge_equal_delay(what, found)]
+    seen = found.ratio(DEFAULT_EDGE, NGINX, _PLAYER_CPU)
+    verdicts = [at_most(f"{what}, default options", _AIM_BY_DEFAULT, seen, "{:.2f}")]
+    verdicts.append(_judge_equal_delay(what, found))
     for budget_ms, limit in _AIM_AT_BUDGET_MS.items():
         seen = found.ratio(edge_name(budget_ms), NGINX, _PLAYER_CPU)
         verdicts.append(at_most(f"{what}, budget {budget_ms} ms", limit, seen, "{:.2f}"))
