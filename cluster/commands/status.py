@@ -73,7 +73,7 @@ def targets(routers: Sequence[str], key_file: Path | None) -> list[Target]:
 
 
 def _noted(routers: Sequence[str]) -> Iterator[Endpoints]:
-    """Those of a note that are addresses: root reads what others have left, and it may be anything."""
+    """The routers of a note that are addresses: root reads what others left, and it may be anything."""
     for router in routers:
         with contextlib.suppress(EndpointError):
             yield endpoints(router)

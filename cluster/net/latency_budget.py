@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: The bound of a budget that sets itself, unless another is given: a frame more of delay at 25 a second.
+#: The bound of a budget that sets itself, unless another is given: little more than a frame at 25 a second.
 MOST_MS = 50.0
 
 #: The load it aims at: how much a worker runs of the time in which it could. What it waits for a CPU, on
@@ -21,10 +21,10 @@ MOST_MS = 50.0
 AIM = 0.75
 #: Nothing changes as close to that, so that the noise of a load moves nothing.
 NEAR = 0.05
-#: How much a budget follows the load: it grows by a third in a look of a worker that has no time left. It
+#: How much a budget follows the load: it grows by a quarter in a look of a worker that has no time left. It
 #: must not exceed what a change of the budget changes of the load, or the two would swing.
 PULL = 1.0
-#: The last looks weigh half as much as the newest: a burst of a quarter of a second is no load.
+#: The newest look weighs as much as all before it: a burst of a quarter of a second is no load.
 _WEIGHT = 0.5
 #: A budget is this much smaller than what follows the load, and 0 below: so it can begin, and end.
 _BEGINS_AT_MS = 2.0

@@ -21,19 +21,27 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
     context.destroy(0)
 
 
+def linked(
+    context: zmq.Context[zmq.Socket[bytes]], router: Router
+) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+    """A publisher at ``router``, and a player that is subscribed to what begins with ``t``."""
+    where = endpoints(router.endpoint)
+    publisher, player = context.socket(zmq.XPUB), context.socket(zmq.SUB)
+    for each in (publisher, player):
+        each.rcvtimeo = 10_000
+    publisher.connect(where.publish)
+    player.connect(where.subscribe)
+    player.subscribe(b"t")
+    assert publisher.recv() == b"\1t"
+    return publisher, player
+
+
 def test_small_envelopes_raise_the_mark_and_nothing_is_lost(
     context: zmq.Context[zmq.Socket[bytes]], eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steering, "ASK_EVERY_S", 0.05)
     with Router("tcp://127.0.0.1:0") as router:
-        where = endpoints(router.endpoint)
-        publisher, player = context.socket(zmq.XPUB), context.socket(zmq.SUB)
-        for each in (publisher, player):
-            each.rcvtimeo = 10_000
-        publisher.connect(where.publish)
-        player.connect(where.subscribe)
-        player.subscribe(b"t")
-        publisher.recv()
+        publisher, player = linked(context, router)
         sent = 0
 
         def mark_after(size_bytes: int) -> int:
@@ -64,14 +72,7 @@ def test_a_proxy_that_gives_up_is_begun_anew_and_nothing_is_lost(
 
     monkeypatch.setattr(zmq, "proxy_steerable", gives_up)
     with Router("tcp://127.0.0.1:0") as router:
-        where = endpoints(router.endpoint)
-        publisher, player = context.socket(zmq.XPUB), context.socket(zmq.SUB)
-        for each in (publisher, player):
-            each.rcvtimeo = 10_000
-        publisher.connect(where.publish)
-        player.connect(where.subscribe)
-        player.subscribe(b"t")
-        assert publisher.recv() == b"\1t"
+        publisher, player = linked(context, router)
         publisher.send_multipart([b"t", b"1"])
         assert player.recv_multipart() == [b"t", b"1"]
         eventually(lambda: router.proxy_resumed == 2, "both to be counted")

@@ -19,7 +19,7 @@ _REFUSALS = {
 
 
 def by_error(connection: Connection, error: OSError) -> Why:
-    """Its socket has failed. Whoever is done, or has never said a word, may leave as it likes."""
+    """The peer's socket has failed. Whoever is done, or has never said a word, may leave as it likes."""
     reason = lost_by(error)
     if reason is CloseReason.PEER_RESET:
         if not connection.session.bytes_received:
@@ -31,7 +31,7 @@ def by_error(connection: Connection, error: OSError) -> Why:
 
 
 def by_end(connection: Connection) -> Why:
-    """It has closed."""
+    """The peer has closed its connection."""
     return _refusal(connection) or (CloseReason.PEER_CLOSED, "")
 
 
@@ -45,7 +45,7 @@ def _refusal(connection: Connection) -> Why | None:
 
 
 def _is_done(connection: Connection) -> bool:
-    """It has published or played, and has stopped or been told the end of all of it."""
+    """The peer has published or played, and has stopped or been told the end of all of it."""
     if connection.is_stranger or connection.publications:
         return False
     return all(player.reader.was_told_end for player in connection.players.values())
