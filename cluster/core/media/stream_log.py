@@ -344,8 +344,10 @@ class StreamLog:
         if self.first_seq + drop == self.join_seq:
             # What goes has long left the caches: the usual trim, at a keyframe, does not look at it.
             held = self._cost_appended - self._cost_before_join
+        elif 2 * drop > len(entries):  # the usual trim: all but what the next flush sends
+            held = _cost(entries[drop:])
         else:
-            held = self._cost_bytes - sum(len(entry.payload) + ENTRY_BYTES for entry in entries[:drop])
+            held = self._cost_bytes - _cost(entries[:drop])
         ages_until = self.unsent_from - self.first_seq
         left = len(entries) - drop
         while left > 1 and (
@@ -363,3 +365,8 @@ class StreamLog:
         if self.join_seq is not None and self.join_seq < self.first_seq:
             self.join_seq = None
         self._next_trim = self.next_seq + _TRIM_EVERY_MESSAGES
+
+
+def _cost(entries: list[LogEntry]) -> int:
+    """The memory of these, headers not counted."""
+    return sum([len(entry.payload) for entry in entries]) + ENTRY_BYTES * len(entries)

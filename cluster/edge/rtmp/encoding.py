@@ -18,11 +18,14 @@ _VIDEO_CHUNKS = int(ChunkStreamId.VIDEO)
 _DATA_CHUNKS = int(ChunkStreamId.DATA)
 _CHUNK_STREAM_OF_TYPE = {int(MessageType.AUDIO): _AUDIO_CHUNKS, int(MessageType.VIDEO): _VIDEO_CHUNKS}
 _TIMESTAMP_MASK = 0xFFFFFFFF
+# What Message(...) does, without the keyword handling of its generated constructor.
+_new_message = tuple.__new__
 
 
 def _chunks(entry: LogEntry, stream_id: int) -> list[Buffer]:
-    message = Message(entry.type_id, entry.timestamp & _TIMESTAMP_MASK, entry.payload, stream_id)
-    return encode_shared(message, _CHUNK_STREAM_OF_TYPE.get(entry.type_id, _DATA_CHUNKS), SHARED_CHUNK_SIZE)
+    type_id = entry.type_id
+    message = _new_message(Message, (type_id, entry.timestamp & _TIMESTAMP_MASK, entry.payload, stream_id))
+    return encode_shared(message, _CHUNK_STREAM_OF_TYPE.get(type_id, _DATA_CHUNKS), SHARED_CHUNK_SIZE)
 
 
 class RtmpEncoding:
