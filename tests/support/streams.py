@@ -16,7 +16,7 @@ from support.house import FakeLink, SteppedLoop
 
 RULES = StreamRules(
     log=LogLimits(), slow=SlowRule(skip_ms=5000, close_s=30), publish_grace_s=10, play_wait_s=30,
-    publisher_timeout_s=10, audio_hold_s=0.04, replaces=False, worker_bytes=256 * MIB,
+    publisher_timeout_s=10, audio_hold_s=0.04, replaces=False, worker_bytes=256 * MIB, segment_s=2,
 )  # fmt: skip
 
 

@@ -144,6 +144,11 @@ class EdgeConfig:
         "Milliseconds audio may wait for the next video frame, to go out with it: less CPU. 0: not at all.",
         40.0, group="network",
     )  # fmt: skip
+    hls_segment_s: float = option(
+        "--hls-segment", Decimal(0.5, 10), _SECONDS,
+        "How long segments of streams published here are at least, for HTTP; they end at keyframes.",
+        2.0, group="streams",
+    )  # fmt: skip
     play_wait_s: float = option(
         "--play-wait", _any_s, _SECONDS, "How long a player waits for a stream nobody publishes yet.",
         30.0, group="streams",
@@ -333,6 +338,7 @@ class EdgeConfig:
             audio_hold_s=self.audio_hold_ms / 1000,
             replaces=self.on_duplicate == "replace",
             worker_bytes=self.worker_bytes or max(64 * MIB, available_bytes() // 2 // self.workers),
+            segment_s=self.hls_segment_s,
         )
 
     def to_texts(self) -> dict[str, str | list[str]]:

@@ -122,7 +122,7 @@ class Publishing:
         feed.stop_riding()
         stream.end()  # first: the link sends only what is published here
         streams.uplink.unpublish(feed.key, feed.epoch)
-        if stream.readers:
+        if stream.is_read:
             streams.remote.watch(feed.key)
         if streams.lines.admit(logging.INFO, "unpublish", feed.publisher.sender):
             fields = {"stream": feed.key, "role": "publisher"}

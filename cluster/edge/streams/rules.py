@@ -14,7 +14,7 @@ class StreamRules:
     reader waits for one that has never been. ``publisher_timeout_s``: a publisher silent for that long
     yields to another. ``audio_hold_s``: how long audio may wait for the next frame. ``replaces``: any
     publisher yields to a later one. ``worker_bytes``: memory that the streams of the worker may take
-    together."""
+    together. ``segment_s``: how long a segment is at least (``core/media/marks.py``)."""
 
     log: LogLimits
     slow: SlowRule
@@ -24,3 +24,4 @@ class StreamRules:
     audio_hold_s: float
     replaces: bool
     worker_bytes: int
+    segment_s: float
