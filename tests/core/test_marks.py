@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,8 +36,8 @@ def marker(last: Mark | None = None, wall_ms: int = WALL_MS) -> Marker:
 
 @given(
     st.builds(
-        Mark, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.booleans(),
-        st.booleans(),
+        Mark, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1),
+        st.booleans(), st.booleans(),
     )
 )  # fmt: skip
 def test_a_mark_comes_back_as_it_was(mark: Mark) -> None:
@@ -106,8 +108,11 @@ def feed(log: StreamLog, *messages: tuple[int, int, bytes]) -> None:
 def marks_in(log: StreamLog) -> list[tuple[int, Mark]]:
     """Each mark, and the timestamp of the message behind it."""
     entries = log.read(log.first_seq, log.next_seq)
-    pairs = zip(entries, entries[1:], strict=False)
-    return [(after.timestamp, decode_mark(e.payload)) for e, after in pairs if e.type_id == MessageType.MARK]
+    return [
+        (after.timestamp, decode_mark(entry.payload))
+        for entry, after in pairwise(entries)
+        if entry.type_id == MessageType.MARK
+    ]
 
 
 def test_joins_start_at_the_mark_in_front_of_the_keyframe() -> None:

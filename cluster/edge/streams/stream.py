@@ -235,9 +235,8 @@ class Stream:
             self._seq_at_sweep = self.log.next_seq
             self.last_media_at = now
         self.log.note_gone()
-        if self.log.mark_overdue() and self._has_audience and not self._dirty:
-            self._dirty = True  # it goes out with what comes next
-            self._owner.dirty_streams.append(self)
+        if self.log.mark_overdue():
+            self._seq_at_sweep = self.log.next_seq  # the publisher has not sent it
         self.readers.sweep(now)
         self._note_kept()
 
