@@ -18,7 +18,6 @@ from cluster.core.rtmp.status import Code, Level
 from cluster.edge.rtmp import log_facts
 from cluster.edge.rtmp.connection import STRANGER_READ_BYTES, Connection
 from cluster.edge.rtmp.encoding import SHARED_CHUNK_SIZE
-from cluster.edge.rtmp.interfaces import StreamSocket
 from cluster.edge.rtmp.log_facts import Facts
 from cluster.edge.rtmp.logged_session import LoggedSession, session_class
 from cluster.edge.rtmp.places import Place, PlaceBounds, Places
@@ -26,6 +25,7 @@ from cluster.edge.rtmp.publisher import end_idle_publishes
 from cluster.edge.rtmp.requests import Requests
 from cluster.edge.streams.counters import Counters
 from cluster.net.addresses import BindAddress
+from cluster.net.outbox import StreamSocket
 from cluster.net.poller import Poller
 from cluster.net.tls_certificate import Certificate
 from cluster.net.tls_handshakes import TlsHandshake, TlsHandshakes
