@@ -15,7 +15,8 @@ from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
-from cluster.edge.rtmp import departure, log_facts
+from cluster.edge.peers import log_facts
+from cluster.edge.rtmp import departure
 from cluster.edge.rtmp.interfaces import ConnectionOwner
 from cluster.edge.rtmp.low_water import LowWater
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget

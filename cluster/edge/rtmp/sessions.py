@@ -15,12 +15,12 @@ from cluster.core.limits import MIB, Limits
 from cluster.core.rtmp.events import PlayRequested, PublishRequested, SharedObjectReceived
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.status import Code, Level
-from cluster.edge.rtmp import log_facts
+from cluster.edge.peers import log_facts
+from cluster.edge.peers.log_facts import Facts
+from cluster.edge.peers.places import Place, PlaceBounds, Places
 from cluster.edge.rtmp.connection import STRANGER_READ_BYTES, Connection
 from cluster.edge.rtmp.encoding import SHARED_CHUNK_SIZE
-from cluster.edge.rtmp.log_facts import Facts
 from cluster.edge.rtmp.logged_session import LoggedSession, session_class
-from cluster.edge.rtmp.places import Place, PlaceBounds, Places
 from cluster.edge.rtmp.publisher import end_idle_publishes
 from cluster.edge.rtmp.requests import Requests
 from cluster.edge.streams.counters import Counters

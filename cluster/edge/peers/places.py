@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cluster.core.errors import CloseReason
-from cluster.edge.rtmp.addresses import Addresses, Network
+from cluster.edge.peers.addresses import Addresses, Network
 
 #: Half-open connections of one network, of all that are allowed: a flood from one address evicts its own.
 HALF_OPEN_SHARE = 0.5
