@@ -23,12 +23,14 @@ from cluster.core.bus.control import BUSY, Granted, Refused
 from cluster.core.bus.envelope import Envelope
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
+from cluster.core.errors import CloseReason
 from cluster.core.limits import Limits
 from cluster.core.message import Message
 from cluster.core.rtmp import capabilities, events
 from cluster.core.rtmp.capabilities import Capabilities
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.url import RtmpUrl
+from cluster.edge.http.sessions import HttpRules, HttpSessions
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.peers.places import Places
 from cluster.edge.rtmp.admission import Admission
@@ -271,6 +273,16 @@ class House:
             self.config.publish_idle_s,
         )  # fmt: skip
         self.peers: list[Peer] = []
+        self._http: HttpSessions | None = None
+
+    @property
+    def http(self) -> HttpSessions:
+        """The HTTP connections of the same worker."""
+        if self._http is None:
+            config = self.config
+            rules = HttpRules(config.http_origin, config.handshake_timeout_s, config.idle_timeout_s)
+            self._http = HttpSessions(self.streams, self.poller, self.places, IDENTITY, rules)
+        return self._http
 
     def settle(self) -> None:
         """Carry bytes between the worker and its peers until none move."""
@@ -288,6 +300,9 @@ class House:
         self.loop.advance(seconds)
         self.streams.sweep()
         self.sessions.tick()
+        if self._http is not None:
+            self._http.sweep()
+            self._http.tick()
         self.settle()
 
     def peer(self, **options: Any) -> Peer:
@@ -326,6 +341,8 @@ class House:
             peer.closed = True
             peer.socket.close()
         self.settle()
+        if self._http is not None:
+            self._http.close_all(CloseReason.DRAINED)
         self.poller.close()
         self.loop.run_until_complete(self.requests.close())
 
