@@ -86,6 +86,16 @@ def test_a_stream_with_rare_keyframes_is_cut_without_one() -> None:
     assert not mark.is_independent
 
 
+def test_a_rare_keyframe_begins_a_segment_however_short_the_present_one_is() -> None:
+    made = marker()
+    made.at_keyframe(0)
+    made.overdue(4_200, 0)
+    made.overdue(8_400, 0)
+    mark = decode_mark(made.at_keyframe(8_440))
+    assert (mark.number, mark.is_independent, mark.follows) == (NUMBER + 3, True, True)
+    assert not made.at_keyframe(8_480)
+
+
 def test_no_segment_with_keyframes_in_time_is_as_long_as_the_longest() -> None:
     made = marker()
     began = [ms for ms in range(0, 60_000, 1_999) if made.at_keyframe(ms)]

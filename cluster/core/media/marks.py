@@ -24,7 +24,7 @@ from cluster.core.errors import ClusterError
 from cluster.core.media.headers import header_key, is_empty_header
 
 #: Numbers of a stream that nobody remembers begin with the count of segments since 2020: they only rise,
-#: because a segment is never shorter than that.
+#: because segments are that long, or more, on average.
 NUMBERED_SINCE_MS: Final = 1_577_836_800_000
 
 #: A segment may be so much longer than ``longest_ms`` before it is cut: for keyframes that come just then.
@@ -84,8 +84,8 @@ def decode_mark(payload: bytes | memoryview) -> Mark:
 class Marker:
     """Decides where the segments of one stream begin, at its origin, for one publisher.
 
-    ``target_ms``: no segment is shorter, but the last. ``wall_ms`` reads the wall clock. ``last``: the
-    latest mark of the stream, whoever made it.
+    ``target_ms``: no segment is shorter, but the last, and one before a keyframe that is rare. ``wall_ms``
+    reads the wall clock. ``last``: the latest mark of the stream, whoever made it.
     """
 
     __slots__ = ("_began_ms", "_follows", "_has_video", "_headers", "_last", "_target_ms", "_wall_ms")
@@ -124,7 +124,8 @@ class Marker:
         """
         if not self._has_video:
             self.restart()
-        if self._follows and progress_ms - self._began_ms < self._target_ms:
+        is_early = progress_ms - self._began_ms < self._target_ms
+        if self._follows and is_early and self._last is not None and self._last.is_independent:
             return b""
         self._has_video = True
         return self._next(progress_ms, is_independent=True)
