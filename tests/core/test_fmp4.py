@@ -12,7 +12,6 @@ import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_examples import EXAMPLES, MALFORMED
 
 from cluster.core.media.fmp4 import (
     Sample,
@@ -37,6 +36,7 @@ from support.media_clips import (
     messages_of,
     packets_of,
 )
+from support.media_examples import EXAMPLES, MALFORMED
 
 VIDEO, AUDIO, DATA = 9, 8, 18
 KINDS = {VIDEO: "video", AUDIO: "audio"}

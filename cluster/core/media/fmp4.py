@@ -57,6 +57,7 @@ _HEADERLESS: Final[Mapping[str, Callable[[Buffer], AudioFormat | None]]] = {
     "ac-3": ac3_format,
     "ec-3": eac3_format,
 }
+HEADERLESS_CODECS: Final = frozenset(_HEADERLESS)
 _CODED_TYPES: Final = frozenset((int(MessageType.VIDEO), int(MessageType.AUDIO)))
 _VIDEO_CODECS: Final = frozenset(("avc1", "hvc1", "av01", "vp09"))
 _AUDIO_CODECS: Final = frozenset((*_HEADERLESS, "mp4a", "Opus", "fLaC"))
@@ -236,6 +237,12 @@ def _number(members: Mapping[str, Any], name: str) -> int:
 
 def sample_of(entry: LogEntry) -> CodedFrame | None:
     """The coded frame of track 0 in ``entry``; None if it has none, or one of a codec that is left out."""
+    frame = frame_of(entry)
+    return None if frame is None else frame[1]
+
+
+def frame_of(entry: LogEntry) -> tuple[str, CodedFrame] | None:
+    """What ``sample_of`` finds, behind its codec."""
     if entry.type_id not in _CODED_TYPES:
         return None
     info = describe(entry.type_id, entry.payload)
@@ -251,7 +258,7 @@ def sample_of(entry: LogEntry) -> CodedFrame | None:
     if not data:
         return None
     is_sync = not entry.flags & _VIDEO or entry.flags & _KEYFRAME != 0
-    return CodedFrame(data, part.cts_ms, is_sync)
+    return part.codec, CodedFrame(data, part.cts_ms, is_sync)
 
 
 def samples_in(track: Track, frame: Buffer) -> int:

@@ -15,11 +15,11 @@ class LogEntry:
     ``timestamp`` is what players are told, ``wire_ms`` what the message was stamped when it came,
     ``progress_ms`` how far the stream's media had come with it.
     ``chunks`` and ``tag`` cache its encodings, as RTMP chunks and as an FLV tag, once a reader
-    wants one; ``encoded`` those that HTTP players read, by their encoding.
+    wants one; ``encoded`` caches those of encodings that are of one stream and worker, by encoding.
     """
 
     __slots__ = (
-        "chunks", "encoded", "flags", "payload", "progress_ms", "tag", "timestamp", "type_id", "wire_ms"
+        "chunks", "encoded", "flags", "payload", "progress_ms", "tag", "timestamp", "type_id", "wire_ms",
     )  # fmt: skip
 
     def __init__(
