@@ -280,7 +280,9 @@ class House:
         """The HTTP connections of the same worker."""
         if self._http is None:
             config = self.config
-            rules = HttpRules(config.http_origin, config.handshake_timeout_s, config.idle_timeout_s)
+            rules = HttpRules(
+                config.http_origin, config.handshake_timeout_s, config.idle_timeout_s, config.hls_bytes
+            )
             self._http = HttpSessions(self.streams, self.poller, self.places, IDENTITY, rules)
         return self._http
 

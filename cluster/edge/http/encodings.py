@@ -6,35 +6,52 @@ players share their bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from cluster.core.media.flv import encode_header
+from cluster.core.media.log_entry import LogEntry
 from cluster.core.message import Buffer
+from cluster.edge.http.interfaces import HttpEncoding
 from cluster.edge.http.player import Form
+from cluster.edge.http.routes import Kind
 from cluster.edge.streams.flv_encoding import FlvEncoding
-from cluster.edge.streams.interfaces import Encoding
 
 
 class PublishedFlvEncoding(FlvEncoding):
-    """FLV as published. The header of the file, in front of it, says what the stream has."""
+    """FLV as published."""
+
+    def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
+        return [encode_header(audio=audio, video=video)]
 
     def greeting(self) -> list[Buffer]:
         return []
 
 
-def _made(form: Form) -> Encoding:
+def _made(form: Form) -> HttpEncoding:
     """Modules are imported once somebody plays what they are for."""
-    return PublishedFlvEncoding()
+    if form.kind is Kind.MP4:
+        from cluster.edge.http.mp4_encoding import Mp4Encoding
+
+        return Mp4Encoding()
+    if form.raw:
+        return PublishedFlvEncoding()
+    from cluster.edge.http.flv_web_encoding import FlvWebEncoding
+
+    return FlvWebEncoding()
 
 
 class Encodings:
     """By stream key and form."""
 
     def __init__(self) -> None:
-        self._taken: dict[tuple[str, Form], tuple[Encoding, int]] = {}
+        self._taken: dict[tuple[str, Form], tuple[HttpEncoding, int]] = {}
 
     def __len__(self) -> int:
         return len(self._taken)
 
-    def take(self, key: str, form: Form) -> Encoding:
+    def take(self, key: str, form: Form) -> HttpEncoding:
         """For one player more; to be given back."""
+        encoding: HttpEncoding | None
         encoding, players = self._taken.get((key, form), (None, 0))
         if encoding is None:
             if form.over == "ws":

@@ -1,21 +1,32 @@
-"""What an HTTP connection asks of the worker it lives in."""
+"""What the parts of this package ask of each other."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
+from cluster.core.media.log_entry import LogEntry
+from cluster.core.message import Buffer
 from cluster.edge.http.answer import Waiting
 from cluster.edge.http.replies import Replies
 from cluster.edge.http.request import Request
 from cluster.edge.streams.counters import Counters
+from cluster.edge.streams.interfaces import Encoding
 from cluster.net.poller import Poller
 
 if TYPE_CHECKING:
     from cluster.edge.http.connection import HttpConnection
     from cluster.edge.http.opening import Media
     from cluster.edge.http.player import Player
+
+
+class HttpEncoding(Encoding, Protocol):
+    """An encoding whose first bytes say what a stream has."""
+
+    def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
+        """What is sent to a player before all else: its stream has these media, and ``headers``."""
 
 
 class ConnectionOwner(Protocol):

@@ -14,6 +14,7 @@ from cluster.edge.streams.interfaces import EndOfRead
 
 if TYPE_CHECKING:
     from cluster.edge.http.connection import HttpConnection
+    from cluster.edge.http.interfaces import HttpEncoding
     from cluster.edge.http.opening import Media
     from cluster.edge.streams.reader import Reader
 
@@ -42,14 +43,17 @@ class Form(NamedTuple):
 class Player:
     """See ``streams.interfaces.Sink``. Nothing is sent before ``open``: it counts as full until then."""
 
-    __slots__ = ("_begins_with", "connection", "form", "is_open", "reader", "request", "send")
+    __slots__ = ("_begins_with", "connection", "encoding", "form", "is_open", "reader", "request", "send")
 
     reader: Reader
 
-    def __init__(self, connection: HttpConnection, request: Request, form: Form) -> None:
+    def __init__(
+        self, connection: HttpConnection, request: Request, form: Form, encoding: HttpEncoding
+    ) -> None:
         self.connection = connection
         self.request = request
         self.form = form
+        self.encoding = encoding
         self.send = connection.send
         self._begins_with: list[Buffer] = []
         self.is_open = False

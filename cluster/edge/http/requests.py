@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import resources
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from cluster.core.errors import CloseReason
-from cluster.core.media.flv import encode_header
-from cluster.core.message import Buffer
 from cluster.edge.http.answer import Answer, Waiting
 from cluster.edge.http.connection import HttpConnection
 from cluster.edge.http.encodings import Encodings
@@ -21,6 +21,10 @@ from cluster.edge.peers.log_facts import MAX_AGENT_CHARACTERS
 from cluster.edge.peers.places import Places
 from cluster.edge.streams.streams import Streams
 
+if TYPE_CHECKING:
+    from cluster.edge.http.hls_service import HlsService
+
+_NO_ROOM = refusal(503, "this server has no room for more players; try again later")
 _TYPES = {Kind.FLV: "video/x-flv", Kind.MP4: "video/mp4"}
 
 #: How long a browser may keep the page: it changes with the version of the server alone.
@@ -30,7 +34,7 @@ _PAGE_KEPT_S = 300
 class HttpRequests:
     """Answers requests, and starts players."""
 
-    def __init__(self, streams: Streams, places: Places, replies: Replies) -> None:
+    def __init__(self, streams: Streams, places: Places, replies: Replies, hls_bytes: int) -> None:
         self.draining = False
         self._streams = streams
         self._places = places
@@ -38,6 +42,9 @@ class HttpRequests:
         self._rates = JoinRates()
         self._encodings = Encodings()
         self._openings = Openings(streams)
+        #: None until somebody asks for HLS: its modules are not imported before.
+        self._hls: HlsService | None = None
+        self._hls_bytes = hls_bytes
         page = resources.files(__package__).joinpath("page.html").read_bytes()
         self._page = Answer(200, "text/html; charset=utf-8", f"public, max-age={_PAGE_KEPT_S}", [page])
 
@@ -49,6 +56,13 @@ class HttpRequests:
     def tick(self) -> None:
         """A few times a second: what happens by time alone."""
         self._openings.tick()
+        if self._hls is not None:
+            self._hls.tick()
+
+    def close(self) -> None:
+        """Follow no stream any more."""
+        if self._hls is not None:
+            self._hls.close()
 
     def begin(self, connection: HttpConnection, request: Request) -> Waiting | None:
         """Answer ``request``, now or later; returns what waits if it is later and no player."""
@@ -68,8 +82,41 @@ class HttpRequests:
         elif route.kind in _TYPES:
             return self._asked_to_play(connection, request, route)
         else:
-            connection.answer(request, refusal(404, "HLS is not served"))
+            return self._asked_for_hls(connection, request, route)
         return None
+
+    # ---- HLS ---------------------------------------------------------------------------------
+
+    def _asked_for_hls(
+        self, connection: HttpConnection, request: Request, route: Route
+    ) -> Waiting | None:
+        connection.use = ("player", route.key)
+        if not self._has_place(connection):
+            connection.answer(request, _NO_ROOM)
+            return None
+        if self._hls is None:
+            from cluster.edge.http.hls_service import HlsService
+
+            self._hls = HlsService(self._streams, self._hls_bytes)
+        is_late = False
+
+        def then(answer: Answer) -> None:
+            connection.answer(request, answer)
+            if is_late:
+                connection.answered()
+
+        waiting = self._hls.answer(route.key, route.name, dict(parse_qsl(request.query)), then)
+        is_late = True
+        return waiting
+
+    def _has_place(self, connection: HttpConnection) -> bool:
+        """Whether it may play; it is a viewer from here on."""
+        place = connection.arrival.place
+        if not place.plays:
+            if not self._places.may_play(place):
+                return False
+            connection.update_pace()
+        return True
 
     # ---- playing -----------------------------------------------------------------------------
 
@@ -82,9 +129,8 @@ class HttpRequests:
         elif not request.has_body:
             connection.count_and_say(200, [self._replies.endless(_TYPES[route.kind])])
             connection.ends_when_sent(CloseReason.ANSWERED)
-        elif not self._places.may_play(connection.arrival.place):
-            text = "this server has no room for more players; try again later"
-            connection.answer(request, refusal(503, text))
+        elif not self._has_place(connection):
+            connection.answer(request, _NO_ROOM)
         elif wait_s := self._rates.wait_s(connection.arrival.peer, self.now):
             self._streams.counters.joins_paced += 1
             return self._streams.turn.loop.call_later(
@@ -110,9 +156,10 @@ class HttpRequests:
             if connection.close_reason is not None:
                 return
             over = "ws"
-        form = Form(route.kind, over, raw="raw=1" in request.query.split("&"))
-        player = Player(connection, request, form)
+        raw = route.kind is Kind.FLV and "raw=1" in request.query.split("&")
+        form = Form(route.kind, over, raw)
         encoding = self._encodings.take(route.key, form)
+        player = Player(connection, request, form, encoding)
         self._count_player(form, 1)
         reader = self._streams.play(route.key, player, encoding)
         connection.update_pace()
@@ -122,16 +169,10 @@ class HttpRequests:
 
     def play_opens(self, player: Player, media: Media) -> None:
         """It is known what the stream of ``player`` has: its first bytes go out."""
-        form = player.form
-        begins_with: list[Buffer] = []
-        if form.kind is Kind.FLV:
-            begins_with.append(encode_header(audio=media.audio, video=media.video))
-        if form.over == "ws":
-            from cluster.edge.http.websocket import frame
-
-            begins_with = frame(begins_with)
-        else:
-            begins_with.insert(0, self._replies.endless(_TYPES[form.kind]))
+        form, headers = player.form, player.reader.stream.log.headers()
+        begins_with = player.encoding.begin(headers, audio=media.audio, video=media.video)
+        if form.over == "http":
+            begins_with = [self._replies.endless(_TYPES[form.kind]), *begins_with]
             player.connection.count_and_say(200, [])
         player.open(begins_with)
 

@@ -30,6 +30,7 @@ class HttpRules(NamedTuple):
     origin: str
     handshake_timeout_s: float
     idle_timeout_s: float
+    hls_bytes: int
 
 
 class HttpSessions:
@@ -45,7 +46,7 @@ class HttpSessions:
         self.handshake_timeout_s = rules.handshake_timeout_s
         self.idle_timeout_s = rules.idle_timeout_s
         self.receive_buffer = memoryview(bytearray(READ_BYTES))
-        self._requests = HttpRequests(streams, places, self.replies)
+        self._requests = HttpRequests(streams, places, self.replies, rules.hls_bytes)
         self._places = places
         self._connections: dict[HttpConnection, None] = {}
         self._door = Door(self, places, rules.handshake_timeout_s, self.counters.http_closes)
@@ -91,6 +92,7 @@ class HttpSessions:
         self._door.close_handshakes(reason)
         for connection in list(self._connections):
             connection.close(reason, "")
+        self._requests.close()
         self._door.log_sum()
 
     # ---- called by the door ------------------------------------------------------------------

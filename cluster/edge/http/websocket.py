@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from wsproto import ConnectionType, WSConnection
@@ -19,8 +20,8 @@ from wsproto.utilities import ProtocolError
 from cluster.core.errors import CloseReason
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.message import Buffer
+from cluster.edge.http.interfaces import HttpEncoding
 from cluster.edge.http.request import BadRequest, Request
-from cluster.edge.streams.interfaces import Encoding
 
 if TYPE_CHECKING:
     from cluster.edge.http.connection import HttpConnection
@@ -62,8 +63,11 @@ class WebSocketEncoding:
 
     is_shared = True
 
-    def __init__(self, inner: Encoding) -> None:
+    def __init__(self, inner: HttpEncoding) -> None:
         self._inner = inner
+
+    def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
+        return frame(self._inner.begin(headers, audio=audio, video=video))
 
     def entry(self, entry: LogEntry) -> list[Buffer]:
         encoded = entry.encoded

@@ -84,7 +84,9 @@ class Serving:
 
         if self._http is None:
             config = self._config
-            rules = HttpRules(config.http_origin, config.handshake_timeout_s, config.idle_timeout_s)
+            rules = HttpRules(
+                config.http_origin, config.handshake_timeout_s, config.idle_timeout_s, config.hls_bytes
+            )
             self._http = HttpSessions(self.streams, self._poller, self._places, self._identity, rules)
         self._listen(bound, self._http, certificate)
 
