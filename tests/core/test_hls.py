@@ -380,3 +380,13 @@ def test_the_target_duration_follows_from_the_option_alone(target_ms: int, secon
 def test_the_target_duration_is_in_every_list() -> None:
     muxer = HlsMuxer(TARGET_MS, PART_MS, 1 << 20)
     assert muxer.target_s == 4
+
+
+def test_times_that_leap_are_in_no_list() -> None:
+    workers = Workers(3)
+    workers.publish()
+    workers.send(*headers(), *stream(5), *stream(20, start_ms=1_900_000_000))
+    workers.end()
+    assert_same(workers)
+    check(workers.origin)
+    assert max(each.duration for each in parse(workers.origin.texts[-1]).segments) < 4.5

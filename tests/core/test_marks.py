@@ -102,6 +102,13 @@ def test_no_segment_with_keyframes_in_time_is_as_long_as_the_longest() -> None:
     assert max(after - before for before, after in pairwise(began)) < longest_ms(2000) == 4000
 
 
+def test_a_segment_behind_a_leap_of_time_does_not_follow() -> None:
+    made = marker()
+    made.at_keyframe(0)
+    mark = decode_mark(made.at_keyframe(1_000_000))
+    assert (mark.number, mark.follows, mark.date_ms) == (NUMBER + 1, False, WALL_MS)
+
+
 def test_segments_whose_media_change_do_not_follow() -> None:
     made = marker()
     first = decode_mark(made.at_keyframe(0))

@@ -31,6 +31,9 @@ _BURST_MS = 100
 #: How long a frame is shown if there is nothing to tell it from.
 _FRAME_MS = 40
 
+#: A frame is shown for so long at most: times may leap, and MP4 has 32 bits.
+_LONGEST_FRAME_S = 5
+
 
 class Part(NamedTuple):
     """``ticks``: how long it is, in the timescale of the segment's lead."""
@@ -122,8 +125,9 @@ class _Samples:
                 usual = nexts[-1] - frames[-2].dts
             until = frames[-1].dts + usual
         nexts.append(max(until, frames[-1].dts + 1))
+        longest = self.scale * _LONGEST_FRAME_S
         samples = [
-            Sample(after - frame.dts, frame.data, frame.composition, frame.is_sync)
+            Sample(min(after - frame.dts, longest), frame.data, frame.composition, frame.is_sync)
             for frame, after in zip(frames, nexts, strict=True)
         ]
         if self.track.kind == "video":

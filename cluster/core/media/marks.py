@@ -37,6 +37,9 @@ _VIDEO_AWAITED_MS = 2_000
 #: A segment that began so long ago is not gone on from: another worker may have numbered others meanwhile.
 _REMEMBERED_MS = 60_000
 
+#: Media time that goes on by so many targets between two looks at it has leapt: it tells nothing.
+_LEAP_TARGETS = 4
+
 _VERSION = 1
 _INDEPENDENT = 1
 _DISCONTINUITY = 2
@@ -150,6 +153,8 @@ class Marker:
         return self._next(progress_ms, is_independent=bool(without_video_ms))
 
     def _next(self, progress_ms: int, *, is_independent: bool) -> bytes:
+        if progress_ms - self._began_ms > _LEAP_TARGETS * self._target_ms:
+            self.restart()
         last, follows = self._last, self._follows
         if last is not None and follows:
             date_ms = last.date_ms + progress_ms - self._began_ms

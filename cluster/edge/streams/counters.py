@@ -83,6 +83,13 @@ class Counters:
     shared_objects_refused: int = _counter(
         "Uses, changes and calls of shared objects refused because of a limit on them."
     )
+    hls_streams: int = _gauge("Streams of which this worker makes HLS now.")
+    hls_waiting: int = _gauge("HLS requests that wait now for what is to come.")
+    hls_bytes: int = _gauge("Memory that the segments of all streams take now.")
+    hls_segments_dropped: int = _counter(
+        "HLS segments forgotten before their time, for want of room, or begun and not finished because "
+        "messages were missing."
+    )
     routers: int = _gauge("Routers of the cluster that this worker should have a link to.")
     routers_live: int = _gauge("Routers of the cluster that answer this worker now.")
     bus_envelopes_sent: int = _counter("Envelopes handed to the routers.")
