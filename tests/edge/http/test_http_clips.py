@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -62,3 +63,46 @@ def test_those_who_join_later_share_the_bytes_of_those_who_came_before(house: Ho
     for player in players:
         house.leave(player)  # type: ignore[arg-type]
     assert len(house.http._requests._encodings) == 0
+
+
+def test_hls_on_one_connection(house: House) -> None:
+    """Who asks before there is anything, and for what comes next, waits; the other requests do not."""
+    messages = published(make_flv("avc1", "mp4a", seconds=6))
+    viewer, other = HttpPeer(house).get("/live/x.m3u8"), HttpPeer(house)
+    house.advance(1)
+    assert viewer.received == b""
+    publisher = house.publisher("x")
+    for message in messages[: len(messages) * 5 // 6]:
+        house.send(publisher, message)
+    master = viewer.answer
+    assert master.fields["content-type"] == "application/vnd.apple.mpegurl"
+    assert b"x/media.m3u8" in master.body
+    listed = viewer.get("/live/x/media.m3u8").answers()[-1].body.decode()
+    segments = [line for line in listed.splitlines() if line.endswith(".m4s")]
+    init = re.search(r'EXT-X-MAP:URI="([^"]+)"', listed)
+    assert init is not None
+    assert segments
+    bodies = []
+    for name in (init[1], segments[0]):
+        answer = other.get(f"/live/x/{name}").answers()[-1]
+        assert answer.status == 200
+        assert "max-age" in answer.fields["cache-control"]
+        bodies.append(answer.body)
+    assert packets_of(b"".join(bodies)).keys() == {"video", "audio"}
+    hint = re.search(r'EXT-X-PRELOAD-HINT:TYPE=PART,URI="([^"]+)"', listed)
+    assert hint is not None
+    waiting = HttpPeer(house).get(f"/live/x/{hint[1]}").get("/live/x")
+    assert waiting.received == b""
+    for message in messages[len(messages) * 5 // 6 :]:
+        house.send(publisher, message)
+    assert [each.status for each in waiting.answers()] == [200, 200]
+    assert house.counters.connections_half_open == 0
+
+
+def test_who_leaves_while_hls_waits_is_forgotten(house: House) -> None:
+    viewer = HttpPeer(house).get("/live/x.m3u8")
+    house.advance(1)
+    assert house.counters.hls_waiting == 1
+    house.leave(viewer)  # type: ignore[arg-type]
+    house.advance(1)
+    assert house.counters.hls_waiting == 0
