@@ -19,15 +19,16 @@ from cluster.core.media.classify import (
     MediaFlags,
     strip_set_data_frame,
 )
-from cluster.core.media.describe import MediaKind, TrackInfo, describe
 from cluster.core.media.flv import MAX_BODY_BYTES, encode_header, encode_tag_of_parts
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.media.metadata import without_media
+from cluster.core.media.track_body import TrackBody, track_body
 from cluster.core.message import Buffer, MessageType
 
 _NOT_FRAME = int(NOT_FRAME)
 _METADATA = int(MediaFlags.METADATA)
 _SEQUENCE_HEADER = int(MediaFlags.SEQUENCE_HEADER)
+_KEYFRAME = int(MediaFlags.KEYFRAME)
 _DISPOSABLE = int(MediaFlags.DISPOSABLE)
 _AUDIO, _VIDEO = int(MessageType.AUDIO), int(MessageType.VIDEO)
 _MEDIA: Final = frozenset((_AUDIO, _VIDEO))
@@ -116,13 +117,9 @@ class FlvWebEncoding:
         return encode_tag_of_parts(entry.type_id, time_ms, body)
 
 
-def _first_track(tracks: Iterable[TrackInfo]) -> TrackInfo | None:
-    return next((track for track in tracks if track.track_id == 0), None)
-
-
 def _is_left_out(header: LogEntry) -> bool:
     """Whether nothing is sent of the medium whose sequence header this is."""
-    track = _first_track(describe(header.type_id, header.payload).tracks)
+    track = track_body(header)
     return track is not None and track.codec not in _TAKEN
 
 
@@ -133,35 +130,29 @@ def _body(entry: LogEntry) -> list[Buffer]:
         return [strip_set_data_frame(payload)]
     if type_id not in _MEDIA:
         return []
-    info = describe(type_id, payload)
-    is_header = info.kind is MediaKind.SEQUENCE_HEADER
-    if not is_header and info.kind is not MediaKind.FRAMES:
+    track = track_body(entry)
+    if track is None or track.start == track.end:
         return []
-    track = _first_track(info.tracks)
-    if track is None or track.body_start == track.body_end:
-        return []
-    first = (_video if type_id == _VIDEO else _audio)(track, entry, is_header)
-    return [first, memoryview(payload)[track.body_start : track.body_end]] if first else []
+    first = (_video if type_id == _VIDEO else _audio)(track, entry, entry.flags & _SEQUENCE_HEADER != 0)
+    return [first, memoryview(payload)[track.start : track.end]] if first else []
 
 
-def _video(track: TrackInfo, entry: LogEntry, is_header: bool) -> bytes:
+def _video(track: TrackBody, entry: LogEntry, is_header: bool) -> bytes:
     """What goes before the body of a video tag; nothing if the codec is none for browsers."""
-    frame_type = _KEY_FRAME if track.keyframe or is_header else _INTER_FRAME
+    frame_type = _KEY_FRAME if is_header or entry.flags & _KEYFRAME else _INTER_FRAME
     if entry.flags & _DISPOSABLE:
         frame_type = _DISPOSABLE_FRAME
     offset = (track.cts_ms & 0xFFFFFF).to_bytes(3, "big")
     if track.codec == "avc1":
         return bytes((frame_type << 4 | _AVC, _HEADER if is_header else _FRAME)) + offset
-    if track.codec not in _ENHANCED_VIDEO or (
-        is_header and entry.payload[track.body_start] not in _VERSIONS
-    ):
+    if track.codec not in _ENHANCED_VIDEO or (is_header and entry.payload[track.start] not in _VERSIONS):
         return b""
     packet_type = ex_header.SEQUENCE_START if is_header else ex_header.CODED_FRAMES
     head = bytes((0x80 | frame_type << 4 | packet_type,)) + track.codec.encode()
     return head + offset if track.codec == _WITH_OFFSET and not is_header else head
 
 
-def _audio(track: TrackInfo, entry: LogEntry, is_header: bool) -> bytes:
+def _audio(track: TrackBody, entry: LogEntry, is_header: bool) -> bytes:
     """The same of an audio tag."""
     if track.codec == "mp4a":
         return bytes((AUDIO_AAC << 4 | _SOUND, _HEADER if is_header else _FRAME))

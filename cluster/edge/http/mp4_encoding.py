@@ -15,11 +15,11 @@ from cluster.core.media.fmp4 import (
     CodedFrame,
     Sample,
     Track,
-    fragment,
     frame_of,
     init_segment,
     metadata_of,
     samples_in,
+    single_fragment,
     track_of,
     tracks_of,
 )
@@ -37,7 +37,7 @@ _LONGEST_FRAME_MS = 1000
 #: Stamps are whole milliseconds: a frame time so near to the metadata's is that.
 _ROUNDING_MS = 1.5
 #: Frame rates beyond are a mistake in the metadata.
-_MOST_FRAMES_PER_S = 240
+_FASTEST_RATE = 240
 #: Audio may be stamped in bursts: so far behind its count it is not taken for a new beginning.
 _BURST_MS = 100
 _AAC_FRAME_SAMPLES = 1024
@@ -143,7 +143,7 @@ class Mp4Encoding:
         at, duration, composition = place(track, self._placed_ms(entry), frame)
         self._sequence += 1
         sample = Sample(duration, frame.data, composition, frame.is_sync)
-        buffers = fragment(self._sequence, ((track, at, (sample,)),))
+        buffers = single_fragment(self._sequence, track, at, sample)
         if self._init_due:
             self._init_due = False
             buffers.insert(0, _init(self._tracks))
@@ -199,7 +199,7 @@ class Mp4Encoding:
     def _said_frame_ms(self) -> float:
         """By the metadata; 0 if that says nothing sensible."""
         rate = self._members.get("framerate")
-        return 1000 / rate if isinstance(rate, (int, float)) and 1 <= rate <= _MOST_FRAMES_PER_S else 0
+        return 1000 / rate if isinstance(rate, (int, float)) and 1 <= rate <= _FASTEST_RATE else 0
 
     def _audio(self, track: Track, time_ms: int, frame: CodedFrame) -> tuple[int, int, int]:
         """The same: milliseconds are too coarse, so samples are counted as long as the stamps agree."""

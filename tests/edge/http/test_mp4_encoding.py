@@ -242,6 +242,7 @@ def test_what_is_left_out() -> None:
         Message(AUDIO, 20, b""),
         Message(AUDIO, 20, bytes.fromhex("9561 6D703461 01 2110")),  # another track
         Message(AUDIO, 20, bytes.fromhex("914F707573F8")),  # Opus without its header
+        Message(AUDIO, 20, bytes.fromhex("2F00112233")),  # no MP3
         Message(DATA, 20, b"\x02\0\x0aonTextData\x05"),
         Message(MessageType.MARK, 20, bytes(26)),
     ]
