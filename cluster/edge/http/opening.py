@@ -41,7 +41,8 @@ def media_of(stream: Stream) -> Media:
     log = stream.log
     start = min(log.start_of_join(), stream.flushed_seq)
     types = {entry.type_id for entry in log.headers_for(start)}
-    types.update(entry.type_id for entry in log.read(start, stream.flushed_seq))
+    if not {_AUDIO, _VIDEO} <= types:  # of codecs without headers
+        types.update(entry.type_id for entry in log.read(start, stream.flushed_seq))
     return Media(_AUDIO in types, _VIDEO in types)
 
 

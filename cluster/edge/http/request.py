@@ -136,10 +136,8 @@ class RequestReader:
             raise self._refuse(400, "the request has no Host field")
         path, query = self._parted()
         upgrades = parser.should_upgrade()
-        request = Request(
-            method.decode(), path, query, headers, parser.should_keep_alive() and not upgrades, upgrades
-        )
-        self._requests.append(request)
+        stays = version == "1.1" and parser.should_keep_alive() and not upgrades
+        self._requests.append(Request(method.decode(), path, query, headers, stays, upgrades))
 
     def _parted(self) -> tuple[str, str]:
         """The path of the target, decoded, and its query."""
