@@ -1,4 +1,4 @@
-"""docs/limits.md, and docs/http.md for HTTP, name every budget, rate and limit, with the value that the code has."""
+"""docs/limits.md, and docs/http.md, name every budget, rate and limit, with the value of the code."""
 
 from __future__ import annotations
 
