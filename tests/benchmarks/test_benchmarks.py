@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,11 +13,15 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import machine, proc, records, report
+from benchmarks import floor, machine, proc, records, report
 from benchmarks.bars import Group, bar_chart
 from benchmarks.model import Found, Measured, Record, Setting
 from benchmarks.scenarios import SCENARIOS, comparison, memory, scaling
 from benchmarks.search import largest
+from cluster.core.limits import Limits
+from cluster.core.message import MessageType
+from cluster.core.rtmp.chunk_reader import ChunkReader
+from cluster.load.media import StreamShape, synthetic_script
 
 ORIGIN = {
     "at": "2020-01-01T00:00:00+00:00", "commit": "abc", "machine": "two cores", "interpreter": "CPython",
@@ -173,6 +180,33 @@ def test_pgo_is_told_as_far_as_it_is_recorded(monkeypatch: pytest.MonkeyPatch) -
     assert machine.pgo() == "with PGO"
 
 
+@pytest.mark.parametrize("hold_audio", [True, False])
+def test_the_floor_sends_audio_with_the_next_video_if_it_is_to_hold_it(hold_audio: bool) -> None:
+    # A packet for each send.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    script = synthetic_script(StreamShape(bits_per_second=300_000), chunk_size=4096, stream_id=1)
+
+    def send() -> None:
+        with ours, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            floor._send_stream([ours], 0, script, hold_audio=hold_audio)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with theirs:
+        theirs.settimeout(10)
+        reader = ChunkReader(Limits())
+        reader.chunk_size = 4096
+        reader.feed(theirs.recv(1 << 20))  # the preamble
+        sends = [[each.type_id for each in reader.feed(theirs.recv(1 << 20))] for _ in range(12)]
+    sender.join(10)
+    assert not sender.is_alive()
+    if hold_audio:
+        assert {each[-1] for each in sends} == {MessageType.VIDEO}
+        assert any(each[0] == MessageType.AUDIO for each in sends)
+    else:
+        assert {len(each) for each in sends} == {1}
+
+
 # Records and the report.
 
 
@@ -240,9 +274,10 @@ def test_the_document_leaves_out_tables_whose_figures_stand_among_the_aims(tmp_p
     assert "### Memory of a worker" in report.markdown(lines, SCENARIOS)
 
 
-def test_the_document_has_the_marks() -> None:
+def test_the_document_has_the_marks_and_is_short() -> None:
     text = (Path(report.__file__).resolve().parents[1] / "docs" / "benchmarks.md").read_text()
     assert 0 < text.index(report.BEGIN) < text.index(report.END)
+    assert len(text.splitlines()) <= 150
 
 
 def test_the_longest_bar_is_the_highest_value() -> None:
