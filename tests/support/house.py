@@ -20,7 +20,7 @@ from unittest import mock
 import pytest
 
 from cluster.core.bus.control import BUSY, Granted, Refused
-from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.envelope import Envelope, decode, encode
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
 from cluster.core.limits import Limits
@@ -34,6 +34,7 @@ from cluster.edge.rtmp.admission import Admission
 from cluster.edge.rtmp.requests import Requests
 from cluster.edge.rtmp.sessions import Sessions
 from cluster.edge.streams.counters import Counters
+from cluster.edge.streams.remote import Remote
 from cluster.edge.streams.streams import Streams
 from cluster.edge.streams.turn import Turn
 from cluster.net import wake_ups
@@ -112,6 +113,15 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         accepted, _ = listening.accept()
     accepted.setblocking(False)
     return accepted, peer
+
+
+def bring(remote: Remote, envelope: Envelope) -> int:
+    """The bus brings ``envelope``, as the link takes it: how many of its messages went the short way."""
+    frame = encode(envelope)
+    taken = remote.next_received(frame)
+    if not taken:
+        remote.envelope_received(decode(frame))
+    return taken
 
 
 class FakeLink:
