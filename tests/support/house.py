@@ -168,7 +168,9 @@ class FakeLink:
     def wanted(self, key: str) -> bool:
         return key in self.wanted_keys
 
-    def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None:
+    def publish(
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
+    ) -> None:
         copies = [Message(each.type_id, each.timestamp, each.payload) for each in messages]
         self.published.append(Envelope(key, epoch, first_seq, "test-node/0/1", copies))
 

@@ -176,9 +176,14 @@ class Link:
         """Whether any other worker plays ``key``; false before the link is started."""
         return self._output.wanted(key)
 
-    def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None:
-        """Send ``messages`` of a stream published here, as one envelope, if any other worker wants them."""
-        self._output.publish(key, epoch, first_seq, messages)
+    def publish(
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
+    ) -> None:
+        """Send ``messages`` of a stream published here, as one envelope, if any other worker wants them.
+
+        ``more``: others are to be sent in the same turn; it may wait for them, to leave together.
+        """
+        self._output.publish(key, epoch, first_seq, messages, more=more)
 
     # ---- playing ---------------------------------------------------------------------------------
 
