@@ -39,6 +39,7 @@ NUMBERS = struct.Struct(">qII")
 NUMBERS_AT = HEAD_END - NUMBERS.size
 
 _MESSAGE_BYTES = MESSAGE.size
+_pack_message = MESSAGE.pack
 #: Makes a ``Message`` without a call in Python, which its own constructor is.
 _new_message = tuple.__new__
 
@@ -81,11 +82,12 @@ def encode_frame(
         parts: list[bytes | memoryview] = [topic_of_key, head, key, sender_id]
         for message in messages:
             payload = message.payload
-            parts.append(MESSAGE.pack(message.type_id, message.timestamp, len(payload)))
+            parts.append(_pack_message(message.type_id, message.timestamp, len(payload)))
             payloads.append(payload)
     except struct.error as error:
         raise MisuseError(f"no envelope can carry it: {error}") from None
-    return b"".join(parts + payloads)
+    parts += payloads
+    return b"".join(parts)
 
 
 def encode(envelope: Envelope) -> bytes:

@@ -190,16 +190,21 @@ class LinkOutput:
 
     def _send_waiting(self) -> None:
         """One after the other: what takes them is awake then, libzmq's thread and the router as well."""
-        counters = self._counters
-        for outlets, envelope, messages in self._waiting:
+        envelopes = messages = size_bytes = dropped = 0
+        for outlets, envelope, count in self._waiting:
             for outlet in outlets:
                 if outlet.send(envelope):
-                    counters.bus_envelopes_sent += 1
-                    counters.bus_messages_sent += messages
-                    counters.bus_bytes_sent += len(envelope)
+                    envelopes += 1
+                    messages += count
+                    size_bytes += len(envelope)
                 else:
-                    counters.bus_envelopes_dropped += 1
+                    dropped += 1
         self._waiting.clear()
+        counters = self._counters
+        counters.bus_envelopes_sent += envelopes
+        counters.bus_messages_sent += messages
+        counters.bus_bytes_sent += size_bytes
+        counters.bus_envelopes_dropped += dropped
 
     # ---- time ------------------------------------------------------------------------------------
 
