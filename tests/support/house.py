@@ -20,7 +20,7 @@ from unittest import mock
 import pytest
 
 from cluster.core.bus.control import BUSY, Granted, Refused
-from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.envelope import Envelope, decode, encode
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
 from cluster.core.errors import CloseReason
@@ -37,6 +37,7 @@ from cluster.edge.rtmp.admission import Admission
 from cluster.edge.rtmp.requests import Requests
 from cluster.edge.rtmp.sessions import Sessions
 from cluster.edge.streams.counters import Counters
+from cluster.edge.streams.remote import Remote
 from cluster.edge.streams.streams import Streams
 from cluster.edge.streams.turn import Turn
 from cluster.net import wake_ups
@@ -117,6 +118,15 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     return accepted, peer
 
 
+def bring(remote: Remote, envelope: Envelope) -> int:
+    """The bus brings ``envelope``, as the link takes it: how many of its messages went the short way."""
+    frame = encode(envelope)
+    taken = remote.next_received(frame)
+    if not taken:
+        remote.envelope_received(decode(frame))
+    return taken
+
+
 class FakeLink:
     """Records what the streams ask for; grants with rising epochs unless told otherwise.
 
@@ -161,7 +171,9 @@ class FakeLink:
     def wanted(self, key: str) -> bool:
         return key in self.wanted_keys
 
-    def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None:
+    def publish(
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
+    ) -> None:
         copies = [Message(each.type_id, each.timestamp, each.payload) for each in messages]
         self.published.append(Envelope(key, epoch, first_seq, "test-node/0/1", copies))
 
