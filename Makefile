@@ -32,8 +32,9 @@ INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
 	@echo 'Publish with FFmpeg: ffmpeg -re -i FILE -c copy -f flv rtmp://localhost/live/test'
+	@echo 'Watch in a browser:  http://localhost:8080/live/test'
 	@echo 'Play:                ffplay rtmp://localhost/live/test      (or VLC: Media > Open Network Stream)'
-	@exec $(VENV)/bin/rtmp-cluster edge --bind :1935
+	@exec $(VENV)/bin/rtmp-cluster edge --bind :1935 --http :8080
 
 test: $(VENV)/.for-test
 	@sh tools/peers.sh ffmpeg
