@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections import deque
 from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason, lost_by
@@ -66,7 +65,7 @@ class HttpConnection(Outbox):
         self.use = ("", "")
         self.agent = ""
         self._reader: RequestReader | None = None
-        self._requests: deque[Request] = deque()
+        self._requests: list[Request] = []
         self._request: Request | None = None  # the last that was begun
         #: What it waits for.
         self._waiting: Waiting | None = None
@@ -154,7 +153,7 @@ class HttpConnection(Outbox):
     def _go_on(self) -> None:
         """Answer what can be answered now."""
         while self._requests and self._is_free:
-            request = self._requests.popleft()
+            request = self._requests.pop(0)
             self._since = self._owner.now
             self._request = request
             self._waiting = self._owner.begin(self, request)
