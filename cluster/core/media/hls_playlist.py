@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from cluster.core.media.fmp4 import Track
-from cluster.core.media.hls_segment import Part, Segment
+from cluster.core.media.hls_segment import Segment
 
 MEDIA_SUFFIX: Final = ".m4s"
 INIT_SUFFIX: Final = ".mp4"
@@ -106,9 +106,7 @@ def master_playlist(segments: Sequence[Segment], tracks: Sequence[Track], media_
 def _part_target_s(listing: Listing) -> float:
     """No part may be longer (4.4.3.7); one of slow video is a frame, however long that is shown."""
     segments = listing.segments if listing.partial is None else [*listing.segments, listing.partial]
-    longest_ms = max(
-        (math.ceil(part.ticks * 1000 / s.timescale) for s in segments for part in s.parts), default=0
-    )
+    longest_ms = max(math.ceil(each.longest_ticks * 1000 / each.timescale) for each in segments)
     return max(listing.part_ms, longest_ms) / 1000
 
 
@@ -132,11 +130,18 @@ def _opening(segment: Segment, init: str) -> Iterator[str]:
 
 
 def _parts(segment: Segment) -> Iterator[str]:
-    for index, part in enumerate(segment.parts):
-        yield _part(segment, index, part)
+    """All of them in one, unless there are none. They are spelled once, for all lists that have them."""
+    count, text = segment.text
+    if count != len(segment.parts):
+        spelled = [_part(segment, index) for index in range(count, len(segment.parts))]
+        text = "\n".join([text, *spelled] if count else spelled)
+        segment.text = len(segment.parts), text
+    if text:
+        yield text
 
 
-def _part(segment: Segment, index: int, part: Part) -> str:
+def _part(segment: Segment, index: int) -> str:
+    part = segment.parts[index]
     independent = ",INDEPENDENT=YES" if part.is_independent else ""
     name = part_name(segment.number, index)
     return f'#EXT-X-PART:DURATION={part.ticks / segment.timescale:.5f},URI="{name}"{independent}'
