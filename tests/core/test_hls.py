@@ -200,6 +200,27 @@ def test_video_that_stops_leaves_segments_of_audio_alone() -> None:
     assert segments[-1].init != segments[len(segments) // 2].init
 
 
+def test_audio_that_stops_leaves_segments_of_video_alone_also_for_who_joins_then() -> None:
+    workers = Workers(1)
+    late = Worker(is_origin=False)
+    workers.publish()
+    workers.send(*headers(), *stream(4), *stream(10, start_ms=4000, has_audio=False))
+    log = workers.origin.log
+    start = log.start_of_join()
+    for entry in (*log.headers_for(start), *log.read(start, log.next_seq)):
+        late.log.append(entry.message())
+    late.join()
+    workers.others.append(late)
+    workers.send(*stream(6, start_ms=14_000, has_audio=False), *stream(9, start_ms=20_000))
+    workers.end()
+    check(workers.origin)
+    check(late)
+    assert late.files.items() <= workers.origin.files.items()
+    ours, theirs = (parse(worker.texts[-1]).segments for worker in (workers.origin, late))
+    assert theirs == ours[-len(theirs) :]
+    assert len({each.init for each in theirs}) == 2
+
+
 def test_rare_keyframes_make_segments_that_are_not_independent() -> None:
     workers = Workers(1, 4)
     workers.publish()

@@ -278,6 +278,8 @@ class HlsMuxer:
             tracks.update((_AUDIO_TYPE, track) for track in tracks_of([held[-1][0]]))
         if mark.is_independent and not held[0][0].flags & _KEYFRAME:
             tracks.pop(_VIDEO_TYPE, None)  # the origin has seen that there is none
+        if not mark.has_audio:
+            tracks.pop(_AUDIO_TYPE, None)
         lead_type = _VIDEO_TYPE if _VIDEO_TYPE in tracks else _AUDIO_TYPE
         self._close(None)
         before, self._open = self._open, None
