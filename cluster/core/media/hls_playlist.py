@@ -32,6 +32,9 @@ _HOLD_BACK_PARTS = 3
 #: Bit rates are told in steps, so that workers that have other segments mostly tell the same.
 _RATE_STEP = 1.1
 
+#: The last segment of a publisher may be hardly more than a keyframe, and tells no rate.
+_RATE_OVER_S = 1.0
+
 _EPOCH = datetime.datetime(1970, 1, 1)
 _LATEST_MS = 253_402_300_799_999  # the last millisecond that a date can have
 
@@ -92,7 +95,8 @@ def media_playlist(listing: Listing, *, skip: bool) -> str:
 
 def master_playlist(segments: Sequence[Segment], tracks: Sequence[Track], media_uri: str) -> str:
     """The multivariant playlist, of one variant; ``tracks`` are those of the last segment."""
-    peak = max(segment.size * 8 / segment.duration_s for segment in segments)
+    usual = [segment for segment in segments if segment.duration_s >= _RATE_OVER_S] or segments
+    peak = max(segment.size * 8 / segment.duration_s for segment in usual)
     average = sum(segment.size for segment in segments) * 8 / sum(s.duration_s for s in segments)
     codecs = ",".join(track.codecs for track in tracks)
     variant = f'BANDWIDTH={_step(peak)},AVERAGE-BANDWIDTH={_step(average)},CODECS="{codecs}"'

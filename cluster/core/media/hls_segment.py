@@ -102,7 +102,7 @@ class _Samples:
         self.frame_ticks = 0
 
     def ticks(self, time_ms: int) -> int:
-        return ((time_ms + START_MS) * self.scale + 500) // 1000
+        return (max(0, time_ms + START_MS) * self.scale + 500) // 1000
 
     def place(self, time_ms: int) -> int:
         """The decoding time of a frame stamped ``time_ms``."""
