@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import av
@@ -113,3 +114,24 @@ def test_times_are_those_of_the_source_ten_seconds_on() -> None:
     pts = sorted(float(packet.pts * packet.time_base) for kind, packet in found if kind == "video")
     steps = [round(after - before, 3) for before, after in pairwise(pts)]
     assert set(steps) == {0.04}
+
+
+def test_ffmpeg_plays_a_list_to_its_end(tmp_path: Path) -> None:
+    messages = messages_of(make_flv("avc1", "mp4a", seconds=SECONDS))
+    workers = Workers()
+    workers.publish()
+    workers.send(*messages)
+    workers.publish(gap_ms=2000)
+    workers.send(*messages)
+    workers.end()
+    origin = workers.origin
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a.m3u8").write_bytes(origin.muxer.master("a/media.m3u8"))
+    (tmp_path / "a/media.m3u8").write_bytes(origin.muxer.playlist())
+    for name, data in origin.files.items():
+        (tmp_path / "a" / name).write_bytes(data)
+    with av.open(str(tmp_path / "a.m3u8"), options={"live_start_index": "0"}) as container:
+        assert {stream.type for stream in container.streams} == {"video", "audio"}
+        played = [bytes(p) for p in container.demux() if p.size and p.stream.type == "video"]
+    # FFmpeg puts parameter sets in front of keyframes itself, or leaves them: sizes tell enough.
+    assert len(played) == 2 * len(bodies(messages, 9))

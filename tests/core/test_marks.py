@@ -38,7 +38,7 @@ def marker(last: Mark | None = None, wall_ms: int = WALL_MS) -> Marker:
 @given(
     st.builds(
         Mark, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1),
-        st.booleans(), st.booleans(),
+        st.booleans(), st.booleans(), st.booleans(),
     )
 )  # fmt: skip
 def test_a_mark_comes_back_as_it_was(mark: Mark) -> None:
@@ -181,6 +181,19 @@ def test_a_codec_that_changes_begins_a_segment_that_does_not_follow() -> None:
     assert (first_at, second_at) == (0, 1000)
     assert (second.number, second.discontinuity) == (first.number + 1, first.discontinuity + 1)
     assert not second.follows
+
+
+def test_audio_that_stops_is_not_in_segments_that_follow() -> None:
+    log = origin()
+    log.keep_from = log.unsent_from = 0
+    feed(log, (9, 0, AVC_HEADER), (8, 0, AAC_HEADER), (9, 0, KEY), (8, 0, AUDIO))
+    for ms in range(1000, 12_000, 1000):
+        feed(log, (9, ms, KEY))
+        log.note_gone()
+    feed(log, (8, 12_000, AUDIO), (9, 12_000, KEY))
+    marks = [mark for _, mark in marks_in(log)]
+    assert [mark.has_audio for mark in marks] == [True, True, True, True, False, False, True]
+    assert [mark.follows for mark in marks] == [False, True, True, True, False, True, False]
 
 
 def test_audio_that_begins_late_begins_a_segment_that_does_not_follow() -> None:

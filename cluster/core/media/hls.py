@@ -71,6 +71,7 @@ class HlsMuxer:
         self._max_bytes = max_bytes
         self._from_wire = False
         self._is_same_publisher = False
+        self._last: LogEntry | None = None  # that has been fed
         self._headers: Headers[LogEntry] = Headers()
         self._tracks: list[Track] | None = None  # None: to be read from the headers
         self._mark: Mark | None = None  # of the segment that begins with the next frame
@@ -89,11 +90,13 @@ class HlsMuxer:
 
         ``is_same_publisher``: some of what it sent may have been missed.
         """
+        if is_same_publisher and entries and entries[-1] is self._last:
+            return  # nothing has been missed: it was thought gone, and never was
         self._from_wire = from_wire
         self._is_same_publisher = is_same_publisher
         self._settle()
         self._mark = None
-        if is_same_publisher:
+        if is_same_publisher or self.is_over:
             self._give_up()
         if self.is_over:
             self.window.clear()
@@ -109,6 +112,7 @@ class HlsMuxer:
 
     def feed(self, entries: Sequence[LogEntry]) -> None:
         """These follow on what there was."""
+        self._last = entries[-1] if entries else self._last
         for entry in entries:
             if entry.type_id == _MARK_TYPE:
                 self._begins(entry)
@@ -278,6 +282,8 @@ class HlsMuxer:
             tracks.update((_AUDIO_TYPE, track) for track in tracks_of([held[-1][0]]))
         if mark.is_independent and not held[0][0].flags & _KEYFRAME:
             tracks.pop(_VIDEO_TYPE, None)  # the origin has seen that there is none
+        if not mark.has_audio:
+            tracks.pop(_AUDIO_TYPE, None)
         lead_type = _VIDEO_TYPE if _VIDEO_TYPE in tracks else _AUDIO_TYPE
         self._close(None)
         before, self._open = self._open, None
