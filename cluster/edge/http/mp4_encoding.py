@@ -76,11 +76,6 @@ class Mp4Encoding:
         self._frame_ms = 0
         self._audio_next = -1
 
-    @property
-    def codecs(self) -> str:
-        """As in a ``codecs`` parameter of a media type; empty if there is no track."""
-        return ",".join(self._tracks[kind].codecs for kind in _KINDS.values() if kind in self._tracks)
-
     def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
         """A player is about to read, and ``headers`` are in the log of its stream. Nothing goes out yet."""
         known = list(headers)
