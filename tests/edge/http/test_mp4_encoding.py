@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.media.metadata import encode_metadata
@@ -10,6 +12,7 @@ from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.edge.http.mp4_encoding import START_MS, Mp4Encoding
 from support.media_clips import make_flv, messages_of, packets_of
+from support.media_examples import EXAMPLES, MALFORMED
 
 AUDIO, VIDEO, DATA = 8, 9, 18
 AVC_HEADER = bytes.fromhex("1700000000 0164000b ffe1 0000")
@@ -326,3 +329,31 @@ def test_audio_whose_frames_tell_nothing() -> None:
     """An AAC object type of which no frame size is known here."""
     stream = Stream(audio(0, bytes.fromhex("af00 f94090")), audio(0))
     assert durations(stream.join() + stream.more(audio(20))) == [1024]
+
+
+# ---- anything ------------------------------------------------------------------------------------
+
+KNOWN = [
+    video(0, AVC_HEADER), video(0, OTHER_AVC_HEADER), audio(0, AAC_HEADER), audio(0, OTHER_AAC_HEADER),
+    video(0, KEY), video(0), audio(0), audio(0, MP3),
+    *(Message(example.type_id, 0, example.payload) for example in (*EXAMPLES, *MALFORMED)),
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(KNOWN), st.integers(-5000, 5000)), max_size=30), st.integers(0, 30)
+)
+def test_whatever_comes_boxes_go(messages: list[tuple[Message, int]], joined_after: int) -> None:
+    """And none before an init segment."""
+    stream = Stream()
+    made, ms = b"", 10_000
+    for index, (message, step_ms) in enumerate(messages):
+        ms = max(0, ms + step_ms)
+        if index == joined_after:
+            made += stream.join()
+        stream.feed(message._replace(timestamp=ms))
+        if index >= joined_after:
+            made += stream.more()
+    names = boxes(made)
+    assert set(names) <= {*INIT, *FRAGMENT}
+    assert names[:2] in ([], INIT)
