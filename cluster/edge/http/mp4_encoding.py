@@ -51,7 +51,7 @@ Tracks = dict[str, Track]
 
 
 class _Told(NamedTuple):
-    """What a list of headers says: asked for each player that joins, and read once for the same payloads."""
+    """What a list of headers says: asked for each player that joins, read once for the same payloads."""
 
     payloads: list[Buffer]
     members: Mapping[str, Any]
