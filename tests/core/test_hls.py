@@ -78,6 +78,7 @@ def test_a_minute_is_the_same_on_all_workers_whatever_they_flush() -> None:
     workers.end()
     checker = check(workers.origin)
     assert checker.count > 200
+    assert all("INDEPENDENT-SEGMENTS" in text for text in workers.origin.texts)
     assert_same(workers)
     last = parse(workers.origin.texts[-1])
     assert last.is_over
@@ -236,6 +237,7 @@ def test_rare_keyframes_make_segments_that_are_not_independent() -> None:
     segments = parse(workers.origin.texts[-1]).segments
     assert max(each.duration for each in segments) < 4.5
     assert [each.parts[0][2] for each in segments[-3:]] == [True, False, False]
+    assert "INDEPENDENT-SEGMENTS" not in workers.origin.texts[-1]
 
 
 def test_missed_messages_are_in_no_segment() -> None:
