@@ -21,7 +21,7 @@ from cluster.core.media.classify import (
 )
 from cluster.core.media.flv import MAX_BODY_BYTES, encode_header, encode_tag_of_parts
 from cluster.core.media.log_entry import LogEntry
-from cluster.core.media.metadata import without_media
+from cluster.core.media.metadata import READ_METADATA_BYTES, without_media
 from cluster.core.media.track_body import TrackBody, track_body
 from cluster.core.message import Buffer, MessageType
 
@@ -99,7 +99,7 @@ class FlvWebEncoding:
     def _metadata_body(self, entry: LogEntry) -> list[Buffer]:
         """Metadata that names no medium which does not come: players go by it as by the file's header."""
         payload, absent = entry.payload, self._absent
-        if not absent or entry.type_id in _MEDIA:
+        if not absent or entry.type_id in _MEDIA or len(payload) > READ_METADATA_BYTES:
             return _body(entry)
         made_of, without, body = self._metadata
         if made_of is not payload or without != absent:

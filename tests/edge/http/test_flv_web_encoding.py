@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cluster.core.media.classify import flags_of
 from cluster.core.media.flv import FlvReader, encode_header
 from cluster.core.media.log_entry import LogEntry
-from cluster.core.media.metadata import encode_metadata, read_metadata
+from cluster.core.media.metadata import READ_METADATA_BYTES, encode_metadata, read_metadata
 from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.edge.http.flv_web_encoding import FlvWebEncoding
@@ -232,11 +232,26 @@ def test_metadata_names_no_medium_that_does_not_come() -> None:
             assert read_metadata(DATA, message.payload) == left
 
 
-def test_metadata_that_cannot_be_read_passes() -> None:
-    metadata = LogEntry(DATA, 0, b"\x02\0\x0aonMetaData\x08\0\0\0\1\0\1a\0\1", 4 | 64, 0, 0)
+def metadata_of_bytes(size: int) -> bytes:
+    members = {"hasAudio": True, "x": ""}
+    members["x"] = "x" * (size - len(encode_metadata(members)))
+    return encode_metadata(members)
+
+
+@pytest.mark.parametrize(
+    ("payload", "passes"),
+    [
+        (b"\x02\0\x0aonMetaData\x08\0\0\0\1\0\1a\0\1", True),  # cut in a number
+        (metadata_of_bytes(READ_METADATA_BYTES), False),
+        (metadata_of_bytes(READ_METADATA_BYTES + 1), True),
+    ],
+    ids=["cut", "long", "too long"],
+)
+def test_metadata_that_is_not_read_passes(payload: bytes, passes: bool) -> None:
+    metadata = LogEntry(DATA, 0, payload, 4 | 64, 0, 0)
     encoding = FlvWebEncoding()
     encoding.begin([metadata], audio=False, video=True)
-    assert metadata.payload in joined(encoding.headers([metadata]))
+    assert (payload in joined(encoding.headers([metadata]))) is passes
 
 
 def test_headers_in_front_of_a_joiner() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.core.media.log_entry import LogEntry
-from cluster.core.media.metadata import encode_metadata
+from cluster.core.media.metadata import READ_METADATA_BYTES, encode_metadata
 from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.edge.http.mp4_encoding import START_MS, Mp4Encoding
@@ -168,6 +170,28 @@ def test_headers_that_come_with_the_first_frames() -> None:
         "video": 1,
         "audio": 1,
     }
+
+
+def test_metadata_too_long_to_be_read() -> None:
+    """The keyframe index of a recording: what it says of the frame rate is seen anyway."""
+    for more, duration in ((0, 2250), (1, 3600)):
+        members = {"framerate": 40.0, "x": ""}
+        members["x"] = "x" * (READ_METADATA_BYTES - len(encode_metadata(members)) + more)
+        stream = Stream(Message(DATA, 0, encode_metadata(members)), video(0, AVC_HEADER), video(0, KEY))
+        assert durations(stream.join()) == [duration]
+
+
+def test_headers_are_read_once() -> None:
+    """For all players that join with the same ones."""
+    metadata = Message(DATA, 0, encode_metadata({"width": 640.0, "height": 360.0}))
+    stream = Stream(metadata, video(0, b"\x90av01\x81\x08\x0c\0"), video(0, b"\x91av01\x0a\1\0"))
+    made = stream.join()
+    with mock.patch("cluster.edge.http.mp4_encoding.tracks_of") as tracks_of:
+        assert stream.join() == made
+        assert not tracks_of.called
+    other = stream.more(Message(DATA, 40, encode_metadata({"width": 320.0, "height": 180.0})))
+    assert other == b""
+    assert (320).to_bytes(2, "big") + (180).to_bytes(2, "big") in stream.join()
 
 
 def test_a_header_that_comes_again_is_not_sent_again() -> None:
