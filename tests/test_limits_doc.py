@@ -31,7 +31,7 @@ NO_LIMITS = {
     "core.rtmp.chunk_reader.MAX_CHUNK_SIZE", "core.rtmp.chunk_writer.MAX_PAYLOAD_BYTES",
     "core.rtmp.control.MAX_CHUNK_SIZE", "core.rtmp.control.MAX_U32",
     "core.rtmp.command.MAX_SALVAGED_VALUES",
-    "edge.rtmp.connection.MAX_BUFFERS_PER_SEND", "net.tls_socket.MAX_RECORD_BYTES",
+    "net.outbox.MAX_BUFFERS_PER_SEND", "net.tls_socket.MAX_RECORD_BYTES",
 }  # fmt: skip
 
 

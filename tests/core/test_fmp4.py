@@ -12,8 +12,8 @@ import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_examples import EXAMPLES, MALFORMED
 
+from cluster.core.media.classify import flags_of
 from cluster.core.media.fmp4 import (
     Sample,
     Track,
@@ -21,6 +21,7 @@ from cluster.core.media.fmp4 import (
     init_segment,
     sample_of,
     samples_in,
+    single_fragment,
     track_of,
     tracks_of,
 )
@@ -37,6 +38,7 @@ from support.media_clips import (
     messages_of,
     packets_of,
 )
+from support.media_examples import EXAMPLES, MALFORMED
 
 VIDEO, AUDIO, DATA = 9, 8, 18
 KINDS = {VIDEO: "video", AUDIO: "audio"}
@@ -75,6 +77,11 @@ def entry_of(type_id: int, payload: bytes) -> LogEntry:
     entry = StreamLog().append(Message(type_id, 0, payload))
     assert entry is not None
     return entry
+
+
+def raw_entry(type_id: int, payload: bytes) -> LogEntry:
+    """One that a log might have dropped."""
+    return LogEntry(type_id, 0, payload, flags_of(type_id, payload), 0, 0)
 
 
 def mp4_of(entries: list[LogEntry]) -> tuple[list[Track], bytes, list[bytes]]:
@@ -187,6 +194,14 @@ def test_negative_composition_offsets_and_late_times() -> None:
     ) in data[0]
     (packet,) = packets_of(init_segment([track]) + b"".join(data), "mp4")["video"]
     assert (packet.dts * 90_000, packet.data) == (late, frame.data)
+
+
+def test_the_fragment_of_one_sample() -> None:
+    track = Track(2, "audio", "mp4a", "mp4a.40.2", 48_000, b"")
+    for sample in (Sample(1024, b"data", 0, True), Sample(1, b"", -5, False)):
+        for sequence, time in ((1, 0), (1 << 32 | 7, 1 << 40)):
+            made = single_fragment(sequence, track, time, sample)
+            assert made == fragment(sequence, [(track, time, [sample])])
 
 
 # ---- what headers say ----------------------------------------------------------------------------
@@ -316,10 +331,7 @@ def test_of_many_tracks_the_first_counts() -> None:
     assert sample_of(entry_of(AUDIO, bytes.fromhex("95 11 4F707573 00 000001 F8 01 000002 F8FF"))) == (
         b"\xf8", 0, True,
     )  # fmt: skip
-    assert (
-        sample_of(LogEntry(VIDEO, 0, bytes.fromhex("96 01 61766331 02 000000 00000001 65"), 0, 0, 0))
-        is None
-    )
+    assert sample_of(raw_entry(VIDEO, bytes.fromhex("96 01 61766331 02 000000 00000001 65"))) is None
 
 
 # ---- anything --------------------------------------------------------------------------------------
@@ -329,7 +341,7 @@ def test_of_many_tracks_the_first_counts() -> None:
 def test_no_message_cut_anywhere_raises(payload: bytes) -> None:
     for type_id in (VIDEO, AUDIO, DATA, 15, 254):
         for cut in range(len(payload) + 1):
-            read_all(LogEntry(type_id, 0, payload[:cut], 0, 0, 0))
+            read_all(raw_entry(type_id, payload[:cut]))
 
 
 def test_no_header_cut_anywhere_raises(clips: dict[str, bytes]) -> None:
@@ -337,7 +349,7 @@ def test_no_header_cut_anywhere_raises(clips: dict[str, bytes]) -> None:
         for message in messages_of(flv)[1:4]:
             payload = bytes(message.payload[:200])
             for cut in range(len(payload)):
-                read_all(LogEntry(message.type_id, 0, payload[:cut], 0, 0, 0))
+                read_all(raw_entry(message.type_id, payload[:cut]))
 
 
 FIRST_BYTES = st.sampled_from(
@@ -350,7 +362,7 @@ FIRST_BYTES = st.sampled_from(
 
 @given(st.sampled_from((VIDEO, AUDIO, DATA)), FIRST_BYTES, st.binary(max_size=80))
 def test_no_bytes_raise(type_id: int, first: bytes, rest: bytes) -> None:
-    read_all(LogEntry(type_id, 0, first + rest, 0, 0, 0))
+    read_all(raw_entry(type_id, first + rest))
 
 
 def read_all(entry: LogEntry) -> None:

@@ -30,6 +30,7 @@ from cluster.core.rtmp.capabilities import Capabilities
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.peers.places import Places
 from cluster.edge.rtmp.admission import Admission
 from cluster.edge.rtmp.requests import Requests
 from cluster.edge.rtmp.sessions import Sessions
@@ -264,9 +265,10 @@ class House:
         self.streams = Streams(self.config.stream_rules(), self.counters, turn, lambda remote: self.link)
         self.poller = Poller(loop, LatencyBudget(self.config.latency_budget), turn.begin, turn.end)
         self.requests = Requests(self.streams, admission)
+        self.places = Places(self.config.place_bounds())
         self.sessions = Sessions(
-            self.requests, self.poller, self.config.limits(), self.config.place_bounds(), self.counters,
-            IDENTITY, self.config.publish_idle_s,
+            self.requests, self.poller, self.config.limits(), self.places, self.counters, IDENTITY,
+            self.config.publish_idle_s,
         )  # fmt: skip
         self.peers: list[Peer] = []
 

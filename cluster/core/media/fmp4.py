@@ -26,7 +26,6 @@ from cluster.core.media.audio_formats import (
 )
 from cluster.core.media.classify import MediaFlags
 from cluster.core.media.codec_strings import audio_codec_string, video_codec_string
-from cluster.core.media.describe import MediaKind, TrackInfo, describe
 from cluster.core.media.fmp4_entries import (
     audio_entry,
     box,
@@ -36,9 +35,10 @@ from cluster.core.media.fmp4_entries import (
     video_record,
 )
 from cluster.core.media.log_entry import LogEntry
-from cluster.core.media.metadata import read_metadata
+from cluster.core.media.metadata import READ_METADATA_BYTES, read_metadata
 from cluster.core.media.picture_size import UNKNOWN_SIZE, PictureSize, picture_size
-from cluster.core.message import Buffer, MessageType
+from cluster.core.media.track_body import track_body
+from cluster.core.message import Buffer
 
 #: Video's, which milliseconds and all usual frame rates fit.
 VIDEO_TIMESCALE: Final = 90_000
@@ -50,6 +50,7 @@ _VIDEO = int(MediaFlags.VIDEO)
 _KEYFRAME = int(MediaFlags.KEYFRAME)
 _METADATA = int(MediaFlags.METADATA)
 _DATA = int(MediaFlags.DATA)
+_SEQUENCE_HEADER = int(MediaFlags.SEQUENCE_HEADER)
 
 #: Codecs whose first frame says what others have a sequence header for.
 _HEADERLESS: Final[Mapping[str, Callable[[Buffer], AudioFormat | None]]] = {
@@ -57,9 +58,8 @@ _HEADERLESS: Final[Mapping[str, Callable[[Buffer], AudioFormat | None]]] = {
     "ac-3": ac3_format,
     "ec-3": eac3_format,
 }
-_CODED_TYPES: Final = frozenset((int(MessageType.VIDEO), int(MessageType.AUDIO)))
-_VIDEO_CODECS: Final = frozenset(("avc1", "hvc1", "av01", "vp09"))
-_AUDIO_CODECS: Final = frozenset((*_HEADERLESS, "mp4a", "Opus", "fLaC"))
+HEADERLESS_CODECS: Final = frozenset(_HEADERLESS)
+_CODECS: Final = frozenset((*_HEADERLESS, "avc1", "hvc1", "av01", "vp09", "mp4a", "Opus", "fLaC"))
 #: An AV1 temporal delimiter: RTMP may have it, MP4 must not (AV1 in ISOBMFF, section 2.4).
 _AV1_DELIMITER: Final = b"\x12\x00"
 
@@ -83,8 +83,14 @@ _pack_mfhd = struct.Struct(">I4sII").pack
 _pack_trun = struct.Struct(">I4sIIi").pack
 _pack_sample = struct.Struct(">IIIi").pack
 _pack_box = struct.Struct(">I4s").pack
+#: A moof with one sample, and the header of its mdat: the same one after the other.
+_pack_single = struct.Struct(">I4sI4sIII4sI4sIII4sIQI4sIIiIIIiI4s").pack
 _MFHD_BYTES, _TFHD_BYTES, _TFDT_BYTES, _TRUN_BYTES, _SAMPLE_BYTES = 16, 16, 20, 20, 16
 _BOX_BYTES = 8
+_TRAF_BYTES = _BOX_BYTES + _TFHD_BYTES + _TFDT_BYTES + _TRUN_BYTES
+_TRUN_FIELDS = _TRUN_VERSION | _TRUN_DATA_OFFSET | _TRUN_DURATION | _TRUN_SIZE | _TRUN_FLAGS | _TRUN_OFFSET
+_SINGLE_TRAF_BYTES = _TRAF_BYTES + _SAMPLE_BYTES
+_SINGLE_MOOF_BYTES = _BOX_BYTES + _MFHD_BYTES + _SINGLE_TRAF_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +151,11 @@ def tracks_of(entries: Iterable[LogEntry]) -> list[Track]:
 
 
 def metadata_of(entries: Iterable[LogEntry]) -> dict[str, Any]:
-    """The members of the last onMetaData among ``entries``."""
+    """The members of the last onMetaData among ``entries``, but for one too long to be read."""
     members: dict[str, Any] = {}
     for entry in entries:
-        if entry.flags & _METADATA and entry.flags & _DATA:
+        is_metadata = entry.flags & _METADATA and entry.flags & _DATA
+        if is_metadata and len(entry.payload) <= READ_METADATA_BYTES:
             members = read_metadata(entry.type_id, entry.payload) or members
     return members
 
@@ -158,22 +165,15 @@ def track_of(entry: LogEntry, members: Mapping[str, Any]) -> Track | None:
 
     ``members``: those of onMetaData, for what the codec does not say.
     """
-    info = describe(entry.type_id, entry.payload)
-    part = _first_track(info.tracks)
-    if part is None or part.codec is None:
+    part = track_body(entry)
+    if part is None:
         return None
-    body = memoryview(entry.payload)[part.body_start : part.body_end]
-    if info.kind is MediaKind.SEQUENCE_HEADER:
-        if entry.type_id == MessageType.VIDEO:
+    body = memoryview(entry.payload)[part.start : part.end]
+    if entry.flags & _SEQUENCE_HEADER:
+        if entry.flags & _VIDEO:
             return _video_track(part.codec, body, members)
         return _audio_track(part.codec, body, members)
-    if info.kind is MediaKind.FRAMES and part.codec in _HEADERLESS:
-        return _headerless_track(part.codec, body)
-    return None
-
-
-def _first_track(tracks: Sequence[TrackInfo]) -> TrackInfo | None:
-    return next((track for track in tracks if track.track_id == 0), None)
+    return _headerless_track(part.codec, body) if part.codec in _HEADERLESS else None
 
 
 def _video_track(codec: str, body: Buffer, members: Mapping[str, Any]) -> Track | None:
@@ -236,22 +236,22 @@ def _number(members: Mapping[str, Any], name: str) -> int:
 
 def sample_of(entry: LogEntry) -> CodedFrame | None:
     """The coded frame of track 0 in ``entry``; None if it has none, or one of a codec that is left out."""
-    if entry.type_id not in _CODED_TYPES:
+    frame = frame_of(entry)
+    return None if frame is None else frame[1]
+
+
+def frame_of(entry: LogEntry) -> tuple[str, CodedFrame] | None:
+    """What ``sample_of`` finds, behind its codec."""
+    flags = entry.flags
+    part = None if flags & _SEQUENCE_HEADER else track_body(entry)
+    if part is None or part.codec not in _CODECS:
         return None
-    info = describe(entry.type_id, entry.payload)
-    if info.kind is not MediaKind.FRAMES:
-        return None
-    part = _first_track(info.tracks)
-    codecs = _VIDEO_CODECS if entry.type_id == MessageType.VIDEO else _AUDIO_CODECS
-    if part is None or part.codec not in codecs:
-        return None
-    data = memoryview(entry.payload)[part.body_start : part.body_end]
+    data = memoryview(entry.payload)[part.start : part.end]
     if part.codec == "av01" and bytes(data[:2]) == _AV1_DELIMITER:
         data = data[2:]
     if not data:
         return None
-    is_sync = not entry.flags & _VIDEO or entry.flags & _KEYFRAME != 0
-    return CodedFrame(data, part.cts_ms, is_sync)
+    return part.codec, CodedFrame(data, part.cts_ms, not flags & _VIDEO or flags & _KEYFRAME != 0)
 
 
 def samples_in(track: Track, frame: Buffer) -> int:
@@ -319,22 +319,18 @@ def fragment(sequence: int, parts: Sequence[tuple[Track, int, Sequence[Sample]]]
     Each part: a track, the decoding time of its first sample, and its samples, of which there is at least
     one.
     """
-    fixed = _BOX_BYTES + _TFHD_BYTES + _TFDT_BYTES + _TRUN_BYTES
-    sizes = [fixed + _SAMPLE_BYTES * len(samples) for _, _, samples in parts]
+    sizes = [_TRAF_BYTES + _SAMPLE_BYTES * len(samples) for _, _, samples in parts]
     moof_bytes = _BOX_BYTES + _MFHD_BYTES + sum(sizes)
     offset = moof_bytes + _BOX_BYTES
     head = [_pack_box(moof_bytes, b"moof"), _pack_mfhd(_MFHD_BYTES, b"mfhd", 0, sequence & 0xFFFFFFFF)]
     payloads: list[Buffer] = []
-    flags = (
-        _TRUN_VERSION | _TRUN_DATA_OFFSET | _TRUN_DURATION | _TRUN_SIZE | _TRUN_FLAGS | _TRUN_OFFSET
-    )  # fmt: skip
     for (track, decode_time, samples), size in zip(parts, sizes, strict=True):
         trun_bytes = _TRUN_BYTES + _SAMPLE_BYTES * len(samples)
         head += (
             _pack_box(size, b"traf"),
             _pack_tfhd(_TFHD_BYTES, b"tfhd", _DEFAULT_BASE_IS_MOOF, track.number),
             _pack_tfdt(_TFDT_BYTES, b"tfdt", _TFDT_VERSION, decode_time),
-            _pack_trun(trun_bytes, b"trun", flags, len(samples), offset),
+            _pack_trun(trun_bytes, b"trun", _TRUN_FIELDS, len(samples), offset),
         )
         for duration, data, composition, is_sync in samples:
             length = len(data)
@@ -343,3 +339,17 @@ def fragment(sequence: int, parts: Sequence[tuple[Track, int, Sequence[Sample]]]
             offset += length
     head.append(_pack_box(_BOX_BYTES + offset - moof_bytes - _BOX_BYTES, b"mdat"))
     return [b"".join(head), *payloads]
+
+
+def single_fragment(sequence: int, track: Track, decode_time: int, sample: Sample) -> list[Buffer]:
+    """The ``fragment`` of one sample, which streams without end are made of."""
+    duration, data, composition, is_sync = sample
+    size = len(data)
+    head = _pack_single(
+        _SINGLE_MOOF_BYTES, b"moof", _MFHD_BYTES, b"mfhd", 0, sequence & 0xFFFFFFFF,
+        _SINGLE_TRAF_BYTES, b"traf", _TFHD_BYTES, b"tfhd", _DEFAULT_BASE_IS_MOOF, track.number,
+        _TFDT_BYTES, b"tfdt", _TFDT_VERSION, decode_time,
+        _TRUN_BYTES + _SAMPLE_BYTES, b"trun", _TRUN_FIELDS, 1, _SINGLE_MOOF_BYTES + _BOX_BYTES,
+        duration, size, _SYNC if is_sync else _NOT_SYNC, composition, _BOX_BYTES + size, b"mdat",
+    )  # fmt: skip
+    return [head, data]

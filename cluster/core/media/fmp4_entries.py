@@ -22,7 +22,7 @@ _SAMPLE_BITS = 16
 
 #: The least bytes of a decoder configuration that a player could use, and the box that holds it.
 _VIDEO_BOXES: Final = {
-    "avc1": (b"avcC", 7), "hvc1": (b"hvcC", 23), "av01": (b"av1C", 4), "vp09": (b"vpcC", 8),
+    "avc1": (b"avcC", 4), "hvc1": (b"hvcC", 23), "av01": (b"av1C", 4), "vp09": (b"vpcC", 8),
 }  # fmt: skip
 _VPCC_VERSION: Final = 1 << 24
 _AV1C_MARKER = 0x81

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from cluster.core.bus.endpoints import EndpointError, endpoints
 from cluster.core.limits import MIB, Limits
 from cluster.core.media.stream_log import LogLimits
-from cluster.edge.rtmp.places import PlaceBounds
+from cluster.edge.peers.places import PlaceBounds
 from cluster.edge.rtmp.work_budget import WORK_PER_TURN
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.rules import StreamRules, YieldRule

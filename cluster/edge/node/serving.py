@@ -10,6 +10,7 @@ from collections.abc import Callable
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.peers.places import Places
 from cluster.edge.rtmp.admission import Admission
 from cluster.edge.rtmp.requests import Requests, SessionObserver
 from cluster.edge.rtmp.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TICK, Sessions
@@ -48,7 +49,7 @@ class Serving:
         self._poller = Poller(loop, self._budget, self.turn.begin, self.turn.end)
         self._requests = Requests(self.streams, admission, observer)
         self.sessions = Sessions(
-            self._requests, self._poller, config.limits(), config.place_bounds(), counters,
+            self._requests, self._poller, config.limits(), Places(config.place_bounds()), counters,
             identity, config.publish_idle_s,
         )  # fmt: skip
         self._listeners: list[Listener] = []
