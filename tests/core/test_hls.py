@@ -78,6 +78,7 @@ def test_a_minute_is_the_same_on_all_workers_whatever_they_flush() -> None:
     workers.end()
     checker = check(workers.origin)
     assert checker.count > 200
+    assert all("INDEPENDENT-SEGMENTS" in text for text in workers.origin.texts)
     assert_same(workers)
     last = parse(workers.origin.texts[-1])
     assert last.is_over
@@ -236,6 +237,7 @@ def test_rare_keyframes_make_segments_that_are_not_independent() -> None:
     segments = parse(workers.origin.texts[-1]).segments
     assert max(each.duration for each in segments) < 4.5
     assert [each.parts[0][2] for each in segments[-3:]] == [True, False, False]
+    assert "INDEPENDENT-SEGMENTS" not in workers.origin.texts[-1]
 
 
 def test_missed_messages_are_in_no_segment() -> None:
@@ -277,15 +279,38 @@ def test_the_log_may_begin_in_the_middle_of_a_segment() -> None:
     assert late.muxer.bytes_held == 0
 
 
-def test_a_header_within_the_segment_of_a_join_leaves_that_segment_out() -> None:
+@pytest.mark.parametrize("over_the_bus", [False, True])
+def test_a_header_within_the_segment_of_a_join_leaves_that_segment_out(over_the_bus: bool) -> None:
     workers = Workers()
     workers.publish()
     workers.send(*headers(has_audio=False), *stream(1, has_audio=False), Message(8, 1000, AAC_HEADER))
     log = workers.origin.log
-    late = Worker(is_origin=True)
-    late.begin(log.headers_for(log.start_of_join()), log.read(log.start_of_join(), log.next_seq))
-    workers.others.append(late)
+    start = log.start_of_join()
+    snapshot = log.headers_for(start), log.read(start, log.next_seq)
+    late = Worker(is_origin=False)
+    if over_the_bus:
+        late.begin([], [])
+        for entry in (*snapshot[0], *snapshot[1]):
+            made = late.log.append(entry.message())
+            late.give([made] if made is not None else [])
+    else:
+        late.begin(*snapshot)
     assert late.muxer.next_number is None
+    assert late.muxer.given_up == 1
+
+
+def test_a_publisher_that_repeats_its_headers_loses_one_segment_at_most() -> None:
+    workers = Workers(1)
+    workers.publish()
+    workers.send(*headers())
+    for message in stream(20):
+        repeated = headers()[1:] if message.payload[:1] == INTER[:1] else []
+        workers.send(message, *repeated)
+    workers.end()
+    check(workers.origin)
+    assert_same(workers)
+    assert workers.origin.muxer.given_up == 1
+    assert len(parse(workers.origin.texts[-1]).segments) == 9
 
 
 def test_removed_segments_can_be_fetched_for_a_while() -> None:

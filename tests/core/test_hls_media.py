@@ -22,13 +22,13 @@ _AV1_DELIMITER = b"\x12\x00"  # MP4 has none
 
 def packets(data: bytes) -> list[tuple[str, Any]]:
     """What FFmpeg finds in a file: the medium and the packet, in order."""
-    with av.open(io.BytesIO(data), format="mp4") as container:
+    with av.open(io.BytesIO(data), "r", format="mp4") as container:
         return [(packet.stream.type, packet) for packet in container.demux() if packet.size]
 
 
 def decoded(data: bytes) -> int:
-    with av.open(io.BytesIO(data), format="mp4") as container:
-        return sum(1 for _ in container.decode(video=0))
+    with av.open(io.BytesIO(data), "r", format="mp4") as container:
+        return len(list(container.decode(video=0)))
 
 
 def bodies(messages: list[Message], type_id: int) -> list[bytes]:
@@ -87,9 +87,9 @@ def test_every_segment_opens_alone_and_nothing_is_lost(video: str | None, audio:
             assert len(got[kind]) >= len(sent) // 2
             sent = sent[len(sent) - len(got[kind]) :]
         # Of audio, what stands before the first keyframe is in no segment.
-        data = [data for _, data in got[kind]]
-        assert data == sent[len(sent) - len(data) :]
-        assert len(data) >= len(sent) - (kind == "audio")
+        received = [body for _, body in got[kind]]
+        assert received == sent[len(sent) - len(received) :]
+        assert len(received) >= len(sent) - (kind == "audio")
         times = [time for time, _ in got[kind]]
         assert times == sorted(times)
 

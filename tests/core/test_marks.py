@@ -21,7 +21,7 @@ from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Message, MessageType
 
 WALL_MS = NUMBERED_SINCE_MS + 1_000_000_000
-NUMBER = 500_000  # segments of 2 s since then
+NUMBER = 1_000_000  # half segments of 2 s since then
 
 KEY = bytes.fromhex("1701000000") + bytes(8)
 INTER = bytes.fromhex("2701000000") + bytes(8)
@@ -60,6 +60,14 @@ def test_numbers_go_on_by_one_and_no_segment_is_shorter_than_the_target() -> Non
     assert [mark.date_ms - WALL_MS for mark in decoded] == [0, 2000, 4000, 6000, 8000]
     assert [mark.follows for mark in decoded] == [False, True, True, True, True]
     assert len({mark.discontinuity for mark in decoded}) == 1
+
+
+def test_a_keyframe_that_comes_a_little_early_is_in_time() -> None:
+    made = marker()
+    made.at_keyframe(20)  # audio was ahead
+    assert made.at_keyframe(2_000)
+    assert not made.at_keyframe(3_740)
+    assert made.at_keyframe(3_750)
 
 
 def test_a_publisher_that_returns_goes_on_from_the_last_number_with_a_discontinuity() -> None:

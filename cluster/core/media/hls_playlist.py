@@ -77,6 +77,8 @@ def media_playlist(listing: Listing, *, skip: bool) -> str:
         # Players add the tags that stand before a segment, and the first one may have one (6.2.2).
         f"#EXT-X-DISCONTINUITY-SEQUENCE:{max(0, first.discontinuity - (not first.follows))}",
     ]  # fmt: skip
+    if all(each.mark.is_independent for each in (*segments, listing.partial or segments[0])):
+        lines.append("#EXT-X-INDEPENDENT-SEGMENTS")  # whoever joins may begin with any of them (4.4.2.1)
     skipped = _skippable(segments, listing.target_s) if skip else 0
     if skipped:
         lines.append(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")

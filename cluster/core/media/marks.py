@@ -25,13 +25,17 @@ from cluster.core.errors import ClusterError
 from cluster.core.media.headers import header_key, is_empty_header
 from cluster.core.message import MessageType
 
-#: Numbers of a stream that nobody remembers begin with the count of segments since 2020: they only rise,
-#: because segments are that long, or more, on average.
+#: Numbers of a stream that nobody remembers begin with the count of half segments since 2020: they only
+#: rise, because no stream uses them up so fast.
 NUMBERED_SINCE_MS: Final = 1_577_836_800_000
 
 #: A segment may be so much longer than ``longest_ms`` before it is cut: for keyframes that come just then.
 #: Players are told whole seconds, and round to the nearest.
 _LENIENCE_MS = 200
+
+#: A keyframe is in time for a segment if it comes by this part of the target too early: encoders' clocks
+#: jitter, and media time may be that of audio, which is ahead by a little now and not then.
+_EARLY_PART = 8
 
 #: A stream that has had no video for so long is one of audio alone: its segments need no keyframe.
 _VIDEO_AWAITED_MS = 2_000
@@ -95,8 +99,8 @@ def decode_mark(payload: bytes | memoryview) -> Mark:
 class Marker:
     """Decides where the segments of one stream begin, at its origin, for one publisher.
 
-    ``target_ms``: no segment is shorter, but the last, and one before a keyframe that is rare. ``wall_ms``
-    reads the wall clock. ``last``: the latest mark of the stream, whoever made it.
+    ``target_ms``: no segment is much shorter, but the last, and one before a keyframe that is rare.
+    ``wall_ms`` reads the wall clock. ``last``: the latest mark of the stream, whoever made it.
     """
 
     __slots__ = (
@@ -138,7 +142,7 @@ class Marker:
         self._note_audio(gone)
         if not self._has_video:
             self.restart()
-        is_early = progress_ms - self._began_ms < self._target_ms
+        is_early = progress_ms - self._began_ms < self._target_ms - self._target_ms // _EARLY_PART
         if self._follows and is_early and self._last is not None and self._last.is_independent:
             return b""
         self._has_video = True
@@ -185,7 +189,7 @@ class Marker:
 
     def _first(self, last: Mark | None, wall_ms: int, is_independent: bool) -> Mark:
         """A segment that does not follow on what was before."""
-        number = max(0, (wall_ms - NUMBERED_SINCE_MS) // self._target_ms)
+        number = max(0, (wall_ms - NUMBERED_SINCE_MS) * 2 // self._target_ms)
         discontinuity = wall_ms // 1000 % 2**31
         if last is not None:
             after = last.number + 1, last.discontinuity + 1
