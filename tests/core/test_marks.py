@@ -15,6 +15,7 @@ from cluster.core.media.marks import (
     MarkError,
     decode_mark,
     encode_mark,
+    longest_ms,
 )
 from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Message, MessageType
@@ -75,12 +76,49 @@ def test_after_a_long_time_the_clock_tells_a_number_that_nobody_can_have_used() 
     assert (mark.number, mark.discontinuity) == (NUMBER + 101, 2**31 + 1)
 
 
-def test_a_stream_with_rare_keyframes_is_cut_after_ten_seconds_without_one() -> None:
+def test_a_stream_with_rare_keyframes_is_cut_without_one() -> None:
     made = marker()
     assert not made.overdue(50_000, 0)  # it has not begun
     made.at_keyframe(0)
-    assert not made.overdue(9_999, 0)
-    assert not decode_mark(made.overdue(10_000, 0)).is_independent
+    assert not made.overdue(4_199, 0)  # a keyframe every 4 s may be a little late
+    mark = decode_mark(made.overdue(4_200, 0))
+    assert mark.follows
+    assert not mark.is_independent
+
+
+def test_a_rare_keyframe_begins_a_segment_however_short_the_present_one_is() -> None:
+    made = marker()
+    made.at_keyframe(0)
+    made.overdue(4_200, 0)
+    made.overdue(8_400, 0)
+    mark = decode_mark(made.at_keyframe(8_440))
+    assert (mark.number, mark.is_independent, mark.follows) == (NUMBER + 3, True, True)
+    assert not made.at_keyframe(8_480)
+
+
+def test_no_segment_with_keyframes_in_time_is_as_long_as_the_longest() -> None:
+    made = marker()
+    began = [ms for ms in range(0, 60_000, 1_999) if made.at_keyframe(ms)]
+    assert max(after - before for before, after in pairwise(began)) < longest_ms(2000) == 4000
+
+
+def test_a_segment_behind_a_leap_of_time_does_not_follow() -> None:
+    made = marker()
+    made.at_keyframe(0)
+    mark = decode_mark(made.at_keyframe(1_000_000))
+    assert (mark.number, mark.follows, mark.date_ms) == (NUMBER + 1, False, WALL_MS)
+
+
+def test_segments_whose_media_change_do_not_follow() -> None:
+    made = marker()
+    first = decode_mark(made.at_keyframe(0))
+    assert not made.overdue(1_000, 1_000)
+    silent = decode_mark(made.overdue(2_500, 2_500))
+    again = decode_mark(made.overdue(4_500, 4_500))
+    back = decode_mark(made.at_keyframe(5_000))
+    assert [mark.follows for mark in (first, silent, again, back)] == [False, False, True, False]
+    assert [mark.number - first.number for mark in (silent, again, back)] == [1, 2, 3]
+    assert back.discontinuity == first.discontinuity + 2
 
 
 def test_audio_alone_is_cut_at_the_target() -> None:
@@ -136,13 +174,23 @@ def test_a_codec_that_changes_begins_a_segment_that_does_not_follow() -> None:
     log = origin()
     log.keep_from = 0
     feed(
-        log, (9, 0, AVC_HEADER), (9, 0, KEY), (9, 500, AVC_HEADER), (9, 500, KEY), (9, 1000, OTHER_AVC_HEADER),
-        (9, 1000, KEY),
+        log, (9, 0, AVC_HEADER), (9, 0, KEY), (9, 500, AVC_HEADER), (9, 500, KEY),
+        (9, 1000, OTHER_AVC_HEADER), (9, 1000, KEY),
     )  # fmt: skip
     (first_at, first), (second_at, second) = marks_in(log)
     assert (first_at, second_at) == (0, 1000)
     assert (second.number, second.discontinuity) == (first.number + 1, first.discontinuity + 1)
     assert not second.follows
+
+
+def test_audio_that_begins_late_begins_a_segment_that_does_not_follow() -> None:
+    log = origin()
+    log.keep_from = 0
+    feed(log, (9, 0, AVC_HEADER), (9, 0, KEY), (8, 100, AAC_HEADER), (8, 100, AUDIO), (9, 400, KEY))
+    feed(log, (8, 410, AAC_HEADER), (9, 800, KEY))  # what is known changes nothing
+    marks = marks_in(log)
+    assert [at for at, _ in marks] == [0, 400]
+    assert not marks[1][1].follows
 
 
 def test_audio_alone_is_marked_from_time_to_time() -> None:

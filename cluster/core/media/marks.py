@@ -21,19 +21,24 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from cluster.core.errors import ClusterError
+from cluster.core.media.headers import header_key, is_empty_header
 
 #: Numbers of a stream that nobody remembers begin with the count of segments since 2020: they only rise,
-#: because a segment is never shorter than that.
+#: because segments are that long, or more, on average.
 NUMBERED_SINCE_MS: Final = 1_577_836_800_000
 
-#: A stream whose keyframes come more rarely is cut without one: players fetch whole segments.
-_LONGEST_MS = 10_000
+#: A segment may be so much longer than ``longest_ms`` before it is cut: for keyframes that come just then.
+#: Players are told whole seconds, and round to the nearest.
+_LENIENCE_MS = 200
 
 #: A stream that has had no video for so long is one of audio alone: its segments need no keyframe.
 _VIDEO_AWAITED_MS = 2_000
 
 #: A segment that began so long ago is not gone on from: another worker may have numbered others meanwhile.
 _REMEMBERED_MS = 60_000
+
+#: Media time that goes on by so many targets between two looks at it has leapt: it tells nothing.
+_LEAP_TARGETS = 4
 
 _VERSION = 1
 _INDEPENDENT = 1
@@ -43,6 +48,15 @@ _LAYOUT = struct.Struct(">BBQIQ")
 
 class MarkError(ClusterError):
     """Bytes that are no mark."""
+
+
+def longest_ms(target_ms: int) -> int:
+    """How long a segment can be. Where keyframes come more rarely, one begins without.
+
+    Where they come at least as often as segments should begin, none comes near it: a keyframe that is too
+    early for a segment is followed by one that is in time.
+    """
+    return 2 * target_ms
 
 
 class Mark(NamedTuple):
@@ -73,11 +87,11 @@ def decode_mark(payload: bytes | memoryview) -> Mark:
 class Marker:
     """Decides where the segments of one stream begin, at its origin, for one publisher.
 
-    ``target_ms``: no segment is shorter, but the last. ``wall_ms`` reads the wall clock. ``last``: the
-    latest mark of the stream, whoever made it.
+    ``target_ms``: no segment is shorter, but the last, and one before a keyframe that is rare. ``wall_ms``
+    reads the wall clock. ``last``: the latest mark of the stream, whoever made it.
     """
 
-    __slots__ = ("_began_ms", "_follows", "_last", "_target_ms", "_wall_ms")
+    __slots__ = ("_began_ms", "_follows", "_has_video", "_headers", "_last", "_target_ms", "_wall_ms")
 
     def __init__(self, target_ms: int, wall_ms: Callable[[], int], last: Mark | None = None) -> None:
         self._target_ms = target_ms
@@ -85,6 +99,22 @@ class Marker:
         self._last = last
         self._began_ms = 0  # the stream's progress at the last mark
         self._follows = False
+        self._has_video = True  # whether the present segment has
+        self._headers: dict[int, bytes] = {}  # the latest of track 0, by message type
+
+    def header(self, type_id: int, payload: bytes | memoryview) -> None:
+        """A header. What comes after a new sequence header does not follow on what came before.
+
+        A medium that begins late counts too: players are told what media a segment has.
+        """
+        key = header_key(type_id, payload)
+        if key is None or key.kind != "sequence_header" or 0 not in key.tracks:
+            return
+        if is_empty_header(type_id, payload):
+            return
+        if self._headers.get(type_id) != payload:
+            self._headers[type_id] = bytes(payload)
+            self.restart()
 
     def restart(self) -> None:
         """What comes is not decoded as what came before: its first segment does not follow on that."""
@@ -95,8 +125,12 @@ class Marker:
 
         ``progress_ms``: the stream's media time so far.
         """
-        if self._follows and progress_ms - self._began_ms < self._target_ms:
+        if not self._has_video:
+            self.restart()
+        is_early = progress_ms - self._began_ms < self._target_ms
+        if self._follows and is_early and self._last is not None and self._last.is_independent:
             return b""
+        self._has_video = True
         return self._next(progress_ms, is_independent=True)
 
     def overdue(self, progress_ms: int, without_video_ms: int) -> bytes:
@@ -106,16 +140,21 @@ class Marker:
         no keyframe to wait for.
         """
         if not without_video_ms:
-            longest_ms = _LONGEST_MS if self._follows else math.inf
+            bound_ms = longest_ms(self._target_ms) + _LENIENCE_MS if self._follows else math.inf
         elif without_video_ms < _VIDEO_AWAITED_MS:
             return b""
         else:
-            longest_ms = self._target_ms if self._follows else 0
-        if progress_ms - self._began_ms < longest_ms:
+            if self._has_video:
+                self.restart()
+            bound_ms = self._target_ms if self._follows else 0
+        if progress_ms - self._began_ms < bound_ms:
             return b""
+        self._has_video = not without_video_ms
         return self._next(progress_ms, is_independent=bool(without_video_ms))
 
     def _next(self, progress_ms: int, *, is_independent: bool) -> bytes:
+        if progress_ms - self._began_ms > _LEAP_TARGETS * self._target_ms:
+            self.restart()
         last, follows = self._last, self._follows
         if last is not None and follows:
             date_ms = last.date_ms + progress_ms - self._began_ms

@@ -20,11 +20,11 @@ MAX_METADATA_VALUES: Final = 300_000
 #: What describes a medium, by message type.
 _OF_MEDIUM: Final[Mapping[int, frozenset[str]]] = {
     MessageType.VIDEO: frozenset(
-        ("videocodecid", "videodatarate", "width", "height", "framerate", "videoTrackIdInfoMap")
+        ("hasVideo", "videocodecid", "videodatarate", "width", "height", "framerate", "videoTrackIdInfoMap")
     ),
     MessageType.AUDIO: frozenset(
-        ("audiocodecid", "audiodatarate", "audiosamplerate", "audiosamplesize", "audiochannels", "stereo",
-         "audioTrackIdInfoMap")
+        ("hasAudio", "audiocodecid", "audiodatarate", "audiosamplerate", "audiosamplesize", "audiochannels",
+         "stereo", "audioTrackIdInfoMap")
     ),
 }  # fmt: skip
 

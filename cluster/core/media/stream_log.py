@@ -36,8 +36,7 @@ _DATA_TYPES = (int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3))
 #: Where joins start.
 _JOIN_TRACK = 0
 
-#: A stream without video has no keyframe to trim at; its log is trimmed each time it has grown by
-#: this many messages, so that trimming costs nothing per message.
+#: A stream without video has no keyframe to trim at; its log is trimmed when it has grown by so many.
 _TRIM_EVERY_MESSAGES = 64
 
 #: What an entry costs besides its payload, with its RTMP encoding: an empty message takes as much memory
@@ -73,8 +72,7 @@ class StreamLog:
     a player still has to be sent. So is ``unsent_from``: the oldest number that has not been offered to
     anyone, which time alone does not make old: stamps may leap. ``headers_seq``: the headers are those of
     the last message with this number or a smaller one. ``marker``: says where segments begin, while this
-    worker is the origin. ``last_mark``: where the latest did; it stands before the keyframe that it is for,
-    and joins start at it.
+    worker is the origin. ``last_mark``: where the latest did, before its keyframe; joins start at it.
     """
 
     __slots__ = (
@@ -159,6 +157,8 @@ class StreamLog:
                 changed = self._headers.remember(entry, is_joinable=self.join_seq is not None)
                 if changed is None:
                     return None
+                if self.marker is not None:
+                    self.marker.header(type_id, payload)
                 if changed or (flags & _VIDEO and not self.has_video):
                     self._await_keyframe(changed)
                 self.has_video = self.has_video or flags & _VIDEO != 0
