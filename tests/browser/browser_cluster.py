@@ -42,14 +42,9 @@ class HttpEdge(Edge):
     def page_url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.http_port}/live/{name}"
 
-    def slot_that_serves(self, before: dict[str, float]) -> str:
-        """The worker that has more players than ``before``; empty while there is none."""
-        more = [slot for slot, count in self.players().items() if count > before.get(slot, 0)]
-        return more[0] if more else ""
-
-    def players(self) -> dict[str, float]:
-        """How many players each worker has."""
-        return self.metrics().by("worker", "players")
+    def slots_with_players(self) -> list[str]:
+        """The workers that somebody plays from."""
+        return list(self.metrics().by("worker", "players"))
 
 
 @dataclass(frozen=True, slots=True)
