@@ -167,8 +167,8 @@ class HttpConnection(Outbox):
         if self.close_reason is not None:
             return
         stays = request is not None and request.stays and not self._owner.draining
-        has_body = request is None or request.has_body
-        self.count_and_say(answer.status, self._owner.replies.whole(answer, has_body=has_body, stays=stays))
+        wants_body = request is None or request.wants_body
+        self.count_and_say(answer.status, self._owner.replies.whole(answer, wants_body=wants_body, stays=stays))
         if not stays:
             self.ends_when_sent(CloseReason.ANSWERED if request else CloseReason.BAD_REQUEST)
 
