@@ -168,7 +168,8 @@ class HttpConnection(Outbox):
             return
         stays = request is not None and request.stays and not self._owner.draining
         wants_body = request is None or request.wants_body
-        self.count_and_say(answer.status, self._owner.replies.whole(answer, wants_body=wants_body, stays=stays))
+        written = self._owner.replies.whole(answer, wants_body=wants_body, stays=stays)
+        self.count_and_say(answer.status, written)
         if not stays:
             self.ends_when_sent(CloseReason.ANSWERED if request else CloseReason.BAD_REQUEST)
 
