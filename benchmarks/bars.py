@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH = 720
-_NAME_WIDTH, _VALUE_WIDTH = 180, 60
+_NAME_WIDTH, _VALUE_WIDTH = 210, 60
 _BAR, _STEP, _HEAD, _GAP = 14, 20, 26, 14
 
 _STYLE = """\

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cluster.core.limits import Limits
+from cluster.core.message import MessageType
 from cluster.core.rtmp import events
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.server_session import ServerSession
@@ -29,7 +30,7 @@ _READ_BYTES = 65536
 _ANSWER_TIMEOUT_S = 10.0
 
 
-def serve(players: int, batch_ms: int) -> None:
+def serve(players: int, batch_ms: int, *, hold_audio: bool) -> None:
     """Let ``players`` in, send the stream to all of them until one leaves, and wait to be ended."""
     with socket.create_server(("127.0.0.1", 0), backlog=players) as server:
         print(server.getsockname()[1], flush=True)
@@ -43,7 +44,7 @@ def serve(players: int, batch_ms: int) -> None:
                 sock.close()
     script = synthetic_script(StreamShape(), chunk_size=_CHUNK_SIZE, stream_id=_STREAM_ID)
     try:
-        _send_stream(playing, batch_ms * 1_000_000, script)
+        _send_stream(playing, batch_ms * 1_000_000, script, hold_audio=hold_audio)
     except (BrokenPipeError, ConnectionResetError):
         pass
     finally:
@@ -71,9 +72,11 @@ def _let_in(sock: socket.socket) -> bool:
     return False
 
 
-def _send_stream(sockets: list[socket.socket], batch_ns: int, script: Script) -> None:
+def _send_stream(
+    sockets: list[socket.socket], batch_ns: int, script: Script, *, hold_audio: bool
+) -> None:
     """Send each message at its moment; with ``batch_ns`` so long after the first that waits, all that do:
-    as a latency budget does."""
+    as a latency budget does. With ``hold_audio`` audio waits for the next video, as in the edge."""
     for sock in sockets:
         sock.sendall(script.preamble)
         sock.setblocking(False)
@@ -87,19 +90,22 @@ def _send_stream(sockets: list[socket.socket], batch_ns: int, script: Script) ->
             sock.send(data)
 
     start = time.monotonic_ns()
-    flush_ns = 0
+    flush_ns: int | None = None
     for due_ns, template in _endless(script):
-        if waiting and flush_ns <= due_ns:
+        if flush_ns is not None and flush_ns <= due_ns:
             _sleep_until(start + flush_ns)
             flush()
-        if not waiting:
-            flush_ns = due_ns + batch_ns
+            flush_ns = None
         _sleep_until(start + due_ns)
         stamped = template.stamped(due_ns // 1_000_000, sent[template.type_id], time.monotonic_ns())
         waiting.append(bytes(stamped))
         sent[template.type_id] += 1
+        if hold_audio and template.type_id == MessageType.AUDIO:
+            continue
         if not batch_ns:
             flush()
+        elif flush_ns is None:
+            flush_ns = due_ns + batch_ns
 
 
 def _endless(script: Script) -> Iterator[tuple[int, Template]]:
@@ -119,8 +125,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.floor", description=__doc__)
     parser.add_argument("--players", type=int, required=True)
     parser.add_argument("--batch-ms", type=int, default=0)
+    parser.add_argument("--hold-audio", action="store_true")
     options = parser.parse_args()
-    serve(options.players, options.batch_ms)
+    serve(options.players, options.batch_ms, hold_audio=options.hold_audio)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,10 @@ class LoadError(Exception):
 
 def run(server: Server, options: list[str], setting: Setting) -> Result:
     """Run the generator with these options against ``server`` and return its result."""
-    command = [sys.executable, "-m", "cluster", "load", _url(server.port), "--json", "-", *timing(setting)]
+    url = _url(server.port, tls=server.tls)
+    command = [sys.executable, "-m", "cluster", "load", url, "--json", "-", *timing(setting)]
+    if server.tls:
+        command.append("--insecure")
     for pid in server.pids:
         command += ["--pid", str(pid)]
     if server.play_port is not None:
@@ -47,8 +50,8 @@ def run(server: Server, options: list[str], setting: Setting) -> Result:
     return result
 
 
-def _url(port: int) -> str:
-    return f"rtmp://127.0.0.1:{port}/live/bench"
+def _url(port: int, *, tls: bool = False) -> str:
+    return f"rtmp{'s' * tls}://127.0.0.1:{port}/live/bench"
 
 
 def timing(setting: Setting) -> list[str]:
@@ -67,15 +70,19 @@ def generator_share(result: Result) -> float:
 
 
 def measured(result: Result, options: list[str]) -> Measured:
-    """The figures that every load gives; those the server has none of are left out."""
-    server, delay = result["server"], result["delay_ms"]
+    """The figures that every load gives; those the server has none of are left out.
+
+    ``cpu_ms`` is of a player-second, or of a publisher-second if nobody plays.
+    """
+    server, nothing = result["server"], {"p50": None, "p99": None}
+    video, audio = (result.get(f"{medium}_delay_ms", nothing) for medium in ("video", "audio"))
     found = {
-        "cpu_ms_per_player_s": server["cpu_ms_per_player_s"],
-        "cpu_ms_per_publisher_s": server["cpu_ms_per_publisher_s"],
+        "cpu_ms": server["cpu_ms_per_player_s"] or server["cpu_ms_per_publisher_s"],
         "cpu_share": server["cpu_share"],
         "memory_mib": server["pss_bytes"] and server["pss_bytes"] / _MIB,
-        "delay_p50_ms": delay["p50"],
-        "delay_p99_ms": delay["p99"],
+        "video_p50_ms": video["p50"],
+        "video_p99_ms": video["p99"],
+        "audio_p50_ms": audio["p50"],
         "join_p50_ms": result["join_ms"]["p50"],
         "join_p99_ms": result["join_ms"]["p99"],
         "picture_p50_ms": result["picture_ms"]["p50"],

@@ -135,16 +135,18 @@ class Scenario:
     title: str
     cases: Callable[[Setting], list[Case]]
     columns: tuple[Column, ...]
-    judge: Callable[[Found], list[Verdict]]
+    judge: Callable[[Found], list[Verdict]] = lambda found: []
     #: About how long one case takes, with starting and ending.
     case_s: Callable[[Setting], float] = lambda setting: setting.window_s + setting.settle_s + 5.0
     #: Of a picture: the figure of each case that is shown as a bar, and its unit.
     bar: tuple[str, str] | None = None
     #: Measured only when named.
     on_demand: bool = False
+    #: The heading of a table that neighbouring scenarios of the same columns share; it has one of its own.
+    table: str = ""
+    #: Its aims say all that a reader of the document wants: there its table is left out.
+    told_by_aims: bool = False
 
     def seconds(self, setting: Setting) -> float:
         """About how long one round takes."""
         return len(self.cases(setting)) * self.case_s(setting)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from benchmarks.bars import Group, bar_chart
@@ -16,19 +17,24 @@ PICTURE = "benchmarks.svg"
 
 
 def write(records: list[Record], scenarios: Sequence[Scenario], docs: Path = _DOCS) -> None:
-    """Put the tables into ``benchmarks.md`` and the picture beside it."""
+    """Put the tables into ``benchmarks.md``, but for what the aims tell, and the picture beside it."""
     document = docs / "benchmarks.md"
     before, _, rest = document.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    text = f"![CPU beside other servers]({PICTURE})\n\n{markdown(records, scenarios)}"
+    shown = markdown(records, scenarios, in_short=True)
+    text = f"![CPU beside other servers]({PICTURE})\n\n{shown}"
     document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
     (docs / PICTURE).write_text(picture(records, scenarios))
 
 
-def markdown(records: list[Record], scenarios: Sequence[Scenario]) -> str:
-    """Where the measurements come from, every aim, and a table for each scenario that was measured."""
+def markdown(records: list[Record], scenarios: Sequence[Scenario], *, in_short: bool = False) -> str:
+    """Where the measurements come from, every aim, and the tables of all scenarios that were measured.
+    ``in_short``: not of those whose aims tell it all."""
     parts = [origin(records), aims(verdicts(records, scenarios))]
-    parts += [table(scenario, found) for scenario, found in _measured(records, scenarios)]
+    measured = _measured(records, scenarios)
+    shown = [each for each in measured if not (in_short and each[0].told_by_aims)]
+    for _, together in groupby(shown, key=lambda each: each[0].table or each[0].name):
+        parts.append(table(list(together)))
     return "\n\n".join(parts)
 
 
@@ -63,20 +69,31 @@ def aims(judged: Iterable[Verdict]) -> str:
     return _grid(["aim", "seen", ""], rows)
 
 
-def table(scenario: Scenario, found: Found) -> str:
-    """Medians: a row for each case, and below what makes them doubtful."""
+def table(measured: list[tuple[Scenario, Found]]) -> str:
+    """Medians of scenarios with the same columns: a row for each case, and below what makes them doubtful.
+    Where there is one scenario its title is the heading; otherwise it stands before its cases."""
+    first = measured[0][0]
+    shared = bool(first.table)
     columns = [
-        column for column in scenario.columns if any(column.text(found, case) for case in found.cases)
-    ]
-    rows = [[case, *(column.text(found, case) for column in columns)] for case in found.cases]
-    lines = [f"### {scenario.title}", "", _grid(["", *(column.heading for column in columns)], rows)]
-    complaints = [f"- {case}: {text}" for case in found.cases for text in found.complaints(case)]
+        column for column in first.columns
+        if any(column.text(found, case) for _, found in measured for case in found.cases)
+    ]  # fmt: skip
+    rows, complaints = [], []
+    for scenario, found in measured:
+        for number, case in enumerate(found.cases):
+            title = [scenario.title if number == 0 else ""] if shared else []
+            rows.append([*title, case, *(column.text(found, case) for column in columns)])
+            if told := found.complaints(case):
+                where = f"{scenario.title}, {case}" if shared else case
+                complaints.append(f"- {where}: {'; '.join(told)}")
+    heads = [*[""] * (1 + shared), *(column.heading for column in columns)]
+    lines = [f"### {first.table or first.title}", "", _grid(heads, rows, texts=1 + shared)]
     return "\n".join(lines + ([""] if complaints else []) + complaints)
 
 
-def _grid(heads: list[str], rows: list[list[str]]) -> str:
-    """A table whose first column is text and whose others are numbers."""
-    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
+def _grid(heads: list[str], rows: list[list[str]], *, texts: int = 1) -> str:
+    """A table whose first columns, so many, are text and whose others are numbers."""
+    lines = [heads, [*["---"] * texts, *["--:"] * (len(heads) - texts)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

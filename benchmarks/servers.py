@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import strangers
-from benchmarks.process import accepts, free_port, started, wait
+from benchmarks import proc, strangers
+from benchmarks.process import ServerError, accepts, free_port, started, wait
 
 _TEMPORARY = "rtmp-cluster-bench-"
 
@@ -26,10 +27,14 @@ class Server:
     port: int
     #: Where players play, if that is another node.
     play_port: int | None = None
-    #: The edge's worker processes.
+    #: The processes that serve, if those are not the roots.
     workers: tuple[int, ...] = ()
     #: Where the edge serves its metrics, if it was asked to.
     metrics: str | None = None
+    #: Where the edge listens for RTMPS, if it was asked to.
+    tls_port: int | None = None
+    #: At ``port`` it speaks RTMPS, with a certificate that nobody knows.
+    tls: bool = False
 
 
 #: Starts one anew each time it is called.
@@ -53,15 +58,40 @@ def edge(
         )  # fmt: skip
         with started(command, log, cores) as process:
             ready = wait(process, log, lambda: next(iter(_events(log, "ready")), None))
+            tls_port = next((_port(each) for each in ready.get("tls_addresses", ())), None)
             yield Server(
-                (process.pid,), int(ready["addresses"][0].rpartition(":")[2]),
+                (process.pid,), _port(ready["addresses"][0]),
                 workers=tuple(event["pid"] for event in _events(log, "worker_started")),
-                metrics=ready.get("metrics"),
+                metrics=ready.get("metrics"), tls_port=tls_port,
             )  # fmt: skip
 
 
 @contextlib.contextmanager
-def two_nodes(*, cores: set[int] | None, budget_ms: int) -> Iterator[Server]:
+def edge_with_tls(*, cores: set[int] | None) -> Iterator[Server]:
+    """One worker with default options, and RTMPS at its port."""
+    with TemporaryDirectory(prefix=_TEMPORARY) as directory:
+        options = ["--bind-tls", "127.0.0.1:0", *_certificate(directory)]
+        with edge(*options, cores=cores, budget_ms=None) as server:
+            assert server.tls_port is not None
+            yield replace(server, port=server.tls_port, tls=True)
+
+
+def _certificate(directory: str) -> list[str]:
+    """The edge's options for one that this makes."""
+    key, cert = f"{directory}/edge.key", f"{directory}/edge.crt"
+    command = [
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        "-subj", "/CN=localhost", "-days", "1", "-keyout", key, "-out", cert,
+    ]  # fmt: skip
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ServerError(f"openssl makes no certificate: {error}") from None
+    return ["--tls-cert", cert, "--tls-key", key]
+
+
+@contextlib.contextmanager
+def two_nodes(*, cores: set[int] | None, budget_ms: int | None) -> Iterator[Server]:
     """A router and two nodes of one worker each: publishers at the first, players at the second.
 
     ``pids`` are the router, the first node, the second node.
@@ -84,13 +114,15 @@ def two_nodes(*, cores: set[int] | None, budget_ms: int) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def floor(*, players: int, batch_ms: int, cores: set[int] | None) -> Iterator[Server]:
+def floor(
+    *, players: int, batch_ms: int, hold_audio: bool, cores: set[int] | None
+) -> Iterator[Server]:
     """The least a Python process can spend on sending the same bytes (see ``floor.py``)."""
     with TemporaryDirectory(prefix=_TEMPORARY) as directory:
         log = Path(directory, "floor.log")
         command = [
             sys.executable, "-m", "benchmarks.floor", "--players", str(players),
-            "--batch-ms", str(batch_ms),
+            "--batch-ms", str(batch_ms), *["--hold-audio"] * hold_audio,
         ]  # fmt: skip
         with started(command, log, cores) as process:
             port = wait(process, log, lambda: int(log.read_text().strip() or 0) or None)
@@ -98,7 +130,10 @@ def floor(*, players: int, batch_ms: int, cores: set[int] | None) -> Iterator[Se
 
 
 def nginx(*, chunk_size: int, cores: set[int] | None) -> AbstractContextManager[Server]:
-    return _stranger(lambda directory, port: strangers.nginx(directory, port, chunk_size), cores)
+    def start(directory: str, port: int) -> strangers.Start:
+        return strangers.nginx(directory, port, chunk_size)
+
+    return _stranger(start, cores, workers=1)
 
 
 def node_media_server(*, cores: set[int] | None) -> AbstractContextManager[Server]:
@@ -114,7 +149,10 @@ def mediamtx(binary: Path, *, cores: set[int] | None) -> AbstractContextManager[
 
 
 @contextlib.contextmanager
-def _stranger(start: Callable[[str, int], strangers.Start], cores: set[int] | None) -> Iterator[Server]:
+def _stranger(
+    start: Callable[[str, int], strangers.Start], cores: set[int] | None, *, workers: int = 0
+) -> Iterator[Server]:
+    """``workers``: so many processes it starts, that serve; its port is there before them."""
     with TemporaryDirectory(prefix=_TEMPORARY) as directory:
         port = free_port()
         wanted = start(directory, port)
@@ -122,11 +160,20 @@ def _stranger(start: Callable[[str, int], strangers.Start], cores: set[int] | No
             Path(directory, name).write_text(text)
         log = Path(directory, "output.log")
         with started(wanted.command, log, cores) as process:
-            yield Server((process.pid,), wait(process, log, lambda: port if accepts(port) else None))
+
+            def serving() -> tuple[int, ...] | None:
+                found = tuple(proc.tree(process.pid)[1:])
+                return found if accepts(port) and len(found) >= workers else None
+
+            yield Server((process.pid,), port, workers=wait(process, log, serving))
 
 
 def _cluster(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "cluster", *arguments, "--log-format", "json"]
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 def _events(log: Path, name: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import socket
 import time
 
 from cluster.core.media.classify import MediaFlags, flags_of, is_coded
-from cluster.core.message import Message
+from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import control
 from cluster.core.rtmp.chunk_writer import ChunkStreamId, ChunkWriter
 from cluster.core.rtmp.url import RtmpUrl
@@ -253,4 +253,5 @@ class Player(Peer):
             return
         tally.frames += 1
         if sent_ns >= self._joined_ns:  # what came before is the server's backlog, not delay
-            tally.delay.record(now_ns - sent_ns)
+            is_audio = message.type_id == MessageType.AUDIO
+            (tally.audio_delay if is_audio else tally.video_delay).record(now_ns - sent_ns)

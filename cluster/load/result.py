@@ -257,7 +257,8 @@ class LoadResult:
     def as_dict(self) -> dict[str, Any]:
         """The form of ``--json``: docs/load.md has its fields."""
         plan, measured, counted, standing = self.plan, self.measured, self.counted, self.mean_standing()
-        window_s = self.window_s
+        window_s, delay = self.window_s, measured.delay
+        apart = {"video": measured.video_delay, "audio": measured.audio_delay}
         return {
             "format": FORMAT,
             "version": __version__,
@@ -281,10 +282,11 @@ class LoadResult:
             },
             "join_ms": distribution(counted.join),
             "picture_ms": distribution(counted.picture),
-            "delay_ms": distribution(measured.delay),
+            "delay_ms": distribution(delay),
+            **{f"{name}_delay_ms": distribution(each) for name, each in apart.items() if each.count},
             "delay_curve": [
                 [share, value / _NS_PER_MS]
-                for share, value in zip(_CURVE, measured.delay.percentiles(_CURVE), strict=False)
+                for share, value in zip(_CURVE, delay.percentiles(_CURVE), strict=False)
             ],
             "frames": {
                 "read": measured.frames,

@@ -31,8 +31,14 @@ def milliseconds(value: float | None) -> str:
 
 def distributions(result: Result) -> list[tuple[str, list[str]]]:
     """A row each: what it is of; percentiles and maximum in milliseconds, and how many were counted."""
+    apart = [
+        (f"delay of {medium} alone", result[f"{medium}_delay_ms"])
+        for medium in ("video", "audio")
+        if f"{medium}_delay_ms" in result
+    ]
     rows = (
         ("delay, publish to play", result["delay_ms"]),
+        *apart,
         ("join: to the first frame", result["join_ms"]),
         ("join: to the first keyframe", result["picture_ms"]),
         ("generator late by", result["generator"]["late_ms"]),

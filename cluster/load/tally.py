@@ -40,7 +40,8 @@ class Tally:
     cpu_ns: int = 0
     elapsed_ns: int = 0
     #: From publishing a message to reading it.
-    delay: Histogram = field(default_factory=Histogram)
+    video_delay: Histogram = field(default_factory=Histogram)
+    audio_delay: Histogram = field(default_factory=Histogram)
     #: From connecting a player to its first frame, and to its first keyframe.
     join: Histogram = field(default_factory=Histogram)
     picture: Histogram = field(default_factory=Histogram)
@@ -49,6 +50,14 @@ class Tally:
     #: (role, reason) of connections that came to nothing, and of those that ended after media flowed.
     refused: Counter[tuple[Role, str]] = field(default_factory=Counter)
     ended: Counter[tuple[Role, str]] = field(default_factory=Counter)
+
+    @property
+    def delay(self) -> Histogram:
+        """That of video and of audio together."""
+        both = Histogram()
+        both.add(self.video_delay)
+        both.add(self.audio_delay)
+        return both
 
     def add(self, other: Tally) -> None:
         """Take in what another has counted."""

@@ -26,7 +26,8 @@ def report(second: int, *, delay_ms: float = 2, **fields: Any) -> Report:
     tally.elapsed_ns, tally.cpu_ns = SECOND_NS, SECOND_NS // 10
     tally.late.record(MS // 10)
     for each in range(10):
-        tally.delay.record(round(delay_ms * MS) + each)
+        medium = tally.audio_delay if each % 5 else tally.video_delay
+        medium.record(round(delay_ms * MS) + each)
     for name, value in fields.items():
         setattr(tally, name, value)
     return Report(second, (second + 1) * SECOND_NS, tally, Standing(publishing=1, playing=10), idle=False)

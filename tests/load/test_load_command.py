@@ -118,6 +118,10 @@ def test_streams_and_players_over_two_processes(edge: Edge, load: Load, tmp_path
     assert found["frames"]["lost"] == found["frames"]["out_of_order"] == 0
     assert found["frames"]["read"] == pytest.approx(6 * 73, rel=0.2)
     assert 0 < found["delay_ms"]["p50"] < found["delay_ms"]["max"] < 500
+    video, audio = found["video_delay_ms"], found["audio_delay_ms"]
+    assert video["count"] + audio["count"] == found["delay_ms"]["count"]
+    assert video["count"] == pytest.approx(audio["count"] * 30 / 43, rel=0.2)
+    assert video["p50"] < audio["p50"]  # which waits for the next frame
     assert found["sent"]["bits_per_s"] == pytest.approx(3 * 800_000, rel=0.25)
     assert found["received"]["bits_per_s"] == pytest.approx(18 * 800_000, rel=0.25)
     assert found["slow_received"]["bits_per_s"] == pytest.approx(6 * 80_000, rel=0.5)

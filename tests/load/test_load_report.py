@@ -14,11 +14,12 @@ from load_support import SECOND_NS, plan, report, result
 
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load import terminal
+from cluster.load.histogram import Histogram
 from cluster.load.plots import WIDTH as WIDTH_OF_PLOT
 from cluster.load.plots import Shade, line_plot
 from cluster.load.report import html_report
 from cluster.load.result import LoadResult
-from cluster.load.summary import amount, facts, milliseconds
+from cluster.load.summary import amount, distributions, facts, milliseconds
 from cluster.load.terminal import WIDTH, LiveView, print_result
 from support.polling import wait_until
 
@@ -127,6 +128,20 @@ def test_the_table_fits() -> None:
     assert "delay, publish to play 2.0" in text
     assert "20 of 20 playing" in text
     assert "25.000 ms a player-second; 40 MiB in 2 processes" in text
+
+
+def test_delays_of_a_medium_stand_below_the_whole_where_there_are_any() -> None:
+    def rows(made: LoadResult) -> list[str]:
+        return [name for name, _ in distributions(made.as_dict())]
+
+    made = result()
+    assert rows(made)[:3] == ["delay, publish to play", "delay of video alone", "delay of audio alone"]
+    assert "<th>delay of audio alone</th>" in html_report(made.as_dict())
+    for second in made.seconds.values():
+        second.tally.audio_delay = Histogram()
+    assert rows(made)[:2] == ["delay, publish to play", "delay of video alone"]
+    assert "audio" not in " ".join(rows(made))
+    assert rows(LoadResult(plan()))[1] == "join: to the first frame"
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then() -> None:

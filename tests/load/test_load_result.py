@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from load_support import MS, SECOND_NS, plan, report, result
 
+from cluster.load.histogram import Histogram
 from cluster.load.result import NOTHING_LEFT, LoadResult
 from cluster.load.tally import Report, Role, Standing
 
@@ -25,6 +26,19 @@ def test_the_window_of_all_processes() -> None:
     assert shown["join_ms"]["max"] == 7  # although before the window
     assert shown["generator"]["cpu_shares"] == [0.1, 0.1]
     assert shown["complaints"] == []
+
+
+def test_video_and_audio_have_their_own_delays() -> None:
+    made = result()
+    shown = made.as_dict()
+    assert (shown["video_delay_ms"]["count"], shown["audio_delay_ms"]["count"]) == (12, 48)
+    for second in made.seconds.values():
+        second.tally.audio_delay = Histogram()
+    made.seconds[0].tally.video_delay.record(30 * MS)
+    shown = made.as_dict()
+    assert shown["video_delay_ms"] == shown["delay_ms"]
+    assert shown["video_delay_ms"]["max"] == 30
+    assert "audio_delay_ms" not in shown
 
 
 def test_the_server_in_the_window() -> None:

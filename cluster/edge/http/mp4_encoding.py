@@ -158,7 +158,7 @@ class Mp4Encoding:
     # ---- what tracks there are ---------------------------------------------------------------
 
     def _read(self, headers: list[LogEntry]) -> _Told:
-        payloads = [header.payload for header in headers]
+        payloads: list[Buffer] = [header.payload for header in headers]
         told = self._told
         if len(payloads) != len(told.payloads) or not all(map(is_, payloads, told.payloads)):
             tracks = {track.kind: track for track in tracks_of(headers)}

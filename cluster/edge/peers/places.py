@@ -119,6 +119,7 @@ class Places:
         """The connection that held it is over."""
         self._settle(place)
         self._stop_playing(place)
+        place.evict = _nothing  # no circle, if the connection has its place
         self._taken -= 1
         self.addresses.left(place.network, now)
 
