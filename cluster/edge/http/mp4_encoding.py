@@ -6,7 +6,7 @@ medium begins that was not there, the next frame is preceded by a new init segme
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from operator import is_
 from typing import Any, Final, NamedTuple
 
@@ -53,7 +53,7 @@ Tracks = dict[str, Track]
 class _Told(NamedTuple):
     """What a list of headers says: asked for each player that joins, read once for the same payloads."""
 
-    payloads: list[Buffer]
+    payloads: Sequence[Buffer]
     members: Mapping[str, Any]
     tracks: Tracks
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -215,7 +217,13 @@ def test_a_medium_of_another_track_is_not_left_out() -> None:
 
 def test_metadata_names_no_medium_that_does_not_come() -> None:
     """mpegts.js goes by it rather than by the file's header, and waits."""
-    members = {"hasVideo": True, "hasAudio": True, "width": 640.0, "audiocodecid": 10.0, "title": "x"}
+    members: dict[str, Any] = {
+        "hasVideo": True,
+        "hasAudio": True,
+        "width": 640.0,
+        "audiocodecid": 10.0,
+        "title": "x",
+    }
     metadata = LogEntry(DATA, 0, encode_metadata(members), 4 | 64, 0, 0)
     encoding = FlvWebEncoding()
     for media, left in (
@@ -233,7 +241,7 @@ def test_metadata_names_no_medium_that_does_not_come() -> None:
 
 
 def metadata_of_bytes(size: int) -> bytes:
-    members = {"hasAudio": True, "x": ""}
+    members: dict[str, Any] = {"hasAudio": True, "x": ""}
     members["x"] = "x" * (size - len(encode_metadata(members)))
     return encode_metadata(members)
 

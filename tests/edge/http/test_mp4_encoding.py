@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -175,7 +176,7 @@ def test_headers_that_come_with_the_first_frames() -> None:
 def test_metadata_too_long_to_be_read() -> None:
     """The keyframe index of a recording: what it says of the frame rate is seen anyway."""
     for more, duration in ((0, 2250), (1, 3600)):
-        members = {"framerate": 40.0, "x": ""}
+        members: dict[str, Any] = {"framerate": 40.0, "x": ""}
         members["x"] = "x" * (READ_METADATA_BYTES - len(encode_metadata(members)) + more)
         stream = Stream(Message(DATA, 0, encode_metadata(members)), video(0, AVC_HEADER), video(0, KEY))
         assert durations(stream.join()) == [duration]
