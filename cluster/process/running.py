@@ -36,8 +36,8 @@ _SESSIONS = Path("/run/user")
 @dataclass(frozen=True, slots=True)
 class Note:
     """One running command: "edge" or "router". ``routers`` are those of its cluster, ``own_router`` is that
-    of a node, beside them or alone; ``cluster_key`` is the file that goes with ``routers``. ``http``: where it
-    serves HTTP."""
+    of a node, beside them or alone; ``cluster_key`` is the file that goes with ``routers``. ``http``: where
+    it serves HTTP."""
 
     command: str
     pid: int
