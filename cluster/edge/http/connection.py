@@ -118,7 +118,7 @@ class HttpConnection(Outbox):
             return
         if self._reader is None:
             self._reader = RequestReader()
-        elif not self._reader.has_begun:
+        elif not self._reader.unfinished_bytes:
             self._since = self._owner.now
         requests = self._reader.feed(data)
         self._requests += requests
@@ -163,7 +163,7 @@ class HttpConnection(Outbox):
 
     def answer(self, request: Request | None, answer: Answer) -> None:
         """Answer the request that is being answered, or what is none, with which the connection ends."""
-        self._waiting = None
+        self._waiting = self._request = None
         if self.close_reason is not None:
             return
         stays = request is not None and request.stays and not self._owner.draining
@@ -253,8 +253,15 @@ class HttpConnection(Outbox):
     @property
     def is_idle(self) -> bool:
         """It has been answered all that it asked for."""
-        has_begun = self._reader is not None and self._reader.has_begun
-        return self._is_free and not self._requests and not has_begun
+        return self._is_free and not self.unfinished_bytes
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """What is kept of requests that are not there in whole, or whose turn has not come."""
+        if self._reader is None:
+            return 0
+        waiting = sum(len(each.path) + len(each.query) for each in self._requests)
+        return self._reader.unfinished_bytes + waiting
 
     def tick(self, now: float) -> None:
         """Every second: who is too slow, or has not asked for anything for too long."""

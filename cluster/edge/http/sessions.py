@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
+from cluster.core.limits import MIB
 from cluster.edge.http.answer import Waiting
 from cluster.edge.http.connection import HttpConnection
 from cluster.edge.http.opening import Media
@@ -22,6 +23,9 @@ from cluster.net.poller import Poller
 
 #: Read at once from one connection: a request, or some that were sent ahead.
 READ_BYTES = 16 * 1024
+
+#: Requests of all peers of a worker that are not whole, or whose turn has not come.
+MAX_UNFINISHED_BYTES = 64 * MIB
 
 
 class HttpRules(NamedTuple):
@@ -72,8 +76,22 @@ class HttpSessions:
     def tick(self) -> None:
         """Once a second: timeouts."""
         self._door.tick()
+        unfinished: dict[HttpConnection, int] = {}
         for connection in list(self._connections):
+            if size := connection.unfinished_bytes:
+                unfinished[connection] = size
             connection.tick(self.now)
+        self._bound_unfinished(unfinished)
+
+    def _bound_unfinished(self, unfinished: dict[HttpConnection, int]) -> None:
+        """Close those that keep most, until all together keep no more than they may."""
+        held = sum(unfinished.values())
+        for connection in sorted(unfinished, key=unfinished.__getitem__, reverse=True):
+            if held <= MAX_UNFINISHED_BYTES:
+                return
+            held -= unfinished[connection]
+            why = f"{unfinished[connection]} bytes of requests without an answer, and too many in all"
+            connection.close(CloseReason.WORKER_MEMORY, why)
 
     def drain(self) -> None:
         """The server is about to end: who waits for nothing may go, the others after their answer."""

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.core.errors import CloseReason
 from cluster.core.message import Message
+from cluster.edge.http import sessions as sessions_module
 from cluster.edge.http.connection import (
     ANSWER_S,
     LINGER_S,
@@ -265,3 +266,20 @@ def test_a_drain_lets_players_go_on_and_the_idle_go(houses: Houses) -> None:
     house.advance(LINGER_S)
     assert len(house.http) == 0
     assert house.counters.http_closes == {"drained": 2, "answered": 2}
+
+
+def test_requests_without_end_take_no_more_than_they_may_together(
+    houses: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_UNFINISHED_BYTES", 10_000)
+    house = houses()
+    large, small = HttpPeer(house), HttpPeer(house)
+    large.say("GET /" + "a" * 6_000)
+    small.say("GET /" + "a" * 3_000)
+    house.advance(1)
+    assert not large.closed
+    waiting = HttpPeer(house).get("/live/none.m3u8")
+    waiting.get("/" + "b" * 2_000)
+    house.advance(1)
+    assert [large.closed, small.closed, waiting.closed] == [True, False, False]
+    assert house.counters.http_closes == {"worker_memory": 1}
