@@ -17,6 +17,7 @@ from cluster.edge.http.connection import (
     MAX_REQUESTS_PER_S,
     MAX_UNASKED_BYTES_PER_S,
 )
+from cluster.edge.peers.join_rates import JoinRates
 from support.house import AAC_HEADER, AVC_HEADER, KEY, House, audio, stepped_loop, video
 from support.http_peer import HttpPeer
 
@@ -283,3 +284,24 @@ def test_requests_without_end_take_no_more_than_they_may_together(
     house.advance(1)
     assert [large.closed, small.closed, waiting.closed] == [True, False, False]
     assert house.counters.http_closes == {"worker_memory": 1}
+
+
+def test_too_many_plays_of_one_address_wait(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = houses()
+    publish(house)
+    monkeypatch.setattr(JoinRates, "wait_s", lambda *_: 2.0)
+    player, leaver, drained = (HttpPeer(house).get("/live/x.flv") for _ in range(3))
+    assert house.counters.joins_paced == 3
+    house.leave(leaver)
+    house.advance(1.9)
+    assert player.received == b""
+    assert house.counters.http_players == {}
+    house.http.end_all(CloseReason.DRAINED)
+    house.settle()
+    assert drained.answer.status == 503
+    house.advance(LINGER_S)
+    assert house.counters.http_players == {}
+    late = HttpPeer(house).get("/live/x.flv")
+    house.advance(2.1)
+    assert late.answer.status == 200
+    assert house.counters.http_players == {"flv": 1}
