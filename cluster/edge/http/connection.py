@@ -344,7 +344,9 @@ class HttpConnection(Outbox):
     def who(self) -> dict[str, object]:
         """For log lines: its id, its worker, its peer, and what that calls itself."""
         arrival = self.arrival
-        return log_facts.who(self._owner.identity, arrival.number, arrival.peer, self.agent)
+        protocol = "http" if self.websocket is None else "ws"
+        who = log_facts.who(self._owner.identity, arrival.number, arrival.peer, self.agent)
+        return {"protocol": protocol, **who}
 
     def facts(self) -> dict[str, object]:
         """The same, and what it does or has asked to do."""

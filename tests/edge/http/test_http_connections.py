@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +20,17 @@ from cluster.edge.http.connection import (
     MAX_UNASKED_BYTES_PER_S,
 )
 from cluster.edge.peers.join_rates import JoinRates
-from support.house import AAC_HEADER, AVC_HEADER, KEY, House, audio, stepped_loop, video
+from support.house import (
+    AAC_HEADER,
+    AVC_HEADER,
+    KEY,
+    House,
+    audio,
+    run_until,
+    stepped_loop,
+    tcp_pair,
+    video,
+)
 from support.http_peer import HttpPeer
 
 Houses = Callable[..., House]
@@ -305,3 +317,36 @@ def test_too_many_plays_of_one_address_wait(houses: Houses, monkeypatch: pytest.
     house.advance(2.1)
     assert late.answer.status == 200
     assert house.counters.http_players == {"flv": 1}
+
+
+def test_a_line_says_of_a_player_who_it_was(houses: Houses, caplog: pytest.LogCaptureFixture) -> None:
+    house = houses()
+    publish(house)
+    player = HttpPeer(house).get("/live/x.flv", "User-Agent: VLC/3.0.18 LibVLC/3.0.18")
+    caplog.set_level("INFO")
+    house.leave(player)
+    (record,) = [each for each in caplog.records if getattr(each, "event", "") == "connection_closed"]
+    said = {name: getattr(record, name) for name in ("protocol", "role", "stream", "agent", "peer")}
+    assert said == {
+        "protocol": "http", "role": "player", "stream": "live/x", "agent": "VLC/3.0.18 LibVLC/3.0.18",
+        "peer": "192.0.2.9:40000",
+    }  # fmt: skip
+    assert record.getMessage() == "closed: peer_closed"
+    assert getattr(record, "bytes_received", 0) > 0
+
+
+def test_a_reset_is_told_from_a_leave_only_of_those_who_play(houses: Houses) -> None:
+    house = houses()
+    publish(house)
+    for path, reason in (("/live/x.flv", "peer_reset"), ("/live/x", "peer_closed")):
+        accepted, peer = tcp_pair()
+        house.http.accept(accepted, ("192.0.2.10", 40_000))
+        peer.sendall(f"GET {path} HTTP/1.1\r\nHost: e\r\n\r\n".encode())
+        run_until(house.loop, lambda: house.counters.http_requests, "an answer")
+        assert peer.recv(8) == b"HTTP/1.1"
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        run_until(house.loop, lambda: house.counters.http_closes, "the end")
+        assert house.counters.http_closes == {reason: 1}
+        house.counters.http_closes.clear()
+        house.counters.http_requests.clear()
