@@ -1,4 +1,4 @@
-# make run     the server on :1935, HTTP on :8080     make test    run the tests
+# make run     start the server on :1935              make test    run the tests
 # make demo    see a stream flow without an encoder   make check   the tests, and every house rule
 # make bench   measure everything (SCENARIO=… one)   make clean   remove what these made
 # make system    whole nodes and hosts, one test at a time: how soon, how smoothly (4 minutes)
@@ -32,8 +32,8 @@ INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
 	@echo 'Publish with FFmpeg: ffmpeg -re -i FILE -c copy -f flv rtmp://localhost/live/test'
+	@echo 'Watch in a browser:  http://localhost:8080/live/test'
 	@echo 'Play:                ffplay rtmp://localhost/live/test      (or VLC: Media > Open Network Stream)'
-	@echo 'In a browser:        http://localhost:8080/live/test'
 	@exec $(VENV)/bin/rtmp-cluster edge --bind :1935 --http :8080
 
 test: $(VENV)/.for-test

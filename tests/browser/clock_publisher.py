@@ -22,7 +22,7 @@ AUDIO_AHEAD_S = 0.06
 VIDEO = {
     "h264": ("libx264", {"preset": "ultrafast", "tune": "zerolatency", "profile": "main", "crf": "23"}),
     "hevc": ("libx265", {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none"}),
-    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "1", "b": "1M"}),
+    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "b": "1M"}),
     "av1": ("libsvtav1", {"preset": "12", "crf": "40", "svtav1-params": "pred-struct=1"}),
 }
 AUDIO = {"aac": ("aac", {}), "opus": ("libopus", {}), "ac3": ("ac3", {})}

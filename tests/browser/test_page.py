@@ -192,7 +192,7 @@ def test_its_keys_and_buttons_work(cluster: Cluster, open_page: OpenPage, publis
 def test_it_plays_hls_where_there_is_no_media_source(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher, console: list[str]
 ) -> None:
-    """As an iPhone of before iOS 17 does. Chromium begins when there are some segments, after a few tries."""
+    """As an iPhone of before iOS 17 does. Chromium wants some segments first, so it takes a few tries."""
     publish(cluster.near.url("native"))
     page = open_page(
         cluster.near.page_url("native"), "delete window.MediaSource; delete window.ManagedMediaSource;"

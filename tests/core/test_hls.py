@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.core.media.hls import HlsMuxer, target_duration_s
-from cluster.core.message import Message
+from cluster.core.media.log_entry import LogEntry
+from cluster.core.media.marks import Mark, decode_mark, encode_mark
+from cluster.core.media.stream_log import StreamLog
+from cluster.core.message import Message, MessageType
 from support.hls_checker import Checker, parse
 from support.hls_workers import PART_MS, TARGET_MS, WALL_MS, Worker, Workers
 
@@ -73,6 +78,7 @@ def test_a_minute_is_the_same_on_all_workers_whatever_they_flush() -> None:
     workers.end()
     checker = check(workers.origin)
     assert checker.count > 200
+    assert all("INDEPENDENT-SEGMENTS" in text for text in workers.origin.texts)
     assert_same(workers)
     last = parse(workers.origin.texts[-1])
     assert last.is_over
@@ -200,6 +206,27 @@ def test_video_that_stops_leaves_segments_of_audio_alone() -> None:
     assert segments[-1].init != segments[len(segments) // 2].init
 
 
+def test_audio_that_stops_leaves_segments_of_video_alone_also_for_who_joins_then() -> None:
+    workers = Workers(1)
+    late = Worker(is_origin=False)
+    workers.publish()
+    workers.send(*headers(), *stream(4), *stream(10, start_ms=4000, has_audio=False))
+    log = workers.origin.log
+    start = log.start_of_join()
+    for entry in (*log.headers_for(start), *log.read(start, log.next_seq)):
+        late.log.append(entry.message())
+    late.join()
+    workers.others.append(late)
+    workers.send(*stream(6, start_ms=14_000, has_audio=False), *stream(9, start_ms=20_000))
+    workers.end()
+    check(workers.origin)
+    check(late)
+    assert late.files.items() <= workers.origin.files.items()
+    ours, theirs = (parse(worker.texts[-1]).segments for worker in (workers.origin, late))
+    assert theirs == ours[-len(theirs) :]
+    assert len({each.init for each in theirs}) == 2
+
+
 def test_rare_keyframes_make_segments_that_are_not_independent() -> None:
     workers = Workers(1, 4)
     workers.publish()
@@ -210,6 +237,7 @@ def test_rare_keyframes_make_segments_that_are_not_independent() -> None:
     segments = parse(workers.origin.texts[-1]).segments
     assert max(each.duration for each in segments) < 4.5
     assert [each.parts[0][2] for each in segments[-3:]] == [True, False, False]
+    assert "INDEPENDENT-SEGMENTS" not in workers.origin.texts[-1]
 
 
 def test_missed_messages_are_in_no_segment() -> None:
@@ -251,15 +279,38 @@ def test_the_log_may_begin_in_the_middle_of_a_segment() -> None:
     assert late.muxer.bytes_held == 0
 
 
-def test_a_header_within_the_segment_of_a_join_leaves_that_segment_out() -> None:
+@pytest.mark.parametrize("over_the_bus", [False, True])
+def test_a_header_within_the_segment_of_a_join_leaves_that_segment_out(over_the_bus: bool) -> None:
     workers = Workers()
     workers.publish()
     workers.send(*headers(has_audio=False), *stream(1, has_audio=False), Message(8, 1000, AAC_HEADER))
     log = workers.origin.log
-    late = Worker(is_origin=True)
-    late.begin(log.headers_for(log.start_of_join()), log.read(log.start_of_join(), log.next_seq))
-    workers.others.append(late)
+    start = log.start_of_join()
+    snapshot = log.headers_for(start), log.read(start, log.next_seq)
+    late = Worker(is_origin=False)
+    if over_the_bus:
+        late.begin([], [])
+        for entry in (*snapshot[0], *snapshot[1]):
+            made = late.log.append(entry.message())
+            late.give([made] if made is not None else [])
+    else:
+        late.begin(*snapshot)
     assert late.muxer.next_number is None
+    assert late.muxer.given_up == 1
+
+
+def test_a_publisher_that_repeats_its_headers_loses_one_segment_at_most() -> None:
+    workers = Workers(1)
+    workers.publish()
+    workers.send(*headers())
+    for message in stream(20):
+        repeated = headers()[1:] if message.payload[:1] == INTER[:1] else []
+        workers.send(message, *repeated)
+    workers.end()
+    check(workers.origin)
+    assert_same(workers)
+    assert workers.origin.muxer.given_up == 1
+    assert len(parse(workers.origin.texts[-1]).segments) == 9
 
 
 def test_removed_segments_can_be_fetched_for_a_while() -> None:
@@ -390,3 +441,59 @@ def test_times_that_leap_are_in_no_list() -> None:
     assert_same(workers)
     check(workers.origin)
     assert max(each.duration for each in parse(workers.origin.texts[-1]).segments) < 4.5
+
+
+def test_a_publisher_that_was_thought_gone_and_never_was_goes_on() -> None:
+    workers = Workers(1)
+    other = workers.others[0]
+    workers.publish()
+    media = stream(12, gop_ms=1000)
+    workers.send(*headers(), *media[:400])  # behind a keyframe that begins no segment
+    start = other.log.start_of_join()
+    entries = other.log.read(start, other.log.next_seq)
+    assert decode_mark_or_none(entries[0]) is None
+    other.begin(other.log.headers_for(start), entries, gap=True)
+    workers.send(*media[400:])
+    assert other.muxer.given_up == 0
+    assert other.texts == workers.origin.texts
+
+
+def decode_mark_or_none(entry: LogEntry) -> Mark | None:
+    return decode_mark(entry.payload) if entry.type_id == MessageType.MARK else None
+
+
+_BODIES = [
+    AVC_HEADER, OTHER_AVC_HEADER, AAC_HEADER, KEY + bytes(9), INTER + bytes(9), b"\xaf\x01" + bytes(9), b"",
+    bytes.fromhex("af00"), bytes.fromhex("af000f80000000"), b"\x2f" + bytes(20),
+    bytes.fromhex("2ffffb9064") + bytes(99),
+    bytes.fromhex("9068766331") + bytes(40), bytes.fromhex("9168766331000000") + bytes(40),
+    bytes.fromhex("904f707573") + b"OpusHead" + bytes(11), bytes.fromhex("914f707573fc") + bytes(9),
+    bytes.fromhex("1701800000") + bytes(9), encode_mark(Mark(5, 5, 5, True, True)),
+    encode_mark(Mark(2**64 - 1, 2**32 - 1, 2**64 - 1, True, False)),
+    encode_mark(Mark(6, 5, 9, False, True)),
+]  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([8, 9, 18, int(MessageType.MARK)]),
+            st.integers(0, 2**32 - 1) | st.integers(0, 9999),
+            st.sampled_from(_BODIES) | st.binary(max_size=40),
+        ),
+        max_size=60,
+    ),
+    st.booleans(),
+)  # fmt: skip
+def test_nothing_that_comes_raises(messages: list[tuple[int, int, bytes]], from_wire: bool) -> None:
+    log = StreamLog()
+    log.keep_from = log.unsent_from = 0
+    worker = Worker(is_origin=not from_wire)
+    worker.begin([], [])
+    for type_id, timestamp, payload in messages:
+        entry = log.append(Message(type_id, timestamp, payload))
+        worker.give([] if entry is None else [entry])
+    worker.begin(log.headers(), log.read(0, log.next_seq))
+    worker.end()
+    if worker.muxer.is_ready:
+        assert worker.muxer.master("x")

@@ -21,7 +21,7 @@ from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Message, MessageType
 
 WALL_MS = NUMBERED_SINCE_MS + 1_000_000_000
-NUMBER = 500_000  # segments of 2 s since then
+NUMBER = 1_000_000  # half segments of 2 s since then
 
 KEY = bytes.fromhex("1701000000") + bytes(8)
 INTER = bytes.fromhex("2701000000") + bytes(8)
@@ -38,7 +38,7 @@ def marker(last: Mark | None = None, wall_ms: int = WALL_MS) -> Marker:
 @given(
     st.builds(
         Mark, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1),
-        st.booleans(), st.booleans(),
+        st.booleans(), st.booleans(), st.booleans(),
     )
 )  # fmt: skip
 def test_a_mark_comes_back_as_it_was(mark: Mark) -> None:
@@ -60,6 +60,14 @@ def test_numbers_go_on_by_one_and_no_segment_is_shorter_than_the_target() -> Non
     assert [mark.date_ms - WALL_MS for mark in decoded] == [0, 2000, 4000, 6000, 8000]
     assert [mark.follows for mark in decoded] == [False, True, True, True, True]
     assert len({mark.discontinuity for mark in decoded}) == 1
+
+
+def test_a_keyframe_that_comes_a_little_early_is_in_time() -> None:
+    made = marker()
+    made.at_keyframe(20)  # audio was ahead
+    assert made.at_keyframe(2_000)
+    assert not made.at_keyframe(3_740)
+    assert made.at_keyframe(3_750)
 
 
 def test_a_publisher_that_returns_goes_on_from_the_last_number_with_a_discontinuity() -> None:
@@ -181,6 +189,19 @@ def test_a_codec_that_changes_begins_a_segment_that_does_not_follow() -> None:
     assert (first_at, second_at) == (0, 1000)
     assert (second.number, second.discontinuity) == (first.number + 1, first.discontinuity + 1)
     assert not second.follows
+
+
+def test_audio_that_stops_is_not_in_segments_that_follow() -> None:
+    log = origin()
+    log.keep_from = log.unsent_from = 0
+    feed(log, (9, 0, AVC_HEADER), (8, 0, AAC_HEADER), (9, 0, KEY), (8, 0, AUDIO))
+    for ms in range(1000, 12_000, 1000):
+        feed(log, (9, ms, KEY))
+        log.note_gone()
+    feed(log, (8, 12_000, AUDIO), (9, 12_000, KEY))
+    marks = [mark for _, mark in marks_in(log)]
+    assert [mark.has_audio for mark in marks] == [True, True, True, True, False, False, True]
+    assert [mark.follows for mark in marks] == [False, True, True, True, False, True, False]
 
 
 def test_audio_that_begins_late_begins_a_segment_that_does_not_follow() -> None:

@@ -126,6 +126,8 @@ class Checker:
         assert m3u8.loads(text).segments
         parsed = parse(text)
         assert not parsed.skipped
+        if "#EXT-X-INDEPENDENT-SEGMENTS" in text:
+            assert all(each.parts[0][2] for each in parsed.segments if each.parts)
         self._alone(parsed)
         if self.last is not None:
             self._behind(self.last, parsed)

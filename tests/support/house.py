@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 import pytest
@@ -267,6 +267,15 @@ class Peer:
             self.session.send(message)
 
 
+class AnyPeer(Protocol):
+    """A peer of any protocol, whose bytes ``settle`` carries."""
+
+    socket: socket.socket
+    closed: bool
+
+    def pump(self) -> bool: ...
+
+
 class House:
     """The streams and the sessions of one worker, on a loop whose clock tests move."""
 
@@ -284,7 +293,7 @@ class House:
             self.requests, self.poller, self.config.limits(), self.places, self.counters, IDENTITY,
             self.config.publish_idle_s,
         )  # fmt: skip
-        self.peers: list[Peer] = []
+        self.peers: list[AnyPeer] = []
         self._http: HttpSessions | None = None
 
     @property
@@ -344,7 +353,7 @@ class House:
         peer.send(*messages)
         self.settle()
 
-    def leave(self, peer: Peer) -> None:
+    def leave(self, peer: AnyPeer) -> None:
         """``peer`` goes without a word."""
         peer.closed = True
         peer.socket.close()

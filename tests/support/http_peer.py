@@ -83,10 +83,10 @@ class HttpPeer:
             version, status, _ = first.split(" ", 2)
             assert version == "HTTP/1.1"
             fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-            has_body = status not in ("101", "204") and not fields.get("x-head")
-            size = int(fields.get("content-length", len(rest))) if has_body else 0
+            wants_body = status not in ("101", "204") and not fields.get("x-head")
+            size = int(fields.get("content-length", len(rest))) if wants_body else 0
             found.append(Answered(int(status), fields, rest[:size]))
-            rest = rest[size:] if has_body else rest
+            rest = rest[size:] if wants_body else rest
         return found
 
     @property

@@ -112,11 +112,14 @@ def messages_of(flv: bytes) -> list[Message]:
 
 def packets_of(file: bytes, container_format: str | None = None) -> dict[str, list[SourcePacket]]:
     """The packets of a file, by "video" and "audio"."""
-    with av.open(io.BytesIO(file), format=container_format) as container:
+    with av.open(io.BytesIO(file), "r", format=container_format) as container:
         packets: dict[str, list[SourcePacket]] = {stream.type: [] for stream in container.streams}
         for packet in container.demux():
             if packet.size:
                 base = packet.time_base
+                assert base is not None
+                assert packet.dts is not None
+                assert packet.pts is not None
                 packets[packet.stream.type].append(
                     SourcePacket(packet.dts * base, packet.pts * base, bytes(packet), packet.is_keyframe)
                 )

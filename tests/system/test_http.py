@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster_process import Edge, StartEdge
+from support.cluster_process import Edge, StartEdge, StartRouter
 from support.ffmpeg import Ffmpegs, hashes_of_file, make_clip
 from support.polling import wait_until
 from support.tls import CertificateFiles, make_certificate
@@ -80,7 +80,8 @@ def test_https_with_the_certificate_of_rtmps(
         assert len(answer.read(200_000)) == 200_000
     with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        assert plain.recv(1) == b""
+        with contextlib.suppress(ConnectionResetError):
+            assert plain.recv(1) == b""
     with pytest.raises(ssl.SSLCertVerificationError), socket.create_connection(("127.0.0.1", port)) as raw:
         ssl.create_default_context().wrap_socket(raw, server_hostname="localhost")
     wait_until(
@@ -124,3 +125,43 @@ def test_a_worker_that_serves_no_http_has_imported_none_of_it(start_edge: StartE
     assert "httptools" not in maps[False]
     assert "httptools" in maps[True]
 
+
+
+def test_every_node_answers(
+    start_edge: StartEdge, start_router: StartRouter, ffmpegs: Ffmpegs, clip: Path
+) -> None:
+    """What is published on one node is played over HTTP from another, in every form."""
+    source = hashes_of_file(clip, clip.with_name("source"))
+    router = start_router()
+    near, far = (start_edge("--workers", "1", "--router", router, *HTTP) for _ in range(2))
+    players = [ffmpegs.play(f"{address(far)}/live/clip.{suffix}") for suffix in ("flv", "mp4")]
+    wait_until(lambda: far.metrics().total("http_players") == len(players), "the players to wait")
+    ffmpegs.publish(clip, near.url("clip"))
+    for player in players:
+        got = player.wait_for_last(source, CLIP_S + 30)
+        assert [packet.digest for packet in got.video] == [packet.digest for packet in source.video]
+        assert [packet.digest for packet in got.audio] == [packet.digest for packet in source.audio]
+
+
+def test_every_node_makes_the_same_segments(
+    start_edge: StartEdge, start_router: StartRouter, ffmpegs: Ffmpegs, clip: Path
+) -> None:
+    router = start_router()
+    options = ["--workers", "1", "--router", router, *HTTP, "--hls-segment", "0.5"]
+    near, far = (start_edge(*options) for _ in range(2))
+    ffmpegs.publish(clip, near.url("clip"), loop=True)
+
+    def segments(edge: Edge) -> set[str]:
+        listed = fetched(edge, "/live/clip/media.m3u8").decode().splitlines()
+        return {line for line in listed if line.endswith(".m4s")}
+
+    common = wait_until(
+        lambda: len(both := segments(near) & segments(far)) > 1 and both, "segments that both list", 60
+    )
+    for name in common:
+        assert fetched(near, f"/live/clip/{name}") == fetched(far, f"/live/clip/{name}")
+
+
+def fetched(edge: Edge, path: str) -> bytes:
+    with urllib.request.urlopen(address(edge) + path, timeout=30) as answer:
+        return bytes(answer.read())

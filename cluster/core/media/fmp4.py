@@ -35,7 +35,7 @@ from cluster.core.media.fmp4_entries import (
     video_record,
 )
 from cluster.core.media.log_entry import LogEntry
-from cluster.core.media.metadata import read_metadata
+from cluster.core.media.metadata import READ_METADATA_BYTES, read_metadata
 from cluster.core.media.picture_size import UNKNOWN_SIZE, PictureSize, picture_size
 from cluster.core.media.track_body import track_body
 from cluster.core.message import Buffer
@@ -151,10 +151,11 @@ def tracks_of(entries: Iterable[LogEntry]) -> list[Track]:
 
 
 def metadata_of(entries: Iterable[LogEntry]) -> dict[str, Any]:
-    """The members of the last onMetaData among ``entries``."""
+    """The members of the last onMetaData among ``entries``, but for one too long to be read."""
     members: dict[str, Any] = {}
     for entry in entries:
-        if entry.flags & _METADATA and entry.flags & _DATA:
+        is_metadata = entry.flags & _METADATA and entry.flags & _DATA
+        if is_metadata and len(entry.payload) <= READ_METADATA_BYTES:
             members = read_metadata(entry.type_id, entry.payload) or members
     return members
 

@@ -71,12 +71,14 @@ class HlsMuxer:
         self._max_bytes = max_bytes
         self._from_wire = False
         self._is_same_publisher = False
+        self._last: LogEntry | None = None  # that has been fed
         self._headers: Headers[LogEntry] = Headers()
         self._tracks: list[Track] | None = None  # None: to be read from the headers
         self._mark: Mark | None = None  # of the segment that begins with the next frame
         self._held: list[tuple[LogEntry, CodedFrame]] = []  # its first frames, until it can be opened
         self._closing: SegmentBuilder | None = None  # lacks only its last frame's duration
         self._open: SegmentBuilder | None = None
+        self._is_first = True  # no segment has begun behind the one that began first
         self._texts: dict[bool, bytes] = {}
 
     # ---- feeding -----------------------------------------------------------------------------
@@ -89,26 +91,28 @@ class HlsMuxer:
 
         ``is_same_publisher``: some of what it sent may have been missed.
         """
+        if is_same_publisher and entries and entries[-1] is self._last:
+            return  # nothing has been missed: it was thought gone, and never was
         self._from_wire = from_wire
         self._is_same_publisher = is_same_publisher
         self._settle()
         self._mark = None
-        if is_same_publisher:
+        if is_same_publisher or self.is_over:
             self._give_up()
         if self.is_over:
             self.window.clear()
             self.is_over = False
         self._headers.clear()
         self._tracks = None
+        self._is_first = True
         for header in headers:
             self._headers.remember(header)
-        if _are_ambiguous(headers, entries):
-            entries = [entry for entry in entries if entry.flags & _HEADER]
         self.feed(entries)
         self._changed()
 
     def feed(self, entries: Sequence[LogEntry]) -> None:
         """These follow on what there was."""
+        self._last = entries[-1] if entries else self._last
         for entry in entries:
             if entry.type_id == _MARK_TYPE:
                 self._begins(entry)
@@ -220,11 +224,18 @@ class HlsMuxer:
 
     def _header(self, entry: LogEntry) -> None:
         remembered = self._headers.remember(entry)
-        if remembered is None or not remembered.is_new:
+        if remembered is None:
             return
-        self._tracks = None
-        if self._open is not None and entry.type_id == _AUDIO_TYPE and entry.flags & _SEQUENCE_HEADER:
-            self._open.leave_out(_AUDIO_TYPE)  # what comes is not what the segment's init file says
+        is_of_audio = entry.type_id == _AUDIO_TYPE and entry.flags & _SEQUENCE_HEADER
+        if remembered.is_new:
+            self._tracks = None
+            if self._open is not None and is_of_audio:
+                self._open.leave_out(_AUDIO_TYPE)  # what comes is not what the segment's init file says
+        elif self._open is not None and is_of_audio and self._is_first:
+            # Who joins is given the headers first. This one may have come only now: nobody knows whether
+            # the segment began with audio.
+            self._is_first = False
+            self._give_up()
 
     def _frame(self, entry: LogEntry) -> None:
         sample = sample_of(entry)
@@ -278,9 +289,12 @@ class HlsMuxer:
             tracks.update((_AUDIO_TYPE, track) for track in tracks_of([held[-1][0]]))
         if mark.is_independent and not held[0][0].flags & _KEYFRAME:
             tracks.pop(_VIDEO_TYPE, None)  # the origin has seen that there is none
+        if not mark.has_audio:
+            tracks.pop(_AUDIO_TYPE, None)
         lead_type = _VIDEO_TYPE if _VIDEO_TYPE in tracks else _AUDIO_TYPE
         self._close(None)
         before, self._open = self._open, None
+        self._is_first = before is None and self._is_first
         if before is not None:
             follows = mark.follows and mark.number == before.segment.number + 1
             if follows and before.lead_track == tracks.get(lead_type):
@@ -335,18 +349,3 @@ class HlsMuxer:
     def _changed(self) -> None:
         self.version += 1
         self._texts.clear()
-
-
-def _are_ambiguous(headers: Sequence[LogEntry], entries: Sequence[LogEntry]) -> bool:
-    """Whether a header stands within the segment that ``entries`` begin with, and is one of ``headers``.
-
-    Nobody knows then if it was known when the segment began, nor so what media the segment has.
-    """
-    known = [bytes(header.payload) for header in headers if header.flags & _SEQUENCE_HEADER]
-    has_begun = False
-    for entry in entries:
-        if not entry.flags & _HEADER:
-            has_begun = has_begun or bool(entry.flags & _CODED)
-        elif has_begun and entry.flags & _SEQUENCE_HEADER and bytes(entry.payload) in known:
-            return True
-    return False

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from cluster.core.media.fmp4 import Track
-from cluster.core.media.hls_segment import Part, Segment
+from cluster.core.media.hls_segment import Segment
 
 MEDIA_SUFFIX: Final = ".m4s"
 INIT_SUFFIX: Final = ".mp4"
@@ -31,6 +31,9 @@ _HOLD_BACK_PARTS = 3
 
 #: Bit rates are told in steps, so that workers that have other segments mostly tell the same.
 _RATE_STEP = 1.1
+
+#: The last segment of a publisher may be hardly more than a keyframe, and tells no rate.
+_RATE_OVER_S = 1.0
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _LATEST_MS = 253_402_300_799_999  # the last millisecond that a date can have
@@ -74,6 +77,8 @@ def media_playlist(listing: Listing, *, skip: bool) -> str:
         # Players add the tags that stand before a segment, and the first one may have one (6.2.2).
         f"#EXT-X-DISCONTINUITY-SEQUENCE:{max(0, first.discontinuity - (not first.follows))}",
     ]  # fmt: skip
+    if all(each.mark.is_independent for each in (*segments, listing.partial or segments[0])):
+        lines.append("#EXT-X-INDEPENDENT-SEGMENTS")  # whoever joins may begin with any of them (4.4.2.1)
     skipped = _skippable(segments, listing.target_s) if skip else 0
     if skipped:
         lines.append(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")
@@ -92,7 +97,8 @@ def media_playlist(listing: Listing, *, skip: bool) -> str:
 
 def master_playlist(segments: Sequence[Segment], tracks: Sequence[Track], media_uri: str) -> str:
     """The multivariant playlist, of one variant; ``tracks`` are those of the last segment."""
-    peak = max(segment.size * 8 / segment.duration_s for segment in segments)
+    usual = [segment for segment in segments if segment.duration_s >= _RATE_OVER_S] or segments
+    peak = max(segment.size * 8 / segment.duration_s for segment in usual)
     average = sum(segment.size for segment in segments) * 8 / sum(s.duration_s for s in segments)
     codecs = ",".join(track.codecs for track in tracks)
     variant = f'BANDWIDTH={_step(peak)},AVERAGE-BANDWIDTH={_step(average)},CODECS="{codecs}"'
@@ -106,9 +112,7 @@ def master_playlist(segments: Sequence[Segment], tracks: Sequence[Track], media_
 def _part_target_s(listing: Listing) -> float:
     """No part may be longer (4.4.3.7); one of slow video is a frame, however long that is shown."""
     segments = listing.segments if listing.partial is None else [*listing.segments, listing.partial]
-    longest_ms = max(
-        (math.ceil(part.ticks * 1000 / s.timescale) for s in segments for part in s.parts), default=0
-    )
+    longest_ms = max(math.ceil(each.longest_ticks * 1000 / each.timescale) for each in segments)
     return max(listing.part_ms, longest_ms) / 1000
 
 
@@ -132,11 +136,18 @@ def _opening(segment: Segment, init: str) -> Iterator[str]:
 
 
 def _parts(segment: Segment) -> Iterator[str]:
-    for index, part in enumerate(segment.parts):
-        yield _part(segment, index, part)
+    """All of them in one, unless there are none. They are spelled once, for all lists that have them."""
+    count, text = segment.text
+    if count != len(segment.parts):
+        spelled = [_part(segment, index) for index in range(count, len(segment.parts))]
+        text = "\n".join([text, *spelled] if count else spelled)
+        segment.text = len(segment.parts), text
+    if text:
+        yield text
 
 
-def _part(segment: Segment, index: int, part: Part) -> str:
+def _part(segment: Segment, index: int) -> str:
+    part = segment.parts[index]
     independent = ",INDEPENDENT=YES" if part.is_independent else ""
     name = part_name(segment.number, index)
     return f'#EXT-X-PART:DURATION={part.ticks / segment.timescale:.5f},URI="{name}"{independent}'

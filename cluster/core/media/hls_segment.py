@@ -44,9 +44,12 @@ class Part(NamedTuple):
 
 
 class Segment:
-    """A segment, whole or not yet. ``duration_s`` and ``size`` are those of ``parts``."""
+    """A segment, whole or not yet. ``duration_s`` and ``size`` are those of ``parts``.
 
-    __slots__ = ("init", "mark", "parts", "size", "ticks", "timescale")
+    ``text``: how lists spell its parts, and of how many that is; kept by ``hls_playlist``.
+    """
+
+    __slots__ = ("init", "longest_ticks", "mark", "parts", "size", "text", "ticks", "timescale")
 
     def __init__(self, mark: Mark, init: str, timescale: int) -> None:
         self.mark = mark
@@ -54,7 +57,9 @@ class Segment:
         self.timescale = timescale
         self.parts: list[Part] = []
         self.ticks = 0
+        self.longest_ticks = 0
         self.size = 0
+        self.text = (0, "")
 
     @property
     def number(self) -> int:
@@ -72,6 +77,7 @@ class Segment:
     def add(self, part: Part) -> None:
         self.parts.append(part)
         self.ticks += part.ticks
+        self.longest_ticks = max(self.longest_ticks, part.ticks)
         self.size += len(part.data)
 
 
@@ -96,7 +102,7 @@ class _Samples:
         self.frame_ticks = 0
 
     def ticks(self, time_ms: int) -> int:
-        return ((time_ms + START_MS) * self.scale + 500) // 1000
+        return (max(0, time_ms + START_MS) * self.scale + 500) // 1000
 
     def place(self, time_ms: int) -> int:
         """The decoding time of a frame stamped ``time_ms``."""

@@ -11,13 +11,15 @@ from cluster.core.message import Buffer
 class Answer(NamedTuple):
     """What is answered. ``body`` may be shared with other answers, and is never changed.
 
-    ``cache_control``: the header of that name, for browsers and for caches on the way.
+    ``cache_control``: the header of that name, for browsers and for caches on the way. ``closes``: the
+    connection ends with it, so that the next request may reach another worker.
     """
 
     status: int
     content_type: str
     cache_control: str
     body: Sequence[Buffer]
+    closes: bool = False
 
     @property
     def size(self) -> int:

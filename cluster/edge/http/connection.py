@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections import deque
 from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason, lost_by
@@ -66,7 +65,7 @@ class HttpConnection(Outbox):
         self.use = ("", "")
         self.agent = ""
         self._reader: RequestReader | None = None
-        self._requests: deque[Request] = deque()
+        self._requests: list[Request] = []
         self._request: Request | None = None  # the last that was begun
         #: What it waits for.
         self._waiting: Waiting | None = None
@@ -154,7 +153,7 @@ class HttpConnection(Outbox):
     def _go_on(self) -> None:
         """Answer what can be answered now."""
         while self._requests and self._is_free:
-            request = self._requests.popleft()
+            request = self._requests.pop(0)
             self._since = self._owner.now
             self._request = request
             self._waiting = self._owner.begin(self, request)
@@ -168,8 +167,9 @@ class HttpConnection(Outbox):
         if self.close_reason is not None:
             return
         stays = request is not None and request.stays and not self._owner.draining
-        has_body = request is None or request.has_body
-        self.count_and_say(answer.status, self._owner.replies.whole(answer, has_body=has_body, stays=stays))
+        wants_body = request is None or request.wants_body
+        written = self._owner.replies.whole(answer, wants_body=wants_body, stays=stays)
+        self.count_and_say(answer.status, written)
         if not stays:
             self.ends_when_sent(CloseReason.ANSWERED if request else CloseReason.BAD_REQUEST)
 

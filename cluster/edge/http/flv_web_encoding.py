@@ -21,7 +21,7 @@ from cluster.core.media.classify import (
 )
 from cluster.core.media.flv import MAX_BODY_BYTES, encode_header, encode_tag_of_parts
 from cluster.core.media.log_entry import LogEntry
-from cluster.core.media.metadata import without_media
+from cluster.core.media.metadata import READ_METADATA_BYTES, without_media
 from cluster.core.media.track_body import TrackBody, track_body
 from cluster.core.message import Buffer, MessageType
 
@@ -32,6 +32,8 @@ _KEYFRAME = int(MediaFlags.KEYFRAME)
 _DISPOSABLE = int(MediaFlags.DISPOSABLE)
 _AUDIO, _VIDEO = int(MessageType.AUDIO), int(MessageType.VIDEO)
 _MEDIA: Final = frozenset((_AUDIO, _VIDEO))
+
+_POSITIVE = (1 << 31) - 1
 
 _KEY_FRAME, _INTER_FRAME, _DISPOSABLE_FRAME = 1, 2, 3
 _AVC = 7
@@ -52,8 +54,8 @@ _TAKEN: Final = frozenset(("avc1", "mp4a", ".mp3", "pcm_le")) | _ENHANCED_VIDEO 
 class FlvWebEncoding:
     """The tags of one stream, for all its players on one worker.
 
-    Times count from the first frame that is encoded: mpegts.js takes those from 2^31 ms on for negative
-    ones.
+    Times count from the first frame that is encoded. mpegts.js takes those from 2^31 ms (25 days) on for
+    negative ones; so who joins then gets times from 0 on again.
     """
 
     is_shared = True
@@ -99,7 +101,7 @@ class FlvWebEncoding:
     def _metadata_body(self, entry: LogEntry) -> list[Buffer]:
         """Metadata that names no medium which does not come: players go by it as by the file's header."""
         payload, absent = entry.payload, self._absent
-        if not absent or entry.type_id in _MEDIA:
+        if not absent or entry.type_id in _MEDIA or len(payload) > READ_METADATA_BYTES:
             return _body(entry)
         made_of, without, body = self._metadata
         if made_of is not payload or without != absent:
@@ -114,7 +116,7 @@ class FlvWebEncoding:
         if not size or size > MAX_BODY_BYTES:
             return []
         time_ms = 0 if self._base_ms is None else max(0, entry.timestamp - self._base_ms)
-        return encode_tag_of_parts(entry.type_id, time_ms, body)
+        return encode_tag_of_parts(entry.type_id, time_ms & _POSITIVE, body)
 
 
 def _is_left_out(header: LogEntry) -> bool:

@@ -115,7 +115,7 @@ def _piece(request: HlsRequest, muxer: HlsMuxer, *, has_all: bool) -> Answer | N
     if has_all:
         return line(404, f"there is no {request.name}, or no longer")
     # Other workers may have it. Players ask again after this, not after 404.
-    return line(503, f"there is no {request.name} here yet")
+    return line(503, f"there is no {request.name} here yet")._replace(closes=True)
 
 
 def _playlist(text: bytes, kept: str) -> Answer:

@@ -6,8 +6,9 @@ medium begins that was not there, the next frame is preceded by a new init segme
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from operator import is_
+from typing import Any, Final, NamedTuple
 
 from cluster.core.media.classify import MediaFlags
 from cluster.core.media.fmp4 import (
@@ -49,6 +50,14 @@ _KINDS: Final = {int(MessageType.VIDEO): "video", int(MessageType.AUDIO): "audio
 Tracks = dict[str, Track]
 
 
+class _Told(NamedTuple):
+    """What a list of headers says: asked for each player that joins, read once for the same payloads."""
+
+    payloads: Sequence[Buffer]
+    members: Mapping[str, Any]
+    tracks: Tracks
+
+
 def _init(tracks: Mapping[str, Track]) -> bytes:
     return init_segment([tracks[kind] for kind in _KINDS.values() if kind in tracks])
 
@@ -64,7 +73,10 @@ class Mp4Encoding:
     is_shared = True
 
     def __init__(self) -> None:
+        self._told = _Told([], {}, {})
         self._members: Mapping[str, Any] = {}
+        #: Metadata that has come, and is read once it matters.
+        self._unread: LogEntry | None = None
         self._tracks: Tracks = {}
         #: Of these media, some player's init segment may not say what the next header does.
         self._untold = set(_KINDS.values())
@@ -76,16 +88,10 @@ class Mp4Encoding:
         self._frame_ms = 0
         self._audio_next = -1
 
-    @property
-    def codecs(self) -> str:
-        """As in a ``codecs`` parameter of a media type; empty if there is no track."""
-        return ",".join(self._tracks[kind].codecs for kind in _KINDS.values() if kind in self._tracks)
-
     def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
         """A player is about to read, and ``headers`` are in the log of its stream. Nothing goes out yet."""
-        known = list(headers)
-        self._members = metadata_of(known) or self._members
-        tracks: Tracks = {track.kind: track for track in tracks_of(known)}
+        told = self._read(list(headers))
+        self._members, tracks = told.members or self._members, told.tracks
         for kind in _KINDS.values():
             track, before = tracks.get(kind), self._tracks.get(kind)
             if track is not None and track != before:
@@ -103,7 +109,7 @@ class Mp4Encoding:
 
     def headers(self, headers: list[LogEntry]) -> list[Buffer]:
         """The init segment of the tracks that ``headers`` tell of, and of one that has no header."""
-        tracks: Tracks = {track.kind: track for track in tracks_of(headers)}
+        tracks = dict(self._read(headers).tracks)
         for kind in _KINDS.values():
             known = self._tracks.get(kind)
             if kind not in tracks and known is not None and known.codec in HEADERLESS_CODECS:
@@ -125,7 +131,7 @@ class Mp4Encoding:
         kind = _KINDS.get(entry.type_id)
         if kind is None:
             if entry.flags & _METADATA:
-                self._members = metadata_of((entry,)) or self._members
+                self._unread = entry
             return []
         if entry.flags & _SEQUENCE_HEADER:
             self._learn(entry)
@@ -151,7 +157,18 @@ class Mp4Encoding:
 
     # ---- what tracks there are ---------------------------------------------------------------
 
+    def _read(self, headers: list[LogEntry]) -> _Told:
+        payloads: list[Buffer] = [header.payload for header in headers]
+        told = self._told
+        if len(payloads) != len(told.payloads) or not all(map(is_, payloads, told.payloads)):
+            tracks = {track.kind: track for track in tracks_of(headers)}
+            told = self._told = _Told(payloads, metadata_of(headers), tracks)
+        return told
+
     def _learn(self, header: LogEntry) -> None:
+        if self._unread is not None:
+            self._members = metadata_of((self._unread,)) or self._members
+            self._unread = None
         track = track_of(header, self._members)
         if track is not None and (track != self._tracks.get(track.kind) or track.kind in self._untold):
             self._untold.discard(track.kind)

@@ -52,13 +52,18 @@ class Openings:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._waits: dict[str, _Wait] = {}
+        #: The publishers, by epoch, of which has been waited for long enough what they do not send.
+        self._settled_epochs: dict[str, int | None] = {}
 
     def add(self, stream: Stream, waiting: Opened) -> None:
         """``waiting`` is told once it is known, at once if it is."""
         if stream.offline_since is None and stream.key not in self._waits:
             media = media_of(stream)
-            is_old = stream.log.duration_ms >= SECOND_MEDIUM_S * 1000 and any(media)
-            if all(media) or is_old:
+            is_settled = (
+                stream.log.duration_ms >= SECOND_MEDIUM_S * 1000
+                or self._settled_epochs.get(stream.key, -1) == stream.epoch
+            )
+            if all(media) or (any(media) and is_settled):
                 waiting.opens(media)
                 return
         wait = self._waits.get(stream.key)
@@ -73,15 +78,18 @@ class Openings:
         if wait is not None:
             wait.waiting.pop(waiting, None)
             if not wait.waiting:
-                self._settled(key)
+                self._waits.pop(key).end()
 
     def tick(self) -> None:
         """A few times a second: a medium that has not come in time."""
         for wait in list(self._waits.values()):
             wait.look()
+        for key in self._settled_epochs.keys() - self._streams.by_key.keys():
+            del self._settled_epochs[key]
 
-    def _settled(self, key: str) -> None:
-        self._waits.pop(key).end()
+    def _settled(self, stream: Stream) -> None:
+        self._settled_epochs[stream.key] = stream.epoch
+        self._waits.pop(stream.key).end()
 
 
 class _Wait:
@@ -89,7 +97,7 @@ class _Wait:
 
     following: Following
 
-    def __init__(self, streams: Streams, settled: Callable[[str], None]) -> None:
+    def __init__(self, streams: Streams, settled: Callable[[Stream], None]) -> None:
         self.waiting: dict[Opened, None] = {}
         self._streams = streams
         self._settled = settled
@@ -135,6 +143,6 @@ class _Wait:
             self._since = now
         if all(media) or now - self._since >= SECOND_MEDIUM_S:
             waiting = list(self.waiting)
-            self._settled(stream.key)
+            self._settled(stream)
             for each in waiting:
                 each.opens(media)

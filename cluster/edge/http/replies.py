@@ -24,7 +24,7 @@ class Replies:
         self._date = b""
         self._dated_at = 0
 
-    def whole(self, answer: Answer, *, has_body: bool, stays: bool) -> list[Buffer]:
+    def whole(self, answer: Answer, *, wants_body: bool, stays: bool) -> list[Buffer]:
         """``answer`` with its head. ``stays``: further requests may follow."""
         fields = (
             f"Content-Type: {answer.content_type}\r\nContent-Length: {answer.size}\r\n"
@@ -33,7 +33,7 @@ class Replies:
         if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
             fields += "Allow: GET, HEAD, OPTIONS\r\n"
         head = self._head(answer.status, fields.encode(), stays=stays)
-        return [head, *answer.body] if has_body else [head]
+        return [head, *answer.body] if wants_body else [head]
 
     def endless(self, content_type: str) -> bytes:
         """The head of what goes on until the connection ends."""

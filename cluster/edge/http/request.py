@@ -51,8 +51,8 @@ class Request(NamedTuple):
         return self.upgrades and self.headers.get(b"upgrade", b"").lower() == b"websocket"
 
     @property
-    def has_body(self) -> bool:
-        """The answer has one, as far as the method goes."""
+    def wants_body(self) -> bool:
+        """The answer is to have one, if there is any."""
         return self.method != "HEAD"
 
 

@@ -126,7 +126,7 @@ class HttpRequests:
         connection.use = ("player", route.key)
         if self.draining:
             connection.answer(request, refusal(503, "this node is shutting down; try again"))
-        elif not request.has_body:
+        elif not request.wants_body:
             connection.count_and_say(200, [self._replies.endless(_TYPES[route.kind])])
             connection.ends_when_sent(CloseReason.ANSWERED)
         elif not self._has_place(connection):

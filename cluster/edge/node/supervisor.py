@@ -215,9 +215,9 @@ class Supervisor:
         if self._config.tls_binds:
             fields["tls_addresses"] = tls_addresses = [str(address) for address in self._config.tls_binds]
             where += f", with TLS on {', '.join(tls_addresses)}"
-        for name, addresses in (("http", self._config.http_binds), ("https", self._config.http_tls_binds)):
-            if addresses:
-                fields[f"{name}_addresses"] = shown = [f"{name}://{address}" for address in addresses]
+        for name, binds in (("http", self._config.http_binds), ("https", self._config.http_tls_binds)):
+            if binds:
+                fields[f"{name}_addresses"] = shown = [f"{name}://{bind}" for bind in binds]
                 where += f", {', '.join(shown)}"
         if self._metrics_address is not None:
             fields["metrics"] = str(self._metrics_address)

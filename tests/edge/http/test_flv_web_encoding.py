@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from cluster.core.media.classify import flags_of
 from cluster.core.media.flv import FlvReader, encode_header
 from cluster.core.media.log_entry import LogEntry
-from cluster.core.media.metadata import encode_metadata, read_metadata
+from cluster.core.media.metadata import READ_METADATA_BYTES, encode_metadata, read_metadata
 from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.edge.http.flv_web_encoding import FlvWebEncoding
@@ -215,7 +217,13 @@ def test_a_medium_of_another_track_is_not_left_out() -> None:
 
 def test_metadata_names_no_medium_that_does_not_come() -> None:
     """mpegts.js goes by it rather than by the file's header, and waits."""
-    members = {"hasVideo": True, "hasAudio": True, "width": 640.0, "audiocodecid": 10.0, "title": "x"}
+    members: dict[str, Any] = {
+        "hasVideo": True,
+        "hasAudio": True,
+        "width": 640.0,
+        "audiocodecid": 10.0,
+        "title": "x",
+    }
     metadata = LogEntry(DATA, 0, encode_metadata(members), 4 | 64, 0, 0)
     encoding = FlvWebEncoding()
     for media, left in (
@@ -232,11 +240,26 @@ def test_metadata_names_no_medium_that_does_not_come() -> None:
             assert read_metadata(DATA, message.payload) == left
 
 
-def test_metadata_that_cannot_be_read_passes() -> None:
-    metadata = LogEntry(DATA, 0, b"\x02\0\x0aonMetaData\x08\0\0\0\1\0\1a\0\1", 4 | 64, 0, 0)
+def metadata_of_bytes(size: int) -> bytes:
+    members: dict[str, Any] = {"hasAudio": True, "x": ""}
+    members["x"] = "x" * (size - len(encode_metadata(members)))
+    return encode_metadata(members)
+
+
+@pytest.mark.parametrize(
+    ("payload", "passes"),
+    [
+        (b"\x02\0\x0aonMetaData\x08\0\0\0\1\0\1a\0\1", True),  # cut in a number
+        (metadata_of_bytes(READ_METADATA_BYTES), False),
+        (metadata_of_bytes(READ_METADATA_BYTES + 1), True),
+    ],
+    ids=["cut", "long", "too long"],
+)
+def test_metadata_that_is_not_read_passes(payload: bytes, passes: bool) -> None:
+    metadata = LogEntry(DATA, 0, payload, 4 | 64, 0, 0)
     encoding = FlvWebEncoding()
     encoding.begin([metadata], audio=False, video=True)
-    assert metadata.payload in joined(encoding.headers([metadata]))
+    assert (payload in joined(encoding.headers([metadata]))) is passes
 
 
 def test_headers_in_front_of_a_joiner() -> None:
@@ -266,14 +289,14 @@ def test_headers_in_front_of_a_joiner() -> None:
 def test_times_count_from_the_first_frame() -> None:
     """Also where mpegts.js would read a negative one; what is earlier stands at the beginning."""
     late = (1 << 31) - 20
-    stamps = [late, late + 40, late - 500, late + 3_600_000]
+    stamps = [late, late + 40, late - 500, late + 3_600_000, late + (1 << 31) - 1, late + (1 << 31)]
     encoding = FlvWebEncoding()
     entries = [
         LogEntry(VIDEO, 5, AVC_HEADER, 17, 0, 0),
         *(LogEntry(VIDEO, ms, KEY, 9, 0, 0) for ms in stamps),
     ]
     made = [buffer for entry in entries for buffer in encoding.entry(entry)]
-    assert [message.timestamp for message in read(made)] == [0, 0, 40, 0, 3_600_000]
+    assert [message.timestamp for message in read(made)] == [0, 0, 40, 0, 3_600_000, (1 << 31) - 1, 0]
 
 
 def test_bytes_are_made_once_and_payloads_not_copied() -> None:

@@ -43,7 +43,7 @@ def test_any_bytes(pieces: list[bytes]) -> None:
             for piece in pieces:
                 peer.say(piece)
                 house.send(publisher, audio(20))
-            house.leave(peer)  # type: ignore[arg-type]
+            house.leave(peer)
             house.advance(3)
             assert house.counters.http_closes.keys() <= _PEERS_OWN
             assert len(house.http) == 0

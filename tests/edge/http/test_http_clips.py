@@ -61,7 +61,7 @@ def test_those_who_join_later_share_the_bytes_of_those_who_came_before(house: Ho
         assert first.endswith(body[-len(body) // 4 :])
     assert len(house.http._requests._encodings) == 1
     for player in players:
-        house.leave(player)  # type: ignore[arg-type]
+        house.leave(player)
     assert len(house.http._requests._encodings) == 0
 
 
@@ -103,6 +103,6 @@ def test_who_leaves_while_hls_waits_is_forgotten(house: House) -> None:
     viewer = HttpPeer(house).get("/live/x.m3u8")
     house.advance(1)
     assert house.counters.hls_waiting == 1
-    house.leave(viewer)  # type: ignore[arg-type]
+    house.leave(viewer)
     house.advance(1)
     assert house.counters.hls_waiting == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def houses() -> Iterator[Houses]:
     made: list[House] = []
     with stepped_loop() as loop:
 
-        def make(**options: object) -> House:
+        def make(**options: Any) -> House:
             made.append(House(loop, **{"audio_hold_ms": 0.0, **options}))
             return made[-1]
 

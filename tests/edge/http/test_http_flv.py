@@ -71,6 +71,29 @@ def test_a_medium_that_does_not_come_is_waited_for_a_second(house: House) -> Non
     assert [each.timestamp for each in messages] == [0, 0, 900]
 
 
+def test_who_comes_later_does_not_wait_for_what_has_been_waited_for(house: House) -> None:
+    publisher = house.publisher("x")
+    house.send(publisher, HEADERS[0], video(0, KEY))
+    first = HttpPeer(house).get("/live/x.flv")
+    house.advance(1.1)
+    house.send(publisher, video(1100, KEY))
+    house.advance(1.1)
+    assert first.received
+    assert HttpPeer(house).get("/live/x.flv").received
+    house.leave(publisher)
+    house.advance(1)
+    house.send(house.publisher("x"), HEADERS[0], video(0, KEY))
+    assert HttpPeer(house).get("/live/x.flv").received == b"", "another publisher may send both"
+    openings = house.http._requests._openings
+    assert openings._settled_epochs
+    for peer in house.peers[1:]:
+        house.leave(peer)
+    house.advance(house.config.publish_grace_s + 1)
+    house.advance(1)
+    house.advance(1)
+    assert not openings._settled_epochs
+
+
 def test_of_a_stream_that_has_run_for_a_second_nothing_is_waited_for(house: House) -> None:
     publisher = house.publisher("x")
     house.send(publisher, HEADERS[1], audio(0), audio(500), audio(1000))

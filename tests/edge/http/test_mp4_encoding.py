@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest import mock
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.core.media.log_entry import LogEntry
-from cluster.core.media.metadata import encode_metadata
+from cluster.core.media.metadata import READ_METADATA_BYTES, encode_metadata
 from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Buffer, Message, MessageType
 from cluster.edge.http.mp4_encoding import START_MS, Mp4Encoding
 from support.media_clips import make_flv, messages_of, packets_of
+from support.media_examples import EXAMPLES, MALFORMED
 
 AUDIO, VIDEO, DATA = 8, 9, 18
 AVC_HEADER = bytes.fromhex("1700000000 0164000b ffe1 0000")
@@ -111,7 +117,6 @@ def test_it_has_what_a_player_asks_first(clip: bytes) -> None:
     data = stream.join()
     assert boxes(data)[:4] == INIT + FRAGMENT
     assert set(boxes(data)[2:]) == set(FRAGMENT)
-    assert stream.encoding.codecs == "avc1.64000b,mp4a.40.2"
     assert stream.encoding.is_shared
 
 
@@ -128,9 +133,10 @@ def test_bytes_are_made_once(clip: bytes) -> None:
 
 def test_video_alone() -> None:
     stream = Stream(video(0, AVC_HEADER), video(0, KEY))
-    assert boxes(stream.join()) == INIT + FRAGMENT
+    made = stream.join()
+    assert boxes(made) == INIT + FRAGMENT
+    assert list(packets_of(made, "mp4")) == ["video"]
     assert boxes(stream.more(video(40), video(80))) == FRAGMENT * 2
-    assert stream.encoding.codecs == "avc1.64000b"
 
 
 def test_audio_alone() -> None:
@@ -146,8 +152,9 @@ def test_audio_that_begins_later() -> None:
     stream = Stream(video(0, AVC_HEADER), video(0, KEY))
     stream.join()
     assert boxes(stream.more(video(40), audio(60, AAC_HEADER))) == FRAGMENT
-    assert boxes(stream.more(audio(60), audio(81))) == INIT + FRAGMENT * 2
-    assert stream.encoding.codecs == "avc1.64000b,mp4a.40.2"
+    made = stream.more(audio(60), audio(81))
+    assert boxes(made) == INIT + FRAGMENT * 2
+    assert list(packets_of(made, "mp4")) == ["video", "audio"]
     assert boxes(stream.join()) == INIT + FRAGMENT * 2 + INIT + FRAGMENT * 2
 
 
@@ -166,6 +173,28 @@ def test_headers_that_come_with_the_first_frames() -> None:
     }
 
 
+def test_metadata_too_long_to_be_read() -> None:
+    """The keyframe index of a recording: what it says of the frame rate is seen anyway."""
+    for more, duration in ((0, 2250), (1, 3600)):
+        members: dict[str, Any] = {"framerate": 40.0, "x": ""}
+        members["x"] = "x" * (READ_METADATA_BYTES - len(encode_metadata(members)) + more)
+        stream = Stream(Message(DATA, 0, encode_metadata(members)), video(0, AVC_HEADER), video(0, KEY))
+        assert durations(stream.join()) == [duration]
+
+
+def test_headers_are_read_once() -> None:
+    """For all players that join with the same ones."""
+    metadata = Message(DATA, 0, encode_metadata({"width": 640.0, "height": 360.0}))
+    stream = Stream(metadata, video(0, b"\x90av01\x81\x08\x0c\0"), video(0, b"\x91av01\x0a\1\0"))
+    made = stream.join()
+    with mock.patch("cluster.edge.http.mp4_encoding.tracks_of") as tracks_of:
+        assert stream.join() == made
+        assert not tracks_of.called
+    other = stream.more(Message(DATA, 40, encode_metadata({"width": 320.0, "height": 180.0})))
+    assert other == b""
+    assert (320).to_bytes(2, "big") + (180).to_bytes(2, "big") in stream.join()
+
+
 def test_a_header_that_comes_again_is_not_sent_again() -> None:
     """To a browser it would mean that the next frame is a keyframe."""
     stream = Stream(video(0, AVC_HEADER), audio(0, AAC_HEADER), video(0, KEY))
@@ -178,19 +207,20 @@ def test_a_header_that_comes_again_is_not_sent_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "frame"),
-    [(video(100, OTHER_AVC_HEADER), video(100, KEY)), (audio(100, OTHER_AAC_HEADER), audio(100))],
+    ("header", "frame", "configuration"),
+    [
+        (video(100, OTHER_AVC_HEADER), video(100, KEY), b"avcC" + OTHER_AVC_HEADER[5:]),
+        (audio(100, OTHER_AAC_HEADER), audio(100), b"\x05\x80\x80\x80\x02" + OTHER_AAC_HEADER[2:]),
+    ],
 )
-def test_a_codec_that_changes(header: Message, frame: Message) -> None:
+def test_a_codec_that_changes(header: Message, frame: Message, configuration: bytes) -> None:
     stream = Stream(video(0, AVC_HEADER), audio(0, AAC_HEADER), video(0, KEY), audio(0))
     stream.join()
-    before = stream.encoding.codecs
-    made = stream.more(video(40), header)
-    assert boxes(made) == FRAGMENT
+    assert boxes(stream.more(video(40), header)) == FRAGMENT
     made = stream.more(frame)
     assert boxes(made) == INIT + FRAGMENT
     assert packets_of(made, "mp4")[{VIDEO: "video", AUDIO: "audio"}[frame.type_id]][0].data
-    assert (stream.encoding.codecs != before) is (header.type_id == VIDEO)
+    assert configuration in made
 
 
 def test_a_change_since_the_keyframe_that_the_first_player_joins_at() -> None:
@@ -324,3 +354,31 @@ def test_audio_whose_frames_tell_nothing() -> None:
     """An AAC object type of which no frame size is known here."""
     stream = Stream(audio(0, bytes.fromhex("af00 f94090")), audio(0))
     assert durations(stream.join() + stream.more(audio(20))) == [1024]
+
+
+# ---- anything ------------------------------------------------------------------------------------
+
+KNOWN = [
+    video(0, AVC_HEADER), video(0, OTHER_AVC_HEADER), audio(0, AAC_HEADER), audio(0, OTHER_AAC_HEADER),
+    video(0, KEY), video(0), audio(0), audio(0, MP3),
+    *(Message(example.type_id, 0, example.payload) for example in (*EXAMPLES, *MALFORMED)),
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(KNOWN), st.integers(-5000, 5000)), max_size=30), st.integers(0, 30)
+)
+def test_whatever_comes_boxes_go(messages: list[tuple[Message, int]], joined_after: int) -> None:
+    """And none before an init segment."""
+    stream = Stream()
+    made, ms = b"", 10_000
+    for index, (message, step_ms) in enumerate(messages):
+        ms = max(0, ms + step_ms)
+        if index == joined_after:
+            made += stream.join()
+        stream.feed(message._replace(timestamp=ms))
+        if index >= joined_after:
+            made += stream.more()
+    names = boxes(made)
+    assert set(names) <= {*INIT, *FRAGMENT}
+    assert names[:2] in ([], INIT)

@@ -27,6 +27,7 @@ from cluster.edge.http.connection import LINGER_S
 from cluster.edge.http.websocket import frame
 from support.house import AAC_HEADER, AVC_HEADER, INTER, KEY, House, audio, stepped_loop, video
 from support.http_peer import HttpPeer
+from support.media_clips import make_flv, messages_of, packets_of
 
 HEADERS = (Message(9, 0, AVC_HEADER, 1), Message(8, 0, AAC_HEADER, 1))
 
@@ -78,6 +79,17 @@ def test_a_player_is_sent_the_bytes_that_others_are(house: House) -> None:
     assert len(FlvReader().feed(received)) == 6
     assert house.counters.http_players == {"flv": 1, "ws_flv": 1}
     assert house.counters.http_requests == {"200": 1, "101": 1}
+
+
+def test_mp4_is_the_same_over_both(house: House) -> None:
+    messages = [each._replace(stream_id=1) for each in messages_of(make_flv("avc1", "mp4a"))]
+    publisher = house.publisher("x")
+    house.send(publisher, *messages[:20])
+    plain, player = HttpPeer(house).get("/live/x.mp4"), WsPeer(house, "/live/x.mp4")
+    house.send(publisher, *messages[20:])
+    received = bodies(player.events())
+    assert received == plain.answer.body
+    assert packets_of(received).keys() == {"video", "audio"}
 
 
 def test_all_players_share_their_bytes(house: House) -> None:
