@@ -26,6 +26,8 @@ class MessageType(enum.IntEnum):
     SHARED_OBJECT_AMF0 = 19
     COMMAND_AMF0 = 20
     AGGREGATE = 22
+    #: Not of RTMP: where a segment begins, in a stream log and on the bus (``core/media/marks.py``).
+    MARK = 254
 
 
 class Message(NamedTuple):

@@ -9,14 +9,14 @@ from cluster.core.media.stream_log import LogLimits
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.interfaces import EndOfPublish, EndOfRead, Refusal
 from cluster.edge.streams.owner import SlowRule
-from cluster.edge.streams.rules import StreamRules
+from cluster.edge.streams.rules import StreamRules, YieldRule
 from cluster.edge.streams.streams import Streams
 from cluster.edge.streams.turn import Turn
 from support.house import FakeLink, SteppedLoop
 
 RULES = StreamRules(
-    log=LogLimits(), slow=SlowRule(skip_ms=5000, close_s=30), publish_grace_s=10, play_wait_s=30,
-    publisher_timeout_s=10, audio_hold_s=0.04, replaces=False, worker_bytes=256 * MIB,
+    log=LogLimits(), slow=SlowRule(skip_ms=5000, close_s=30), contest=YieldRule(10, always=False),
+    publish_grace_s=10, play_wait_s=30, audio_hold_s=0.04, worker_bytes=256 * MIB, segment_s=2,
 )  # fmt: skip
 
 

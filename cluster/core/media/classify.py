@@ -91,7 +91,7 @@ _UNDECIDED = 0
 
 _VIDEO_TYPE = int(MessageType.VIDEO)
 _AUDIO_TYPE = int(MessageType.AUDIO)
-_DATA_TYPES = frozenset((int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3)))
+_DATA_TYPES = frozenset((int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3), int(MessageType.MARK)))
 
 #: With this many bytes, the tables need no look at the length: first byte, FourCC, a video CTS, and a byte.
 _VIDEO_TABLE_BYTES = 9

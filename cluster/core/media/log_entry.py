@@ -12,21 +12,29 @@ _NOT_FRAME = int(NOT_FRAME)
 class LogEntry:
     """One message in a log.
 
-    ``timestamp`` is what players are told, ``progress_ms`` how far the stream's media had come with this
-    message. ``chunks`` and ``tag`` cache its encodings, as RTMP chunks and as an FLV tag, once a reader
+    ``timestamp`` is what players are told, ``wire_ms`` what the message was stamped when it came,
+    ``progress_ms`` how far the stream's media had come with it.
+    ``chunks`` and ``tag`` cache its encodings, as RTMP chunks and as an FLV tag, once a reader
     wants one.
     """
 
-    __slots__ = ("chunks", "flags", "payload", "progress_ms", "tag", "timestamp", "type_id")
+    __slots__ = ("chunks", "flags", "payload", "progress_ms", "tag", "timestamp", "type_id", "wire_ms")
 
     def __init__(
-        self, type_id: int, timestamp: int, payload: bytes | memoryview, flags: int, progress_ms: int
+        self,
+        type_id: int,
+        timestamp: int,
+        payload: bytes | memoryview,
+        flags: int,
+        progress_ms: int,
+        wire_ms: int,
     ) -> None:
         self.type_id = type_id
         self.timestamp = timestamp
         self.payload = payload
         self.flags = flags
         self.progress_ms = progress_ms
+        self.wire_ms = wire_ms
         self.chunks: list[Buffer] | None = None
         self.tag: list[Buffer] | None = None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cluster.core.media.classify import MediaFlags
 from cluster.core.media.headers import MAX_HEADERS, HeaderKey, Headers, is_empty_header
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.media.metadata import without_media
+from cluster.core.media.timeline import Timeline, medium_of
 
 _VIDEO = int(MediaFlags.VIDEO)
 _DATA = int(MediaFlags.DATA)
@@ -89,4 +92,16 @@ class LogHeaders:
             self._metadata_left = without_media(metadata.payload, gone)
         if self._metadata_left is None:
             return None
-        return LogEntry(metadata.type_id, 0, self._metadata_left, metadata.flags, 0)
+        return LogEntry(metadata.type_id, 0, self._metadata_left, metadata.flags, 0, 0)
+
+
+def stamped(header: LogEntry, firsts: Mapping[int, int], timeline: Timeline) -> LogEntry:
+    """``header`` as it stands before the messages whose first timestamps, by type, are ``firsts``."""
+    type_id, payload, flags = header.type_id, header.payload, header.flags
+    timestamp = 0
+    if not flags & _DATA:
+        timestamp = firsts.get(type_id, -1)
+        if timestamp < 0:
+            now_ms = timeline.now(medium_of(type_id, flags, payload))
+            timestamp = min(now_ms, *firsts.values()) if firsts else now_ms
+    return LogEntry(type_id, timestamp, payload, flags, timeline.progress_ms, header.wire_ms)

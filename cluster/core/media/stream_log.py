@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from cluster.core.limits import MIB
 from cluster.core.media.classify import NOT_FRAME, MediaFlags, data_handler_name, flags_of, track_ids
 from cluster.core.media.log_entry import LogEntry
-from cluster.core.media.log_headers import LogHeaders
+from cluster.core.media.log_headers import LogHeaders, stamped
+from cluster.core.media.marks import Marker
 from cluster.core.media.timeline import Timeline, medium_of
 from cluster.core.message import Buffer, Message, MessageType
 
@@ -29,6 +30,7 @@ _ANY_KEYFRAME = _KEYFRAME | int(MediaFlags.OTHER_KEYFRAME)
 _HEADER = int(MediaFlags.SEQUENCE_HEADER | MediaFlags.METADATA | MediaFlags.CONFIG)
 _NOT_FRAME = int(NOT_FRAME)
 _VIDEO_TYPE = int(MessageType.VIDEO)
+_MARK_TYPE = int(MessageType.MARK)
 _DATA_TYPES = (int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3))
 
 #: Where joins start.
@@ -70,13 +72,16 @@ class StreamLog:
     its publisher has sent video, or a header of it. ``keep_from`` is set by the owner: the oldest number
     a player still has to be sent. So is ``unsent_from``: the oldest number that has not been offered to
     anyone, which time alone does not make old: stamps may leap. ``headers_seq``: the headers are those of
-    the last message with this number or a smaller one.
+    the last message with this number or a smaller one. ``marker``: says where segments begin, while this
+    worker is the origin. ``last_mark``: where the latest did; it stands before the keyframe that it is for,
+    and joins start at it.
     """
 
     __slots__ = (
         "_cost_before_join", "_cost_bytes", "_cost_trimmed", "_entries", "_gone", "_headers", "_limits",
         "_next_trim", "_started", "_waiting_since_ms", "dropped_before_keyframe", "first_seq", "has_video",
-        "headers_seq", "join_seq", "keep_from", "next_seq", "timeline", "unsent_from",
+        "headers_seq", "join_seq", "keep_from", "last_mark", "marker", "next_seq", "timeline",
+        "unsent_from",
     )  # fmt: skip
 
     def __init__(self, limits: LogLimits | None = None) -> None:
@@ -102,6 +107,8 @@ class StreamLog:
         self.has_video = False
         self.dropped_before_keyframe = 0
         self.headers_seq = 0
+        self.marker: Marker | None = None
+        self.last_mark = b""
 
     @property
     def bytes_held(self) -> int:
@@ -144,16 +151,18 @@ class StreamLog:
         flags = flags_of(type_id, payload)
         timeline = self.timeline
         if flags & _NOT_FRAME:
+            if type_id == _MARK_TYPE:
+                return self._mark(bytes(payload))
             placed_ms = timeline.place_other(type_id, flags, payload, wire_ms)
-            entry = LogEntry(type_id, placed_ms, payload, flags, timeline.progress_ms)
+            entry = LogEntry(type_id, placed_ms, payload, flags, timeline.progress_ms, wire_ms)
             if flags & _HEADER:
                 changed = self._headers.remember(entry, is_joinable=self.join_seq is not None)
                 if changed is None:
                     return None
+                if changed or (flags & _VIDEO and not self.has_video):
+                    self._await_keyframe(changed)
                 self.has_video = self.has_video or flags & _VIDEO != 0
                 self.headers_seq = self.next_seq
-                if changed:
-                    self._await_keyframe(changed)
             elif flags & _DATA and data_handler_name(payload) == "@clearDataFrame":
                 self._headers.forget_metadata()
         else:
@@ -169,7 +178,7 @@ class StreamLog:
                 ):
                     self.dropped_before_keyframe += 1
                     return None
-            entry = LogEntry(type_id, placed_ms, payload, flags, timeline.progress_ms)
+            entry = LogEntry(type_id, placed_ms, payload, flags, timeline.progress_ms, wire_ms)
         self._entries.append(entry)
         self._cost_bytes += len(payload) + ENTRY_BYTES
         if self.next_seq >= self._next_trim or self._cost_bytes > self._limits.max_bytes:
@@ -222,7 +231,7 @@ class StreamLog:
         """
         wanted = self._headers.for_join(at_keyframe=seq == self.join_seq, gone=self._gone)
         firsts = self._first_timestamps(seq, {header.type_id for header in wanted})
-        return [self._stamped(header, firsts) for header in wanted]
+        return [stamped(header, firsts, self.timeline) for header in wanted]
 
     def start_of_join(self) -> int:
         """Where a new player's cursor goes: the latest keyframe, or the live end."""
@@ -274,7 +283,9 @@ class StreamLog:
             if known.type_id == type_id or known.flags & _DATA:
                 timestamp = 0 if known.flags & _DATA else placed_ms
                 progress_ms = self.timeline.progress_ms
-                entry = LogEntry(known.type_id, timestamp, known.payload, known.flags, progress_ms)
+                entry = LogEntry(
+                    known.type_id, timestamp, known.payload, known.flags, progress_ms, known.wire_ms
+                )
                 self._entries.append(entry)
                 self._cost_bytes += len(entry.payload) + ENTRY_BYTES
                 self.next_seq += 1
@@ -284,13 +295,41 @@ class StreamLog:
         self.has_video = True
         self._started.add(_JOIN_TRACK)
         self._waiting_since_ms.pop(_JOIN_TRACK, None)
+        if self.marker is not None and (mark := self.marker.at_keyframe(self.timeline.progress_ms)):
+            self._mark(mark)
         self.join_seq = self.next_seq
-        self._headers.begin_at_keyframe()
         self._cost_before_join = self._cost_appended
+        if self._entries and self._entries[-1].type_id == _MARK_TYPE:
+            self.join_seq -= 1
+            self._cost_before_join -= len(self._entries[-1].payload) + ENTRY_BYTES
+        self._headers.begin_at_keyframe()
         self._next_trim = self.next_seq
+
+    def mark_overdue(self) -> bool:
+        """Now and then: at the origin, begin a segment where no keyframe does. Whether one begins."""
+        if self.marker is None:
+            return False
+        has_video = self.has_video and not self.video_is_gone
+        without_video_ms = 0 if has_video else self.timeline.silent_ms(_VIDEO_TYPE)
+        mark = self.marker.overdue(self.timeline.progress_ms, without_video_ms)
+        if mark:
+            self._mark(mark)
+        return bool(mark)
+
+    def _mark(self, payload: bytes) -> LogEntry:
+        """The next message begins a segment. Players are sent nothing of it."""
+        entry = LogEntry(_MARK_TYPE, 0, payload, _DATA, self.timeline.progress_ms, 0)
+        entry.chunks = entry.tag = []
+        self.last_mark = payload
+        self._entries.append(entry)
+        self._cost_bytes += len(payload) + ENTRY_BYTES
+        self.next_seq += 1
+        return entry
 
     def _await_keyframe(self, tracks: tuple[int, ...]) -> None:
         """The codec of video tracks changes: a decoder cannot use what refers to frames before that."""
+        if self.marker is not None:
+            self.marker.restart()
         self._started.difference_update(tracks)
         if _JOIN_TRACK in tracks:
             self.join_seq = None
@@ -323,17 +362,6 @@ class StreamLog:
             if entry.type_id in wanted:
                 firsts.setdefault(entry.type_id, entry.timestamp)
         return firsts
-
-    def _stamped(self, header: LogEntry, firsts: dict[int, int]) -> LogEntry:
-        """``header`` as it stands before the messages whose first timestamps are ``firsts``."""
-        type_id, payload, flags = header.type_id, header.payload, header.flags
-        timestamp = 0
-        if not flags & _DATA:
-            timestamp = firsts.get(type_id, -1)
-            if timestamp < 0:
-                now_ms = self.timeline.now(medium_of(type_id, flags, payload))
-                timestamp = min(now_ms, *firsts.values()) if firsts else now_ms
-        return LogEntry(type_id, timestamp, payload, flags, self.timeline.progress_ms)
 
     def _trim(self, max_bytes: int) -> None:
         """Drop what nobody needs, and beyond the bounds also what somebody would have needed."""

@@ -20,7 +20,7 @@ from cluster.core.media.stream_log import LogLimits
 from cluster.edge.rtmp.places import PlaceBounds
 from cluster.edge.rtmp.work_budget import WORK_PER_TURN
 from cluster.edge.streams.owner import SlowRule
-from cluster.edge.streams.rules import StreamRules
+from cluster.edge.streams.rules import StreamRules, YieldRule
 from cluster.net.addresses import BindAddress, parse_bind
 from cluster.net.latency_budget import MOST_MS, BudgetRule, parse_budget
 from cluster.net.listener import UNACKNOWLEDGED_S
@@ -143,6 +143,11 @@ class EdgeConfig:
         "--audio-hold", Decimal(0, 1000), "MS",
         "Milliseconds audio may wait for the next video frame, to go out with it: less CPU. 0: not at all.",
         40.0, group="network",
+    )  # fmt: skip
+    hls_segment_s: float = option(
+        "--hls-segment", Decimal(0.5, 10), _SECONDS,
+        "How long segments of streams published here are at least, for HTTP; they end at keyframes.",
+        2.0, group="streams",
     )  # fmt: skip
     play_wait_s: float = option(
         "--play-wait", _any_s, _SECONDS, "How long a player waits for a stream nobody publishes yet.",
@@ -327,12 +332,12 @@ class EdgeConfig:
         return StreamRules(
             log=self.log_limits(),
             slow=SlowRule(round(self.slow_skip_s * 1000), self.slow_close_s),
+            contest=YieldRule(self.publisher_timeout_s, self.on_duplicate == "replace"),
             publish_grace_s=self.publish_grace_s,
             play_wait_s=self.play_wait_s,
-            publisher_timeout_s=self.publisher_timeout_s,
             audio_hold_s=self.audio_hold_ms / 1000,
-            replaces=self.on_duplicate == "replace",
             worker_bytes=self.worker_bytes or max(64 * MIB, available_bytes() // 2 // self.workers),
+            segment_s=self.hls_segment_s,
         )
 
     def to_texts(self) -> dict[str, str | list[str]]:

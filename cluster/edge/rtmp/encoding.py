@@ -37,7 +37,7 @@ class RtmpEncoding:
         self._stream_id = stream_id
 
     def entry(self, entry: LogEntry) -> list[Buffer]:
-        return _chunks(entry, self._stream_id)
+        return [] if entry.type_id == MessageType.MARK else _chunks(entry, self._stream_id)
 
     def greeting(self) -> list[Buffer]:
         """Flash players draw nothing before they are told that they may."""

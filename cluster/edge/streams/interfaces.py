@@ -2,6 +2,7 @@
 
     Sink        where a reader's bytes go: a player on an RTMP connection, a response, a file
     Encoding    how the messages of a log become those bytes
+    Follower    who is given the messages of a log as they are: what cuts them into segments
     Publisher   who feeds a stream
     Uplink      the way to the streams of other workers
 """
@@ -96,6 +97,26 @@ class Sink(Protocol):
 
     def returned(self) -> None:
         """The stream, whose end the reader was told, is there again."""
+
+
+class Follower(Protocol):
+    """Who is given what stands in a log, and sends it nowhere: nothing here can be slow.
+
+    ``entries`` are the log's own. None of these may end a read or a publish.
+    """
+
+    def began(self, headers: list[LogEntry], entries: list[LogEntry], *, at_origin: bool) -> None:
+        """The stream begins, or begins anew: from the latest keyframe on, or whatever comes first.
+
+        ``at_origin``: the publisher is on this worker, and ``timestamp`` is the origin's time; elsewhere
+        ``wire_ms`` is.
+        """
+
+    def flushed(self, entries: list[LogEntry]) -> None:
+        """These follow on what there was."""
+
+    def left(self) -> None:
+        """The publisher has gone; it may return."""
 
 
 class Refusal(Enum):

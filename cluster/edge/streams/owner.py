@@ -38,6 +38,10 @@ class StreamOwner(Protocol):
     def dirty_streams(self) -> list[Stream]:
         """The streams that have something to send at the end of the turn."""
 
+    @property
+    def segment_ms(self) -> int:
+        """No segment of a stream that is published here is shorter (``core/media/marks.py``)."""
+
     def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
         """Hand the messages from ``first_seq`` on to the other workers that play this stream."""
 

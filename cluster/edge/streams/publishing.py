@@ -78,7 +78,7 @@ class Publishing:
     async def request(self, key: str, publisher: Publisher) -> None:
         """Ask for ``key``: the registry decides, and ``publisher`` is told. Cancelling takes it back."""
         streams = self._streams
-        answer = await streams.uplink.request_publish(key, replace=streams.rules.replaces)
+        answer = await streams.uplink.request_publish(key, replace=streams.rules.contest.always)
         streams.turn.begin()
         if isinstance(answer, Refused):
             if answer.reason == DRAINING:
@@ -122,7 +122,7 @@ class Publishing:
         feed.stop_riding()
         stream.end()  # first: the link sends only what is published here
         streams.uplink.unpublish(feed.key, feed.epoch)
-        if stream.readers:
+        if stream.is_read:
             streams.remote.watch(feed.key)
         if streams.lines.admit(logging.INFO, "unpublish", feed.publisher.sender):
             fields = {"stream": feed.key, "role": "publisher"}
@@ -138,7 +138,7 @@ class Publishing:
             return True
         self._streams.turn.begin()
         silent_s = self._streams.turn.now - feed.stream.last_media_at
-        stays = not replace and silent_s < self._streams.rules.publisher_timeout_s
+        stays = not replace and silent_s < self._streams.rules.contest.silent_s
         logger.debug(
             "another publisher wants %(stream)s: the present one, silent for %(silent_s).1f s, %(answer)s",
             {"stream": key, "silent_s": silent_s, "answer": "stays" if stays else "loses it"},

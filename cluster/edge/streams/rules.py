@@ -9,18 +9,26 @@ from cluster.edge.streams.owner import SlowRule
 
 
 @dataclass(frozen=True, slots=True)
+class YieldRule:
+    """When a publisher gives its stream up to another that wants it: ``always``, or if it has been silent
+    for ``silent_s``."""
+
+    silent_s: float
+    always: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StreamRules:
     """``publish_grace_s``: how long readers are kept after the publisher left. ``play_wait_s``: how long a
-    reader waits for one that has never been. ``publisher_timeout_s``: a publisher silent for that long
-    yields to another. ``audio_hold_s``: how long audio may wait for the next frame. ``replaces``: any
-    publisher yields to a later one. ``worker_bytes``: memory that the streams of the worker may take
-    together."""
+    reader waits for one that has never been. ``audio_hold_s``: how long audio may wait for the next frame.
+    ``worker_bytes``: memory that the streams of the worker may take together. ``segment_s``: how long a
+    segment is at least (``core/media/marks.py``)."""
 
     log: LogLimits
     slow: SlowRule
+    contest: YieldRule
     publish_grace_s: float
     play_wait_s: float
-    publisher_timeout_s: float
     audio_hold_s: float
-    replaces: bool
     worker_bytes: int
+    segment_s: float

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import time
 from collections.abc import Callable
 
 from cluster.core.media.log_entry import LogEntry
+from cluster.core.media.marks import Mark, Marker, MarkError, decode_mark
 from cluster.core.media.stream_log import LogLimits, StreamLog
 from cluster.core.message import Buffer, Message
 from cluster.edge.streams.fan_out import Send, send_to_all
+from cluster.edge.streams.following import Following
 from cluster.edge.streams.interfaces import Encoding
 from cluster.edge.streams.owner import SlowRule, StreamOwner
 from cluster.edge.streams.reader import Reader
@@ -16,6 +20,10 @@ from cluster.edge.streams.readers import Readers
 
 #: Nobody reads the log: nothing is kept for a cursor.
 _KEEP_NOTHING = sys.maxsize
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class Stream:
@@ -38,11 +46,17 @@ class Stream:
         self.tap: Callable[[Message], None] | None = None
         self.flushed_seq = 0
         self.readers = Readers(self, owner, slow, log_limits.keyframe_wait_ms / 1000)
+        self._followings: tuple[Following, ...] = ()
         self._owner = owner
         self._has_audience = False
         self._dirty = False
         self._holds_audio = False
         self._seq_at_sweep = 0
+
+    @property
+    def is_read(self) -> bool:
+        """Somebody on this worker wants it, whether it is published or not."""
+        return bool(self.readers or self._followings)
 
     @property
     def is_heard(self) -> bool:
@@ -68,14 +82,19 @@ class Stream:
         self.is_local = is_local
         self.offline_since = None
         self.log.restart(None if same_clock else int((self._owner.now - self.last_media_at) * 1000))
+        self.log.marker = self._new_marker() if is_local else None
         self.last_media_at = self._owner.now
         self.flushed_seq = self.log.next_seq
         self.readers.begin()
+        for following in self._followings:
+            following.follower.began([], [], at_origin=is_local)
 
     def reappear(self) -> None:
         """The publisher was thought gone and never was: who waits for one joins."""
         self.offline_since = None
         self.readers.reappear()
+        for following in self._followings:
+            self._begin_to_follow(following)
 
     def append(self, message: Message) -> LogEntry | None:
         """One message of the publisher; it goes out at the end of this turn. None: it has been dropped."""
@@ -111,6 +130,9 @@ class Stream:
         if self.offline_since is None:
             self.offline_since = self._owner.now
         self.is_local = False
+        self.log.marker = None
+        for following in self._followings:
+            following.follower.left()
 
     def set_wanted(self, wanted: bool) -> None:
         self.wanted = wanted
@@ -132,6 +154,8 @@ class Stream:
         readers = self.readers
         if readers.pictureless and any(entry.is_video_frame for entry in entries):
             readers.hold_video_back(first_seq)
+        for following in self._followings:
+            following.follower.flushed(entries)
         for encoding, sends in list(readers.in_step.items()):
             self._send_to_all(encoding, sends, first_seq, entries)
         for reader in list(readers.private):
@@ -145,6 +169,8 @@ class Stream:
         for entry in entries:
             buffers += encoding.entry(entry)
         batch = b"".join(buffers)
+        if not batch:
+            return  # a mark alone
         size = len(batch)
         sent, failed = send_to_all(sends, batch)
         counters = self._owner.counters
@@ -171,6 +197,27 @@ class Stream:
             self._note_audience()
             self._owner.reader_left(reader)
 
+    def follow(self, following: Following) -> None:
+        """A follower joins: at the latest keyframe, or with the next message, or when there is any."""
+        self._followings = (*self._followings, following)
+        self._note_audience()
+        if self.offline_since is None:
+            self._begin_to_follow(following)
+
+    def unfollow(self, following: Following) -> bool:
+        """False if it has left already."""
+        if following not in self._followings:
+            return False
+        self._followings = tuple(each for each in self._followings if each is not following)
+        self._note_audience()
+        return True
+
+    def _begin_to_follow(self, following: Following) -> None:
+        log = self.log
+        start = min(log.start_of_join(), self.flushed_seq)
+        entries = log.read(start, self.flushed_seq)
+        following.follower.began(log.headers_for(start), entries, at_origin=self.is_local)
+
     def park(self, reader: Reader) -> None:
         """The stream has ended for ``reader``, which stays."""
         self.readers.park(reader)
@@ -188,13 +235,23 @@ class Stream:
             self._seq_at_sweep = self.log.next_seq
             self.last_media_at = now
         self.log.note_gone()
+        if self.log.mark_overdue():
+            self._seq_at_sweep = self.log.next_seq  # the publisher has not sent it
         self.readers.sweep(now)
         self._note_kept()
+
+    def _new_marker(self) -> Marker:
+        """Its segments go on from those that another origin has numbered, if there were any."""
+        last: Mark | None = None
+        if self.log.last_mark:
+            with contextlib.suppress(MarkError):  # of a node of another version
+                last = decode_mark(self.log.last_mark)
+        return Marker(self._owner.segment_ms, _wall_ms, last)
 
     # ---- what the log must keep --------------------------------------------------------------
 
     def _note_audience(self) -> None:
-        had, self._has_audience = self._has_audience, bool(self.readers) or self.wanted
+        had, self._has_audience = self._has_audience, self.is_read or self.wanted
         if self._has_audience and not had:
             self.flushed_seq = self.log.next_seq
         if self._has_audience != had:

@@ -16,7 +16,8 @@ from cluster.edge.streams.budget import MemoryBudget
 from cluster.edge.streams.chores import Chores
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.events import Listeners
-from cluster.edge.streams.interfaces import Encoding, EndOfRead, Sink, Uplink
+from cluster.edge.streams.following import Following
+from cluster.edge.streams.interfaces import Encoding, EndOfRead, Follower, Sink, Uplink
 from cluster.edge.streams.publishing import Publishing
 from cluster.edge.streams.reader import Reader
 from cluster.edge.streams.remote import Remote
@@ -98,6 +99,15 @@ class Streams:
         self.play(key, sink, encoding)
         return sink
 
+    def follow(self, key: str, follower: Follower) -> Following:
+        """Give ``follower`` the messages of ``key``, from the log or once there is a publisher."""
+        stream = self.open(key)
+        following = Following(stream, follower, self._left.append)
+        stream.follow(following)
+        if not stream.is_local:
+            self.remote.watch(key)
+        return following
+
     def open(self, key: str) -> Stream:
         """The stream ``key``, made if there is none; one that nobody needs goes with the next sweep."""
         stream = self.by_key.get(key)
@@ -176,7 +186,7 @@ class Streams:
 
     def _drop_unneeded(self, stream: Stream) -> None:
         """Forget ``stream`` if nobody reads it, nor publishes it here."""
-        if stream.readers or stream.is_local or self.by_key.get(stream.key) is not stream:
+        if stream.is_read or stream.is_local or self.by_key.get(stream.key) is not stream:
             return
         del self.by_key[stream.key]
         stream.retire()
@@ -229,6 +239,10 @@ class Streams:
     def dirty_streams(self) -> list[Stream]:
         return self.turn.dirty_streams
 
+    @property
+    def segment_ms(self) -> int:
+        return round(self.rules.segment_s * 1000)
+
     def audience_changed(self, stream: Stream) -> None:
         """Somebody has begun, or the last one has ceased, to listen to ``stream``."""
         self.publishing.audience_changed(stream.key)
@@ -255,6 +269,6 @@ class Streams:
     def reader_left(self, reader: Reader) -> None:
         """``reader`` reads no more."""
         self.counters.players -= 1
-        if not reader.stream.readers:
+        if not reader.stream.is_read:
             self._left.append(reader.stream)
         self.listeners.play_ended(reader.stream.key, reader)

@@ -68,6 +68,7 @@ def test_bad_binds_say_what_is_expected(text: str, message: str) -> None:
 _BOUNDS = {
     "workers": ("1", "1024", "0", "1025"),
     "audio_hold_ms": ("0", "1000", "-0.1", "1000.1"),
+    "hls_segment_s": ("0.5", "10", "0.4", "10.1"),
     "play_wait_s": ("0", "86400", "-1", "86401"),
     "publish_grace_s": ("0", "86400", "-1", "86401"),
     "keyframe_wait_s": ("0", "86400", "-1", "86401"),

@@ -20,6 +20,8 @@ FAILED = "failed"
 
 
 class FakeOwner:
+    segment_ms = 2000
+
     def __init__(self):
         self.now = 1000.0
         self.counters = Counters()

@@ -10,7 +10,8 @@ import pytest
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.envelope import Envelope
 from cluster.core.bus.splice import Splice
-from cluster.core.message import Message
+from cluster.core.media.marks import decode_mark
+from cluster.core.message import Message, MessageType
 from cluster.core.rtmp.status import Code
 from support.house import AAC_HEADER, AVC_HEADER, KEY, House, Peer, audio, stepped_loop, video
 
@@ -342,7 +343,17 @@ def test_a_snapshot_has_the_headers_and_everything_since_the_keyframe(house: Hou
     assert [m.payload for m in snapshot.headers] == [AVC_HEADER, AAC_HEADER]
     assert [m.timestamp for m in snapshot.messages] == [66, 70, 99]
     assert snapshot.epoch == house.streams.by_key[STREAM].epoch
-    assert snapshot.next_seq == 7
+    assert snapshot.next_seq == 8  # with the mark before the first keyframe
+
+
+def test_a_snapshot_begins_with_the_mark_of_its_keyframe(house: House) -> None:
+    _publishing(house, video(0, KEY), video(3000, KEY), video(3033))
+    snapshot = house.streams.remote.snapshot_requested(STREAM)
+    assert snapshot is not None
+    mark, *frames = snapshot.messages
+    assert mark.type_id == MessageType.MARK
+    assert decode_mark(mark.payload).follows
+    assert [m.timestamp for m in frames] == [3000, 3033]
 
 
 @pytest.mark.parametrize("unflushed", [0, 1, 3])
@@ -421,8 +432,9 @@ def test_a_splice_of_every_snapshot_with_the_envelopes_is_whole(house: House) ->
             splice.envelope(envelope)
         output = splice.snapshot(_from(snapshot, "test-node/0/1"))
         # What the bus carried from 100 on leads up to a snapshot that begins later.
-        start = min(100, snapshot.messages[0].timestamp)
-        assert [m.timestamp for m in output.messages] == list(range(start, 1200, 100))
+        frames = [m.timestamp for m in output.messages if m.type_id != MessageType.MARK]
+        first = next(m.timestamp for m in snapshot.messages if m.type_id != MessageType.MARK)
+        assert frames == list(range(min(100, first), 1200, 100))
         assert not output.lost_messages
 
 

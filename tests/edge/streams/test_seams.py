@@ -20,6 +20,7 @@ from cluster.edge.streams.async_reader import WAITING_BYTES, AsyncReader
 from cluster.edge.streams.events import StreamEvents
 from cluster.edge.streams.flv_encoding import FLV
 from cluster.edge.streams.interfaces import EndOfRead, Refusal
+from cluster.edge.streams.rules import YieldRule
 from cluster.edge.streams.streams import Streams
 from support.house import AAC_HEADER, AVC_HEADER, KEY, FakeLink, SteppedLoop, audio, stepped_loop, video
 from support.streams import RULES, FakePublisher, FakeSink, make_streams
@@ -235,7 +236,7 @@ def test_a_file_publishes(loop: SteppedLoop, worker: tuple[Streams, FakeLink], t
 
 @pytest.mark.parametrize("replaces", [False, True])
 def test_a_publisher_of_any_kind_yields_when_it_must(loop: SteppedLoop, replaces: bool) -> None:
-    streams, link = make_streams(loop, dataclasses.replace(RULES, replaces=replaces))
+    streams, link = make_streams(loop, dataclasses.replace(RULES, contest=YieldRule(10, always=replaces)))
     first = publish(loop, streams, name="first")
     assert streams.remote.contest("live/a", replaces) is replaces
     assert bool(first.lost) is replaces
@@ -246,7 +247,7 @@ def test_a_publisher_of_any_kind_yields_when_it_must(loop: SteppedLoop, replaces
 def test_a_silent_publisher_yields(loop: SteppedLoop, worker: tuple[Streams, FakeLink]) -> None:
     streams, _ = worker
     first = publish(loop, streams)
-    loop.advance(RULES.publisher_timeout_s + 1)
+    loop.advance(RULES.contest.silent_s + 1)
     assert streams.remote.contest("live/a", False)
     assert first.lost == "live/a: another publisher took over"
 

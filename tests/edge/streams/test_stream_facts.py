@@ -26,7 +26,8 @@ HEVC_HEADER = bytes.fromhex("90 68766331 0101")
 @pytest.fixture
 def stream() -> Stream:
     owner = SimpleNamespace(
-        now=0.0, counters=Counters(), dirty_streams=[], audience_changed=lambda stream: None
+        now=0.0, counters=Counters(), dirty_streams=[], audience_changed=lambda stream: None,
+        segment_ms=2000,
     )
     made = Stream("live/a", owner, LogLimits(), SlowRule(skip_ms=5000, close_s=30))  # type: ignore[arg-type]
     made.begin(1, is_local=True)
