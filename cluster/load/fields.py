@@ -8,6 +8,7 @@ from typing import Any
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.generator import DRAIN_EVERY_NS
 from cluster.load.histogram import Histogram
+from cluster.load.http_url import HttpUrl
 from cluster.load.job import LoadPlan
 from cluster.load.player import STALL_NS
 from cluster.load.tally import Role
@@ -43,7 +44,7 @@ def by_role(counter: Counter[tuple[Role, str]]) -> dict[str, dict[str, int]]:
     return found
 
 
-def without_key(url: RtmpUrl) -> str:
+def without_key(url: RtmpUrl | HttpUrl) -> str:
     return str(url.without_queries())
 
 

@@ -176,6 +176,8 @@ class LoadResult:
             for verb, counter in (("failed", counted.refused), ("lost", counted.ended))
             for (role, reason), count in sorted(counter.items())
         ]
+        refused = sorted(counted.failed_requests.items())
+        found += [f"{count} request{'' if count == 1 else 's'} failed: {what}" for what, count in refused]
         if waiting := self.left_waiting:
             plural = "" if waiting == 1 else "s"
             found.append(f"{waiting} player{plural} got no media: is the stream published?")
@@ -203,7 +205,7 @@ class LoadResult:
         """A connection came to nothing or ended before the run. A server may close slow players."""
         counted = self.counted
         lost = any(role is not Role.SLOW_PLAYER for role, _ in counted.ended)
-        return bool(lost or counted.refused or self.left_waiting)
+        return bool(lost or counted.refused or counted.failed_requests or self.left_waiting)
 
     def _cpu_shares(self) -> list[tuple[int, float]]:
         """Each process and the share of a core that it used."""
@@ -230,7 +232,7 @@ class LoadResult:
         first, last = self.server_window
         elapsed_s = (last.at_ns - first.at_ns) / 1e9
         cpu_s = last.cpu_s - first.cpu_s
-        standing = self.mean_standing()
+        standing, requests = self.mean_standing(), self.measured.requests
 
         def per(peers: float) -> float | None:
             return cpu_s * 1000 / (peers * elapsed_s) if peers else None
@@ -242,8 +244,25 @@ class LoadResult:
             "cpu_share": cpu_s / elapsed_s,
             "cpu_ms_per_player_s": per(standing["playing"] + standing["slow_playing"]),
             "cpu_ms_per_publisher_s": per(standing["publishing"]),
+            "cpu_us_per_request": cpu_s * 1e6 / requests if requests else None,
             "rss_bytes_max": max(self.server[number].rss_bytes for number in _from_0_on(self.server)),
             "pss_bytes": self.server_pss_bytes,
+        }
+
+    # Players of HLS.
+
+    def _requests(self) -> dict[str, Any]:
+        """What they asked for; nothing if there are none."""
+        answered = self.measured.requests
+        if not self.counted.requests:
+            return {}
+        window_s = self.window_s
+        return {
+            "requests": {
+                "answered": answered,
+                "per_s": answered / window_s if window_s else 0.0,
+                "failed": dict(sorted(self.counted.failed_requests.items())),
+            }
         }
 
     # As JSON.
@@ -290,6 +309,7 @@ class LoadResult:
             "sent": flow(measured.sent_bytes, window_s),
             "received": flow(measured.received_bytes, window_s),
             "slow_received": flow(measured.slow_received_bytes, window_s),
+            **self._requests(),
             "delivered": self.delivered,
             "refused": by_role(counted.refused),
             "disconnected": by_role(counted.ended),
