@@ -3,6 +3,7 @@
 # make bench   measure everything (SCENARIO=… one)   make clean   remove what these made
 # make system    whole nodes and hosts, one test at a time: how soon, how smoothly (4 minutes)
 # make interop   strangers' software against the server; make interop-table also writes docs/interop.md
+# make browsers  the page, hls.js and mpegts.js in Chromium; screenshots in build/browser-shots (7 minutes)
 # make wheel        the package, in dist/; make image: the image of deploy/docker, with docker, podman or buildah
 # make wheelhouse   what a host needs to be installed without a network (deploy/README.md)
 # make coverage     cluster/core by its own tests: fails below every branch
@@ -22,22 +23,25 @@ PY := $(VENV)/bin/python
 PURE := tests/core tests/fuzz tests/benchmarks
 LONG := tests/load tests/system tests/client
 OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
+BROWSER_PEERS := ffmpeg chromium browser-players
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server
 
-.PHONY: run test system check rules interop interop-table coverage fuzz soak-slow-player demo bench soak \
+.PHONY: run test system check rules interop interop-table browsers coverage fuzz soak-slow-player demo bench soak \
 	wheel image wheelhouse strangers strangers-short soak-strangers documents deploy-test clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
 	@echo 'Publish with FFmpeg: ffmpeg -re -i FILE -c copy -f flv rtmp://localhost/live/test'
+	@echo 'Watch in a browser:  http://localhost:8080/live/test'
 	@echo 'Play:                ffplay rtmp://localhost/live/test      (or VLC: Media > Open Network Stream)'
-	@exec $(VENV)/bin/rtmp-cluster edge --bind :1935
+	@exec $(VENV)/bin/rtmp-cluster edge --bind :1935 --http :8080
 
 test: $(VENV)/.for-test
 	@sh tools/peers.sh ffmpeg
 	$(PY) -m pytest --numprocesses=2 --dist=worksteal $(PURE); code=$$?; \
 	$(PY) -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
-	    -m 'not alone and not deploy and not interop and not strangers and not documents' $(LONG) $(OTHERS) && exit $$code
+	    -m 'not alone and not deploy and not interop and not strangers and not documents and not browser' \
+	    $(LONG) $(OTHERS) && exit $$code
 
 system: $(VENV)/.for-test
 	@sh tools/peers.sh ffmpeg ip
@@ -65,6 +69,10 @@ interop: $(VENV)/.for-interop
 interop-table: $(VENV)/.for-interop
 	@sh tools/peers.sh $(INTEROP_PEERS)
 	INTEROP_TABLE=docs/interop.md $(PY) -m pytest tests/interop -m interop
+
+browsers: $(VENV)/.for-browsers
+	@sh tools/peers.sh $(BROWSER_PEERS)
+	$(PY) -m pytest tests/browser -m browser
 
 long-outage: $(VENV)/.for-test
 	@sh tools/peers.sh ip
@@ -134,6 +142,10 @@ $(VENV)/.for-test: pyproject.toml tools/venv.sh
 
 $(VENV)/.for-interop: pyproject.toml tools/venv.sh
 	@sh tools/venv.sh $(VENV) test,interop
+	@touch $@ $(VENV)/.for-test $(VENV)/.for-run
+
+$(VENV)/.for-browsers: pyproject.toml tools/venv.sh
+	@sh tools/venv.sh $(VENV) test,browser
 	@touch $@ $(VENV)/.for-test $(VENV)/.for-run
 
 $(VENV)/.for-check: pyproject.toml tools/venv.sh

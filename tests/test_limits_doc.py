@@ -1,4 +1,4 @@
-"""docs/limits.md names every budget, rate and limit of the server, with the value that the code has."""
+"""docs/limits.md, and docs/http.md, name every budget, rate and limit, with the value of the code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib
 import re
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from cluster.edge.node.config import OPTIONS
 from cluster.edge.streams.counters import DECLARATIONS
 
 ROOT = Path(__file__).parents[1]
-DOC = ROOT / "docs" / "limits.md"
+DOCS = [ROOT / "docs" / "limits.md", ROOT / "docs" / "http.md"]
 
 #: Where a constant with such a name is a limit on what a peer, or another process, may cost.
 PLACES = (
@@ -31,14 +32,14 @@ NO_LIMITS = {
     "core.rtmp.chunk_reader.MAX_CHUNK_SIZE", "core.rtmp.chunk_writer.MAX_PAYLOAD_BYTES",
     "core.rtmp.control.MAX_CHUNK_SIZE", "core.rtmp.control.MAX_U32",
     "core.rtmp.command.MAX_SALVAGED_VALUES",
-    "edge.rtmp.connection.MAX_BUFFERS_PER_SEND", "net.tls_socket.MAX_RECORD_BYTES",
+    "net.outbox.MAX_BUFFERS_PER_SEND", "net.tls_socket.MAX_RECORD_BYTES",
 }  # fmt: skip
 
 
 def rows() -> dict[str, tuple[str, str]]:
     """By name: the value the document gives, and how it says that the limit is counted."""
     found = {}
-    for line in DOC.read_text().splitlines():
+    for line in chain.from_iterable(doc.read_text().splitlines() for doc in DOCS):
         match = re.fullmatch(r"\| `([\w.-]+)` \| (.+?) \| .+ \| (.+?) \|", line)
         if match:
             found[match[1]] = match[2], match[3]

@@ -42,13 +42,15 @@ def main() -> int:
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as children:
         edge = children.enter_context(
             _child(
-                [sys.executable, "-m", "cluster", "edge", "--bind", "127.0.0.1:0", "--workers", "2",
-                 "--drain-timeout", "0", "--log-format", "json", "--log-level", "warning"],
+                [sys.executable, "-m", "cluster", "edge", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0",
+                 "--workers", "2", "--drain-timeout", "0", "--log-format", "json",
+                 "--log-level", "warning"],
                 stderr=subprocess.PIPE,
             )
         )  # fmt: skip
-        url = f"rtmp://{_ready_address(edge)}/live/demo"
-        print(f"The edge runs with 2 workers. Play it as well: ffplay {url} (or VLC). Ctrl-C ends all.")
+        address, page = _ready_addresses(edge)
+        url = f"rtmp://{address}/live/demo"
+        print(f"The edge runs with 2 workers. Watch it: {page}/live/demo in a browser, or ffplay {url}")
         children.enter_context(_child([*_FFMPEG, *_TEST_STREAM, url]))
         player = children.enter_context(
             _child(
@@ -79,14 +81,14 @@ def _child(command: list[str], **pipes: int) -> Iterator[subprocess.Popen[str]]:
             process.wait()
 
 
-def _ready_address(edge: subprocess.Popen[str]) -> str:
-    """Where the edge accepts; its further warnings are passed on to stderr."""
+def _ready_addresses(edge: subprocess.Popen[str]) -> tuple[str, str]:
+    """Where the edge accepts RTMP, and HTTP; its further warnings are passed on to stderr."""
     assert edge.stderr is not None
     for line in edge.stderr:
         event = json.loads(line) if line.startswith("{") else {}
         if event.get("event") == "ready":
             threading.Thread(target=_pass_on, args=(edge,), daemon=True).start()
-            return str(event["addresses"][0])
+            return str(event["addresses"][0]), str(event["http_addresses"][0])
         sys.stderr.write(line)
     raise SystemExit("the edge did not start")
 

@@ -1,12 +1,14 @@
 #!/bin/sh
 # peers.sh NAME ...: install the strangers' software that tests and benchmarks talk to, where it is missing
-# and that is possible. Names: ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server, and what the tests
-# of several hosts and of deploy/ need: ip units compose ssh-hosts machine image.
+# and that is possible. Names: ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server chromium
+# browser-players, and what the tests of several hosts and of deploy/ need: ip units compose ssh-hosts machine image.
 # Never fails: what is missing is said in one line.
 set -u
 
 #: Pinned, and kept out of the project's own directory; tests/interop/workbench.py looks for it there.
 node_media_server="node-media-server@4.4.3"
+#: The same; tests/browser/browser_cluster.py looks for them there.
+browser_players="hls.js@1.7.4 mpegts.js@1.8.2"
 peers_home="${XDG_CACHE_HOME:-$HOME/.cache}/rtmp-cluster/peers"
 
 missing=""
@@ -31,6 +33,21 @@ for peer in "$@"; do
         want cvlc vlc-bin
         [ -n "$(find /usr/lib -name libavformat_plugin.so -path '*vlc*' 2>/dev/null)" ] ||
             missing="$missing vlc-plugin-base"
+        ;;
+    chromium)
+        # With letters for the page, where there are none yet.
+        want chromium "chromium fonts-dejavu-core"
+        ;;
+    browser-players)
+        directory="$peers_home/browser-players"
+        if [ ! -e "$directory/node_modules/hls.js/package.json" ] ||
+            [ ! -e "$directory/node_modules/mpegts.js/package.json" ]; then
+            # shellcheck disable=SC2086  # words on purpose
+            if ! { mkdir -p "$directory" && npm install --silent --no-audit --no-fund --ignore-scripts \
+                --prefix "$directory" $browser_players >/dev/null 2>&1; }; then
+                echo "not installed: $browser_players - what needs them fails; npm could not install them" >&2
+            fi
+        fi
         ;;
     image)
         # It builds and runs images without a daemon.

@@ -72,7 +72,11 @@ def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
             Certificate(*config.tls_files).warn()  # here, so that a bad one ends nothing but this command
         binds = stack.enter_context(reserved(config.binds))
         tls_binds = stack.enter_context(reserved(config.tls_binds))
-        config = dataclasses.replace(config, binds=binds, tls_binds=tls_binds)
+        http_binds = stack.enter_context(reserved(config.http_binds))
+        http_tls_binds = stack.enter_context(reserved(config.http_tls_binds))
+        config = dataclasses.replace(
+            config, binds=binds, tls_binds=tls_binds, http_binds=http_binds, http_tls_binds=http_tls_binds
+        )
         has_siblings = config.workers > 1  # with none, it shares no subscription
         own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
         key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())

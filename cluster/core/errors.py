@@ -26,6 +26,7 @@ class CloseReason(enum.StrEnum):
     NOT_TLS = "not_tls"
     TLS_FAILED = "tls_failed"
     NOT_RTMP = "not_rtmp"
+    BAD_REQUEST = "bad_request"
     UNSUPPORTED_HANDSHAKE = "unsupported_handshake"
     BAD_CHUNK = "bad_chunk"
     BAD_CHUNK_SIZE = "bad_chunk_size"
@@ -36,6 +37,9 @@ class CloseReason(enum.StrEnum):
     BAD_AMF = "bad_amf"
     BAD_COMMAND = "bad_command"
     ILLEGAL_STATE = "illegal_state"
+    # All is said.
+    ANSWERED = "answered"
+    STREAM_ENDED = "stream_ended"
     # We, or the operator's rules, ended it.
     CONNECT_REJECTED = "connect_rejected"
     PUBLISH_REFUSED = "publish_refused"

@@ -58,7 +58,7 @@ def _checked(config: Path, text: str, capsys: pytest.CaptureFixture[str]) -> lis
         ("[node]\nworkers = 1\nworkers = 2\n", "3: is not TOML: "),
         ("[node]\nnode_name = '''\na\n", "3: is not TOML: "),
         ("[streams]\nslow_skip = 60\n", "2: --slow-skip must not exceed --log-seconds"),
-        ("[tls]\ntls_cert_file = 'a'\n", "2: --bind-tls and --tls-key missing"),
+        ("[tls]\ntls_cert_file = 'a'\n", "2: --bind-tls (or --http-tls) and --tls-key missing"),
         ("node.node_name = '''\n[x]\ny'''\nnode.wrokers = 2\n", "1: node_name in [node]: "),
         ('"node" = { "wrokers" = 2 }\n', "1: unknown key 'wrokers' in [node]"),
     ],

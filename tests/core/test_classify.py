@@ -5,7 +5,6 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_examples import AUDIO, EMPTY, EXAMPLES, MALFORMED, VIDEO, named
 
 from cluster.core.media.classify import (
     MediaFlags,
@@ -19,6 +18,7 @@ from cluster.core.media.classify import (
 from cluster.core.media.ex_header import MAX_MOD_EX, MAX_TRACKS, parse_ex_header
 from cluster.core.media.headers import HeaderKey, header_key, header_order, is_empty_header
 from cluster.core.message import Message
+from support.media_examples import AUDIO, EMPTY, EXAMPLES, MALFORMED, VIDEO, named
 
 DATA = 18
 DATA_AMF3 = 15

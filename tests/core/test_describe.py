@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_examples import AUDIO, EXAMPLES, MALFORMED, VIDEO, named
 
 from cluster.core.media.classify import MediaFlags, flags_of
 from cluster.core.media.describe import ChannelLayout, MediaKind, describe
+from support.media_examples import AUDIO, EXAMPLES, MALFORMED, VIDEO, named
 
 
 def video(text):

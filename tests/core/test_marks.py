@@ -15,12 +15,13 @@ from cluster.core.media.marks import (
     MarkError,
     decode_mark,
     encode_mark,
+    longest_ms,
 )
 from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Message, MessageType
 
 WALL_MS = NUMBERED_SINCE_MS + 1_000_000_000
-NUMBER = 500_000  # segments of 2 s since then
+NUMBER = 1_000_000  # half segments of 2 s since then
 
 KEY = bytes.fromhex("1701000000") + bytes(8)
 INTER = bytes.fromhex("2701000000") + bytes(8)
@@ -37,7 +38,7 @@ def marker(last: Mark | None = None, wall_ms: int = WALL_MS) -> Marker:
 @given(
     st.builds(
         Mark, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1),
-        st.booleans(), st.booleans(),
+        st.booleans(), st.booleans(), st.booleans(),
     )
 )  # fmt: skip
 def test_a_mark_comes_back_as_it_was(mark: Mark) -> None:
@@ -61,6 +62,14 @@ def test_numbers_go_on_by_one_and_no_segment_is_shorter_than_the_target() -> Non
     assert len({mark.discontinuity for mark in decoded}) == 1
 
 
+def test_a_keyframe_that_comes_a_little_early_is_in_time() -> None:
+    made = marker()
+    made.at_keyframe(20)  # audio was ahead
+    assert made.at_keyframe(2_000)
+    assert not made.at_keyframe(3_740)
+    assert made.at_keyframe(3_750)
+
+
 def test_a_publisher_that_returns_goes_on_from_the_last_number_with_a_discontinuity() -> None:
     last = Mark(NUMBER, 7, WALL_MS - 20_000, is_independent=True, follows=True)
     assert decode_mark(marker(last).at_keyframe(0)) == Mark(NUMBER + 1, 8, WALL_MS, True, False)
@@ -75,12 +84,49 @@ def test_after_a_long_time_the_clock_tells_a_number_that_nobody_can_have_used() 
     assert (mark.number, mark.discontinuity) == (NUMBER + 101, 2**31 + 1)
 
 
-def test_a_stream_with_rare_keyframes_is_cut_after_ten_seconds_without_one() -> None:
+def test_a_stream_with_rare_keyframes_is_cut_without_one() -> None:
     made = marker()
     assert not made.overdue(50_000, 0)  # it has not begun
     made.at_keyframe(0)
-    assert not made.overdue(9_999, 0)
-    assert not decode_mark(made.overdue(10_000, 0)).is_independent
+    assert not made.overdue(4_199, 0)  # a keyframe every 4 s may be a little late
+    mark = decode_mark(made.overdue(4_200, 0))
+    assert mark.follows
+    assert not mark.is_independent
+
+
+def test_a_rare_keyframe_begins_a_segment_however_short_the_present_one_is() -> None:
+    made = marker()
+    made.at_keyframe(0)
+    made.overdue(4_200, 0)
+    made.overdue(8_400, 0)
+    mark = decode_mark(made.at_keyframe(8_440))
+    assert (mark.number, mark.is_independent, mark.follows) == (NUMBER + 3, True, True)
+    assert not made.at_keyframe(8_480)
+
+
+def test_no_segment_with_keyframes_in_time_is_as_long_as_the_longest() -> None:
+    made = marker()
+    began = [ms for ms in range(0, 60_000, 1_999) if made.at_keyframe(ms)]
+    assert max(after - before for before, after in pairwise(began)) < longest_ms(2000) == 4000
+
+
+def test_a_segment_behind_a_leap_of_time_does_not_follow() -> None:
+    made = marker()
+    made.at_keyframe(0)
+    mark = decode_mark(made.at_keyframe(1_000_000))
+    assert (mark.number, mark.follows, mark.date_ms) == (NUMBER + 1, False, WALL_MS)
+
+
+def test_segments_whose_media_change_do_not_follow() -> None:
+    made = marker()
+    first = decode_mark(made.at_keyframe(0))
+    assert not made.overdue(1_000, 1_000)
+    silent = decode_mark(made.overdue(2_500, 2_500))
+    again = decode_mark(made.overdue(4_500, 4_500))
+    back = decode_mark(made.at_keyframe(5_000))
+    assert [mark.follows for mark in (first, silent, again, back)] == [False, False, True, False]
+    assert [mark.number - first.number for mark in (silent, again, back)] == [1, 2, 3]
+    assert back.discontinuity == first.discontinuity + 2
 
 
 def test_audio_alone_is_cut_at_the_target() -> None:
@@ -136,13 +182,36 @@ def test_a_codec_that_changes_begins_a_segment_that_does_not_follow() -> None:
     log = origin()
     log.keep_from = 0
     feed(
-        log, (9, 0, AVC_HEADER), (9, 0, KEY), (9, 500, AVC_HEADER), (9, 500, KEY), (9, 1000, OTHER_AVC_HEADER),
-        (9, 1000, KEY),
+        log, (9, 0, AVC_HEADER), (9, 0, KEY), (9, 500, AVC_HEADER), (9, 500, KEY),
+        (9, 1000, OTHER_AVC_HEADER), (9, 1000, KEY),
     )  # fmt: skip
     (first_at, first), (second_at, second) = marks_in(log)
     assert (first_at, second_at) == (0, 1000)
     assert (second.number, second.discontinuity) == (first.number + 1, first.discontinuity + 1)
     assert not second.follows
+
+
+def test_audio_that_stops_is_not_in_segments_that_follow() -> None:
+    log = origin()
+    log.keep_from = log.unsent_from = 0
+    feed(log, (9, 0, AVC_HEADER), (8, 0, AAC_HEADER), (9, 0, KEY), (8, 0, AUDIO))
+    for ms in range(1000, 12_000, 1000):
+        feed(log, (9, ms, KEY))
+        log.note_gone()
+    feed(log, (8, 12_000, AUDIO), (9, 12_000, KEY))
+    marks = [mark for _, mark in marks_in(log)]
+    assert [mark.has_audio for mark in marks] == [True, True, True, True, False, False, True]
+    assert [mark.follows for mark in marks] == [False, True, True, True, False, True, False]
+
+
+def test_audio_that_begins_late_begins_a_segment_that_does_not_follow() -> None:
+    log = origin()
+    log.keep_from = 0
+    feed(log, (9, 0, AVC_HEADER), (9, 0, KEY), (8, 100, AAC_HEADER), (8, 100, AUDIO), (9, 400, KEY))
+    feed(log, (8, 410, AAC_HEADER), (9, 800, KEY))  # what is known changes nothing
+    marks = marks_in(log)
+    assert [at for at, _ in marks] == [0, 400]
+    assert not marks[1][1].follows
 
 
 def test_audio_alone_is_marked_from_time_to_time() -> None:

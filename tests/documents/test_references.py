@@ -18,7 +18,7 @@ TABLES = {"docs/states.md"}
 #: Options of other programs that a document names alone.
 OF_OTHERS = {
     "--network", "--webroot", "--standalone", "--rounds", "--srs", "--mediamtx", "--bytes", "--per-second",
-    "--build-arg",
+    "--build-arg", "--network-caching",
 }  # fmt: skip
 
 ALERTS = "deploy/prometheus/alerts.yml"

@@ -60,7 +60,7 @@ class Scene:
         return self.closes()
 
     def has_spoken(self) -> bool:
-        (handshake,) = self.house.sessions._shaking
+        (handshake,) = self.house.sessions._door._shaking
         return handshake.has_spoken
 
     def shake_hands(self, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -147,7 +147,7 @@ def test_who_has_a_descriptor_that_was_ready_for_another_goes_on(
     scene: Scene, files: CertificateFiles
 ) -> None:
     """One is closed, and the next accepted, between the poller's question and the call of the handler."""
-    (handshake,) = scene.house.sessions._shaking
+    (handshake,) = scene.house.sessions._door._shaking
     handshake._on_ready(READABLE)
     assert scene.closes() == {}
     scene.shake_hands(files.client_context()).close()
@@ -251,6 +251,6 @@ def test_a_handshake_that_does_not_fit_the_socket_goes_on_when_it_does(
 
     with peer:
         run_until(house.loop, done, "the handshake")
-        run_until(house.loop, lambda: not len(house.sessions._handshakes), "our side to be done")
+        run_until(house.loop, lambda: not len(house.sessions._door._handshakes), "our side to be done")
         assert True in wanted
         assert len(house.sessions) == 1

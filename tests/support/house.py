@@ -14,26 +14,30 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 import pytest
 
 from cluster.core.bus.control import BUSY, Granted, Refused
-from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.envelope import Envelope, decode, encode
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
+from cluster.core.errors import CloseReason
 from cluster.core.limits import Limits
 from cluster.core.message import Message
 from cluster.core.rtmp import capabilities, events
 from cluster.core.rtmp.capabilities import Capabilities
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.url import RtmpUrl
+from cluster.edge.http.sessions import HttpRules, HttpSessions
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.peers.places import Places
 from cluster.edge.rtmp.admission import Admission
 from cluster.edge.rtmp.requests import Requests
 from cluster.edge.rtmp.sessions import Sessions
 from cluster.edge.streams.counters import Counters
+from cluster.edge.streams.remote import Remote
 from cluster.edge.streams.streams import Streams
 from cluster.edge.streams.turn import Turn
 from cluster.net import wake_ups
@@ -114,6 +118,15 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     return accepted, peer
 
 
+def bring(remote: Remote, envelope: Envelope) -> int:
+    """The bus brings ``envelope``, as the link takes it: how many of its messages went the short way."""
+    frame = encode(envelope)
+    taken = remote.next_received(frame)
+    if not taken:
+        remote.envelope_received(decode(frame))
+    return taken
+
+
 class FakeLink:
     """Records what the streams ask for; grants with rising epochs unless told otherwise.
 
@@ -158,7 +171,9 @@ class FakeLink:
     def wanted(self, key: str) -> bool:
         return key in self.wanted_keys
 
-    def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None:
+    def publish(
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
+    ) -> None:
         copies = [Message(each.type_id, each.timestamp, each.payload) for each in messages]
         self.published.append(Envelope(key, epoch, first_seq, "test-node/0/1", copies))
 
@@ -252,6 +267,15 @@ class Peer:
             self.session.send(message)
 
 
+class AnyPeer(Protocol):
+    """A peer of any protocol, whose bytes ``settle`` carries."""
+
+    socket: socket.socket
+    closed: bool
+
+    def pump(self) -> bool: ...
+
+
 class House:
     """The streams and the sessions of one worker, on a loop whose clock tests move."""
 
@@ -264,11 +288,24 @@ class House:
         self.streams = Streams(self.config.stream_rules(), self.counters, turn, lambda remote: self.link)
         self.poller = Poller(loop, LatencyBudget(self.config.latency_budget), turn.begin, turn.end)
         self.requests = Requests(self.streams, admission)
+        self.places = Places(self.config.place_bounds())
         self.sessions = Sessions(
-            self.requests, self.poller, self.config.limits(), self.config.place_bounds(), self.counters,
-            IDENTITY, self.config.publish_idle_s,
+            self.requests, self.poller, self.config.limits(), self.places, self.counters, IDENTITY,
+            self.config.publish_idle_s,
         )  # fmt: skip
-        self.peers: list[Peer] = []
+        self.peers: list[AnyPeer] = []
+        self._http: HttpSessions | None = None
+
+    @property
+    def http(self) -> HttpSessions:
+        """The HTTP connections of the same worker."""
+        if self._http is None:
+            config = self.config
+            rules = HttpRules(
+                config.http_origin, config.handshake_timeout_s, config.idle_timeout_s, config.hls_bytes
+            )
+            self._http = HttpSessions(self.streams, self.poller, self.places, IDENTITY, rules)
+        return self._http
 
     def settle(self) -> None:
         """Carry bytes between the worker and its peers until none move."""
@@ -286,6 +323,9 @@ class House:
         self.loop.advance(seconds)
         self.streams.sweep()
         self.sessions.tick()
+        if self._http is not None:
+            self._http.sweep()
+            self._http.tick()
         self.settle()
 
     def peer(self, **options: Any) -> Peer:
@@ -313,7 +353,7 @@ class House:
         peer.send(*messages)
         self.settle()
 
-    def leave(self, peer: Peer) -> None:
+    def leave(self, peer: AnyPeer) -> None:
         """``peer`` goes without a word."""
         peer.closed = True
         peer.socket.close()
@@ -324,6 +364,8 @@ class House:
             peer.closed = True
             peer.socket.close()
         self.settle()
+        if self._http is not None:
+            self._http.close_all(CloseReason.DRAINED)
         self.poller.close()
         self.loop.run_until_complete(self.requests.close())
 

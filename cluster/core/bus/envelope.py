@@ -33,7 +33,15 @@ from cluster.core.message import Message
 TOPIC_BYTES = 16
 
 _HEAD = struct.Struct(">BqqHHI")
-_HEAD_END = TOPIC_BYTES + _HEAD.size
+HEAD_END = TOPIC_BYTES + _HEAD.size
+#: The part of the head that says what follows: the first sequence number, both sizes as one, the messages.
+NUMBERS = struct.Struct(">qII")
+NUMBERS_AT = HEAD_END - NUMBERS.size
+
+_MESSAGE_BYTES = MESSAGE.size
+_pack_message = MESSAGE.pack
+#: Makes a ``Message`` without a call in Python, which its own constructor is.
+_new_message = tuple.__new__
 
 
 class EnvelopeError(ClusterError):
@@ -74,11 +82,12 @@ def encode_frame(
         parts: list[bytes | memoryview] = [topic_of_key, head, key, sender_id]
         for message in messages:
             payload = message.payload
-            parts.append(MESSAGE.pack(message.type_id, message.timestamp, len(payload)))
+            parts.append(_pack_message(message.type_id, message.timestamp, len(payload)))
             payloads.append(payload)
     except struct.error as error:
         raise MisuseError(f"no envelope can carry it: {error}") from None
-    return b"".join(parts + payloads)
+    parts += payloads
+    return b"".join(parts)
 
 
 def encode(envelope: Envelope) -> bytes:
@@ -92,31 +101,38 @@ def encode(envelope: Envelope) -> bytes:
 
 def decode(frame: bytes) -> Envelope:
     """The envelope that ``frame`` is, its payloads copied out of it; EnvelopeError on anything else."""
-    if len(frame) < _HEAD_END:
+    if len(frame) < HEAD_END:
         raise EnvelopeError(f"{len(frame)} bytes do not hold a topic and a head")
     version, epoch, first_seq, key_size, sender_size, count = _HEAD.unpack_from(frame, TOPIC_BYTES)
     if version != VERSION:
         raise EnvelopeError(f"version {version} is not {VERSION}: upgrade the older node or router")
     if epoch < 0 or first_seq < 0:
         raise EnvelopeError("a negative epoch or sequence number")
-    sender_at = _HEAD_END + key_size
+    sender_at = HEAD_END + key_size
     messages_at = sender_at + sender_size
-    offset = messages_at + count * MESSAGE.size
-    if offset > len(frame):
-        raise EnvelopeError(f"{count} messages in {len(frame)} bytes")
-    messages: list[Message] = []
-    for type_id, timestamp, size in MESSAGE.iter_unpack(frame[messages_at:offset]):
-        if timestamp < 0:
-            raise EnvelopeError("a negative timestamp")
-        messages.append(Message(type_id, timestamp, frame[offset : offset + size]))
-        offset += size
-    # Only the last payload can be short: what is before it ends where it begins.
-    if offset != len(frame):
-        raise EnvelopeError(f"{len(frame)} bytes, not {offset}")
+    messages = decode_messages(frame, messages_at, count)
     return Envelope(
-        frame[_HEAD_END:sender_at].decode("utf-8", "surrogateescape"),
+        frame[HEAD_END:sender_at].decode("utf-8", "surrogateescape"),
         epoch,
         first_seq,
         frame[sender_at:messages_at].decode("utf-8", "surrogateescape"),
         messages,
     )
+
+
+def decode_messages(frame: bytes, at: int, count: int) -> list[Message]:
+    """The ``count`` messages that are all of ``frame`` from ``at`` on; EnvelopeError on anything else."""
+    offset = at + count * _MESSAGE_BYTES
+    if offset > len(frame):
+        raise EnvelopeError(f"{count} messages in {len(frame)} bytes")
+    messages: list[Message] = []
+    for type_id, timestamp, size in MESSAGE.iter_unpack(frame[at:offset]):
+        if timestamp < 0:
+            raise EnvelopeError("a negative timestamp")
+        end = offset + size
+        messages.append(_new_message(Message, (type_id, timestamp, frame[offset:end], 0)))
+        offset = end
+    # Only the last payload can be short: what is before it ends where it begins.
+    if offset != len(frame):
+        raise EnvelopeError(f"{len(frame)} bytes, not {offset}")
+    return messages

@@ -52,7 +52,9 @@ class Splice:
     """One remote stream.
 
     ``next_seq`` is the number wanted next, None before the first snapshot; ``epoch`` is below every real
-    one while no source is known.
+    one while no source is known. ``begins_anywhere``: the stream is joined at no message in particular, but
+    with whatever the bus brings first. What it brings may have left before the snapshot, and who waited for
+    the stream wants it.
     """
 
     def __init__(self, max_held_bytes: int = MAX_HELD_BYTES) -> None:
@@ -63,9 +65,7 @@ class Splice:
         self.held_bytes = 0
         self.duplicate_messages = 0
         self.overflowed_envelopes = 0
-        #: The stream is joined at no message in particular: with whatever the bus brings first. What it
-        #: brings may have left before the snapshot, and who waited for the stream wants it.
-        self._begins_anywhere = False
+        self.begins_anywhere = False
         self._has_ended = False
         self._max_held_bytes = max_held_bytes
         self._held: deque[Envelope] = deque()
@@ -107,11 +107,11 @@ class Splice:
         if action is SpliceAction.FILL:
             assert self.next_seq is not None
             output.messages = snapshot.messages[self.next_seq - snapshot.first_seq :]
-            self._begins_anywhere = False
+            self.begins_anywhere = False
         elif action is SpliceAction.RESTART:
             output.restarted = True
             output.headers = snapshot.headers
-            self._begins_anywhere = not snapshot.messages
+            self.begins_anywhere = not snapshot.messages
             if snapshot.messages:
                 output.messages = self._held_before(snapshot.first_seq) + snapshot.messages
         else:
@@ -200,8 +200,8 @@ class Splice:
     def _pass_on(self, envelope: Envelope, output: SpliceOutput) -> None:
         """What is new of ``envelope``, which leaves no gap, goes to ``output``."""
         assert self.next_seq is not None
-        if self._begins_anywhere:
-            self._begins_anywhere = False
+        if self.begins_anywhere:
+            self.begins_anywhere = False
             self.next_seq = min(self.next_seq, envelope.first_seq)
         messages = envelope.messages
         known = self.next_seq - envelope.first_seq

@@ -74,12 +74,12 @@ class MediaInfo(NamedTuple):
 
 
 #: FLV 10.1, E.4.3; 12 and 13 are unassigned there and in use.
-_VIDEO_CODECS = {
+VIDEO_CODECS = {
     2: "h263", 3: "screen", 4: "vp6", 5: "vp6a", 6: "screen2", 7: "avc1", 12: "hvc1", 13: "av01",
 }  # fmt: skip
 
 #: FLV 10.1, E.4.2; 13 is unassigned there and in use.
-_AUDIO_CODECS = {
+AUDIO_CODECS = {
     0: "pcm", 1: "adpcm", 2: ".mp3", 3: "pcm_le", 4: "nellymoser_16k", 5: "nellymoser_8k", 6: "nellymoser",
     7: "alaw", 8: "mulaw", 10: "mp4a", 11: "speex", 13: "Opus", 14: "mp3_8k", 15: "device",
 }  # fmt: skip
@@ -160,7 +160,7 @@ def _channel_layout(payload: Buffer, track: TrackBody) -> ChannelLayout:
 
 def _describe_legacy_video(flags: int, kind: MediaKind, payload: Buffer) -> MediaInfo:
     codec_id = payload[0] & 15
-    codec = _VIDEO_CODECS.get(codec_id)
+    codec = VIDEO_CODECS.get(codec_id)
     if kind is MediaKind.COMMAND:
         return MediaInfo(flags, kind, codec, command=payload[1])
     start, cts_ms = 1, 0
@@ -175,6 +175,6 @@ def _describe_legacy_video(flags: int, kind: MediaKind, payload: Buffer) -> Medi
 
 
 def _describe_legacy_audio(flags: int, kind: MediaKind, payload: Buffer) -> MediaInfo:
-    codec = _AUDIO_CODECS.get(payload[0] >> 4)
+    codec = AUDIO_CODECS.get(payload[0] >> 4)
     track = TrackInfo(0, codec, False, 0, 2 if codec == "mp4a" else 1, len(payload))
     return MediaInfo(flags, kind, codec, (track,))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from cluster.core.errors import ClusterError, MisuseError
@@ -99,7 +100,12 @@ def encode_tag(type_id: int, timestamp_ms: int, payload: Buffer) -> list[Buffer]
 
     Of an unwrapped timestamp the low 32 bits are written.
     """
-    size = len(payload)
+    return encode_tag_of_parts(type_id, timestamp_ms, (payload,))
+
+
+def encode_tag_of_parts(type_id: int, timestamp_ms: int, parts: Sequence[Buffer]) -> list[Buffer]:
+    """The same with a payload that is not in one piece."""
+    size = sum(map(len, parts))
     if type_id not in TAG_TYPES:
         raise MisuseError(f"message type {type_id} is not an FLV tag")
     if size > MAX_BODY_BYTES:
@@ -107,7 +113,7 @@ def encode_tag(type_id: int, timestamp_ms: int, payload: Buffer) -> list[Buffer]
     timestamp = (timestamp_ms & 0xFFFFFF) << 8 | timestamp_ms >> 24 & 0xFF
     return [
         _pack_tag(type_id << 24 | size, timestamp, 0, 0),
-        payload,
+        *parts,
         _pack_size(_TAG_HEADER_BYTES + size),
     ]
 

@@ -15,10 +15,12 @@ class LogEntry:
     ``timestamp`` is what players are told, ``wire_ms`` what the message was stamped when it came,
     ``progress_ms`` how far the stream's media had come with it.
     ``chunks`` and ``tag`` cache its encodings, as RTMP chunks and as an FLV tag, once a reader
-    wants one.
+    wants one; ``encoded`` caches those of encodings that are of one stream and worker, by encoding.
     """
 
-    __slots__ = ("chunks", "flags", "payload", "progress_ms", "tag", "timestamp", "type_id", "wire_ms")
+    __slots__ = (
+        "chunks", "encoded", "flags", "payload", "progress_ms", "tag", "timestamp", "type_id", "wire_ms",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class LogEntry:
         self.wire_ms = wire_ms
         self.chunks: list[Buffer] | None = None
         self.tag: list[Buffer] | None = None
+        self.encoded: dict[object, list[Buffer]] | None = None
 
     @property
     def is_video_frame(self) -> bool:

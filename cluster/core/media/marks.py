@@ -5,7 +5,8 @@ messages and number the segments alike. The origin decides, and puts a *mark* in
 message that begins a segment. A mark crosses the bus as every message does. No player is sent one.
 
     version         u8
-    flags           u8: 1, the segment begins with a keyframe; 2, it does not follow on the one before
+    flags           u8: 1, the segment begins with a keyframe; 2, it does not follow on the one before;
+                    4, its audio is gone
     number          u64, one more than that of the segment before, or higher
     discontinuity   u32, counts the segments that do not follow on the one before
     date_ms         u64, the wall clock of the origin at the segment's beginning, milliseconds since 1970
@@ -17,17 +18,24 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from cluster.core.errors import ClusterError
+from cluster.core.media.headers import header_key, is_empty_header
+from cluster.core.message import MessageType
 
-#: Numbers of a stream that nobody remembers begin with the count of segments since 2020: they only rise,
-#: because a segment is never shorter than that.
+#: Numbers of a stream that nobody remembers begin with the count of half segments since 2020: they only
+#: rise, because no stream uses them up so fast.
 NUMBERED_SINCE_MS: Final = 1_577_836_800_000
 
-#: A stream whose keyframes come more rarely is cut without one: players fetch whole segments.
-_LONGEST_MS = 10_000
+#: A segment may be so much longer than ``longest_ms`` before it is cut: for keyframes that come just then.
+#: Players are told whole seconds, and round to the nearest.
+_LENIENCE_MS = 200
+
+#: A keyframe is in time for a segment if it comes by this part of the target too early: encoders' clocks
+#: jitter, and media time may be that of audio, which is ahead by a little now and not then.
+_EARLY_PART = 8
 
 #: A stream that has had no video for so long is one of audio alone: its segments need no keyframe.
 _VIDEO_AWAITED_MS = 2_000
@@ -35,14 +43,29 @@ _VIDEO_AWAITED_MS = 2_000
 #: A segment that began so long ago is not gone on from: another worker may have numbered others meanwhile.
 _REMEMBERED_MS = 60_000
 
+#: Media time that goes on by so many targets between two looks at it has leapt: it tells nothing.
+_LEAP_TARGETS = 4
+
+_AUDIO_TYPE = int(MessageType.AUDIO)
+
 _VERSION = 1
 _INDEPENDENT = 1
 _DISCONTINUITY = 2
+_SILENT = 4
 _LAYOUT = struct.Struct(">BBQIQ")
 
 
 class MarkError(ClusterError):
     """Bytes that are no mark."""
+
+
+def longest_ms(target_ms: int) -> int:
+    """How long a segment can be. Where keyframes come more rarely, one begins without.
+
+    Where they come at least as often as segments should begin, none comes near it: a keyframe that is too
+    early for a segment is followed by one that is in time.
+    """
+    return 2 * target_ms
 
 
 class Mark(NamedTuple):
@@ -53,10 +76,12 @@ class Mark(NamedTuple):
     date_ms: int
     is_independent: bool
     follows: bool
+    has_audio: bool = True
 
 
 def encode_mark(mark: Mark) -> bytes:
     flags = _INDEPENDENT * mark.is_independent | _DISCONTINUITY * (not mark.follows)
+    flags |= _SILENT * (not mark.has_audio)
     return _LAYOUT.pack(_VERSION, flags, mark.number, mark.discontinuity, mark.date_ms)
 
 
@@ -67,17 +92,20 @@ def decode_mark(payload: bytes | memoryview) -> Mark:
     version, flags, number, discontinuity, date_ms = _LAYOUT.unpack(payload)
     if version != _VERSION:
         raise MarkError(f"version {version}: upgrade the older node")
-    return Mark(number, discontinuity, date_ms, bool(flags & _INDEPENDENT), not flags & _DISCONTINUITY)
+    is_independent, follows = bool(flags & _INDEPENDENT), not flags & _DISCONTINUITY
+    return Mark(number, discontinuity, date_ms, is_independent, follows, not flags & _SILENT)
 
 
 class Marker:
     """Decides where the segments of one stream begin, at its origin, for one publisher.
 
-    ``target_ms``: no segment is shorter, but the last. ``wall_ms`` reads the wall clock. ``last``: the
-    latest mark of the stream, whoever made it.
+    ``target_ms``: no segment is much shorter, but the last, and one before a keyframe that is rare.
+    ``wall_ms`` reads the wall clock. ``last``: the latest mark of the stream, whoever made it.
     """
 
-    __slots__ = ("_began_ms", "_follows", "_last", "_target_ms", "_wall_ms")
+    __slots__ = (
+        "_began_ms", "_follows", "_has_audio", "_has_video", "_headers", "_last", "_target_ms", "_wall_ms",
+    )  # fmt: skip
 
     def __init__(self, target_ms: int, wall_ms: Callable[[], int], last: Mark | None = None) -> None:
         self._target_ms = target_ms
@@ -85,49 +113,83 @@ class Marker:
         self._last = last
         self._began_ms = 0  # the stream's progress at the last mark
         self._follows = False
+        self._has_video = self._has_audio = True  # whether the present segment has, or may have
+        self._headers: dict[int, bytes] = {}  # the latest of track 0, by message type
+
+    def header(self, type_id: int, payload: bytes | memoryview) -> None:
+        """A header. What comes after a new sequence header does not follow on what came before.
+
+        A medium that begins late counts too: players are told what media a segment has.
+        """
+        key = header_key(type_id, payload)
+        if key is None or key.kind != "sequence_header" or 0 not in key.tracks:
+            return
+        if is_empty_header(type_id, payload):
+            return
+        if self._headers.get(type_id) != payload:
+            self._headers[type_id] = bytes(payload)
+            self.restart()
 
     def restart(self) -> None:
         """What comes is not decoded as what came before: its first segment does not follow on that."""
         self._follows = False
 
-    def at_keyframe(self, progress_ms: int) -> bytes:
+    def at_keyframe(self, progress_ms: int, gone: Collection[int] = ()) -> bytes:
         """The mark of the segment that begins at a keyframe; empty if the present one is too short.
 
-        ``progress_ms``: the stream's media time so far.
+        ``progress_ms``: the stream's media time so far. ``gone``: types of media that have stopped.
         """
-        if self._follows and progress_ms - self._began_ms < self._target_ms:
+        self._note_audio(gone)
+        if not self._has_video:
+            self.restart()
+        is_early = progress_ms - self._began_ms < self._target_ms - self._target_ms // _EARLY_PART
+        if self._follows and is_early and self._last is not None and self._last.is_independent:
             return b""
+        self._has_video = True
         return self._next(progress_ms, is_independent=True)
 
-    def overdue(self, progress_ms: int, without_video_ms: int) -> bytes:
+    def overdue(self, progress_ms: int, without_video_ms: int, gone: Collection[int] = ()) -> bytes:
         """The mark of a segment that begins without a keyframe; empty if none need begin.
 
         ``without_video_ms``: for how long there has been no video, 0 while there is some. Audio alone has
         no keyframe to wait for.
         """
+        self._note_audio(gone)
         if not without_video_ms:
-            longest_ms = _LONGEST_MS if self._follows else math.inf
+            bound_ms = longest_ms(self._target_ms) + _LENIENCE_MS if self._follows else math.inf
         elif without_video_ms < _VIDEO_AWAITED_MS:
             return b""
         else:
-            longest_ms = self._target_ms if self._follows else 0
-        if progress_ms - self._began_ms < longest_ms:
+            if self._has_video:
+                self.restart()
+            bound_ms = self._target_ms if self._follows else 0
+        if progress_ms - self._began_ms < bound_ms:
             return b""
+        self._has_video = not without_video_ms
         return self._next(progress_ms, is_independent=bool(without_video_ms))
 
+    def _note_audio(self, gone: Collection[int]) -> None:
+        """Players wait for a medium that is said to be there."""
+        if self._has_audio == (_AUDIO_TYPE in gone):
+            self._has_audio = not self._has_audio
+            self.restart()
+
     def _next(self, progress_ms: int, *, is_independent: bool) -> bytes:
+        if progress_ms - self._began_ms > _LEAP_TARGETS * self._target_ms:
+            self.restart()
         last, follows = self._last, self._follows
         if last is not None and follows:
             date_ms = last.date_ms + progress_ms - self._began_ms
             mark = Mark(last.number + 1, last.discontinuity, date_ms, is_independent, follows)
         else:
             mark = self._first(last, self._wall_ms(), is_independent)
+        mark = mark._replace(has_audio=self._has_audio)
         self._last, self._began_ms, self._follows = mark, progress_ms, True
         return encode_mark(mark)
 
     def _first(self, last: Mark | None, wall_ms: int, is_independent: bool) -> Mark:
         """A segment that does not follow on what was before."""
-        number = max(0, (wall_ms - NUMBERED_SINCE_MS) // self._target_ms)
+        number = max(0, (wall_ms - NUMBERED_SINCE_MS) * 2 // self._target_ms)
         discontinuity = wall_ms // 1000 % 2**31
         if last is not None:
             after = last.number + 1, last.discontinuity + 1

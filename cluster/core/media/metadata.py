@@ -17,14 +17,17 @@ from cluster.core.message import MessageType
 #: second, has 260,000; a command of a stranger's is bounded closer, as it costs a server.
 MAX_METADATA_VALUES: Final = 300_000
 
+#: Longer metadata has the keyframes of a recording in it. It is not read for each player or frame.
+READ_METADATA_BYTES: Final = 16 * 1024
+
 #: What describes a medium, by message type.
 _OF_MEDIUM: Final[Mapping[int, frozenset[str]]] = {
     MessageType.VIDEO: frozenset(
-        ("videocodecid", "videodatarate", "width", "height", "framerate", "videoTrackIdInfoMap")
+        ("hasVideo", "videocodecid", "videodatarate", "width", "height", "framerate", "videoTrackIdInfoMap")
     ),
     MessageType.AUDIO: frozenset(
-        ("audiocodecid", "audiodatarate", "audiosamplerate", "audiosamplesize", "audiochannels", "stereo",
-         "audioTrackIdInfoMap")
+        ("hasAudio", "audiocodecid", "audiodatarate", "audiosamplerate", "audiosamplesize", "audiochannels",
+         "stereo", "audioTrackIdInfoMap")
     ),
 }  # fmt: skip
 

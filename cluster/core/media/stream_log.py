@@ -36,8 +36,7 @@ _DATA_TYPES = (int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3))
 #: Where joins start.
 _JOIN_TRACK = 0
 
-#: A stream without video has no keyframe to trim at; its log is trimmed each time it has grown by
-#: this many messages, so that trimming costs nothing per message.
+#: A log without video has no keyframe to trim at, and is trimmed when it has grown by so many messages.
 _TRIM_EVERY_MESSAGES = 64
 
 #: What an entry costs besides its payload, with its RTMP encoding: an empty message takes as much memory
@@ -53,8 +52,7 @@ GONE_AFTER_MS = 5_000
 class LogLimits:
     """How much of a stream one worker keeps; beyond any bound the oldest messages go."""
 
-    #: Six seconds of 40 Mbit/s: more than a keyframe interval of any sane encoder. Payloads, and
-    #: ENTRY_BYTES for each message.
+    #: Six seconds of 40 Mbit/s, with ENTRY_BYTES for each message: more than any sane keyframe interval.
     max_bytes: int = 32 * MIB
     #: Thirty seconds of a thousand messages a second, where real streams send a hundred: a join walks them.
     max_entries: int = 32_768
@@ -73,8 +71,7 @@ class StreamLog:
     a player still has to be sent. So is ``unsent_from``: the oldest number that has not been offered to
     anyone, which time alone does not make old: stamps may leap. ``headers_seq``: the headers are those of
     the last message with this number or a smaller one. ``marker``: says where segments begin, while this
-    worker is the origin. ``last_mark``: where the latest did; it stands before the keyframe that it is for,
-    and joins start at it.
+    worker is the origin. ``last_mark``: where the latest did, before its keyframe; joins start at it.
     """
 
     __slots__ = (
@@ -159,6 +156,8 @@ class StreamLog:
                 changed = self._headers.remember(entry, is_joinable=self.join_seq is not None)
                 if changed is None:
                     return None
+                if self.marker is not None:
+                    self.marker.header(type_id, payload)
                 if changed or (flags & _VIDEO and not self.has_video):
                     self._await_keyframe(changed)
                 self.has_video = self.has_video or flags & _VIDEO != 0
@@ -295,7 +294,8 @@ class StreamLog:
         self.has_video = True
         self._started.add(_JOIN_TRACK)
         self._waiting_since_ms.pop(_JOIN_TRACK, None)
-        if self.marker is not None and (mark := self.marker.at_keyframe(self.timeline.progress_ms)):
+        marker, now_ms = self.marker, self.timeline.progress_ms
+        if marker is not None and (mark := marker.at_keyframe(now_ms, self._gone)):
             self._mark(mark)
         self.join_seq = self.next_seq
         self._cost_before_join = self._cost_appended
@@ -311,7 +311,7 @@ class StreamLog:
             return False
         has_video = self.has_video and not self.video_is_gone
         without_video_ms = 0 if has_video else self.timeline.silent_ms(_VIDEO_TYPE)
-        mark = self.marker.overdue(self.timeline.progress_ms, without_video_ms)
+        mark = self.marker.overdue(self.timeline.progress_ms, without_video_ms, self._gone)
         if mark:
             self._mark(mark)
         return bool(mark)

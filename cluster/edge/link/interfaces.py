@@ -17,8 +17,15 @@ class LinkHandler(Protocol):
     def stream_down(self, key: str, epoch: int) -> None:
         """A watched stream's origin is gone."""
 
+    def next_received(self, frame: bytes) -> int:
+        """The usual case, which need not be decoded: how many messages there are in ``frame``, if it is
+        the envelope that comes next in a stream that is watched; 0 if it may be anything else.
+
+        EnvelopeError if it begins as one, and is none.
+        """
+
     def envelope_received(self, envelope: Envelope) -> None:
-        """Messages of a watched stream, from another worker."""
+        """Messages of a watched stream, from another worker, which ``next_received`` did not take."""
 
     def snapshot_received(self, snapshot: Snapshot) -> None:
         """The origin's answer to ``request_snapshot`` (at times a second one to the same request)."""

@@ -1,6 +1,7 @@
 """The link: everything one worker has to do with the routers, behind one small interface.
 
     LinkRouters     which routers there are: those of the cluster, and the node's own beside them
+    LinkInput       envelopes of other workers' streams that are played here
     LinkOutput      envelopes of this worker's streams, and who wants them     (an XPUB for each router)
     RouterPeer      one router: control, liveness, subscriptions at its repeater  (a DEALER and a SUB each)
     LinkOrigins     which streams are published here, and by whose grant
@@ -30,11 +31,11 @@ from cluster.core.bus.cluster_status import StreamFacts, fitting
 from cluster.core.bus.control import ControlMessage, Granted, Refused
 from cluster.core.bus.endpoints import Endpoints, at_repeater
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
-from cluster.core.bus.envelope import EnvelopeError, decode
 from cluster.core.bus.hello_parts import parts_of
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.packing import MessageLike
 from cluster.edge.link.epoch_guard import EpochGuard
+from cluster.edge.link.input import LinkInput
 from cluster.edge.link.interfaces import LinkCounters, LinkHandler
 from cluster.edge.link.origins import LinkOrigins
 from cluster.edge.link.output import LinkOutput
@@ -95,13 +96,13 @@ class Link:
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
         self._epochs = EpochGuard(counters)
-        self._malformed = Complaints(logger, "envelope_malformed")
+        self._input = LinkInput(handler, counters, self._worker_id, self._watches, self._epochs)
         self._watches_refused = Complaints(logger, "watch_refused")
         self._shared_name = Complaints(logger, "name_shared")
         self._retries: dict[str, asyncio.TimerHandle] = {}
         self._as_owner = RouterOwner(
             make_hello=self._make_hello, on_control=self._control_received,
-            on_envelope=self._envelope_received, on_lost=self._router_lost,
+            on_envelope=self._input.received, on_lost=self._router_lost,
             on_refused=self._router_refused,
         )  # fmt: skip
         self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
@@ -175,9 +176,14 @@ class Link:
         """Whether any other worker plays ``key``; false before the link is started."""
         return self._output.wanted(key)
 
-    def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None:
-        """Send ``messages`` of a stream published here, as one envelope, if any other worker wants them."""
-        self._output.publish(key, epoch, first_seq, messages)
+    def publish(
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
+    ) -> None:
+        """Send ``messages`` of a stream published here, as one envelope, if any other worker wants them.
+
+        ``more``: others are to be sent in the same turn; it may wait for them, to leave together.
+        """
+        self._output.publish(key, epoch, first_seq, messages, more=more)
 
     # ---- playing ---------------------------------------------------------------------------------
 
@@ -335,23 +341,6 @@ class Link:
                 peer.send(control.Unpublish(message.key, message.epoch))
             return
         react(peer, message)
-
-    def _envelope_received(self, frame: bytes) -> None:
-        counters = self._counters
-        try:
-            envelope = decode(frame)
-        except EnvelopeError as error:
-            counters.bus_malformed += 1
-            self._malformed.warn(f"an envelope was ignored: {error}")
-            return
-        if envelope.sender_id == self._worker_id or envelope.key not in self._watches:
-            return
-        if envelope.epoch > self._epochs.latest and self._epochs.refuses(envelope.key, envelope.epoch):
-            return
-        counters.bus_envelopes_received += 1
-        counters.bus_messages_received += len(envelope.messages)
-        counters.bus_bytes_received += len(frame)
-        self._handler.envelope_received(envelope)
 
     def _demand_changed(self, key: str, wanted: bool) -> None:
         self._handler.demand_changed(key, wanted)

@@ -34,7 +34,9 @@ class LocalLink:
     def wanted(self, key: str) -> bool:
         return False
 
-    def publish(self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike]) -> None: ...
+    def publish(
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
+    ) -> None: ...
 
     def watch(self, key: str) -> None: ...
 

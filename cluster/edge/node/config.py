@@ -17,7 +17,8 @@ from typing import Any, Literal
 from cluster.core.bus.endpoints import EndpointError, endpoints
 from cluster.core.limits import MIB, Limits
 from cluster.core.media.stream_log import LogLimits
-from cluster.edge.rtmp.places import PlaceBounds
+from cluster.edge.node.address_options import AddressOptions
+from cluster.edge.peers.places import PlaceBounds
 from cluster.edge.rtmp.work_budget import WORK_PER_TURN
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.rules import StreamRules, YieldRule
@@ -86,28 +87,9 @@ _any_s = Decimal(0.0, _LONGEST_S)
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeConfig:
+class EdgeConfig(AddressOptions):
     """One node's configuration, checked; ConfigError otherwise. Times in seconds, sizes in bytes."""
 
-    binds: tuple[BindAddress, ...] = option(
-        "--bind", parse_bind, "ADDRESS",
-        "Where to accept RTMP: :PORT, HOST:PORT or [IPV6]:PORT; port 0 picks a free one. Repeatable.",
-        (BindAddress("", 1935),), default_text=":1935", repeatable=True, group="network",
-    )  # fmt: skip
-    tls_binds: tuple[BindAddress, ...] = option(
-        "--bind-tls", parse_bind, "ADDRESS",
-        "Where to accept RTMPS (RTMP over TLS); the same forms. Repeatable.",
-        (), default_text="nowhere", repeatable=True, group="tls",
-    )  # fmt: skip
-    tls_cert: Path | None = option(
-        "--tls-cert", file_name, "FILE",
-        "The certificate for --bind-tls and those that lead to its root, PEM; read again when it changes.",
-        None, default_text="none", group="tls",
-    )  # fmt: skip
-    tls_key: Path | None = option(
-        "--tls-key", file_name, "FILE", "Its private key, PEM, without a passphrase.",
-        None, default_text="none", group="tls",
-    )  # fmt: skip
     workers: int = option(
         "--workers", Whole(1, 1024), "N", "Worker processes.",
         available_cpus, default_text="the CPUs this process may use", group="node",
@@ -274,24 +256,7 @@ class EdgeConfig:
                 "--log-bytes must be at least --max-message-bytes: it holds whole messages",
                 ("log_bytes", "max_message_bytes"),
             )
-        given = {"--bind-tls": self.tls_binds, "--tls-cert": self.tls_cert, "--tls-key": self.tls_key}
-        missing = [flag for flag, value in given.items() if not value]
-        if missing and len(missing) < len(given):
-            yield ConfigError(
-                f"{' and '.join(missing)} missing: RTMPS needs {', '.join(given)} together",
-                ("tls_binds", "tls_cert", "tls_key"),
-            )
-        for address in self.tls_binds:
-            if address.port and address in self.binds:
-                yield ConfigError(
-                    f"--bind-tls {address} is an address of --bind: it needs one of its own",
-                    ("tls_binds", "binds"),
-                )
-
-    @property
-    def tls_files(self) -> tuple[Path, Path] | None:
-        """Certificate and key, if RTMPS is served."""
-        return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
+        yield from self._contradictory_addresses()
 
     @property
     def unacknowledged_s(self) -> float:

@@ -54,9 +54,9 @@ class SlotNumbers:
         self.alive = False
 
     def value(self, name: str) -> Any:
-        """A number, or numbers by close reason."""
+        """A number, or numbers by the values of a label."""
         past, current = self._past.get(name), self._current.get(name)
-        if DECLARATIONS[name].kind != "by_reason":
+        if not DECLARATIONS[name].label:
             return (past or 0) + (current or 0)
         total = dict(past or {})
         for reason, count in (current or {}).items():
@@ -115,13 +115,13 @@ class NodeNumbers(Collector):
         yield build_info()
 
     def _family(self, name: str, declaration: Declaration) -> Metric:
-        if declaration.kind == "by_reason":
-            by_reason = CounterMetricFamily(_PREFIX + name, declaration.help, labels=["worker", "reason"])
-            for slot, numbers in enumerate(self._slots):
-                for reason, count in sorted(numbers.value(name).items()):
-                    by_reason.add_metric([str(slot), reason], count)
-            return by_reason
         kind = CounterMetricFamily if declaration.kind == "counter" else GaugeMetricFamily
+        if declaration.label:
+            labelled = kind(_PREFIX + name, declaration.help, labels=["worker", declaration.label])
+            for slot, numbers in enumerate(self._slots):
+                for value, count in sorted(numbers.value(name).items()):
+                    labelled.add_metric([str(slot), value], count)
+            return labelled
         family = kind(_PREFIX + name, declaration.help, labels=["worker"])
         for slot, numbers in enumerate(self._slots):
             family.add_metric([str(slot)], numbers.value(name))

@@ -1,4 +1,4 @@
-"""The parts of a worker that serve RTMP, wired once: for the cluster's worker and the embedded server."""
+"""The parts of a worker that serve peers, wired once: for the cluster's worker and the embedded server."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import functools
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.peers.places import Places
 from cluster.edge.rtmp.admission import Admission
 from cluster.edge.rtmp.requests import Requests, SessionObserver
 from cluster.edge.rtmp.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TICK, Sessions
@@ -23,6 +25,9 @@ from cluster.net.listener import Listener
 from cluster.net.poller import Poller
 from cluster.net.tls_certificate import Certificate
 from cluster.net.wake_ups import next_moment
+
+if TYPE_CHECKING:
+    from cluster.edge.http.sessions import HttpSessions
 
 
 class Serving:
@@ -47,10 +52,15 @@ class Serving:
         self._budget = LatencyBudget(config.latency_budget)
         self._poller = Poller(loop, self._budget, self.turn.begin, self.turn.end)
         self._requests = Requests(self.streams, admission, observer)
+        self._places = Places(config.place_bounds())
         self.sessions = Sessions(
-            self._requests, self._poller, config.limits(), config.place_bounds(), counters,
-            identity, config.publish_idle_s,
+            self._requests, self._poller, config.limits(), self._places, counters, identity,
+            config.publish_idle_s,
         )  # fmt: skip
+        #: None until HTTP is listened for: its modules are not imported before.
+        self._http: HttpSessions | None = None
+        self._config = config
+        self._identity = identity
         self._listeners: list[Listener] = []
         self._certificate: Certificate | None = None
 
@@ -59,16 +69,34 @@ class Serving:
         """Where connections are accepted, with the real ports."""
         return [listener.address for listener in self._listeners]
 
-    def listen(self, bound: socket.socket) -> None:
-        """Accept RTMP there; OSError if it cannot be listened on."""
-        self._listen(bound, self.sessions.accept)
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._places)
 
-    def listen_tls(self, bound: socket.socket, certificate: Certificate) -> None:
-        """Accept RTMPS there; OSError if it cannot be listened on."""
-        self._certificate = certificate
-        self._listen(bound, functools.partial(self.sessions.accept_tls, certificate))
+    def listen(self, bound: socket.socket, certificate: Certificate | None = None) -> None:
+        """Accept RTMP there, with a certificate RTMPS; OSError if it cannot be listened on."""
+        self._listen(bound, self.sessions, certificate)
 
-    def _listen(self, bound: socket.socket, accept: Callable[..., None]) -> None:
+    def listen_http(self, bound: socket.socket, certificate: Certificate | None = None) -> None:
+        """The same for HTTP and HTTPS."""
+        from cluster.edge.http.sessions import HttpRules, HttpSessions
+
+        if self._http is None:
+            config = self._config
+            rules = HttpRules(
+                config.http_origin, config.handshake_timeout_s, config.idle_timeout_s, config.hls_bytes
+            )
+            self._http = HttpSessions(self.streams, self._poller, self._places, self._identity, rules)
+        self._listen(bound, self._http, certificate)
+
+    def _listen(
+        self, bound: socket.socket, sessions: Sessions | HttpSessions, certificate: Certificate | None
+    ) -> None:
+        accept = sessions.accept
+        if certificate is not None:
+            self._certificate = certificate
+            accept = functools.partial(sessions.accept_tls, certificate)
         self._listeners.append(Listener(bound, self._poller, accept, self.turn.loop.call_later))
 
     def stop_listening(self) -> None:
@@ -81,11 +109,15 @@ class Serving:
         sweeps = 0
         while True:
             self.streams.sweep()
+            if self._http is not None:
+                self._http.sweep()
             self._budget.look(self.turn.now)
             self.streams.counters.latency_budget_seconds = self._budget.seconds
             sweeps += 1
             if sweeps % SWEEPS_PER_TICK == 0:
                 self.sessions.tick()
+                if self._http is not None:
+                    self._http.tick()
                 if self._certificate is not None:
                     self._certificate.refresh()
             if after_sweep is not None:
@@ -93,14 +125,31 @@ class Serving:
             now = self.turn.loop.time()
             await asyncio.sleep(next_moment(now, SWEEP_INTERVAL_S) - now)
 
+    async def drain(self, timeout_s: float) -> None:
+        """Ask all to go; return once they have, or after the timeout."""
+        self.sessions.ask_to_reconnect()
+        if self._http is not None:
+            self._http.drain()
+        await self._wait_until_empty(timeout_s)
+
+    async def _wait_until_empty(self, timeout_s: float) -> None:
+        waits = [self.sessions.wait_until_empty(timeout_s)]
+        if self._http is not None:
+            waits.append(self._http.wait_until_empty(timeout_s))
+        await asyncio.gather(*waits)
+
     async def say_last_words(self) -> None:
         """Tell every peer that the server ends, and give it time to read that."""
         self.sessions.end_all(CloseReason.DRAINED)
-        await self.sessions.wait_until_empty(LAST_WORDS_S)
+        if self._http is not None:
+            self._http.end_all(CloseReason.DRAINED)
+        await self._wait_until_empty(LAST_WORDS_S)
 
     async def close(self) -> None:
         """End the parts, in the reverse of the order in which they were made."""
         self.stop_listening()
         self.sessions.close_all(CloseReason.DRAINED)
+        if self._http is not None:
+            self._http.close_all(CloseReason.DRAINED)
         await self._requests.close()
         self._poller.close()

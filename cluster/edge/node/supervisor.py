@@ -52,8 +52,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class Supervisor:
-    """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.binds``
-    or ``config.tls_binds``. ``own_router``: the address of the node's own router, beside those of
+    """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.addresses``.
+    ``own_router``: the address of the node's own router, beside those of
     ``config.routers``; None if it is the only one. ``is_alone``: it is, and there is no cluster."""
 
     def __init__(
@@ -215,6 +215,10 @@ class Supervisor:
         if self._config.tls_binds:
             fields["tls_addresses"] = tls_addresses = [str(address) for address in self._config.tls_binds]
             where += f", with TLS on {', '.join(tls_addresses)}"
+        for name, binds in (("http", self._config.http_binds), ("https", self._config.http_tls_binds)):
+            if binds:
+                fields[f"{name}_addresses"] = shown = [f"{name}://{bind}" for bind in binds]
+                where += f", {', '.join(shown)}"
         if self._metrics_address is not None:
             fields["metrics"] = str(self._metrics_address)
             where += f", metrics on http://{self._metrics_address}/metrics"

@@ -54,7 +54,7 @@ def _tune_garbage_collection() -> None:
 class Worker:
     """Runs until it has drained. The supervisor hears from it over ``status``, from its own loop.
 
-    ``bound``: a socket for each address of ``config.binds`` and then of ``config.tls_binds``.
+    ``bound``: a socket for each of ``config.addresses``.
     """
 
     def __init__(
@@ -99,12 +99,7 @@ class Worker:
         sweeper: asyncio.Task[None] | None = None
         try:
             await self._link.start()
-            for bound in self._bound[: len(config.binds)]:
-                serving.listen(bound)
-            if config.tls_files is not None:
-                certificate = Certificate(*config.tls_files)
-                for bound in self._bound[len(config.binds) :]:
-                    serving.listen_tls(bound, certificate)
+            self._listen(serving)
             sweeper = loop.create_task(serving.sweep_forever(self._after_sweep))
             self._status.ready(serving.addresses)
             drained = loop.create_task(self._drain())
@@ -118,19 +113,28 @@ class Worker:
             await serving.close()
             await self._link.close()
 
+    def _listen(self, serving: Serving) -> None:
+        config, bound = self._config, iter(self._bound)
+        certificate = None if config.tls_files is None else Certificate(*config.tls_files)
+        for listen, addresses, tls in (
+            (serving.listen, config.binds, None), (serving.listen, config.tls_binds, certificate),
+            (serving.listen_http, config.http_binds, None),
+            (serving.listen_http, config.http_tls_binds, certificate),
+        ):  # fmt: skip
+            for _ in addresses:
+                listen(next(bound), tls)
+
     async def _drain(self) -> None:
         """Once asked: accept nothing, let sessions end up to the drain timeout, then close them."""
         await self._drain_asked.wait()
         serving = self._serving
-        sessions = serving.sessions
-        fields = {"slot": self._identity.slot, "connections": len(sessions)}
+        fields = {"slot": self._identity.slot, "connections": serving.connections}
         logger.info(
             "worker %(slot)d is draining: %(connections)d connections", fields, extra={"event": "draining"}
         )
         serving.stop_listening()
         self._link.set_draining()
-        sessions.ask_to_reconnect()
-        await sessions.wait_until_empty(self._config.drain_timeout_s)
+        await serving.drain(self._config.drain_timeout_s)
         await serving.say_last_words()
 
     def _after_sweep(self, sweeps: int) -> None:

@@ -140,7 +140,7 @@ class WorkerSlot:
         config = self._config
         status_fd, worker_fd = os.pipe()
         try:
-            for address in (*config.binds, *config.tls_binds):
+            for address in config.addresses:
                 self._bound.append(bound_socket(*address, config.unacknowledged_s))
             bound_fds = [bound.fileno() for bound in self._bound]
             self._process = _spawn(

@@ -1,27 +1,27 @@
 """One RTMP connection of a worker: moves bytes between its socket and its session.
 
 The session decides everything about RTMP; the connection decides only when bytes are read and written
-and that the connection ends once, with one named reason. What a full socket does not take waits in
-``pending``; a player's media never waits there beyond the one message that was cut, because the rest
-stands in the stream log.
+and that the connection ends once, with one named reason. What a full socket does not take waits in its
+``Outbox``.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
-from cluster.edge.rtmp import departure, log_facts
-from cluster.edge.rtmp.interfaces import ConnectionOwner, StreamSocket
+from cluster.edge.peers import log_facts
+from cluster.edge.rtmp import departure
+from cluster.edge.rtmp.interfaces import ConnectionOwner
 from cluster.edge.rtmp.low_water import LowWater
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
 from cluster.net import tcp_info
+from cluster.net.outbox import Outbox, StreamSocket
 from cluster.net.poller import READABLE, WRITABLE, Pace
 from cluster.process.complaints import Complaints
 
@@ -36,9 +36,6 @@ _paced = Complaints(logger, "reads_paced")
 #: A peer that asks without end and never reads the answers is closed, not buffered.
 MAX_PENDING_CONTROL_BYTES = 256 * 1024
 
-#: Buffers given to one ``sendmsg``; Linux takes at most 1024 (IOV_MAX).
-MAX_BUFFERS_PER_SEND = 512
-
 #: Read at once from a peer that neither publishes nor plays: a handshake, and some twenty commands.
 STRANGER_READ_BYTES = 16 * 1024
 
@@ -47,17 +44,19 @@ STRANGER_READ_BYTES = 16 * 1024
 LINGER_S = 2.0
 
 
-class Connection:
+class Connection(Outbox):
     """An accepted socket and its session; ``players`` and ``publications`` by message stream id.
 
     ``number`` counts the worker's connections.
     """
 
     __slots__ = (
-        "_budget", "_linger_until", "_look_at_work", "_low_water", "_owner", "_pending_control_bytes",
-        "_receive_buffer", "_recv_into", "_socket", "close_reason", "dropped", "is_stranger", "number",
-        "opened_at", "peer", "pending", "played", "players", "publications", "send", "session", "use",
+        "_budget", "_linger_until", "_look_at_work", "_low_water", "_pending_control_bytes",
+        "_receive_buffer", "_recv_into", "close_reason", "dropped", "is_stranger", "number", "opened_at",
+        "peer", "played", "players", "publications", "session", "use",
     )  # fmt: skip
+
+    _owner: ConnectionOwner
 
     def __init__(
         self,
@@ -67,16 +66,13 @@ class Connection:
         session: ServerSession,
         number: int = 0,
     ) -> None:
-        self._owner = owner
-        self._socket = accepted
+        super().__init__(owner, accepted)
         self._recv_into = accepted.recv_into
-        self.send = accepted.send
         self.session = session
         self._receive_buffer = owner.stranger_buffer
         self.peer = peer
         self.number = number
         self.opened_at = owner.now
-        self.pending: list[Buffer] = []
         self._pending_control_bytes = 0
         self.players: dict[int, Player] = {}
         self.publications: dict[int, Feed] = {}
@@ -228,32 +224,12 @@ class Connection:
             return
         self.wait_to_write([data])
 
-    def write_media(self, buffers: Sequence[Buffer]) -> bool:
-        """Send whole messages; False if the socket is full and the rest is pending."""
-        if self.pending:
-            self.pending.extend(buffers)
-            return False
-        rest = self._send_buffers(list(buffers))
-        if rest:
-            self.wait_to_write(rest)
-        return not rest
+    def _fell_behind(self) -> None:
+        for player in self.players.values():
+            player.reader.fell_behind()
 
-    def wait_to_write(self, rest: Sequence[Buffer]) -> None:
-        """Keep ``rest`` until the socket takes bytes again; players stop being sent to directly."""
-        if self._socket.fileno() < 0:
-            return
-        if not self.pending:
-            for player in self.players.values():
-                player.reader.fell_behind()
-            self._owner.poller.want_write(self._socket.fileno(), True)
-        self.pending.extend(rest)
-
-    def _on_writable(self) -> None:
-        self.pending = self._send_buffers(self.pending)
-        if self.pending or self._socket.fileno() < 0:
-            return
+    def _emptied(self) -> None:
         self._pending_control_bytes = 0
-        self._owner.poller.want_write(self._socket.fileno(), False)
         if self.close_reason is not None:
             self._shutdown_writing()
         # Readers: what one is sent may end the connection, and no player has its reader then.
@@ -261,38 +237,6 @@ class Connection:
             if not reader.catch_up():
                 return
         self.update_pace()  # it was prompt to be asked whether it takes more
-
-    def _send_buffers(self, buffers: list[Buffer]) -> list[Buffer]:
-        """Send as much of ``buffers`` as the socket takes; what is left of them."""
-        done = 0
-        while done < len(buffers):
-            batch = buffers[done : done + MAX_BUFFERS_PER_SEND]
-            try:
-                sent = self._socket.sendmsg(batch)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                self.lost(error)
-                return []
-            self._owner.counters.writes += 1
-            whole = 0
-            while whole < len(batch) and sent >= len(batch[whole]):
-                sent -= len(batch[whole])
-                whole += 1
-            done += whole
-            if whole < len(batch):
-                buffers[done] = memoryview(buffers[done])[sent:]
-                break
-        return buffers[done:]
-
-    def _try_send(self, data: Buffer) -> int:
-        try:
-            return self.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self.lost(error)
-            return len(data)
 
     def call(self, name: str, *args: AmfValue) -> None:
         """Send the peer a command that expects no answer."""

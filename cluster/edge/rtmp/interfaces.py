@@ -1,13 +1,11 @@
-"""What a connection asks of others: the worker it lives in, and its socket."""
+"""What a connection asks of the worker it lives in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
-from cluster.core.message import Buffer
 from cluster.edge.streams.counters import Counters
 from cluster.net.poller import Poller
 
@@ -38,16 +36,3 @@ class ConnectionOwner(Protocol):
 
     def forget(self, connection: Connection) -> None:
         """The socket of ``connection`` is closed."""
-
-
-class StreamSocket(Protocol):
-    """The non-blocking socket of a connection: TCP, or TLS over it. Errors are OSErrors."""
-
-    def fileno(self) -> int: ...
-    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
-    def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
-    def recv_into(self, buffer: memoryview, /) -> int: ...
-    def send(self, data: Buffer, /) -> int: ...
-    def sendmsg(self, buffers: Sequence[Buffer], /) -> int: ...
-    def shutdown(self, how: int, /) -> None: ...
-    def close(self) -> None: ...

@@ -14,7 +14,7 @@ from cluster.core.message import Message
 from cluster.core.rtmp.command import Command
 from cluster.core.rtmp.events import Received
 from cluster.core.rtmp.server_session import ServerSession
-from cluster.edge.rtmp.log_facts import Facts
+from cluster.edge.peers.log_facts import Facts
 
 logger = logging.getLogger(__name__)
 

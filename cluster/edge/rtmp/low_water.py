@@ -6,7 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cluster.edge.rtmp.interfaces import StreamSocket
+    from cluster.net.outbox import StreamSocket
 
 #: A publisher that nobody listens to is read before its turn once this much has come: at 4 Mbit/s or more.
 #: This fits into a TCP receive buffer, so that an encoder never has to wait for our leisure.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
 from cluster.core.rtmp.status import Code
-from cluster.edge.rtmp.join_rates import sender_of
+from cluster.edge.peers.join_rates import sender_of
 from cluster.edge.streams.interfaces import EndOfPublish, Refusal
 
 if TYPE_CHECKING:

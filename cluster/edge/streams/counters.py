@@ -10,14 +10,15 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["counter", "gauge", "by_reason"]
+Kind = Literal["counter", "gauge"]
 
 
 class Declaration(NamedTuple):
-    """A counter only grows; a gauge is what it is now; ``by_reason`` is a counter for each close reason."""
+    """A counter only grows; a gauge is what it is now. With a ``label`` it is one for each value."""
 
     kind: Kind
     help: str
+    label: str = ""
 
 
 def _counter(help: str) -> Any:
@@ -28,8 +29,8 @@ def _gauge(help: str) -> Any:
     return field(default=0, metadata={"declaration": Declaration("gauge", help)})
 
 
-def _by_reason(help: str) -> Any:
-    return field(default_factory=dict, metadata={"declaration": Declaration("by_reason", help)})
+def _by(label: str, help: str, kind: Kind = "counter") -> Any:
+    return field(default_factory=dict, metadata={"declaration": Declaration(kind, help, label)})
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +39,9 @@ class Counters:
 
     connections_accepted: int = _counter("RTMP connections accepted.")
     connections: int = _gauge("RTMP connections open now.")
-    connections_half_open: int = _gauge("Of these, the ones that have neither published nor played yet.")
+    connections_half_open: int = _gauge(
+        "Connections, RTMP and HTTP, that have neither published nor played yet."
+    )
     publishes_idle: int = _counter("Publishes ended because no media came for --publish-idle.")
     publishers: int = _gauge("Publishers on this worker now.")
     publishers_unheard: int = _gauge(
@@ -57,8 +60,8 @@ class Counters:
         "Times the log of a stream was cut because the streams of a worker took more than --worker-bytes."
     )
     latency_budget_seconds: float = _gauge("How long media may wait now, so that more is served at once.")
-    bytes_received: int = _counter("Bytes read from RTMP connections.")
-    bytes_sent: int = _counter("Bytes written to RTMP connections.")
+    bytes_received: int = _counter("Bytes read from RTMP and HTTP connections.")
+    bytes_sent: int = _counter("Bytes written to RTMP and HTTP connections.")
     reads_paced: int = _counter(
         "Times the reading of a connection was put off: it had sent more chunks or messages than it may."
     )
@@ -71,7 +74,7 @@ class Counters:
     publisher_messages_dropped: int = _counter(
         "Messages of publishers not passed on: video before a keyframe, or too many before a grant."
     )
-    writes: int = _counter("Write calls on RTMP connections.")
+    writes: int = _counter("Write calls on RTMP and HTTP connections.")
     player_messages_dropped: int = _counter("Messages that slow players were not sent.")
     player_video_held_back: int = _counter(
         "Video messages that players were not sent because they needed a keyframe to begin with."
@@ -79,6 +82,13 @@ class Counters:
     player_skips: int = _counter("Times a slow player was moved to a newer place in its stream.")
     shared_objects_refused: int = _counter(
         "Uses, changes and calls of shared objects refused because of a limit on them."
+    )
+    hls_streams: int = _gauge("Streams of which this worker makes HLS now.")
+    hls_waiting: int = _gauge("HLS requests that wait now for what is to come.")
+    hls_bytes: int = _gauge("Memory that the segments of all streams take now.")
+    hls_segments_dropped: int = _counter(
+        "HLS segments forgotten before their time, for want of room, or begun and not finished because "
+        "messages were missing."
     )
     routers: int = _gauge("Routers of the cluster that this worker should have a link to.")
     routers_live: int = _gauge("Routers of the cluster that answer this worker now.")
@@ -107,12 +117,21 @@ class Counters:
         "CPU time that the process has used, user and system, in seconds."
     )
     process_memory_bytes: int = _gauge("Resident memory of the process.")
-    closes: dict[str, int] = _by_reason("RTMP connections ended, by their one named reason.")
+    closes: dict[str, int] = _by("reason", "RTMP connections ended, by their one named reason.")
+    http_connections_accepted: int = _counter("HTTP connections accepted.")
+    http_connections: int = _gauge("HTTP connections open now.")
+    http_players: dict[str, int] = _by(
+        "kind", "Of the players on this worker now, those that play over HTTP.", "gauge"
+    )
+    http_requests: dict[str, int] = _by("status", "HTTP requests answered, by the status of the answer.")
+    http_closes: dict[str, int] = _by("reason", "HTTP connections ended, by their one named reason.")
 
     def as_dict(self) -> dict[str, Any]:
         """A copy by attribute name: what a beat carries."""
         shown = {name: getattr(self, name) for name in DECLARATIONS}
-        shown["closes"] = dict(self.closes)
+        for name, declared in DECLARATIONS.items():
+            if declared.label:
+                shown[name] = dict(shown[name])
         return shown
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.envelope import Envelope
+from cluster.core.bus.live_feed import PREFIX_BYTES, LiveFeed
 from cluster.core.bus.splice import Splice, SpliceOutput
 from cluster.core.bus.splice_states import SpliceState
 
 if TYPE_CHECKING:
+    from cluster.edge.streams.stream import Stream
     from cluster.edge.streams.streams import Streams
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ class Remote:
         self._streams = streams
         #: None for a key that is only waited for: there may be very many of them.
         self._splices: dict[str, Splice | None] = {}
+        #: By how its envelopes begin, what is live and takes them the short way; and that beginning by key.
+        self._live: dict[bytes, tuple[LiveFeed, Stream]] = {}
+        self._prefixes: dict[str, bytes] = {}
 
     def watch(self, key: str) -> None:
         """``key`` is played here and not published here."""
@@ -37,6 +42,7 @@ class Remote:
         """``key`` is published here now, or nobody plays it any more."""
         if key in self._splices:
             del self._splices[key]
+            self._forget_feed(key)
             self._streams.uplink.unwatch(key)
 
     # ---- called by the link ------------------------------------------------------------------
@@ -86,6 +92,7 @@ class Remote:
         splice = self._splices[key]
         if splice is None:
             splice = self._splices[key] = Splice()
+        self._forget_feed(key)  # it may be of another source from now on
         self._apply(key, splice, splice.stream_up(epoch, origin))
         if splice.state is SpliceState.LIVE:
             stream = self._streams.by_key[key]
@@ -102,17 +109,47 @@ class Remote:
             self._streams.turn.begin()
             self._streams.by_key[key].end()
 
+    def next_received(self, frame: bytes) -> int:
+        """The usual case of ``envelope_received``, which is done many thousand times a second: ``frame`` is
+        an envelope that only has to be appended. How many messages that was; 0: nothing was done."""
+        live = self._live.get(frame[:PREFIX_BYTES])
+        if live is None:
+            return 0
+        feed, stream = live
+        messages = feed.take(frame)
+        if messages:
+            turn = self._streams.turn
+            if not turn.ends_soon:
+                turn.begin()
+            for message in messages:
+                stream.append(message)
+            if not turn.ends_soon:
+                turn.end_soon()
+        return len(messages)
+
     def envelope_received(self, envelope: Envelope) -> None:
         """Live messages of a stream that is played here and published elsewhere."""
-        splice = self._splices.get(envelope.key)
-        if splice is not None:
-            self._apply(envelope.key, splice, splice.envelope(envelope))
+        key = envelope.key
+        splice = self._splices.get(key)
+        if splice is None:
+            return
+        self._apply(key, splice, splice.envelope(envelope))
+        is_fed = (envelope.epoch, envelope.sender_id) == (splice.epoch, splice.origin)
+        if splice.state is SpliceState.LIVE and is_fed and key not in self._prefixes:
+            feed = LiveFeed(key, splice)
+            self._prefixes[key] = feed.prefix
+            self._live[feed.prefix] = feed, self._streams.by_key[key]
 
     def snapshot_received(self, snapshot: Snapshot) -> None:
         """The answer to our request: the stream's headers and its log since the latest keyframe."""
         splice = self._splices.get(snapshot.key)
         if splice is not None:
             self._apply(snapshot.key, splice, splice.snapshot(snapshot))
+
+    def _forget_feed(self, key: str) -> None:
+        prefix = self._prefixes.pop(key, None)
+        if prefix is not None:
+            self._live.pop(prefix, None)
 
     def _apply(self, key: str, splice: Splice, output: SpliceOutput) -> None:
         streams = self._streams

@@ -250,7 +250,8 @@ class Streams:
     def publish_to_bus(self, stream: Stream, first_seq: int, entries: list[LogEntry]) -> None:
         """A flush of a stream that other workers play: one envelope, whatever the number of readers."""
         assert stream.epoch is not None
-        self.uplink.publish(stream.key, stream.epoch, first_seq, entries)
+        more = bool(self.turn.dirty_streams)
+        self.uplink.publish(stream.key, stream.epoch, first_seq, entries, more=more)
 
     def read_over(self, reader: Reader) -> None:
         """``reader`` has been sent as much as it asked for: it is told so after this turn."""

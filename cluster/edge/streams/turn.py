@@ -15,7 +15,10 @@ def _nothing() -> None:
 
 
 class Turn:
-    """``now`` is the loop's time in seconds, read once a turn; ``dirty_streams`` have something to send."""
+    """``now`` is the loop's time in seconds, read once a turn; ``dirty_streams`` have something to send.
+
+    ``ends_soon``: what the bus has brought so far goes out with what else it brings in this iteration.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -23,7 +26,7 @@ class Turn:
         self.dirty_streams: list[Stream] = []
         #: Called when all of a turn has gone out.
         self.look_back: Callable[[], None] = _nothing
-        self._end_scheduled = False
+        self.ends_soon = False
 
     def begin(self) -> None:
         """A wake-up begins: one look at the clock serves everything in it."""
@@ -37,10 +40,10 @@ class Turn:
 
     def end_soon(self) -> None:
         """What the bus brought in this iteration of the loop goes out together, at its end."""
-        if self.dirty_streams and not self._end_scheduled:
-            self._end_scheduled = True
+        if self.dirty_streams and not self.ends_soon:
+            self.ends_soon = True
             self.loop.call_soon(self._end_now)
 
     def _end_now(self) -> None:
-        self._end_scheduled = False
+        self.ends_soon = False
         self.end()

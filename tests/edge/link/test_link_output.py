@@ -42,6 +42,7 @@ class Outlet:
 
 class Scene:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.demands: list[tuple[str, bool]] = []
         self.counters = Counters()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -57,8 +58,8 @@ class Scene:
         event = (b"\1" if subscribed else b"\0") + topic(key)
         self.output._demand_received(outlet, event)  # type: ignore[arg-type]
 
-    def publish(self, key: str, seq: int = 0, epoch: int = 7) -> None:
-        self.output.publish(key, epoch, seq, [media(seq)])
+    def publish(self, key: str, seq: int = 0, epoch: int = 7, *, more: bool = False) -> None:
+        self.output.publish(key, epoch, seq, [media(seq)], more=more)
 
 
 @pytest.fixture
@@ -132,6 +133,49 @@ def test_a_stream_that_others_wait_for_is_wanted_before_they_subscribe(scene: Sc
     assert scene.output.with_early(late) == late
     assert scene.demands == [(KEY, False)]
     assert not scene.output.wanted(KEY)
+
+
+def numbers(outlet: Outlet) -> list[int]:
+    return [decode(frame).first_seq for frame in outlet.sent]
+
+
+def test_envelopes_of_one_turn_leave_together(scene: Scene) -> None:
+    scene.output.add_key(KEY, 7, None)
+    scene.output.add_key(OTHER, 7, None)
+    scene.hears(scene.near, KEY)
+    scene.hears(scene.near, OTHER)
+    scene.hears(scene.far, OTHER)
+    scene.publish(KEY, 0, more=True)
+    scene.publish(OTHER, 1, more=True)
+    assert scene.counters.bus_envelopes_sent == len(scene.near.sent) == 0
+    scene.publish(KEY, 2)
+    assert (numbers(scene.near), numbers(scene.far)) == ([0, 1, 2], [1])
+    assert scene.counters.bus_envelopes_sent == scene.counters.bus_messages_sent == 4
+    assert scene.counters.bus_bytes_sent == sum(map(len, scene.near.sent + scene.far.sent))
+
+
+def test_an_envelope_waits_no_longer_than_for_its_turn_and_not_for_many(scene: Scene) -> None:
+    scene.output.add_key(KEY, 7, None)
+    scene.hears(scene.near, KEY)
+    for seq in range(output_module.ENVELOPES_TOGETHER + 1):
+        scene.publish(KEY, seq, more=True)
+    assert numbers(scene.near) == list(range(output_module.ENVELOPES_TOGETHER))
+    scene.loop.run_until_complete(asyncio.sleep(0))
+    assert numbers(scene.near) == list(range(output_module.ENVELOPES_TOGETHER + 1))
+
+
+def test_what_waits_leaves_before_a_router_is_given_up(scene: Scene) -> None:
+    scene.output.add_key(KEY, 7, None)
+    scene.hears(scene.near, KEY)
+    scene.publish(KEY, more=True)
+    scene.output.remove_router("near")
+    assert numbers(scene.near) == [0]
+    scene.hears(scene.far, KEY)
+    scene.publish(KEY, 1, more=True)
+    scene.output.close()
+    assert numbers(scene.far) == [1]
+    scene.loop.run_until_complete(asyncio.sleep(0))
+    assert numbers(scene.far) == [1]
 
 
 def test_the_beginning_of_a_stream_is_kept_up_to_a_number_of_bytes() -> None:

@@ -83,6 +83,7 @@ _BOUNDS = {
     "max_message_bytes": ("65536", "16777215", "65535", "16777216"),
     "handshake_timeout_s": ("0.1", "86400", "0.09", "86401"),
     "idle_timeout_s": ("0.1", "86400", "0.09", "86401"),
+    "hls_bytes": ("1048576", "1099511627776", "1048575", "1099511627777"),
     "log_bytes": ("1048576", "1073741824", "1048575", "1073741825"),
     "worker_bytes": ("67108864", "1099511627776", "67108863", "1099511627777"),
     "log_seconds": ("1", "600", "0.9", "601"),
@@ -100,6 +101,9 @@ _WORDS = {
     "log_level": ("debug", "trace", "'trace' is not one of debug, info, warning, error"),
     "binds": ("[::1]:1935", "1935", "has no port"),
     "tls_binds": (":1443", "1443", "has no port"),
+    "http_binds": (":8080", "8080", "has no port"),
+    "http_tls_binds": ("[::]:8443", "http://edge:8443", "write :PORT"),
+    "http_origin": ("https://www.example.org", "www.example.org", "is neither * nor an origin"),
     "cluster_key": ("/etc/cluster.key", "", "is not the name of a file"),
     "tls_cert": ("/etc/edge.crt", "", "is not the name of a file"),
     "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
@@ -163,12 +167,14 @@ def test_values_given_in_code_are_checked_like_text() -> None:
         ({"log_bytes": 1 << 20}, "--log-bytes must be at least --max-message-bytes"),
         ({"binds": (BindAddress("", 1935),) * 2}, "--bind :1935 is given twice"),
         ({"routers": ("tcp://r:1936",) * 2}, "--router tcp://r:1936 is given twice"),
-        ({"tls_cert": CERT}, "^--bind-tls and --tls-key missing: RTMPS needs"),
-        ({"tls_binds": (BindAddress("", 1443),), "tls_key": KEY}, "^--tls-cert missing: RTMPS needs"),
+        ({"tls_cert": CERT}, r"^--bind-tls \(or --http-tls\) and --tls-key missing: TLS needs"),
+        ({"tls_binds": (BindAddress("", 1443),), "tls_key": KEY}, "^--tls-cert missing: TLS needs"),
         (
             {"tls_binds": (BindAddress("", 1935),), "tls_cert": CERT, "tls_key": KEY},
             "--bind-tls :1935 is an address of --bind",
         ),
+        ({"http_binds": (BindAddress("", 1935),)}, "--http :1935 is an address of --bind"),
+        ({"http_tls_binds": (BindAddress("", 8443),)}, "^--tls-cert and --tls-key missing: TLS needs"),
     ],
 )
 def test_options_that_contradict_each_other(values: dict[str, object], message: str) -> None:
@@ -180,7 +186,8 @@ def test_options_at_the_edge_of_contradiction() -> None:
     EdgeConfig(slow_skip_s=30.0, log_bytes=10 << 20)
     EdgeConfig(binds=(BindAddress("", 0),) * 2)
     zero = (BindAddress("", 0),)
-    EdgeConfig(binds=zero, tls_binds=zero, tls_cert=CERT, tls_key=KEY)
+    EdgeConfig(binds=zero, tls_binds=zero, tls_cert=CERT, tls_key=KEY, http_binds=zero, http_tls_binds=zero)
+    EdgeConfig(http_tls_binds=zero, tls_cert=CERT, tls_key=KEY)
 
 
 def test_texts_carry_every_option_to_a_worker_and_back() -> None:
@@ -191,6 +198,8 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
         metrics=BindAddress("127.0.0.1", 9935), log_format="json", on_duplicate="replace",
         tls_binds=(BindAddress("", 1443),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
             cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30, insecure_links=True,
+            http_binds=(BindAddress("", 8080),), http_tls_binds=(BindAddress("::1", 8443),),
+            http_origin="https://www.example.org", hls_bytes=1 << 20,
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()

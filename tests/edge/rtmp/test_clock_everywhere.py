@@ -16,11 +16,10 @@ import pytest
 from cluster.client.flv_sink import FlvSink
 from cluster.client.rejoin import Rejoin
 from cluster.core.amf import amf0
-from cluster.core.bus.envelope import decode, encode
 from cluster.core.media.classify import MediaFlags, flags_of, is_coded
 from cluster.core.media.flv import FlvReader
 from cluster.core.message import Message
-from support.house import AAC_HEADER, AVC_HEADER, INTER, KEY, House, Peer, audio, stepped_loop, video
+from support.house import AAC_HEADER, AVC_HEADER, INTER, KEY, House, Peer, audio, bring, stepped_loop, video
 
 STREAM = "live/a"
 ORIGIN = "test-node/0/1"
@@ -73,7 +72,7 @@ class Worlds:
         carried, self.origin.link.published = self.origin.link.published, []
         remote = self.other.streams.remote
         for envelope in carried:
-            remote.envelope_received(decode(encode(envelope)))
+            bring(remote, envelope)
         if self.other.link.count("request_snapshot", STREAM):
             self.other.link.calls.clear()
             snapshot = self.origin.streams.remote.snapshot_requested(STREAM)

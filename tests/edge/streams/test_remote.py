@@ -13,7 +13,7 @@ from cluster.core.bus.splice import Splice
 from cluster.core.media.marks import decode_mark
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp.status import Code
-from support.house import AAC_HEADER, AVC_HEADER, KEY, House, Peer, audio, stepped_loop, video
+from support.house import AAC_HEADER, AVC_HEADER, KEY, House, Peer, audio, bring, stepped_loop, video
 
 GRACE_S = 15.0
 PLAY_WAIT_S = 30.0
@@ -59,7 +59,7 @@ class Origin:
         self._house.settle()
 
     def envelope(self, first: int, end: int) -> None:
-        self._house.streams.remote.envelope_received(self.make_envelope(first, end))
+        bring(self._house.streams.remote, self.make_envelope(first, end))
         self._house.settle()
 
     def make_envelope(self, first: int, end: int) -> Envelope:
@@ -163,7 +163,7 @@ def test_what_comes_in_one_iteration_of_the_loop_is_one_write(house: House, orig
     origin.joined()
     before = house.counters.writes
     for seq in range(15, 20):
-        house.streams.remote.envelope_received(origin.make_envelope(seq, seq + 1))
+        bring(house.streams.remote, origin.make_envelope(seq, seq + 1))
     house.settle()
     assert player.times() == milliseconds(10, 20)
     assert house.counters.writes - before == 1
@@ -380,6 +380,32 @@ def test_before_the_first_keyframe_a_snapshot_has_headers_only(house: House) -> 
     assert snapshot.next_seq == 2
 
 
+def test_the_next_envelopes_of_a_live_stream_go_the_short_way(house: House, origin: Origin) -> None:
+    player = house.player()
+    remote = house.streams.remote
+    origin.joined(10, 15)
+    ways = [bring(remote, origin.make_envelope(seq, seq + 2)) for seq in (15, 17, 19, 23, 21, 25)]
+    assert ways == [0, 2, 2, 0, 0, 0]  # the first is looked at, and then a gap is to be filled
+    origin.snapshot(20, 27)
+    assert bring(remote, origin.make_envelope(27, 28)) == 1
+    house.settle()
+    assert player.times() == milliseconds(10, 28)
+
+
+def test_only_the_present_source_goes_the_short_way(house: House, origin: Origin) -> None:
+    house.player()
+    remote = house.streams.remote
+    origin.joined(10, 15)
+    assert [bring(remote, origin.make_envelope(seq, seq + 1)) for seq in (15, 16)] == [0, 1]
+    later = Origin(house, epoch=6)
+    later.joined(10, 17)
+    assert [bring(remote, source.make_envelope(17, 18)) for source in (origin, later)] == [0, 0]
+    assert bring(remote, origin.make_envelope(18, 19)) == 0
+    assert bring(remote, later.make_envelope(18, 19)) == 1
+    remote.unwatch(STREAM)
+    assert bring(remote, later.make_envelope(19, 20)) == 0
+
+
 def test_there_is_no_snapshot_of_what_is_not_published_here(house: House, origin: Origin) -> None:
     assert house.streams.remote.snapshot_requested(STREAM) is None
     house.player()
@@ -406,7 +432,7 @@ def test_players_elsewhere_get_what_players_here_get() -> None:
         origin = here.link.published[0].sender_id
         there.streams.remote.stream_up(STREAM, snapshot.epoch, origin)
         for envelope in here.link.published:
-            there.streams.remote.envelope_received(envelope)
+            bring(there.streams.remote, envelope)
         there.streams.remote.snapshot_received(_from(snapshot, origin))
         there.settle()
         here.settle()

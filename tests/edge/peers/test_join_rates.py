@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.edge.rtmp import join_rates
-from cluster.edge.rtmp.join_rates import JOINS_AT_ONCE, JOINS_PER_S, JoinRates, sender_of
+from cluster.edge.peers import join_rates
+from cluster.edge.peers.join_rates import JOINS_AT_ONCE, JOINS_PER_S, JoinRates, sender_of
 from support.house import KEY, House, stepped_loop, video
 
 

@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cluster.edge.rtmp.places import Place
+    from cluster.edge.peers.places import Place
 
 #: So many seconds' worth of new connections may come from a network at once: its encoders come back
 #: together after an outage, and all its viewers when an event begins.

@@ -7,7 +7,7 @@ that comes back after an outage is let in, a little later.
 
 from __future__ import annotations
 
-from cluster.edge.rtmp.addresses import network_of
+from cluster.edge.peers.addresses import network_of
 from cluster.process.stranger_lines import host_of
 
 #: Requests a second of one address, once its burst is used up.

@@ -13,9 +13,9 @@ from cluster.core.rtmp.events import StatusReceived
 from cluster.core.rtmp.shared_object import SharedEvent, SharedEventType, SharedObjectMessage
 from cluster.core.rtmp.status import Code
 from cluster.edge.node.config import EdgeConfig
-from cluster.edge.rtmp import addresses as addresses_module
-from cluster.edge.rtmp.addresses import BURST_S, Addresses, network_of
-from cluster.edge.rtmp.places import Place, PlaceBounds, Places
+from cluster.edge.peers import addresses as addresses_module
+from cluster.edge.peers.addresses import BURST_S, Addresses, network_of
+from cluster.edge.peers.places import Place, PlaceBounds, Places
 from cluster.edge.rtmp.sessions import TICKS_PER_BUSY_SESSION
 from support.house import KEY, House, Peer, audio, stepped_loop, unix_pair, video
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cluster.core.errors import CloseReason
-from cluster.edge.rtmp.addresses import Addresses, Network
+from cluster.edge.peers.addresses import Addresses, Network
 
 #: Half-open connections of one network, of all that are allowed: a flood from one address evicts its own.
 HALF_OPEN_SHARE = 0.5
@@ -61,6 +61,7 @@ class Places:
         self._half_open_of_network = max(1, int(bounds.half_open * HALF_OPEN_SHARE))
         self._taken = 0
         self._players = 0
+        self._numbered = 0
 
     def __len__(self) -> int:
         """Places that are taken."""
@@ -69,6 +70,11 @@ class Places:
     @property
     def half_open(self) -> int:
         return len(self._half_open)
+
+    def next_number(self) -> int:
+        """The number of a connection that comes: each is the only one of its worker."""
+        self._numbered += 1
+        return self._numbered
 
     def take(self, host: str, now: float) -> Place | CloseReason:
         """A place for a new connection from ``host``, or the reason why it gets none. Another may be
@@ -113,6 +119,7 @@ class Places:
         """The connection that held it is over."""
         self._settle(place)
         self._stop_playing(place)
+        place.evict = _nothing  # no circle, if the connection has its place
         self._taken -= 1
         self.addresses.left(place.network, now)
 

@@ -1,0 +1,279 @@
+"""HLS of one worker: the streams somebody asks for, and the requests that wait for what is to come.
+
+A stream is followed from the first request for it until nobody has asked for long. Whatever is made of it
+is made once, and shared by all answers. A request that has to wait is answered when what it waits for is
+there; all that wait for it, in one turn.
+
+    no publisher           waits, for as long as a player of RTMP does; then 404
+    a publisher, and not   waits; after three target durations 503 (draft-pantos-hls-rfc8216bis, 6.2.5.2)
+    yet what is asked for
+    publisher gone         what there is is served; once the grace period is over, the list has its end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from cluster.core.media.hls import HlsMuxer
+from cluster.core.media.log_entry import LogEntry
+from cluster.edge.http.answer import Answer, Waiting, line
+from cluster.edge.http.hls_request import MEDIA_PLAYLIST, HlsRequest, answer_to, request_of
+from cluster.edge.streams.following import Following
+from cluster.edge.streams.streams import Streams
+
+#: Parts are as long at most, but for slow video: players of low latency stay three behind.
+PART_MS: Final = 250
+
+#: Streams that are followed at once. One more is not served.
+MAX_HLS_STREAMS: Final = 2_000
+#: Requests that wait at once. One more is answered with 503.
+MAX_HLS_WAITING: Final = 10_000
+
+#: A stream that nobody has asked for in so long is not followed any more.
+FORGOTTEN_S: Final = 60.0
+
+#: The longest that a request waits while there is a publisher, in target durations (ibid.).
+_WAIT_TARGETS = 3
+
+#: So many target durations after it has begun to follow a stream, a worker has all that can be fetched.
+_COMPLETE_TARGETS = 16
+
+
+class _Request:
+    """A request that waits. ``until``: when it is answered with what is left."""
+
+    __slots__ = ("_of", "request", "then", "until")
+
+    def __init__(
+        self, of: _Followed, request: HlsRequest, then: Callable[[Answer], None], until: float
+    ) -> None:
+        self._of = of
+        self.request = request
+        self.then = then
+        self.until = until
+
+    def cancel(self) -> None:
+        self._of.forget(self)  # of one that has been answered, nothing is left
+
+
+class _Followed:
+    """One stream: its muxer, and who waits for it."""
+
+    following: Following
+
+    def __init__(self, key: str, service: HlsService, now: float) -> None:
+        self.key = key
+        self.since = now
+        self.asked_at = now
+        self.held = 0
+        self.dropped = 0
+        self.muxer = service.new_muxer()
+        #: The publisher there is, or was; None while there has been none.
+        self.epoch: int | None = None
+        self.waiting: dict[_Request, None] = {}
+        self.media_uri = f"{key.rpartition('/')[2]}/{MEDIA_PLAYLIST}"
+        self._service = service
+        self._version = 0
+
+    # ---- told by its stream ------------------------------------------------------------------
+
+    def began(self, headers: list[LogEntry], entries: list[LogEntry], *, at_origin: bool) -> None:
+        epoch = self._service.epoch_of(self.key)
+        is_same = self.epoch is not None and epoch == self.epoch
+        self.epoch = epoch
+        self.muxer.begin(headers, entries, from_wire=not at_origin, is_same_publisher=is_same)
+        self._service.published(self)
+        self._look()
+
+    def flushed(self, entries: list[LogEntry]) -> None:
+        self.muxer.feed(entries)
+        self._look()
+
+    def left(self) -> None:
+        """It may return: what there is stays."""
+
+    def end(self) -> None:
+        """It has not returned."""
+        self.muxer.end()
+        self._look()
+
+    def _look(self) -> None:
+        if self.muxer.version != self._version:
+            self._version = self.muxer.version
+            self._service.changed(self)
+
+    # ---- asked by players --------------------------------------------------------------------
+
+    def answer(self, request: HlsRequest, now: float) -> Answer | None:
+        has_all = now - self.since > self.muxer.target_s * _COMPLETE_TARGETS
+        return answer_to(request, self.muxer, self.media_uri, has_all=has_all)
+
+    def forget(self, waiting: _Request) -> None:
+        if waiting in self.waiting:
+            del self.waiting[waiting]
+            self._service.waiting -= 1
+
+    @property
+    def is_published(self) -> bool:
+        return self.following.offline_since is None
+
+
+class HlsService:
+    """Answers HLS requests from the streams of one worker. ``max_bytes``: what all segments may take."""
+
+    def __init__(self, streams: Streams, max_bytes: int) -> None:
+        self.waiting = 0
+        self.held = 0
+        self._streams = streams
+        self._max_bytes = max_bytes
+        self._followed: dict[str, _Followed] = {}
+        #: Those of which there is something new since the last answers.
+        self._changed: dict[_Followed, None] = {}
+
+    def answer(
+        self, key: str, name: str, query: Mapping[str, str], then: Callable[[Answer], None]
+    ) -> Waiting | None:
+        """Answer the request for a file of the stream ``key``, by calling ``then`` once.
+
+        ``name``: of the file below the stream's path, empty for the multivariant playlist. Returns what
+        waits, if ``then`` has not been called yet.
+        """
+        request = request_of(name, query)
+        if request is None:
+            then(line(400, "there is no such file of HLS, or its query makes no sense"))
+            return None
+        now = self._streams.turn.now
+        followed = self._followed.get(key)
+        if followed is None:
+            if len(self._followed) >= MAX_HLS_STREAMS:
+                then(line(503, "this server has no room for more streams; try again later"))
+                return None
+            followed = self._follow(key, now)
+        followed.asked_at = now
+        answer = followed.answer(request, now)
+        if answer is None and self.waiting >= MAX_HLS_WAITING:
+            answer = line(503, "too many requests wait; try again later")
+        if answer is not None:
+            then(answer)
+            return None
+        waiting = _Request(followed, request, then, now + self._longest_wait_s(followed))
+        followed.waiting[waiting] = None
+        self.waiting += 1
+        return waiting
+
+    def tick(self) -> None:
+        """A few times a second: what happens by time alone."""
+        now = self._streams.turn.now
+        rules = self._streams.rules
+        for followed in list(self._followed.values()):
+            offline_since = followed.following.offline_since
+            muxer = followed.muxer
+            is_over = offline_since is not None and now >= offline_since + rules.publish_grace_s
+            if is_over and followed.epoch is not None and not muxer.is_over:
+                followed.end()
+            for waiting in [each for each in followed.waiting if each.until <= now]:
+                self._give_up(followed, waiting)
+            idle_s = now - followed.asked_at
+            if not followed.waiting and idle_s > (FORGOTTEN_S if followed.epoch is not None else 0):
+                self._leave(followed)
+        counters = self._streams.counters
+        counters.hls_streams = len(self._followed)
+        counters.hls_waiting = self.waiting
+        counters.hls_bytes = self.held
+
+    def close(self) -> None:
+        """Follow nothing any more; nobody who waits is answered."""
+        for followed in list(self._followed.values()):
+            for waiting in list(followed.waiting):
+                followed.forget(waiting)
+            self._leave(followed)
+
+    # ---- called by the streams that are followed ------------------------------------------------
+
+    def new_muxer(self) -> HlsMuxer:
+        return HlsMuxer(self._streams.segment_ms, PART_MS, self._max_bytes)
+
+    def epoch_of(self, key: str) -> int | None:
+        return self._streams.by_key[key].epoch
+
+    def published(self, followed: _Followed) -> None:
+        """There is a publisher: who waits for one waits for media now, which takes a while."""
+        for waiting in followed.waiting:
+            waiting.until = self._streams.turn.now + followed.muxer.target_s * _WAIT_TARGETS
+
+    def changed(self, followed: _Followed) -> None:
+        """There is something new. Answers go out behind the flush: who is answered may ask for more."""
+        self._count(followed)
+        if self.held > self._max_bytes:
+            self._make_room()
+        if followed.waiting or self.held > self._max_bytes:
+            if not self._changed:
+                self._streams.turn.loop.call_soon(self._answer_changed)
+            self._changed[followed] = None
+
+    # ---- inside ------------------------------------------------------------------------------
+
+    def _follow(self, key: str, now: float) -> _Followed:
+        followed = self._followed[key] = _Followed(key, self, now)
+        followed.following = self._streams.follow(key, followed)
+        return followed
+
+    def _leave(self, followed: _Followed) -> None:
+        del self._followed[followed.key]
+        self._changed.pop(followed, None)
+        self.held -= followed.held
+        followed.following.leave()
+        del followed.following  # no circle
+
+    def _longest_wait_s(self, followed: _Followed) -> float:
+        if followed.is_published:
+            return followed.muxer.target_s * _WAIT_TARGETS
+        return self._streams.rules.play_wait_s
+
+    def _answer_changed(self) -> None:
+        turn = self._streams.turn
+        turn.begin()
+        changed, self._changed = self._changed, {}
+        for followed in changed:
+            for waiting in list(followed.waiting):
+                answer = followed.answer(waiting.request, turn.now)
+                if answer is not None:
+                    self._give(followed, waiting, answer)
+        while self.held > self._max_bytes:
+            self._dismiss(max(self._followed.values(), key=lambda each: each.held))
+
+    def _give(self, followed: _Followed, waiting: _Request, answer: Answer) -> None:
+        if waiting in followed.waiting:  # it may have gone with one that was answered before it
+            followed.forget(waiting)
+            followed.asked_at = self._streams.turn.now
+            waiting.then(answer)
+
+    def _give_up(self, followed: _Followed, waiting: _Request) -> None:
+        if followed.is_published or (followed.muxer.is_ready and not followed.muxer.is_over):
+            answer = line(503, "what was asked for has not come in time; try again")
+        else:
+            answer = line(404, f"nobody publishes {followed.key}")
+        self._give(followed, waiting, answer)
+
+    def _make_room(self) -> None:
+        """The largest gives up its oldest segments."""
+        largest = max(self._followed.values(), key=lambda each: each.held)
+        largest.muxer.shrink(largest.held - (self.held - self._max_bytes))
+        self._count(largest)
+
+    def _dismiss(self, followed: _Followed) -> None:
+        """There is no room for what is made of this stream."""
+        self._streams.counters.hls_segments_dropped += 1
+        answer = line(503, "this server has no room for more streams; try again later")
+        for waiting in list(followed.waiting):
+            self._give(followed, waiting, answer)
+        self._leave(followed)
+
+    def _count(self, followed: _Followed) -> None:
+        """What ``followed`` holds has changed."""
+        muxer = followed.muxer
+        held, dropped = muxer.bytes_held, muxer.window.dropped + muxer.given_up
+        self.held += held - followed.held
+        self._streams.counters.hls_segments_dropped += dropped - followed.dropped
+        followed.held, followed.dropped = held, dropped

@@ -1,0 +1,148 @@
+"""When a player's first bytes go out: as soon as it is known which media its stream has.
+
+The first bytes of FLV and of MP4 say so, and browsers go by it: with a medium said that never comes, the
+picture never starts; one that is not said is never heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from cluster.core.media.log_entry import LogEntry
+from cluster.core.message import MessageType
+from cluster.edge.streams.following import Following
+from cluster.edge.streams.stream import Stream
+from cluster.edge.streams.streams import Streams
+
+#: A medium that has not come so long after the other does not come.
+SECOND_MEDIUM_S = 1.0
+
+_AUDIO = int(MessageType.AUDIO)
+_VIDEO = int(MessageType.VIDEO)
+
+
+class Media(NamedTuple):
+    """What a stream has."""
+
+    audio: bool
+    video: bool
+
+
+class Opened(Protocol):
+    """Who waits. ``leave`` may come before ``opens``."""
+
+    def opens(self, media: Media) -> None:
+        """The stream has these."""
+
+
+def media_of(stream: Stream) -> Media:
+    """What a player that joins now is sent, as far as it has come."""
+    log = stream.log
+    start = min(log.start_of_join(), stream.flushed_seq)
+    types = {entry.type_id for entry in log.headers_for(start)}
+    if not {_AUDIO, _VIDEO} <= types:  # of codecs without headers
+        types.update(entry.type_id for entry in log.read(start, stream.flushed_seq))
+    return Media(_AUDIO in types, _VIDEO in types)
+
+
+class Openings:
+    """The streams of a worker whose players wait to know what they have."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._waits: dict[str, _Wait] = {}
+        #: The publishers, by epoch, of which has been waited for long enough what they do not send.
+        self._settled_epochs: dict[str, int | None] = {}
+
+    def add(self, stream: Stream, waiting: Opened) -> None:
+        """``waiting`` is told once it is known, at once if it is."""
+        if stream.offline_since is None and stream.key not in self._waits:
+            media = media_of(stream)
+            is_settled = (
+                stream.log.duration_ms >= SECOND_MEDIUM_S * 1000
+                or self._settled_epochs.get(stream.key, -1) == stream.epoch
+            )
+            if all(media) or (any(media) and is_settled):
+                waiting.opens(media)
+                return
+        wait = self._waits.get(stream.key)
+        if wait is None:
+            wait = self._waits[stream.key] = _Wait(self._streams, self._settled)
+            wait.following = self._streams.follow(stream.key, wait)
+        wait.waiting[waiting] = None
+
+    def discard(self, key: str, waiting: Opened) -> None:
+        """``waiting`` does not wait any more."""
+        wait = self._waits.get(key)
+        if wait is not None:
+            wait.waiting.pop(waiting, None)
+            if not wait.waiting:
+                self._waits.pop(key).end()
+
+    def tick(self) -> None:
+        """A few times a second: a medium that has not come in time."""
+        for wait in list(self._waits.values()):
+            wait.look()
+        for key in self._settled_epochs.keys() - self._streams.by_key.keys():
+            del self._settled_epochs[key]
+
+    def _settled(self, stream: Stream) -> None:
+        self._settled_epochs[stream.key] = stream.epoch
+        self._waits.pop(stream.key).end()
+
+
+class _Wait:
+    """The players of one stream. It follows the stream, to hear of its first messages."""
+
+    following: Following
+
+    def __init__(self, streams: Streams, settled: Callable[[Stream], None]) -> None:
+        self.waiting: dict[Opened, None] = {}
+        self._streams = streams
+        self._settled = settled
+        self._since: float | None = None
+        self._is_due = False
+
+    def began(self, headers: list[LogEntry], entries: list[LogEntry], *, at_origin: bool) -> None:
+        self._since = None
+        self._look_soon()
+
+    def flushed(self, entries: list[LogEntry]) -> None:
+        self._look_soon()
+
+    def left(self) -> None:
+        self._since = None
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self.waiting.clear()
+        self.following.leave()
+        del self.following  # no circle
+
+    def _look_soon(self) -> None:
+        """Not within a flush: who joined there would be sent it twice."""
+        if not self._is_due:
+            self._is_due = True
+            self._streams.turn.loop.call_soon(self._look_now)
+
+    def _look_now(self) -> None:
+        self._is_due = False
+        self._streams.turn.begin()
+        self.look()
+
+    def look(self) -> None:
+        """Tell those who wait, if it is known."""
+        if not self.waiting or self.following.offline_since is not None:
+            return
+        now, stream = self._streams.turn.now, self.following.stream
+        media = media_of(stream)
+        if not any(media):
+            return
+        if self._since is None:
+            self._since = now
+        if all(media) or now - self._since >= SECOND_MEDIUM_S:
+            waiting = list(self.waiting)
+            self._settled(stream)
+            for each in waiting:
+                each.opens(media)

@@ -1,0 +1,64 @@
+"""The heads of answers, and whole answers to what cannot be served."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+
+from cluster.core.message import Buffer
+from cluster.edge.http.answer import Answer, line
+
+_LINES = {int(each): f"HTTP/1.1 {int(each)} {each.phrase}\r\n".encode() for each in HTTPStatus}
+
+#: How long a browser may remember that it may ask with these fields.
+_PREFLIGHT_S = 86_400
+
+
+class Replies:
+    """Writes heads. ``origin``: whose pages may read the answers in a browser (``--http-origin``)."""
+
+    def __init__(self, origin: str) -> None:
+        vary = "" if origin == "*" else "Vary: Origin\r\n"
+        self._cors = f"Access-Control-Allow-Origin: {origin}\r\n{vary}".encode()
+        self._date = b""
+        self._dated_at = 0
+
+    def whole(self, answer: Answer, *, wants_body: bool, stays: bool) -> list[Buffer]:
+        """``answer`` with its head. ``stays``: further requests may follow."""
+        fields = (
+            f"Content-Type: {answer.content_type}\r\nContent-Length: {answer.size}\r\n"
+            f"Cache-Control: {answer.cache_control}\r\n"
+        )
+        if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            fields += "Allow: GET, HEAD, OPTIONS\r\n"
+        head = self._head(answer.status, fields.encode(), stays=stays)
+        return [head, *answer.body] if wants_body else [head]
+
+    def endless(self, content_type: str) -> bytes:
+        """The head of what goes on until the connection ends."""
+        fields = f"Content-Type: {content_type}\r\nCache-Control: no-store\r\n"
+        return self._head(HTTPStatus.OK, fields.encode(), stays=False)
+
+    def preflight(self, *, stays: bool) -> bytes:
+        """A browser asks whether a page of another site may ask (Fetch standard, CORS protocol)."""
+        fields = (
+            "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
+            "Access-Control-Allow-Headers: Authorization, Range\r\n"
+            f"Access-Control-Max-Age: {_PREFLIGHT_S}\r\n"
+            "Allow: GET, HEAD, OPTIONS\r\n"
+        )
+        return self._head(HTTPStatus.NO_CONTENT, fields.encode(), stays=stays)
+
+    def _head(self, status: int, fields: bytes, *, stays: bool) -> bytes:
+        now = int(time.time())
+        if now != self._dated_at:
+            self._dated_at = now
+            self._date = f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
+        end = b"\r\n" if stays else b"Connection: close\r\n\r\n"
+        return b"".join((_LINES[status], self._date, fields, self._cors, end))
+
+
+def refusal(status: int, text: str) -> Answer:
+    """The answer to a request that is not served: one line, which no cache keeps."""
+    return line(status, text)

@@ -1,0 +1,168 @@
+"""Requests as ``httptools`` parses them, within bounds; what is wrong with one, by its status.
+
+Only requests without a body are taken. Of a connection's bytes nothing is kept but the head that has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from cluster.core.errors import ClusterError
+from cluster.core.message import Buffer
+
+#: A request line with an address longer than this is no player's. Stream keys have 1 KiB at most.
+MAX_TARGET_BYTES = 8 * 1024
+#: All header fields of a request: cookies of a site that this server stands beside, above all.
+MAX_HEADER_BYTES = 16 * 1024
+MAX_HEADERS = 100
+#: The name of a method, the version, and what stands between: for a head that does not end.
+_MAX_HEAD_BYTES = MAX_TARGET_BYTES + MAX_HEADER_BYTES + 1024
+
+METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_VERSIONS = frozenset(("1.0", "1.1"))
+
+
+class BadRequest(ClusterError):
+    """A request that is answered with ``status`` and ``text``; the connection ends then."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}")
+        self.status = status
+        self.text = text
+
+
+class Request(NamedTuple):
+    """One request. ``path`` is decoded and begins with a slash, or is ``*``; names in ``headers`` are in
+    lower case. ``stays``: the connection is for further requests."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[bytes, bytes]
+    stays: bool
+    upgrades: bool
+
+    @property
+    def wants_websocket(self) -> bool:
+        return self.upgrades and self.headers.get(b"upgrade", b"").lower() == b"websocket"
+
+    @property
+    def wants_body(self) -> bool:
+        """The answer is to have one, if there is any."""
+        return self.method != "HEAD"
+
+
+class RequestReader:
+    """Bytes in, requests out. ``fault``: why nothing more is read, once the requests before it are done.
+
+    ``rest``: what came behind a request to upgrade. To be closed, or it would be a circle.
+    """
+
+    def __init__(self) -> None:
+        self.fault: BadRequest | None = None
+        self.rest = b""
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._requests: list[Request] = []
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._header_bytes = 0
+        self._header_count = 0
+        self._fed_bytes = 0  # since the last head that was whole
+
+    @property
+    def has_begun(self) -> bool:
+        """The head of a request is there in part."""
+        return self._fed_bytes > 0
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self._parser = None
+
+    def feed(self, data: Buffer) -> list[Request]:
+        """The requests that ``data`` completes."""
+        if self.fault is not None or self._parser is None:
+            return []
+        self._fed_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.rest = bytes(data[upgrade.args[0] :])
+            self._fed_bytes = 0
+        except httptools.HttpParserError as error:
+            self.fault = self.fault or _fault_of(error)
+        if self._fed_bytes > _MAX_HEAD_BYTES and self.fault is None:
+            self.fault = BadRequest(431, f"the header fields have more than {MAX_HEADER_BYTES} bytes")
+        requests, self._requests = self._requests, []
+        return requests
+
+    # ---- called by the parser ----------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._headers = {}
+        self._header_bytes = self._header_count = 0
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+        if len(self._target) > MAX_TARGET_BYTES:
+            raise self._refuse(414, f"the address has more than {MAX_TARGET_BYTES} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_count += 1
+        self._header_bytes += len(name) + len(value) + 4  # with ": " and the end of the line
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise self._refuse(431, f"the header fields have more than {MAX_HEADER_BYTES} bytes")
+        if self._header_count > MAX_HEADERS:
+            raise self._refuse(431, f"there are more than {MAX_HEADERS} header fields")
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        parser, headers = self._parser, self._headers
+        assert parser is not None  # it is calling
+        self._fed_bytes = 0
+        version = parser.get_http_version()
+        if version not in _VERSIONS:
+            raise self._refuse(505, f"HTTP {version} is not spoken here: use HTTP/1.1")
+        method = parser.get_method()
+        if method not in METHODS:
+            raise self._refuse(405, "only GET, HEAD and OPTIONS are answered here")
+        if headers.get(b"content-length", b"0").strip(b"0") or b"transfer-encoding" in headers:
+            raise self._refuse(413, "a request here has no body")
+        if version == "1.1" and b"host" not in headers:
+            raise self._refuse(400, "the request has no Host field")
+        path, query = self._parted()
+        upgrades = parser.should_upgrade()
+        stays = version == "1.1" and parser.should_keep_alive() and not upgrades
+        self._requests.append(Request(method.decode(), path, query, headers, stays, upgrades))
+
+    def _parted(self) -> tuple[str, str]:
+        """The path of the target, decoded, and its query."""
+        target = self._target
+        if not target.startswith(b"/"):
+            scheme, found, rest = target.partition(b"://")
+            if target == b"*":
+                return "*", ""
+            if not found or scheme.lower() not in (b"http", b"https"):
+                raise self._refuse(400, "the address is neither a path nor a whole address of http")
+            target = b"/" + rest.partition(b"/")[2]
+        path, _, query = target.partition(b"#")[0].partition(b"?")
+        try:
+            return (unquote_to_bytes(path) if b"%" in path else path).decode(), query.decode()
+        except UnicodeDecodeError:
+            raise self._refuse(400, "the address is not UTF-8") from None
+
+    def _refuse(self, status: int, text: str) -> BadRequest:
+        self.fault = BadRequest(status, text)
+        return self.fault
+
+
+def _fault_of(error: httptools.HttpParserError) -> BadRequest:
+    """What ``httptools`` refuses by itself."""
+    why = str(error)
+    if "version" in why or "PRI" in why:
+        return BadRequest(505, f"{why}: use HTTP/1.1")
+    return BadRequest(400, why)

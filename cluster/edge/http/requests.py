@@ -1,0 +1,189 @@
+"""What each HTTP request means for the worker's streams."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import resources
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from cluster.core.errors import CloseReason
+from cluster.edge.http.answer import Answer, Waiting
+from cluster.edge.http.connection import HttpConnection
+from cluster.edge.http.encodings import Encodings
+from cluster.edge.http.opening import Media, Openings
+from cluster.edge.http.player import Form, Player
+from cluster.edge.http.replies import Replies, refusal
+from cluster.edge.http.request import BadRequest, Request
+from cluster.edge.http.routes import Kind, NoRoute, Route, route_of
+from cluster.edge.peers.join_rates import JoinRates
+from cluster.edge.peers.log_facts import MAX_AGENT_CHARACTERS
+from cluster.edge.peers.places import Places
+from cluster.edge.streams.streams import Streams
+
+if TYPE_CHECKING:
+    from cluster.edge.http.hls_service import HlsService
+
+_NO_ROOM = refusal(503, "this server has no room for more players; try again later")
+_TYPES = {Kind.FLV: "video/x-flv", Kind.MP4: "video/mp4"}
+
+#: How long a browser may keep the page: it changes with the version of the server alone.
+_PAGE_KEPT_S = 300
+
+
+class HttpRequests:
+    """Answers requests, and starts players."""
+
+    def __init__(self, streams: Streams, places: Places, replies: Replies, hls_bytes: int) -> None:
+        self.draining = False
+        self._streams = streams
+        self._places = places
+        self._replies = replies
+        self._rates = JoinRates()
+        self._encodings = Encodings()
+        self._openings = Openings(streams)
+        #: None until somebody asks for HLS: its modules are not imported before.
+        self._hls: HlsService | None = None
+        self._hls_bytes = hls_bytes
+        page = resources.files(__package__).joinpath("page.html").read_bytes()
+        self._page = Answer(200, "text/html; charset=utf-8", f"public, max-age={_PAGE_KEPT_S}", [page])
+
+    @property
+    def now(self) -> float:
+        """The time of this turn."""
+        return self._streams.turn.now
+
+    def tick(self) -> None:
+        """A few times a second: what happens by time alone."""
+        self._openings.tick()
+        if self._hls is not None:
+            self._hls.tick()
+
+    def close(self) -> None:
+        """Follow no stream any more."""
+        if self._hls is not None:
+            self._hls.close()
+
+    def begin(self, connection: HttpConnection, request: Request) -> Waiting | None:
+        """Answer ``request``, now or later; returns what waits if it is later and no player."""
+        agent = request.headers.get(b"user-agent")
+        if agent is not None and not connection.agent:
+            connection.agent = agent[:MAX_AGENT_CHARACTERS].decode("latin-1")
+        if request.method == "OPTIONS":
+            connection.preflight(request)
+            return None
+        try:
+            route = route_of(request.path)
+        except NoRoute as error:
+            connection.answer(request, refusal(404, str(error)))
+            return None
+        if route.kind is Kind.PAGE:
+            connection.answer(request, self._page)
+        elif route.kind in _TYPES:
+            return self._asked_to_play(connection, request, route)
+        else:
+            return self._asked_for_hls(connection, request, route)
+        return None
+
+    # ---- HLS ---------------------------------------------------------------------------------
+
+    def _asked_for_hls(
+        self, connection: HttpConnection, request: Request, route: Route
+    ) -> Waiting | None:
+        connection.use = ("player", route.key)
+        if not self._has_place(connection):
+            connection.answer(request, _NO_ROOM)
+            return None
+        if self._hls is None:
+            from cluster.edge.http.hls_service import HlsService
+
+            self._hls = HlsService(self._streams, self._hls_bytes)
+        is_late = False
+
+        def then(answer: Answer) -> None:
+            connection.answer(request, answer)
+            if is_late:
+                connection.answered()
+
+        waiting = self._hls.answer(route.key, route.name, dict(parse_qsl(request.query)), then)
+        is_late = True
+        return waiting
+
+    def _has_place(self, connection: HttpConnection) -> bool:
+        """Whether it may play; it is a viewer from here on."""
+        place = connection.arrival.place
+        if not place.plays:
+            if not self._places.may_play(place):
+                return False
+            connection.update_pace()
+        return True
+
+    # ---- playing -----------------------------------------------------------------------------
+
+    def _asked_to_play(
+        self, connection: HttpConnection, request: Request, route: Route
+    ) -> Waiting | None:
+        connection.use = ("player", route.key)
+        if self.draining:
+            connection.answer(request, refusal(503, "this node is shutting down; try again"))
+        elif not request.wants_body:
+            connection.count_and_say(200, [self._replies.endless(_TYPES[route.kind])])
+            connection.ends_when_sent(CloseReason.ANSWERED)
+        elif not self._has_place(connection):
+            connection.answer(request, _NO_ROOM)
+        elif wait_s := self._rates.wait_s(connection.arrival.peer, self.now):
+            self._streams.counters.joins_paced += 1
+            return self._streams.turn.loop.call_later(
+                wait_s, partial(self._play_late, connection, request, route)
+            )
+        else:
+            self._play(connection, request, route)
+        return None
+
+    def _play_late(self, connection: HttpConnection, request: Request, route: Route) -> None:
+        self._streams.turn.begin()
+        connection.waits_no_more()
+        self._play(connection, request, route)
+
+    def _play(self, connection: HttpConnection, request: Request, route: Route) -> None:
+        over = "http"
+        if request.wants_websocket:
+            try:
+                connection.speak_websocket(request)
+            except BadRequest as error:
+                connection.answer(request, refusal(error.status, error.text))
+                return
+            if connection.close_reason is not None:
+                return
+            over = "ws"
+        raw = route.kind is Kind.FLV and "raw=1" in request.query.split("&")
+        form = Form(route.kind, over, raw)
+        encoding = self._encodings.take(route.key, form)
+        player = Player(connection, request, form, encoding)
+        self._count_player(form, 1)
+        reader = self._streams.play(route.key, player, encoding)
+        connection.update_pace()
+        if connection.player is player:
+            reader.pause()
+            self._openings.add(reader.stream, player)
+
+    def play_opens(self, player: Player, media: Media) -> None:
+        """It is known what the stream of ``player`` has: its first bytes go out."""
+        form, headers = player.form, player.reader.stream.log.headers()
+        begins_with = player.encoding.begin(headers, audio=media.audio, video=media.video)
+        if form.over == "http":
+            begins_with = [self._replies.endless(_TYPES[form.kind]), *begins_with]
+            player.connection.count_and_say(200, [])
+        player.open(begins_with)
+
+    def play_ended(self, player: Player) -> None:
+        """``player`` plays no more, or has never begun to."""
+        key = player.reader.stream.key
+        self._openings.discard(key, player)
+        player.leave()
+        self._encodings.give_back(key, player.form)
+        self._count_player(player.form, -1)
+
+    def _count_player(self, form: Form, step: int) -> None:
+        players = self._streams.counters.http_players
+        players[form.name] = players.get(form.name, 0) + step

@@ -1,0 +1,156 @@
+"""The HTTP connections of one worker: they come in, are ticked, counted, and ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cluster.core.bus.identity import WorkerIdentity
+from cluster.core.errors import CloseReason
+from cluster.edge.http.answer import Waiting
+from cluster.edge.http.connection import HttpConnection
+from cluster.edge.http.opening import Media
+from cluster.edge.http.player import Player
+from cluster.edge.http.replies import Replies
+from cluster.edge.http.request import Request
+from cluster.edge.http.requests import HttpRequests
+from cluster.edge.peers.door import Arrival, Door
+from cluster.edge.peers.places import Places
+from cluster.edge.streams.streams import Streams
+from cluster.net.outbox import StreamSocket
+from cluster.net.poller import Poller
+
+#: Read at once from one connection: a request, or some that were sent ahead.
+READ_BYTES = 16 * 1024
+
+
+class HttpRules(NamedTuple):
+    """What the options say. ``origin``: whose pages may read the answers in a browser."""
+
+    origin: str
+    handshake_timeout_s: float
+    idle_timeout_s: float
+    hls_bytes: int
+
+
+class HttpSessions:
+    """The set of connections. What their requests mean is the business of ``HttpRequests``."""
+
+    def __init__(
+        self, streams: Streams, poller: Poller, places: Places, identity: WorkerIdentity, rules: HttpRules
+    ) -> None:
+        self.counters = streams.counters
+        self.identity = identity
+        self.poller = poller
+        self.replies = Replies(rules.origin)
+        self.handshake_timeout_s = rules.handshake_timeout_s
+        self.idle_timeout_s = rules.idle_timeout_s
+        self.receive_buffer = memoryview(bytearray(READ_BYTES))
+        self._requests = HttpRequests(streams, places, self.replies, rules.hls_bytes)
+        self._places = places
+        self._connections: dict[HttpConnection, None] = {}
+        self._door = Door(self, places, rules.handshake_timeout_s, self.counters.http_closes)
+        self.accept = self._door.accept
+        self.accept_tls = self._door.accept_tls
+        self.wait_until_empty = self._door.wait_until_empty
+
+    def __len__(self) -> int:
+        return len(self._door)
+
+    @property
+    def now(self) -> float:
+        return self._requests.now
+
+    @property
+    def draining(self) -> bool:
+        return self._requests.draining
+
+    def sweep(self) -> None:
+        """A few times a second: what players wait for."""
+        self._requests.tick()
+
+    def tick(self) -> None:
+        """Once a second: timeouts."""
+        self._door.tick()
+        for connection in list(self._connections):
+            connection.tick(self.now)
+
+    def drain(self) -> None:
+        """The server is about to end: who waits for nothing may go, the others after their answer."""
+        self._requests.draining = True
+        for connection in list(self._connections):
+            if connection.is_idle:
+                connection.end(CloseReason.DRAINED, "the server is shutting down")
+
+    def end_all(self, reason: CloseReason) -> None:
+        """The drain is over: every connection that is left is closed."""
+        self._door.close_handshakes(reason)
+        for connection in list(self._connections):
+            connection.end_with_goodbye(reason, "the server is shutting down")
+
+    def close_all(self, reason: CloseReason) -> None:
+        self._door.close_handshakes(reason)
+        for connection in list(self._connections):
+            connection.close(reason, "")
+        self._requests.close()
+        self._door.log_sum()
+
+    # ---- called by the door ------------------------------------------------------------------
+
+    def came(self) -> None:
+        """A connection was accepted."""
+        self.counters.http_connections_accepted += 1
+
+    def opened(self, accepted: StreamSocket, arrival: Arrival) -> Callable[[CloseReason, str], None]:
+        """A connection may send its first request."""
+        connection = HttpConnection(self, accepted, arrival)
+        self._connections[connection] = None
+        return connection.close
+
+    def count_changed(self) -> None:
+        """Another number of connections is open."""
+        self.counters.http_connections = len(self._door)
+        self.counters.connections_half_open = self._places.half_open
+
+    # ---- called by connections ---------------------------------------------------------------
+
+    def begin(self, connection: HttpConnection, request: Request) -> Waiting | None:
+        """Answer ``request``, now or later."""
+        waiting = self._requests.begin(connection, request)
+        self.counters.connections_half_open = self._places.half_open
+        return waiting
+
+    def count(self, status: int) -> None:
+        """A request is answered with ``status``."""
+        requests, name = self.counters.http_requests, str(status)
+        requests[name] = requests.get(name, 0) + 1
+
+    def play_opens(self, player: Player, media: Media) -> None:
+        self._requests.play_opens(player, media)
+
+    def play_ended(self, player: Player) -> None:
+        self._requests.play_ended(player)
+
+    def ended(self, connection: HttpConnection, reason: CloseReason, detail: str) -> None:
+        """The connection's one end: its player goes, and the reason is counted."""
+        carried: dict[str, object] = {"bytes_received": connection.bytes_received}
+        if (sent := connection.bytes_sent()) is not None:
+            carried["bytes_sent"] = sent
+        player = connection.player
+        if player is not None:
+            if player.reader.skipped:
+                carried["dropped"] = player.reader.skipped
+            connection.player = None
+            self._requests.play_ended(player)
+        level = self._door.ended(
+            reason, connection.arrival.peer, has_spoken=connection.bytes_received > 0,
+            is_stranger=not connection.has_played,
+        )  # fmt: skip
+        if level is not None:
+            arrival = connection.arrival
+            self._door.log_close(level, connection.facts(), arrival.began_at, (reason, detail), carried)
+
+    def forget(self, connection: HttpConnection) -> None:
+        """The socket of ``connection`` is closed."""
+        del self._connections[connection]
+        self._door.leave(connection.arrival.place)

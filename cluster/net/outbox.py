@@ -1,0 +1,132 @@
+"""The writing half of a connection: what its socket does not take at once waits here, in order.
+
+Who is in step with a stream is sent to past this, with the socket's own ``send``; what falls behind goes
+on from the stream's log. So of media there waits no more than the one message that was cut, and besides
+what the protocol has to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from cluster.core.message import Buffer
+from cluster.net.poller import Poller
+
+#: Buffers given to one ``sendmsg``; Linux takes at most 1024 (IOV_MAX).
+MAX_BUFFERS_PER_SEND = 512
+
+
+class StreamSocket(Protocol):
+    """The non-blocking socket of a connection: TCP, or TLS over it. Errors are OSErrors."""
+
+    def fileno(self) -> int: ...
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+    def send(self, data: Buffer, /) -> int: ...
+    def sendmsg(self, buffers: Sequence[Buffer], /) -> int: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def close(self) -> None: ...
+
+
+class WriteCount(Protocol):
+    """Counts the write calls of all connections."""
+
+    writes: int
+
+
+class OutboxOwner(Protocol):
+    """What the writing half of a connection needs from the worker it lives in."""
+
+    @property
+    def poller(self) -> Poller: ...
+    @property
+    def counters(self) -> WriteCount: ...
+
+
+class Outbox:
+    """A base of connections. ``pending`` waits for the socket, which may take bytes again soon.
+
+    A class that builds on it says what the three methods at its end do.
+    """
+
+    __slots__ = ("_owner", "_socket", "pending", "send")
+
+    _owner: OutboxOwner
+
+    def __init__(self, owner: OutboxOwner, accepted: StreamSocket) -> None:
+        self._owner = owner
+        self._socket = accepted
+        self.send = accepted.send
+        self.pending: list[Buffer] = []
+
+    def write_media(self, buffers: Sequence[Buffer]) -> bool:
+        """Send whole messages; False if the socket is full and the rest is pending."""
+        if self.pending:
+            self.pending.extend(buffers)
+            return False
+        rest = self._send_buffers(list(buffers))
+        if rest:
+            self.wait_to_write(rest)
+        return not rest
+
+    def wait_to_write(self, rest: Sequence[Buffer]) -> None:
+        """Keep ``rest`` until the socket takes bytes again; players stop being sent to directly."""
+        if self._socket.fileno() < 0:
+            return
+        if not self.pending:
+            self._fell_behind()
+            self._owner.poller.want_write(self._socket.fileno(), True)
+        self.pending.extend(rest)
+
+    def _on_writable(self) -> None:
+        self.pending = self._send_buffers(self.pending)
+        if self.pending or self._socket.fileno() < 0:
+            return
+        self._owner.poller.want_write(self._socket.fileno(), False)
+        self._emptied()
+
+    def _send_buffers(self, buffers: list[Buffer]) -> list[Buffer]:
+        """Send as much of ``buffers`` as the socket takes; what is left of them."""
+        done = 0
+        while done < len(buffers):
+            batch = buffers[done : done + MAX_BUFFERS_PER_SEND]
+            try:
+                sent = self._socket.sendmsg(batch)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self.lost(error)
+                return []
+            self._owner.counters.writes += 1
+            whole = 0
+            while whole < len(batch) and sent >= len(batch[whole]):
+                sent -= len(batch[whole])
+                whole += 1
+            done += whole
+            if whole < len(batch):
+                buffers[done] = memoryview(buffers[done])[sent:]
+                break
+        return buffers[done:]
+
+    def _try_send(self, data: Buffer) -> int:
+        try:
+            return self.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.lost(error)
+            return len(data)
+
+    def lost(self, error: OSError) -> None:
+        """Its socket has failed."""
+        raise NotImplementedError
+
+    def _fell_behind(self) -> None:
+        """Bytes are about to wait for the socket."""
+        raise NotImplementedError
+
+    def _emptied(self) -> None:
+        """The socket has taken all that waited."""
+        raise NotImplementedError

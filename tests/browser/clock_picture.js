@@ -1,0 +1,44 @@
+// Reads clock_picture.py's picture in a page: clockPicture.read(video) is {delay_ms, bars: [[r, g, b] …]},
+// or null while nothing can be read. CLOCK_PICTURE has the picture's measures.
+window.clockPicture = (() => {
+  const { width, height, block, timeBits, checkBits, bars } = CLOCK_PICTURE;
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  function read(video) {
+    if (video.readyState < 2) return null;
+    context.drawImage(video, 0, 0, width, height);
+    const now = Date.now();
+    const strip = context.getImageData(0, block / 2, width, 1).data;
+    let bits = 0;
+    for (let at = 0; at < timeBits + checkBits; at++) {
+      bits = bits * 2 + (strip[(at * block + block / 2) * 4] > 127 ? 1 : 0);
+    }
+    const time = bits >> checkBits;
+    if (((time ^ time >> 4 ^ time >> 8 ^ time >> 12) & 15) !== (bits & 15)) return null;
+    const row = context.getImageData(0, height / 2, width, 1).data;
+    const seen = [];
+    for (let bar = 0; bar < bars; bar++) {
+      const at = Math.floor((bar + 0.5) * width / bars) * 4;
+      seen.push([row[at], row[at + 1], row[at + 2]]);
+    }
+    const period = 2 ** timeBits;
+    return { delay_ms: ((now - time) % period + period) % period, bars: seen };
+  }
+  /** Reads each picture shown for some time: the delays in ms, the last bars, how many could not be read. */
+  function watch(video, for_ms) {
+    return new Promise((done) => {
+      const delays = [];
+      let bars = null, unread = 0, ended = false;
+      const each = () => {
+        const seen = read(video);
+        if (seen) { delays.push(seen.delay_ms); bars = seen.bars; } else unread++;
+        if (!ended) video.requestVideoFrameCallback(each);
+      };
+      video.requestVideoFrameCallback(each);
+      setTimeout(() => { ended = true; done({ delays, bars, unread }); }, for_ms);
+    });
+  }
+  return { read, watch };
+})();

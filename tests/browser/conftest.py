@@ -1,0 +1,147 @@
+"""Debian's Chromium, two nodes at one router, and publishers of a picture that tells its age."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import clock_picture
+import pytest
+from browser_cluster import (
+    BROWSER_PLAYERS,
+    Cluster,
+    HttpEdge,
+    OpenPage,
+    Publisher,
+    StartPublisher,
+    chromium,
+)
+from watching import SHOTS
+
+from support.cluster_process import ClusterProcess, free_router_address
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+
+#: ``make browsers`` installs it; every other run has no use for it.
+collect_ignore_glob = [] if find_spec("playwright") else ["test_*.py"]
+
+#: Without what it asks its maker's hosts for, and without what a container has not.
+_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    directory = tmp_path_factory.mktemp("cluster")
+    address = free_router_address()
+    router = ClusterProcess(["router", "--bind", address], directory / "router.log")
+    started: list[ClusterProcess] = [router]
+    try:
+        router.wait_ready()
+        near, far = (
+            HttpEdge(
+                ["--router", address, "--node-name", name, "--workers", workers], directory / f"{name}.log"
+            )
+            for name, workers in (("near", "2"), ("far", "1"))
+        )
+        started += [near, far]
+        for edge in (near, far):
+            edge.wait_ready()
+        yield Cluster(near, far)
+        for process in reversed(started):
+            assert process.stop() == 0, process.log_text()
+            assert "Traceback" not in process.log_text(), process.log_text()
+    finally:
+        for process in started:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def console() -> list[str]:
+    """What the browser's console has complained of; a test takes out what it expects."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: Browser, console: list[str]) -> Iterator[OpenPage]:
+    contexts: list[BrowserContext] = []
+
+    def noted(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            console.append(f"{message.type}: {message.text}")
+
+    def open_(url: str, script: str = "", **options: object) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        contexts.append(context)
+        if script:
+            context.add_init_script(script)
+        context.add_init_script(clock_picture.script())
+        page = context.new_page()
+        page.on("console", noted)
+        page.on("pageerror", lambda error: console.append(f"uncaught: {error}"))
+        page.goto(url)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert console == []
+
+
+@pytest.fixture
+def publish() -> Iterator[StartPublisher]:
+    """Starts a publisher of the clock's picture; it ends with the test, if not before."""
+    started: list[Publisher] = []
+
+    def start(url: str, **options: str) -> Publisher:
+        started.append(Publisher(url, options))
+        return started[-1]
+
+    yield start
+    for publisher in started:
+        publisher.end()
+
+
+@pytest.fixture(scope="session")
+def browser_players() -> Path:
+    """The directory with hls.js and mpegts.js in it, as ``tools/peers.sh browser-players`` leaves it."""
+    assert BROWSER_PLAYERS.is_dir(), "hls.js and mpegts.js are missing: sh tools/peers.sh browser-players"
+    return BROWSER_PLAYERS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shots() -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+
+
+def pytest_report_header() -> str:
+    return f"screenshots: {SHOTS}; browser: {_version([chromium(), '--version'])}"
+
+
+def _version(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
+    except OSError:
+        return "none"

@@ -1,0 +1,101 @@
+"""mpegts.js and hls.js play for a minute without a stall. Their page is of another origin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from browser_cluster import Cluster, OpenPage, StartPublisher
+from playwright.sync_api import Page
+from watching import Watched, wait_moving, watch
+
+WATCH_S = 60.0
+FLV_DELAY_P50_MS = 3_000
+HLS_DELAY_P50_MS = 3_000
+
+#: Counts what viewers see as a stall, from the first picture on.
+_COUNT_STALLS = """
+window.stalls = 0;
+window.faults = [];
+const video = document.querySelector("video");
+video.addEventListener("playing", () => {
+  video.addEventListener("waiting", () => { if (!video.seeking) window.stalls++; });
+}, { once: true });
+"""
+
+_MPEGTS = """
+url => {
+  const player = mpegts.createPlayer(
+    { type: "flv", isLive: true, url }, { enableStashBuffer: false, liveSync: true });
+  player.on(mpegts.Events.ERROR, (...what) => window.faults.push(what.map(String).join(" ")));
+  player.attachMediaElement(document.querySelector("video"));
+  player.load();
+  player.play();
+}
+"""
+
+_HLS = """
+url => {
+  const hls = new Hls({ lowLatencyMode: true });
+  hls.on(Hls.Events.ERROR, (_, what) => window.faults.push(what.details + (what.fatal ? " (fatal)" : "")));
+  hls.loadSource(url);
+  hls.attachMedia(document.querySelector("video"));
+  window.hls = hls;
+}
+"""
+
+
+def _play(page: Page, library: Path, start: str, url: str) -> Watched:
+    page.set_content("<video muted autoplay playsinline width=640 height=360></video>")
+    page.add_script_tag(path=library)
+    page.evaluate(_COUNT_STALLS)
+    page.evaluate(start, url)
+    wait_moving_slowly(page)
+    seen = watch(page, WATCH_S)
+    print(f"delay p50 {seen.delay_p50_ms:.0f} ms, most {max(seen.delays_ms):.0f} ms")
+    seen.assert_moves(WATCH_S)
+    assert page.evaluate("window.faults") == []
+    assert page.evaluate("window.stalls") == 0
+    return seen
+
+
+def wait_moving_slowly(page: Page) -> None:
+    """The same with seconds of delay."""
+    page.wait_for_function("() => document.querySelector('video').currentTime > 0", timeout=30_000)
+    page.wait_for_function("() => clockPicture.read(document.querySelector('video'))", timeout=30_000)
+
+
+def test_mpegts_js_plays_http_flv(
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, browser_players: Path
+) -> None:
+    publish(cluster.near.url("mpegts"))
+    seen = _play(
+        open_page("about:blank"), browser_players / "mpegts.js/dist/mpegts.js", _MPEGTS,
+        f"{cluster.far.page_url('mpegts')}.flv",
+    )  # fmt: skip
+    assert seen.delay_p50_ms < FLV_DELAY_P50_MS
+
+
+def test_mpegts_js_plays_flv_over_a_web_socket(
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, browser_players: Path
+) -> None:
+    publish(cluster.near.url("ws"))
+    page = open_page("about:blank")
+    page.set_content("<video muted autoplay playsinline width=640 height=360></video>")
+    page.add_script_tag(path=browser_players / "mpegts.js/dist/mpegts.js")
+    page.evaluate(_COUNT_STALLS)
+    page.evaluate(_MPEGTS, f"{cluster.near.page_url('ws')}.flv".replace("http:", "ws:"))
+    wait_moving(page)
+    watch(page, 6).assert_moves(6)
+    assert page.evaluate("window.faults") == []
+
+
+def test_hls_js_plays_low_latency_hls(
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, browser_players: Path
+) -> None:
+    publish(cluster.near.url("hls"))
+    page = open_page("about:blank")
+    seen = _play(
+        page, browser_players / "hls.js/dist/hls.js", _HLS, f"{cluster.near.page_url('hls')}.m3u8"
+    )
+    assert page.evaluate("hls.levels[hls.currentLevel].details.canBlockReload")
+    assert seen.delay_p50_ms < HLS_DELAY_P50_MS
