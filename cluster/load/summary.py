@@ -87,7 +87,7 @@ def _delivered(share: float) -> str:
     text = f"{share:.1%} of the bytes that were sent, to each player"
     if round(share, 3) <= 1:
         return text
-    return f"{text}. Above 100%: the server's own chunk headers, and what was sent before measuring began"
+    return f"{text}. Above 100%: the server's own headers, and what was sent before measuring began"
 
 
 def _server(server: dict[str, Any]) -> str:
