@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from cluster.commands.main import run
 from cluster.process.exit_codes import ExitCode
-from support.cluster_process import Edge
+from support.cluster_process import ROOT, Edge
+from support.polling import wait_until
 from support.tls import CertificateFiles
 
 SHORT = ["--ramp", "0.2", "--duration", "2", "--gop", "0.5", "--json", "-"]
@@ -80,3 +86,50 @@ def test_slow_players_over_http_and_their_timer(serving: Edge, capsys: pytest.Ca
     )  # fmt: skip
     assert (found["players"]["playing"], found["players"]["slow_playing"]) == (6, 2)
     assert found["slow_received"]["bits_per_s"] == pytest.approx(2 * 250_000, rel=0.5)
+
+
+def start(arguments: list[str], output: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cluster", "load", *arguments], cwd=ROOT, text=True,
+        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def owners(command: subprocess.Popen[str], edge: Edge) -> list[int]:
+    """The workers that hold the connections of a load's processes, one for each connection."""
+    ports = [
+        connection.laddr.port
+        for process in psutil.Process(command.pid).children()
+        for connection in process.net_connections("tcp")
+    ]
+    return [owner for port in ports if (owner := edge.owner_of(port)) is not None]
+
+
+def test_players_of_hls_go_on_when_their_worker_dies(serving: Edge) -> None:
+    """Those of FLV end with it, as over RTMP; who asks again gets what comes next from another worker."""
+    answered = serving.metrics().total("http_requests_total")
+    play = f"{serving.ready['http_addresses'][0]}/live/mortal.m3u8"
+    publish = [serving.url("mortal"), "--duration", "60", "--gop", "0.5"]
+    watch = [play, "--publishers", "0", "--players", "16", "--settle", "3", "--duration", "5"]
+    publisher = start(publish, subprocess.DEVNULL)
+    try:
+        (owner,) = wait_until(lambda: owners(publisher, serving), "the publisher's connection")
+        victim = next(pid for pid in serving.workers().values() if pid != owner)
+        players = start([*watch, "--json", "-"], subprocess.PIPE)
+        try:
+            enough = answered + 16 * 12
+            wait_until(lambda: serving.metrics().total("http_requests_total") > enough, "parts being played")
+            held = owners(players, serving)
+            os.kill(victim, signal.SIGKILL)
+            out, _ = players.communicate(timeout=60)
+        finally:
+            players.kill()
+    finally:
+        publisher.kill()
+        publisher.wait()
+    found = json.loads(out)
+    assert victim in held
+    assert found["players"]["joined"] == 16
+    assert found["disconnected"] == found["refused"] == {}
+    assert found["timeline"][-1]["playing"] == 16
+    assert found["frames"]["read"] > 0
