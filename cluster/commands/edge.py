@@ -80,7 +80,8 @@ def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
         has_siblings = config.workers > 1  # with none, it shares no subscription
         own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
         key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
-        stack.enter_context(noted(Note("edge", os.getpid(), config.routers, own_router, key_file)))
+        note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls)
+        stack.enter_context(noted(note))
         if own_router is None:
             return Supervisor(config).run()
         if not config.routers:

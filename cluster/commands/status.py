@@ -48,7 +48,13 @@ def status(routers: Sequence[str], key_file: Path | None, as_json: bool) -> int:
     if not routers and not is_answered and not running.found():
         click.echo(f"rtmp-cluster: {printable(nothing_found())}", err=True)
         return 1
-    click.echo(json.dumps(as_dict(answers)) if as_json else f"{summary(answers)}\n\n{table(answers)}")
+    http = [] if routers else sorted({url for note in running.found() for url in note.http})
+    if as_json:
+        click.echo(json.dumps(as_dict(answers) | {"http": http}))
+    else:
+        click.echo(f"{summary(answers)}\n\n{table(answers)}")
+        if http:
+            click.echo(f"\nHTTP on this host: {printable(', '.join(http))}")
     return 0 if is_answered else 1
 
 

@@ -36,13 +36,15 @@ _SESSIONS = Path("/run/user")
 @dataclass(frozen=True, slots=True)
 class Note:
     """One running command: "edge" or "router". ``routers`` are those of its cluster, ``own_router`` is that
-    of a node, beside them or alone; ``cluster_key`` is the file that goes with ``routers``."""
+    of a node, beside them or alone; ``cluster_key`` is the file that goes with ``routers``. ``http``: where
+    it serves HTTP."""
 
     command: str
     pid: int
     routers: Sequence[str]
     own_router: str | None
     cluster_key: str | None
+    http: Sequence[str] = ()
 
 
 def service_place(environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -157,6 +159,7 @@ def _parsed(said: Mapping[str, Any]) -> Note:
     return Note(
         str(said["command"]), int(said["pid"]), tuple(map(str, said["routers"])),
         None if own is None else str(own), None if key is None else str(key),
+        tuple(map(str, said.get("http", ()))),  # none in a note of an older version
     )  # fmt: skip
 
 

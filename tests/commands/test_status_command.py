@@ -214,16 +214,20 @@ def test_without_a_router_it_finds_what_runs_here(
     with (
         Router("tcp://127.0.0.1:0", key=load(key_file)) as router,
         Router(f"ipc://{tmp_path}/r") as own,
-        noted(Note("edge", 1, (router.endpoint,), own.endpoint, str(key_file)), place),
+        noted(Note("edge", 1, (router.endpoint,), own.endpoint, str(key_file), ("http://a:8080",)), place),
     ):
         assert run(["status", "--json"]) == ExitCode.OK
-        routers = json.loads(capsys.readouterr().out)["routers"]
+        said = json.loads(capsys.readouterr().out)
+        routers = said["routers"]
+        assert said["http"] == ["http://a:8080"]
         assert [(each["router"], each["answers"]) for each in routers] == [
             (router.endpoint, True), (own.endpoint, True),
         ]  # fmt: skip
         key_file.unlink()
         assert run(["status"]) == ExitCode.OK, "the node's own router still answers"
-        assert "--cluster-key" in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert "--cluster-key" in shown
+        assert shown.endswith("\nHTTP on this host: http://a:8080\n")
 
 
 def test_one_name_that_nobody_knows_hides_nothing_else_and_a_router_knows_its_key_best(

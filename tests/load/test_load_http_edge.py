@@ -118,7 +118,7 @@ def test_players_of_hls_go_on_when_their_worker_dies(serving: Edge) -> None:
         players = start([*watch, "--json", "-"], subprocess.PIPE)
         try:
             enough = answered + 16 * 12
-            wait_until(lambda: serving.metrics().total("http_requests_total") > enough, "parts being played")
+            wait_until(lambda: serving.metrics().total("http_requests_total") > enough, "played parts")
             held = owners(players, serving)
             os.kill(victim, signal.SIGKILL)
             out, _ = players.communicate(timeout=60)

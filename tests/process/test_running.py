@@ -13,7 +13,7 @@ import pytest
 from cluster.process import running
 from cluster.process.running import Note, found, noted, place, places
 
-NOTE = Note("edge", os.getpid(), ("tcp://r1:1936",), "ipc:///x/r", "/etc/cluster.key")
+NOTE = Note("edge", os.getpid(), ("tcp://r1:1936",), "ipc:///x/r", "/etc/cluster.key", ("http://[::]:8080",))
 
 #: Leaves a note and dies without taking it away.
 _DIES = """

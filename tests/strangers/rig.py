@@ -74,7 +74,7 @@ def _target(attack: Attack, form: Form, servers: Servers, seconds: float, number
     edge = servers.edge
     return Target(
         edge.port, edge.tls_port, seconds, form.share, number, attack.sources,
-        servers.router_address, tuple(servers.workers),
+        servers.router_address, tuple(servers.workers), edge.http_port,
     )  # fmt: skip
 
 

@@ -109,8 +109,10 @@ class Servers:
         found: dict[str, float] = {}
         for edge in self._edges:
             with contextlib.suppress(OSError):
-                for reason, count in edge.metrics().by("reason", "closes_total").items():
-                    found[reason] = found.get(reason, 0) + count
+                metrics = edge.metrics()
+                for name in ("closes_total", "http_closes_total"):
+                    for reason, count in metrics.by("reason", name).items():
+                        found[reason] = found.get(reason, 0) + count
         return found
 
     def stop(self, *, may_lose_workers: bool) -> list[str]:

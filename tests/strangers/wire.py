@@ -49,6 +49,7 @@ class Target:
     sources: int = 1
     router: str = ""
     workers: tuple[int, ...] = ()
+    http_port: int = 0
 
     def amount(self, full: int, least: int = 1) -> int:
         return max(least, round(full * self.share))

@@ -107,6 +107,11 @@ class Edge(ClusterProcess):
     def tls_port(self) -> int:
         return int(self.ready["tls_addresses"][0].rpartition(":")[2])
 
+    @property
+    def http_port(self) -> int:
+        """0 if it serves no HTTP."""
+        return int(str(self.ready.get("http_addresses", [":0"])[0]).rpartition(":")[2])
+
     def url(self, name: str) -> str:
         return f"rtmp://127.0.0.1:{self.port}/live/{name}"
 

@@ -33,6 +33,8 @@ _DISPOSABLE = int(MediaFlags.DISPOSABLE)
 _AUDIO, _VIDEO = int(MessageType.AUDIO), int(MessageType.VIDEO)
 _MEDIA: Final = frozenset((_AUDIO, _VIDEO))
 
+_POSITIVE = (1 << 31) - 1
+
 _KEY_FRAME, _INTER_FRAME, _DISPOSABLE_FRAME = 1, 2, 3
 _AVC = 7
 _HEADER, _FRAME = 0, 1
@@ -52,8 +54,8 @@ _TAKEN: Final = frozenset(("avc1", "mp4a", ".mp3", "pcm_le")) | _ENHANCED_VIDEO 
 class FlvWebEncoding:
     """The tags of one stream, for all its players on one worker.
 
-    Times count from the first frame that is encoded: mpegts.js takes those from 2^31 ms on for negative
-    ones.
+    Times count from the first frame that is encoded. mpegts.js takes those from 2^31 ms (25 days) on for
+    negative ones; so who joins then gets times from 0 on again.
     """
 
     is_shared = True
@@ -114,7 +116,7 @@ class FlvWebEncoding:
         if not size or size > MAX_BODY_BYTES:
             return []
         time_ms = 0 if self._base_ms is None else max(0, entry.timestamp - self._base_ms)
-        return encode_tag_of_parts(entry.type_id, time_ms, body)
+        return encode_tag_of_parts(entry.type_id, time_ms & _POSITIVE, body)
 
 
 def _is_left_out(header: LogEntry) -> bool:

@@ -74,6 +74,12 @@ class AddressOptions:
         return bool(self.http_binds or self.http_tls_binds)
 
     @property
+    def http_urls(self) -> tuple[str, ...]:
+        """Where HTTP and HTTPS are served, as a browser takes it, up to the path."""
+        plain = (f"http://{address}" for address in self.http_binds)
+        return (*plain, *(f"https://{address}" for address in self.http_tls_binds))
+
+    @property
     def tls_files(self) -> tuple[Path, Path] | None:
         """Certificate and key, if RTMPS or HTTPS is served."""
         return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)

@@ -289,14 +289,14 @@ def test_headers_in_front_of_a_joiner() -> None:
 def test_times_count_from_the_first_frame() -> None:
     """Also where mpegts.js would read a negative one; what is earlier stands at the beginning."""
     late = (1 << 31) - 20
-    stamps = [late, late + 40, late - 500, late + 3_600_000]
+    stamps = [late, late + 40, late - 500, late + 3_600_000, late + (1 << 31) - 1, late + (1 << 31)]
     encoding = FlvWebEncoding()
     entries = [
         LogEntry(VIDEO, 5, AVC_HEADER, 17, 0, 0),
         *(LogEntry(VIDEO, ms, KEY, 9, 0, 0) for ms in stamps),
     ]
     made = [buffer for entry in entries for buffer in encoding.entry(entry)]
-    assert [message.timestamp for message in read(made)] == [0, 0, 40, 0, 3_600_000]
+    assert [message.timestamp for message in read(made)] == [0, 0, 40, 0, 3_600_000, (1 << 31) - 1, 0]
 
 
 def test_bytes_are_made_once_and_payloads_not_copied() -> None:
