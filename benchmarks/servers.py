@@ -33,6 +33,8 @@ class Server:
     metrics: str | None = None
     #: Where the edge listens for RTMPS, if it was asked to.
     tls_port: int | None = None
+    #: Where the edge listens for HTTP, if it was asked to.
+    http_port: int | None = None
     #: At ``port`` it speaks RTMPS, with a certificate that nobody knows.
     tls: bool = False
 
@@ -58,11 +60,14 @@ def edge(
         )  # fmt: skip
         with started(command, log, cores) as process:
             ready = wait(process, log, lambda: next(iter(_events(log, "ready")), None))
-            tls_port = next((_port(each) for each in ready.get("tls_addresses", ())), None)
+            tls_port, http_port = (
+                next((_port(each) for each in ready.get(f"{name}_addresses", ())), None)
+                for name in ("tls", "http")
+            )
             yield Server(
                 (process.pid,), _port(ready["addresses"][0]),
                 workers=tuple(event["pid"] for event in _events(log, "worker_started")),
-                metrics=ready.get("metrics"), tls_port=tls_port,
+                metrics=ready.get("metrics"), tls_port=tls_port, http_port=http_port,
             )  # fmt: skip
 
 
