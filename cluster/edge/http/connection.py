@@ -16,6 +16,7 @@ from cluster.edge.http.answer import Answer, Waiting
 from cluster.edge.http.interfaces import ConnectionOwner
 from cluster.edge.http.replies import refusal
 from cluster.edge.http.request import Request, RequestReader
+from cluster.edge.http.websocket import WebSocket
 from cluster.edge.peers import log_facts
 from cluster.edge.peers.door import Arrival
 from cluster.net import tcp_info
@@ -25,7 +26,6 @@ from cluster.net.poller import READABLE, WRITABLE, Pace
 if TYPE_CHECKING:
     from cluster.edge.http.opening import Media
     from cluster.edge.http.player import Player
-    from cluster.edge.http.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +140,6 @@ class HttpConnection(Outbox):
 
     def speak_websocket(self, request: Request) -> None:
         """``request`` is for a WebSocket, which this is from here on; BadRequest if it cannot be."""
-        from cluster.edge.http.websocket import WebSocket
-
         websocket = WebSocket(self, request)
         self.websocket = websocket
         self._owner.count(101)
