@@ -166,7 +166,7 @@ class HttpConnection(Outbox):
         self._waiting = None
         if self.close_reason is not None:
             return
-        stays = request is not None and request.stays and not self._owner.draining
+        stays = request is not None and request.stays and not answer.closes and not self._owner.draining
         wants_body = request is None or request.wants_body
         written = self._owner.replies.whole(answer, wants_body=wants_body, stays=stays)
         self.count_and_say(answer.status, written)
