@@ -156,8 +156,9 @@ class RequestReader:
             raise self._refuse(400, "the address is not UTF-8") from None
 
     def _refuse(self, status: int, text: str) -> BadRequest:
+        """What to raise. It is not what is kept: its traceback leads back here, which would be a circle."""
         self.fault = BadRequest(status, text)
-        return self.fault
+        return BadRequest(status, text)
 
 
 def _fault_of(error: httptools.HttpParserError) -> BadRequest:
