@@ -130,6 +130,17 @@ def test_pings_are_answered_and_what_else_is_said_is_not_heard(house: House) -> 
     assert pong.payload == b"12"
 
 
+def test_of_many_pings_the_last_is_answered(house: House) -> None:
+    house.send(house.publisher("x"), *HEADERS, video(0, KEY), audio(10))
+    player = WsPeer(house)
+    player.events()
+    protocol = player._protocol
+    player.http.say(b"".join(protocol.send(Ping(b"%d" % number)) for number in range(300)))
+    pongs = player.events()
+    assert [each.payload for each in pongs if isinstance(each, Pong)] == [b"299"]
+    assert len(pongs) == 1
+
+
 def test_a_goodbye_is_returned(house: House) -> None:
     house.send(house.publisher("x"), *HEADERS, video(0, KEY), audio(10))
     player = WsPeer(house)
