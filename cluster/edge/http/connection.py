@@ -36,7 +36,8 @@ ANSWER_S = 60.0
 #: More in a second are read in the next. A player of low-latency HLS sends ten.
 MAX_REQUESTS_PER_S = 100
 #: What viewers may send in a second, which nobody needs: pings of a WebSocket, requests behind the last.
-MAX_UNASKED_BYTES_PER_S = 16 * 1024
+#: That many bytes of the smallest frames take 6 ms to read.
+MAX_UNASKED_BYTES_PER_S = 4 * 1024
 #: After our last word to a peer we wait this long for it to close: closing at once while it still
 #: sends would reset the connection, and the peer might never read why.
 LINGER_S = 2.0
