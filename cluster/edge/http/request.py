@@ -23,7 +23,9 @@ MAX_HEADERS = 100
 _MAX_HEAD_BYTES = MAX_TARGET_BYTES + MAX_HEADER_BYTES + 1024
 
 #: Of the fields these are needed, and no more of each: requests that wait for their turn take memory.
-_KEPT = frozenset((b"host", b"user-agent", b"upgrade", b"sec-websocket-key", b"sec-websocket-version"))
+_KEPT = frozenset(
+    (b"host", b"origin", b"user-agent", b"upgrade", b"sec-websocket-key", b"sec-websocket-version")
+)
 _KEPT_BYTES = 256
 _BODY = frozenset((b"content-length", b"transfer-encoding"))
 

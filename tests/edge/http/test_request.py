@@ -109,9 +109,9 @@ def test_what_comes_behind_an_upgrade_is_kept() -> None:
 def test_a_head_that_begins_behind_another_has_begun() -> None:
     reader = RequestReader()
     assert len(reader.feed(b"GET /a HTTP/1.1\r\nHost: e\r\n\r\nGE")) == 1
-    assert reader.has_begun
+    assert reader.unfinished_bytes
     assert len(reader.feed(b"T /b HTTP/1.1\r\nHost: e\r\n\r\n")) == 1
-    assert not reader.has_begun
+    assert not reader.unfinished_bytes
 
 
 def test_the_longest_address_and_one_past() -> None:
