@@ -60,6 +60,7 @@ def _start(page: Page, library: Path, start: str, url: str) -> None:
 
 
 def _watch_a_minute(page: Page) -> Watched:
+    """Without a stall, a fault, or a picture that is not right."""
     watch(page, SETTLE_S)
     page.evaluate("window.stalls = 0; window.faults = []")
     seen = watch(page, WATCH_S)
@@ -95,8 +96,9 @@ def test_mpegts_js_plays_flv_over_a_web_socket(
 
 
 def test_hls_js_plays_low_latency_hls(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, browser_players: Path, console: list[str]
-) -> None:
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, browser_players: Path,
+    console: list[str],
+) -> None:  # fmt: skip
     """The first viewer: a worker that has just begun may have no old part, and says 503 for a while."""
     publish(cluster.near.url("hls"))
     page = open_page(_elsewhere(cluster.far))

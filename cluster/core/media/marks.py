@@ -57,6 +57,9 @@ _INDEPENDENT = 1
 _DISCONTINUITY = 2
 _SILENT = 4
 _LAYOUT = struct.Struct(">BBQIQ")
+#: Numbers and dates beyond, and more discontinuities, no origin has. From these there is room to count on.
+_LARGEST = 2**63
+_MOST_DISCONTINUITIES = 3 * 2**30
 
 
 class MarkError(ClusterError):
@@ -96,6 +99,8 @@ def decode_mark(payload: bytes | memoryview) -> Mark:
     version, flags, number, discontinuity, date_ms = _LAYOUT.unpack(payload)
     if version != _VERSION:
         raise MarkError(f"version {version}: upgrade the older node")
+    if max(number, date_ms) > _LARGEST or discontinuity > _MOST_DISCONTINUITIES:
+        raise MarkError("numbers that cannot be counted on from")
     is_independent, follows = bool(flags & _INDEPENDENT), not flags & _DISCONTINUITY
     return Mark(number, discontinuity, date_ms, is_independent, follows, not flags & _SILENT)
 

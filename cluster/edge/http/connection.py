@@ -34,7 +34,8 @@ ANSWER_S = 60.0
 #: More in a second are read in the next. A player of low-latency HLS sends ten.
 MAX_REQUESTS_PER_S = 100
 #: What viewers may send in a second, which nobody needs: pings of a WebSocket, requests behind the last.
-MAX_UNASKED_BYTES_PER_S = 16 * 1024
+#: That many bytes of the smallest frames take 6 ms to read.
+MAX_UNASKED_BYTES_PER_S = 4 * 1024
 
 
 class HttpConnection(Outbox):

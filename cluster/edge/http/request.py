@@ -23,7 +23,9 @@ MAX_HEADERS = 100
 _MAX_HEAD_BYTES = MAX_TARGET_BYTES + MAX_HEADER_BYTES + 1024
 
 #: Of the fields these are needed, and no more of each: requests that wait for their turn take memory.
-_KEPT = frozenset((b"host", b"user-agent", b"upgrade", b"sec-websocket-key", b"sec-websocket-version"))
+_KEPT = frozenset(
+    (b"host", b"origin", b"user-agent", b"upgrade", b"sec-websocket-key", b"sec-websocket-version")
+)
 _KEPT_BYTES = 256
 _BODY = frozenset((b"content-length", b"transfer-encoding"))
 
@@ -78,6 +80,7 @@ class RequestReader:
         self._header_bytes = 0
         self._header_count = 0
         self._fed_bytes = 0  # since the last head that was whole
+        self._has_upgraded = False
 
     @property
     def unfinished_bytes(self) -> int:
@@ -93,21 +96,30 @@ class RequestReader:
         if self.fault is not None or self._parser is None:
             return []
         self._fed_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self.rest = bytes(data[upgrade.args[0] :])
-            self._fed_bytes = 0
-        except httptools.HttpParserError as error:
-            self.fault = self.fault or _fault_of(error)
+        if self._has_upgraded:
+            self.rest += data
+        else:
+            self._parse(data)
         if self._fed_bytes > _MAX_HEAD_BYTES and self.fault is None:
             self.fault = BadRequest(431, f"the header fields have more than {MAX_HEADER_BYTES} bytes")
         requests, self._requests = self._requests, []
         return requests
 
+    def _parse(self, data: Buffer) -> None:
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.rest = bytes(data[upgrade.args[0] :])
+            self._has_upgraded = True
+            self._fed_bytes = 0
+        except httptools.HttpParserError as error:
+            self.fault = self.fault or _fault_of(error)
+
     # ---- called by the parser ----------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._fed_bytes = self._fed_bytes or 1  # of bytes that came with the end of another request
         self._target = b""
         self._headers = {}
         self._has_body = False
@@ -167,13 +179,14 @@ class RequestReader:
             raise self._refuse(400, "the address is not UTF-8") from None
 
     def _refuse(self, status: int, text: str) -> BadRequest:
+        """What to raise. It is not what is kept: its traceback leads back here, which would be a circle."""
         self.fault = BadRequest(status, text)
-        return self.fault
+        return BadRequest(status, text)
 
 
 def _fault_of(error: httptools.HttpParserError) -> BadRequest:
     """What ``httptools`` refuses by itself."""
     why = str(error)
-    if "version" in why or "PRI" in why:
+    if "HTTP version" in why or "PRI" in why:
         return BadRequest(505, f"{why}: use HTTP/1.1")
     return BadRequest(400, why)

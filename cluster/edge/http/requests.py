@@ -22,6 +22,7 @@ from cluster.edge.peers.places import Places
 from cluster.edge.streams.streams import Streams
 
 _NO_ROOM = refusal(503, "this server has no room for more players; try again later")
+_OTHER_SITE = refusal(403, "pages of this site may not play here (--http-origin)")
 _TYPES = {Kind.FLV: "video/x-flv", Kind.MP4: "video/mp4"}
 
 #: How long a browser may keep the page: it changes with the version of the server alone.
@@ -113,7 +114,10 @@ class HttpRequests:
         self, connection: HttpConnection, request: Request, route: Route
     ) -> Waiting | None:
         connection.use = ("player", route.key)
-        if self.draining:
+        origin, host = request.headers.get(b"origin"), request.headers.get(b"host", b"")
+        if request.wants_websocket and origin is not None and not self._replies.may_play(origin, host):
+            connection.answer(request, _OTHER_SITE)
+        elif self.draining:
             connection.answer(request, refusal(503, "this node is shutting down; try again"))
         elif not request.wants_body:
             connection.count_and_say(200, [self._replies.endless(_TYPES[route.kind])])

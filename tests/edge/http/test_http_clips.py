@@ -118,3 +118,16 @@ def test_who_leaves_while_hls_waits_is_forgotten(house: House) -> None:
     house.leave(viewer)
     house.advance(1)
     assert house.counters.hls_waiting == 0
+
+
+def test_a_segment_that_another_worker_may_have_is_asked_for_on_another_connection(
+    house: House, clip: bytes
+) -> None:
+    publisher = house.publisher("x")
+    HttpPeer(house).get("/live/x.m3u8")
+    for message in published(clip):
+        house.send(publisher, message)
+    viewer = HttpPeer(house).get("/live/x/1.m4s").get("/live/x")
+    assert viewer.answer.status == 503
+    assert viewer.answer.fields["connection"] == "close"
+    assert viewer.closed

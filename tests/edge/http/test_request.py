@@ -62,6 +62,7 @@ def test_requests_that_are_sent_ahead_are_all_read() -> None:
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),
         (b"\x03" + bytes(1536), 400),
         (b"HELO there\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: e\n\n", 400),
     ],
 )
 def test_what_is_refused(data: bytes, status: int) -> None:
@@ -97,6 +98,20 @@ def test_what_comes_behind_an_upgrade_is_kept() -> None:
     )
     assert request.wants_websocket
     assert reader.rest == b"rest"
+    assert reader.feed(b" and more") == []  # the request may have to wait for its answer
+    assert (reader.rest, reader.fault) == (b"rest and more", None)
+    for _ in range(10):
+        reader.feed(bytes(MAX_HEADER_BYTES))
+    assert reader.fault is not None
+    assert len(reader.rest) <= 3 * MAX_HEADER_BYTES
+
+
+def test_a_head_that_begins_behind_another_has_begun() -> None:
+    reader = RequestReader()
+    assert len(reader.feed(b"GET /a HTTP/1.1\r\nHost: e\r\n\r\nGE")) == 1
+    assert reader.unfinished_bytes
+    assert len(reader.feed(b"T /b HTTP/1.1\r\nHost: e\r\n\r\n")) == 1
+    assert not reader.unfinished_bytes
 
 
 def test_the_longest_address_and_one_past() -> None:
