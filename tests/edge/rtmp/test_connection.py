@@ -17,10 +17,11 @@ from cluster.core.rtmp.events import ConnectRequested, ConnectSucceeded, StatusR
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.status import Code, Level
 from cluster.core.rtmp.url import RtmpUrl
-from cluster.edge.rtmp.connection import LINGER_S, MAX_PENDING_CONTROL_BYTES, Connection
+from cluster.edge.rtmp.connection import MAX_PENDING_CONTROL_BYTES, Connection
 from cluster.edge.rtmp.low_water import LEISURELY_BYTES
 from cluster.edge.streams.counters import Counters
 from cluster.net.latency_budget import BudgetRule, LatencyBudget
+from cluster.net.outbox import LINGER_S
 from cluster.net.poller import READABLE, Pace, Poller
 from support.house import ENTROPY, IDENTITY, SteppedLoop, run_until, stepped_loop, tcp_pair, unix_pair
 
