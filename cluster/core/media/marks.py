@@ -29,6 +29,10 @@ from cluster.core.message import MessageType
 #: rise, because no stream uses them up so fast.
 NUMBERED_SINCE_MS: Final = 1_577_836_800_000
 
+#: Discontinuities of a stream that nobody remembers begin with the minute, modulo this (22 days). hls.js
+#: walks through all numbers below at each update of a list: with seconds since 1970 it stands still.
+DISCONTINUITIES: Final = 1 << 15
+
 #: A segment may be so much longer than ``longest_ms`` before it is cut: for keyframes that come just then.
 #: Players are told whole seconds, and round to the nearest.
 _LENIENCE_MS = 200
@@ -53,6 +57,9 @@ _INDEPENDENT = 1
 _DISCONTINUITY = 2
 _SILENT = 4
 _LAYOUT = struct.Struct(">BBQIQ")
+#: Numbers and dates beyond, and more discontinuities, no origin has. From these there is room to count on.
+_LARGEST = 2**63
+_MOST_DISCONTINUITIES = 3 * 2**30
 
 
 class MarkError(ClusterError):
@@ -92,6 +99,8 @@ def decode_mark(payload: bytes | memoryview) -> Mark:
     version, flags, number, discontinuity, date_ms = _LAYOUT.unpack(payload)
     if version != _VERSION:
         raise MarkError(f"version {version}: upgrade the older node")
+    if max(number, date_ms) > _LARGEST or discontinuity > _MOST_DISCONTINUITIES:
+        raise MarkError("numbers that cannot be counted on from")
     is_independent, follows = bool(flags & _INDEPENDENT), not flags & _DISCONTINUITY
     return Mark(number, discontinuity, date_ms, is_independent, follows, not flags & _SILENT)
 
@@ -190,7 +199,7 @@ class Marker:
     def _first(self, last: Mark | None, wall_ms: int, is_independent: bool) -> Mark:
         """A segment that does not follow on what was before."""
         number = max(0, (wall_ms - NUMBERED_SINCE_MS) * 2 // self._target_ms)
-        discontinuity = wall_ms // 1000 % 2**31
+        discontinuity = wall_ms // 60_000 % DISCONTINUITIES
         if last is not None:
             after = last.number + 1, last.discontinuity + 1
             is_recent = wall_ms - last.date_ms <= _REMEMBERED_MS

@@ -16,6 +16,7 @@ from cluster.edge.http.answer import Answer, Waiting
 from cluster.edge.http.interfaces import ConnectionOwner
 from cluster.edge.http.replies import refusal
 from cluster.edge.http.request import Request, RequestReader
+from cluster.edge.http.websocket import WebSocket
 from cluster.edge.peers import log_facts
 from cluster.edge.peers.door import Arrival
 from cluster.net import tcp_info
@@ -25,7 +26,6 @@ from cluster.net.poller import READABLE, WRITABLE, Pace
 if TYPE_CHECKING:
     from cluster.edge.http.opening import Media
     from cluster.edge.http.player import Player
-    from cluster.edge.http.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ ANSWER_S = 60.0
 #: More in a second are read in the next. A player of low-latency HLS sends ten.
 MAX_REQUESTS_PER_S = 100
 #: What viewers may send in a second, which nobody needs: pings of a WebSocket, requests behind the last.
-MAX_UNASKED_BYTES_PER_S = 16 * 1024
+#: That many bytes of the smallest frames take 6 ms to read.
+MAX_UNASKED_BYTES_PER_S = 4 * 1024
 #: After our last word to a peer we wait this long for it to close: closing at once while it still
 #: sends would reset the connection, and the peer might never read why.
 LINGER_S = 2.0
@@ -46,9 +47,9 @@ class HttpConnection(Outbox):
     """An accepted socket and the requests on it. ``player``: what it plays until its end."""
 
     __slots__ = (
-        "_asked", "_ends_when_sent", "_linger_until", "_reader", "_request", "_requests", "_since",
-        "_unasked_bytes", "_waiting", "agent", "arrival", "bytes_received", "close_reason", "has_played",
-        "player", "use", "websocket",
+        "_asked", "_ends_when_sent", "_linger_until", "_reader", "_request", "_requests",
+        "_second_began_at", "_since", "_unasked_bytes", "_waiting", "agent", "arrival", "bytes_received",
+        "close_reason", "has_played", "player", "unfinished_bytes", "use", "websocket",
     )  # fmt: skip
 
     _owner: ConnectionOwner
@@ -71,8 +72,11 @@ class HttpConnection(Outbox):
         self._waiting: Waiting | None = None
         self._ends_when_sent: CloseReason | None = None
         self._since = arrival.began_at  # it came, was answered, or has been sent an answer since
-        self._asked = 0  # requests, and bytes that nobody needs, since the last tick
+        self._second_began_at = arrival.began_at
+        self._asked = 0  # requests, and bytes that nobody needs, in this second
         self._unasked_bytes = 0
+        #: Kept of requests that are not there in whole, or whose turn has not come.
+        self.unfinished_bytes = 0
         self._linger_until = 0.0
         owner.poller.register(accepted.fileno(), self.on_ready, Pace.STRANGER)
 
@@ -109,6 +113,10 @@ class HttpConnection(Outbox):
             self.close(CloseReason.INTERNAL_ERROR, "see the exception above")
 
     def _receive(self, data: Buffer) -> None:
+        now = self._owner.now
+        if now - self._second_began_at >= 1.0:
+            self._second_began_at = now
+            self._asked = self._unasked_bytes = 0
         if self.websocket is not None or self.player is not None or self._ends_when_sent is not None:
             self._unasked_bytes += len(data)
             if self._unasked_bytes > MAX_UNASKED_BYTES_PER_S:
@@ -118,8 +126,8 @@ class HttpConnection(Outbox):
             return
         if self._reader is None:
             self._reader = RequestReader()
-        elif not self._reader.has_begun:
-            self._since = self._owner.now
+        elif not self._reader.unfinished_bytes:
+            self._since = now
         requests = self._reader.feed(data)
         self._requests += requests
         self._asked += len(requests)
@@ -133,8 +141,6 @@ class HttpConnection(Outbox):
 
     def speak_websocket(self, request: Request) -> None:
         """``request`` is for a WebSocket, which this is from here on; BadRequest if it cannot be."""
-        from cluster.edge.http.websocket import WebSocket
-
         websocket = WebSocket(self, request)
         self.websocket = websocket
         self._owner.count(101)
@@ -158,15 +164,18 @@ class HttpConnection(Outbox):
             self._request = request
             self._waiting = self._owner.begin(self, request)
         reader = self._reader
-        if reader is not None and reader.fault is not None and self._is_free:
-            self.answer(None, refusal(reader.fault.status, reader.fault.text))
+        if reader is not None:
+            if reader.fault is not None and self._is_free:
+                self.answer(None, refusal(reader.fault.status, reader.fault.text))
+            waiting = sum(len(each.path) + len(each.query) for each in self._requests)
+            self.unfinished_bytes = reader.unfinished_bytes + waiting
 
     def answer(self, request: Request | None, answer: Answer) -> None:
         """Answer the request that is being answered, or what is none, with which the connection ends."""
-        self._waiting = None
+        self._waiting = self._request = None
         if self.close_reason is not None:
             return
-        stays = request is not None and request.stays and not self._owner.draining
+        stays = request is not None and request.stays and not (self._owner.draining or answer.closes)
         wants_body = request is None or request.wants_body
         written = self._owner.replies.whole(answer, wants_body=wants_body, stays=stays)
         self.count_and_say(answer.status, written)
@@ -253,12 +262,10 @@ class HttpConnection(Outbox):
     @property
     def is_idle(self) -> bool:
         """It has been answered all that it asked for."""
-        has_begun = self._reader is not None and self._reader.has_begun
-        return self._is_free and not self._requests and not has_begun
+        return self._is_free and not self.unfinished_bytes
 
     def tick(self, now: float) -> None:
-        """Every second: who is too slow, or has not asked for anything for too long."""
-        self._asked = self._unasked_bytes = 0
+        """Every second or few: who is too slow, or has not asked for anything for too long."""
         if self.close_reason is not None:
             if now >= self._linger_until:
                 self.close(self.close_reason, "")
@@ -325,6 +332,7 @@ class HttpConnection(Outbox):
             self._reader.close()
             self._reader = None
         self._requests.clear()
+        self.unfinished_bytes = 0
         self._owner.ended(self, reason, detail)
         self.websocket = None
 
@@ -337,7 +345,9 @@ class HttpConnection(Outbox):
     def who(self) -> dict[str, object]:
         """For log lines: its id, its worker, its peer, and what that calls itself."""
         arrival = self.arrival
-        return log_facts.who(self._owner.identity, arrival.number, arrival.peer, self.agent)
+        protocol = "http" if self.websocket is None else "ws"
+        who = log_facts.who(self._owner.identity, arrival.number, arrival.peer, self.agent)
+        return {"protocol": protocol, **who}
 
     def facts(self) -> dict[str, object]:
         """The same, and what it does or has asked to do."""

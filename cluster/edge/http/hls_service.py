@@ -25,7 +25,8 @@ from cluster.edge.streams.streams import Streams
 #: Parts are as long at most, but for slow video: players of low latency stay three behind.
 PART_MS: Final = 250
 
-#: Streams that are followed at once. One more is not served.
+#: Streams that are followed at once. For one more, the one goes that has waited longest for a publisher: a
+#: stranger who asks for keys without end shuts nobody out. If all are published, it is not served.
 MAX_HLS_STREAMS: Final = 2_000
 #: Requests that wait at once. One more is answered with 503.
 MAX_HLS_WAITING: Final = 10_000
@@ -38,6 +39,9 @@ _WAIT_TARGETS = 3
 
 #: So many target durations after it has begun to follow a stream, a worker has all that can be fetched.
 _COMPLETE_TARGETS = 16
+
+
+_NO_ROOM: Final = line(503, "this server has no room for more streams; try again later")
 
 
 class _Request:
@@ -146,8 +150,8 @@ class HlsService:
         now = self._streams.turn.now
         followed = self._followed.get(key)
         if followed is None:
-            if len(self._followed) >= MAX_HLS_STREAMS:
-                then(line(503, "this server has no room for more streams; try again later"))
+            if len(self._followed) >= MAX_HLS_STREAMS and not self._dismiss_unpublished():
+                then(_NO_ROOM)
                 return None
             followed = self._follow(key, now)
         followed.asked_at = now
@@ -236,11 +240,16 @@ class HlsService:
         turn.begin()
         changed, self._changed = self._changed, {}
         for followed in changed:
+            answers: dict[HlsRequest, Answer | None] = {}  # those of one turn are alike, and so shared
             for waiting in list(followed.waiting):
-                answer = followed.answer(waiting.request, turn.now)
+                request = waiting.request
+                if request not in answers:
+                    answers[request] = followed.answer(request, turn.now)
+                answer = answers[request]
                 if answer is not None:
                     self._give(followed, waiting, answer)
         while self.held > self._max_bytes:
+            self._streams.counters.hls_segments_dropped += 1
             self._dismiss(max(self._followed.values(), key=lambda each: each.held))
 
     def _give(self, followed: _Followed, waiting: _Request, answer: Answer) -> None:
@@ -262,13 +271,23 @@ class HlsService:
         largest.muxer.shrink(largest.held - (self.held - self._max_bytes))
         self._count(largest)
 
+    def _dismiss_unpublished(self) -> bool:
+        """Make room for a stream; False if all there are have a publisher, or had one."""
+        for followed in self._followed.values():
+            if followed.epoch is None:
+                self._dismiss(followed)
+                return True
+        return False
+
     def _dismiss(self, followed: _Followed) -> None:
-        """There is no room for what is made of this stream."""
-        self._streams.counters.hls_segments_dropped += 1
-        answer = line(503, "this server has no room for more streams; try again later")
-        for waiting in list(followed.waiting):
-            self._give(followed, waiting, answer)
+        """There is no room for this stream. Who is told so may ask for more: not now."""
         self._leave(followed)
+        self._streams.turn.loop.call_soon(self._refuse, followed)
+
+    def _refuse(self, followed: _Followed) -> None:
+        self._streams.turn.begin()
+        for waiting in list(followed.waiting):
+            self._give(followed, waiting, _NO_ROOM)
 
     def _count(self, followed: _Followed) -> None:
         """What ``followed`` holds has changed."""

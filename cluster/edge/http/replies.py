@@ -19,10 +19,16 @@ class Replies:
     """Writes heads. ``origin``: whose pages may read the answers in a browser (``--http-origin``)."""
 
     def __init__(self, origin: str) -> None:
+        self._origin = origin.encode()
         vary = "" if origin == "*" else "Vary: Origin\r\n"
         self._cors = f"Access-Control-Allow-Origin: {origin}\r\n{vary}".encode()
         self._date = b""
         self._dated_at = 0
+
+    def may_play(self, origin: bytes, host: bytes) -> bool:
+        """Whether a page of ``origin``, as its browser says, may play over WebSocket, which browsers let it
+        do without asking. Pages of this server, which is ``host``, may."""
+        return self._origin in (b"*", origin) or origin.partition(b"://")[2] == host
 
     def whole(self, answer: Answer, *, wants_body: bool, stays: bool) -> list[Buffer]:
         """``answer`` with its head. ``stays``: further requests may follow."""

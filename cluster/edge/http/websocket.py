@@ -114,17 +114,22 @@ class WebSocket:
             self.receive(rest)
 
     def receive(self, data: Buffer) -> None:
-        """What the player says: nothing of it is needed but its pings and its goodbye."""
+        """What the player says: nothing of it is needed but its pings and its goodbye.
+
+        Of several pings the last is answered (section 5.5.3).
+        """
         connection = self._connection
         self._protocol.receive_data(bytes(data))
+        ping: Ping | None = None
         for event in self._protocol.events():
             if isinstance(event, Ping):
-                connection.say([self._protocol.send(event.response())])
+                ping = event
             elif isinstance(event, CloseConnection):
                 connection.say([self._protocol.send(event.response())])
                 connection.end(CloseReason.PEER_CLOSED, "")
-            if connection.close_reason is not None:
                 return
+        if ping is not None:
+            connection.say([self._protocol.send(ping.response())])
 
     def say_goodbye(self, reason: CloseReason, why: str) -> None:
         """Tell the player why the connection ends."""

@@ -153,8 +153,8 @@ def test_all_who_wait_for_a_part_are_answered_with_the_same_bytes_in_one_turn(li
     live.play(0.04)
     assert not any(each.answers for each in (*lists, *hints))
     live.play(0.2)
-    assert len({id(each.answer.body[0]) for each in lists}) == 1
-    assert len({id(each.answer.body[0]) for each in hints}) == 1
+    assert len({id(each.answer) for each in lists}) == 1
+    assert len({id(each.answer) for each in hints}) == 1
     again = parse(lists[0].text)
     assert again.partial is not None
     assert len(again.partial.parts) == part + 1
@@ -300,12 +300,47 @@ def test_a_stream_that_nobody_publishes_is_forgotten_with_its_last_request(worke
 def test_streams_and_waiting_requests_are_bounded(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hls_service, "MAX_HLS_STREAMS", 2)
     monkeypatch.setattr(hls_service, "MAX_HLS_WAITING", 3)
+    worker.publish("x")
+    worker.publish("y")
     worker.ask(key="live/x")
     worker.ask(key="live/y")
     assert worker.ask(key="live/z").status == 503
     assert worker.ask(key="live/x").waiting is not None
     assert worker.ask(key="live/y").status == 503
     assert worker.hls.waiting == 3
+
+
+def test_who_asks_for_keys_that_nobody_publishes_shuts_nobody_out(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hls_service, "MAX_HLS_STREAMS", 2)
+    worker.publish("x")
+    worker.ask(key="live/x")
+    first, last = worker.ask(key="live/y"), worker.ask(key="live/z")
+    worker.loop.turn()
+    assert first.status == 503
+    assert not last.answers
+    assert worker.hls.waiting == 2
+
+
+def test_who_is_refused_and_asks_again_is_answered_again(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests that were sent ahead come the moment that the one before them is answered."""
+    monkeypatch.setattr(hls_service, "MAX_HLS_STREAMS", 1)
+    again: list[Answer] = []
+
+    def ask_again(_: Answer) -> None:
+        worker.hls.answer("live/x", "", {}, again.append)
+
+    worker.hls.answer("live/x", "", {}, ask_again)
+    worker.ask(key="live/y")
+    worker.loop.turn()
+    worker.ask(key="live/z")
+    worker.loop.turn()
+    worker.loop.turn()
+    assert [each.status for each in again] == [503]
+    assert worker.hls.waiting == 1
 
 
 def test_memory_is_bounded_and_the_largest_gives_first() -> None:

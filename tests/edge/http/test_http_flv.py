@@ -186,7 +186,8 @@ def test_a_player_that_leaves_is_freed_at_once(house: House) -> None:
     gc.collect()
     gc.disable()
     try:
-        for path in ("/live/x.flv", "/live/none.flv", "/live/x", "/.flv"):
+        bad = "/live/" + "x" * 9000, "/%ff"
+        for path in ("/live/x.flv", "/live/none.flv", "/live/x", "/.flv", *bad):
             house.leave(HttpPeer(house).get(path))
             house.peers.pop()
             house.advance(1)

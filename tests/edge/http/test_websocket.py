@@ -130,6 +130,17 @@ def test_pings_are_answered_and_what_else_is_said_is_not_heard(house: House) -> 
     assert pong.payload == b"12"
 
 
+def test_of_many_pings_the_last_is_answered(house: House) -> None:
+    house.send(house.publisher("x"), *HEADERS, video(0, KEY), audio(10))
+    player = WsPeer(house)
+    player.events()
+    protocol = player._protocol
+    player.http.say(b"".join(protocol.send(Ping(b"%d" % number)) for number in range(300)))
+    pongs = player.events()
+    assert [each.payload for each in pongs if isinstance(each, Pong)] == [b"299"]
+    assert len(pongs) == 1
+
+
 def test_a_goodbye_is_returned(house: House) -> None:
     house.send(house.publisher("x"), *HEADERS, video(0, KEY), audio(10))
     player = WsPeer(house)
@@ -198,3 +209,25 @@ def test_frames_of_any_size(size: int) -> None:
 
 def test_nothing_is_no_message() -> None:
     assert frame([]) == []
+
+
+@pytest.mark.parametrize(
+    ("http_origin", "origin", "status"),
+    [
+        ("*", "https://b.example", 101), ("https://a.example", "https://a.example", 101),
+        ("https://a.example", "https://b.example", 403), ("https://a.example", "null", 403),
+        ("https://a.example", "http://edge.example", 101),  # the page of this server
+        ("https://a.example", None, 101),  # no browser
+    ],
+)  # fmt: skip
+def test_pages_of_other_sites(http_origin: str, origin: str | None, status: int) -> None:
+    with stepped_loop() as loop:
+        house = House(loop, audio_hold_ms=0.0, http_origin=http_origin)
+        fields = [] if origin is None else [f"Origin: {origin}"]
+        upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        peer = HttpPeer(house).get(
+            "/live/x.flv", *upgrade, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", *fields
+        )
+        assert peer.received.startswith(b"HTTP/1.1 %d " % status)
+        assert peer.closed is (status == 403)
+        house.close()
