@@ -158,6 +158,16 @@ def test_the_bytes_of_messages_that_do_not_end_are_known() -> None:
     assert session.unfinished_bytes == 0
 
 
+def test_what_a_message_lacks_is_known_to_whoever_waits_for_it() -> None:
+    session, _ = publishing(Limits())
+    data = ChunkWriter().encode(Message(9, 0, KEYFRAME, 1), 6)  # one chunk
+    assert session.lacking_bytes == 0
+    session.receive(data[:-5], 1.0)
+    assert session.lacking_bytes == 5
+    session.receive(data[-5:], 1.0)
+    assert session.lacking_bytes == 0
+
+
 def test_media_are_no_side_work_and_never_wait_for_it() -> None:
     session, _ = publishing(Limits(max_work_at_once=1_000))
     before = session.side_work

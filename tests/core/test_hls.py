@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.core.media.headers import MAX_HEADER_BYTES
 from cluster.core.media.hls import HlsMuxer, target_duration_s
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.media.marks import Mark, decode_mark, encode_mark
@@ -269,6 +270,37 @@ def test_missed_messages_are_in_no_segment() -> None:
     assert other.texts[-1] == workers.origin.texts[-1]
 
 
+def test_segments_that_are_listed_are_not_made_again_from_a_snapshot_that_begins_before_them() -> None:
+    workers = Workers(1)
+    other = workers.others[0]
+    workers.publish()
+    media = stream(30)
+    workers.send(*headers(), *media[:680])
+    log = workers.origin.log
+    marked = [
+        log.first_seq + index
+        for index, entry in enumerate(log.read(log.first_seq, log.next_seq))
+        if entry.type_id == MessageType.MARK
+    ]
+    listed = list(other.muxer.window.listed)
+    workers.others.remove(other)
+    workers.send(*media[680:700])  # the other worker is not given these
+    start = marked[-3]
+    other.log.restart(None)
+    snapshot = [
+        other.log.append(entry.message())
+        for entry in (*log.headers_for(start), *log.read(start, log.next_seq))
+    ]
+    other.begin([], [entry for entry in snapshot if entry is not None], gap=True)
+    assert list(other.muxer.window.listed) == listed
+    assert other.muxer.given_up == 1  # it lacks the messages that were missed, and is made anew
+    workers.others.append(other)
+    workers.send(*media[700:])
+    workers.end()
+    assert_same(workers)
+    assert other.texts[-1] == workers.origin.texts[-1]
+
+
 def test_the_log_may_begin_in_the_middle_of_a_segment() -> None:
     workers = Workers()
     workers.publish()
@@ -299,6 +331,60 @@ def test_a_header_within_the_segment_of_a_join_leaves_that_segment_out(over_the_
     assert late.muxer.given_up == 1
 
 
+def test_media_of_which_no_header_is_known_are_in_no_segment() -> None:
+    workers = Workers(1)
+    workers.publish()
+    workers.send(*stream(5, has_audio=False))
+    for worker in workers.all:
+        muxer = worker.muxer
+        assert (muxer.next_number, muxer.bytes_held, muxer.given_up) == (None, 0, 0)
+    workers.send(*headers(has_audio=False), *stream(7, start_ms=5000, has_audio=False))
+    workers.end()
+    check(workers.origin)
+    assert_same(workers)
+    assert sum(each.duration for each in parse(workers.origin.texts[-1]).segments) == pytest.approx(7.0)
+
+
+def test_a_header_too_large_for_joiners_changes_no_init_file_and_spoils_no_segment() -> None:
+    workers = Workers(1)
+    workers.publish()
+    too_large = Message(8, 5000, AAC_HEADER + bytes(MAX_HEADER_BYTES))
+    workers.send(*headers(), *stream(5), too_large, *stream(5, start_ms=5000))
+    workers.end()
+    check(workers.origin)
+    assert_same(workers)
+    segments = parse(workers.origin.texts[-1]).segments
+    assert len({each.init for each in segments}) == 1
+    assert sum(each.duration for each in segments) == pytest.approx(10.0)
+    assert workers.origin.muxer.given_up == 0
+
+
+def test_a_mark_of_another_version_spoils_the_segment_it_stands_in_and_no_other() -> None:
+    workers = Workers(1)
+    workers.publish()
+    workers.send(*headers(), *stream(5))
+    listed = [each.number for each in workers.origin.muxer.window.listed]
+    workers.send(Message(int(MessageType.MARK), 5000, b"\xff" + encode_mark(Mark(5, 5, 5, True, True))[1:]))
+    assert [each.number for each in workers.origin.muxer.window.listed] == listed
+    workers.send(*stream(9, start_ms=5000))
+    workers.end()
+    assert_same(workers)
+    assert [worker.muxer.given_up for worker in workers.all] == [1, 1]
+    numbers = [each.number for each in parse(workers.origin.texts[-1]).segments]
+    assert numbers[0] == listed[-1] + 2  # the list begins anew behind what is missing
+    assert len(numbers) >= 4
+
+
+def test_a_stream_that_ends_before_its_first_segment_leaves_nothing() -> None:
+    workers = Workers(1)
+    workers.publish()
+    workers.send(*headers())
+    workers.end()
+    for muxer in (worker.muxer for worker in workers.all):
+        assert (muxer.is_over, muxer.is_ready, muxer.bytes_held) == (True, False, 0)
+        assert not muxer.may_come(0)
+
+
 def test_a_publisher_that_repeats_its_headers_loses_one_segment_at_most() -> None:
     workers = Workers(1)
     workers.publish()
@@ -321,6 +407,22 @@ def test_removed_segments_can_be_fetched_for_a_while() -> None:
     first = parse(workers.origin.texts[-1]).media_sequence
     assert [muxer.segment(number) is not None for number in (first, first - 1, first - 14)] == [True] * 3
     assert muxer.segment(first - 17) is None
+
+
+def test_segments_that_have_left_the_list_are_the_first_to_be_forgotten() -> None:
+    workers = Workers()
+    workers.publish()
+    workers.send(*headers(), *stream(90))
+    muxer = workers.origin.muxer
+    text, listed = muxer.playlist(), muxer.window.listed
+    oldest = min(n for n in range(listed[0].number - 50, listed[0].number) if muxer.segment(n) is not None)
+    muxer.shrink(muxer.bytes_held - 1)
+    assert (muxer.segment(oldest), muxer.window.dropped) == (None, 1)
+    assert muxer.segment(oldest + 1) is not None
+    assert muxer.playlist() == text
+    muxer.shrink(muxer.bytes_held - muxer.window.size + sum(each.size for each in listed))
+    assert muxer.segment(listed[0].number - 1) is None
+    assert muxer.playlist() == text
 
 
 def test_what_is_held_keeps_to_its_bound_and_is_counted() -> None:
@@ -369,6 +471,27 @@ def test_updates_leave_out_what_is_old() -> None:
     checker.check_update(update, whole)
     assert "SKIPPED-SEGMENTS=2" in update
     assert "EXT-X-MAP" not in update
+
+
+def test_an_update_of_a_list_with_nothing_old_is_the_whole_list() -> None:
+    workers = Workers()
+    workers.publish()
+    workers.send(*headers(), *stream(20))
+    muxer = workers.origin.muxer
+    assert muxer.playlist(skip=True) == muxer.playlist()
+
+
+def test_before_the_first_segment_is_whole_there_is_nothing() -> None:
+    workers = Workers()
+    workers.publish()
+    workers.send(*headers(), *stream(1))
+    muxer = workers.origin.muxer
+    number = muxer.next_number
+    assert number is not None
+    assert muxer.part(number, 0) is not None  # it is being made, and no list shows it
+    assert not muxer.is_ready
+    assert not any(muxer.has(each, part) for each in (0, number) for part in (None, 0))
+    assert muxer.may_come(number)
 
 
 def test_what_can_be_asked_for_and_what_is_there() -> None:

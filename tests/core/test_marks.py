@@ -27,6 +27,8 @@ KEY = bytes.fromhex("1701000000") + bytes(8)
 INTER = bytes.fromhex("2701000000") + bytes(8)
 AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f" + bytes(4)
 OTHER_AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x4d\x00\x1f" + bytes(4)
+AV1_HEADER = b"\x90av01\x81\x00\x0c\x00"
+EMPTY_AV1_HEADER = b"\x90av01"
 AUDIO = bytes.fromhex("af01") + bytes(8)
 AAC_HEADER = bytes.fromhex("af001190")
 
@@ -147,6 +149,18 @@ def test_segments_whose_media_change_do_not_follow() -> None:
     assert back.discontinuity == first.discontinuity + 2
 
 
+def test_a_header_that_says_nothing_changes_nothing() -> None:
+    """FFmpeg's first AV1 header is empty, and its second whole."""
+    made = marker()
+    made.at_keyframe(0)
+    made.header(9, EMPTY_AV1_HEADER)
+    assert decode_mark(made.at_keyframe(2_000)).follows
+    made.header(9, AV1_HEADER)
+    assert not decode_mark(made.at_keyframe(4_000)).follows
+    made.header(9, EMPTY_AV1_HEADER)
+    assert decode_mark(made.at_keyframe(6_000)).follows
+
+
 def test_audio_alone_is_cut_at_the_target() -> None:
     made = marker()
     assert not made.overdue(1_999, 1_999)  # video may still come
@@ -241,6 +255,16 @@ def test_audio_alone_is_marked_from_time_to_time() -> None:
         feed(log, (8, ms, AUDIO))
         log.mark_overdue()
     assert [at for at, _ in marks_in(log)] == [2020, 4020]
+
+
+def test_only_the_origin_begins_segments() -> None:
+    log = StreamLog()
+    log.keep_from = log.unsent_from = 0
+    feed(log, (9, 0, AVC_HEADER), (9, 0, KEY))
+    for ms in range(1000, 20_000, 1000):
+        feed(log, (9, ms, INTER))
+        assert not log.mark_overdue()
+    assert marks_in(log) == []
 
 
 def test_another_worker_takes_over_the_marks_as_they_are() -> None:

@@ -337,6 +337,26 @@ def test_a_log_that_is_forgotten_holds_its_headers_and_goes_on():
     assert log.start_of_join() == log.join_seq == next_seq + 1
 
 
+def test_a_log_that_is_cleared_holds_nothing_and_goes_on():
+    log = started()
+    next_seq = log.next_seq
+    log.clear()
+    assert (log.cost_bytes, log.headers()) == (0, [])
+    assert log.start_of_join() == log.first_seq == next_seq
+    log.append(video(66, KEY))
+    assert log.start_of_join() == next_seq
+
+
+def test_what_headers_cost_is_known_apart_from_the_messages():
+    log = started()
+    cost = sum(map(len, payloads(log.headers())))
+    assert log.headers_cost_bytes == cost
+    messages = log.read(0, log.next_seq)
+    assert log.cost_bytes == cost + sum(len(entry.payload) + ENTRY_BYTES for entry in messages)
+    log.append(video(33))
+    assert log.headers_cost_bytes == cost
+
+
 def test_the_headers_after_an_absence_longer_than_the_log_are_not_old():
     log = started(LogLimits(max_ms=30_000))
     log.keep_from = log.next_seq

@@ -42,7 +42,10 @@ class Window:
         return mark.number == last.number + 1 and mark.discontinuity == discontinuity
 
     def add(self, segment: Segment) -> None:
-        """``segment`` is whole. If it does not join on, the list begins anew with it."""
+        """``segment`` is whole. If it does not join on, the list begins anew with it.
+
+        Numbers only rise, until ``clear``.
+        """
         if not self.joins_on(segment):
             while self.listed:
                 self._unlist()
@@ -112,5 +115,4 @@ class Window:
 
     def _forget(self, segment: Segment) -> None:
         self.size -= segment.size
-        if self._by_number.get(segment.number) is segment:
-            del self._by_number[segment.number]
+        del self._by_number[segment.number]
