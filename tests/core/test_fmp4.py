@@ -319,6 +319,14 @@ def test_av1_codec_strings(record: str, codecs: str) -> None:
     assert track.codecs == codecs
 
 
+def test_a_header_too_large_to_be_kept_is_not_read() -> None:
+    """One of 10 MiB had kept a worker for seconds, and had been the first bytes of each player."""
+    start = bytes.fromhex("9061763031 81000000")
+    [track] = tracks_of([entry_of(VIDEO, start + b"\x12\0" * 1000)])
+    assert track.codec == "av01"
+    assert tracks_of([entry_of(VIDEO, start + b"\x12\0" * (1 << 15))]) == []
+
+
 def test_a_later_header_counts() -> None:
     first, second = (entry_of(AUDIO, bytes.fromhex("AF00" + config)) for config in ("1190", "1210"))
     assert [track.sample_rate for track in tracks_of([first, second])] == [44100]

@@ -336,6 +336,17 @@ def test_what_is_held_keeps_to_its_bound_and_is_counted() -> None:
     assert len(parse(worker.muxer.playlist().decode()).segments) == 1
 
 
+def test_large_frames_are_not_kept_until_it_is_known_whether_there_is_audio() -> None:
+    """With stamps that stand still it is never known: other frames are kept by the dozen."""
+    workers = Workers()
+    workers.publish()
+    workers.origin.begin([], [])
+    workers.send(*headers(has_audio=False), video(0, KEY, 1 << 20))
+    for _ in range(9):
+        workers.send(video(0, INTER, 1 << 20))
+    assert workers.origin.muxer.bytes_held > 9 << 20
+
+
 def test_a_segment_too_large_to_keep_is_given_up() -> None:
     workers = Workers()
     workers.origin = Worker(is_origin=True, max_bytes=1000)

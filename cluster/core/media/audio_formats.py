@@ -51,6 +51,8 @@ _AC3_SYNC = 0x0B77
 _LAST_AC3_BSID = 10
 _LAST_EAC3_BSID = 16
 _EAC3_DEPENDENT = 1
+#: Of one message: six of a block each, of all substreams. The shortest that parse have 4 bytes.
+_MOST_EAC3_FRAMES = 6 * 16
 
 _FLAC_MARK = b"fLaC"
 _FLAC_STREAMINFO_BYTES = 34
@@ -191,7 +193,10 @@ def _eac3_frames(data: Buffer) -> list[_Eac3Frame]:
     frames: list[_Eac3Frame] = []
     offset = 0
     try:
-        while offset < len(data) and (frame := _eac3_frame(data[offset : offset + 32])):
+        while offset < len(data) and len(frames) < _MOST_EAC3_FRAMES:
+            frame = _eac3_frame(data[offset : offset + 32])
+            if frame is None:
+                break
             frames.append(frame)
             offset += frame.size
     except EndOfBitsError:

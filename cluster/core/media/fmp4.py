@@ -34,6 +34,7 @@ from cluster.core.media.fmp4_entries import (
     video_entry,
     video_record,
 )
+from cluster.core.media.headers import MAX_HEADER_BYTES
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.media.metadata import READ_METADATA_BYTES, read_metadata
 from cluster.core.media.picture_size import UNKNOWN_SIZE, PictureSize, picture_size
@@ -170,6 +171,8 @@ def track_of(entry: LogEntry, members: Mapping[str, Any]) -> Track | None:
         return None
     body = memoryview(entry.payload)[part.start : part.end]
     if entry.flags & _SEQUENCE_HEADER:
+        if len(body) > MAX_HEADER_BYTES:
+            return None  # no joiner is given it
         if entry.flags & _VIDEO:
             return _video_track(part.codec, body, members)
         return _audio_track(part.codec, body, members)

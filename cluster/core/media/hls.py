@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from cluster.core.limits import MIB
 from cluster.core.media.classify import MediaFlags
 from cluster.core.media.fmp4 import CodedFrame, Track, init_segment, sample_of, tracks_of
 from cluster.core.media.headers import Headers
@@ -31,6 +32,7 @@ _AHEAD = 2
 
 #: The first frames of a segment that are kept at most, until it is known whether it has audio.
 _HELD_AT_MOST = 64
+_HELD_BYTES_AT_MOST = 4 * MIB
 
 _VIDEO_TYPE = int(MessageType.VIDEO)
 _AUDIO_TYPE = int(MessageType.AUDIO)
@@ -252,6 +254,8 @@ class HlsMuxer:
         """Whether it is known what media the segment has. Some audio has no header, only frames."""
         held = self._held
         if len(held) >= _HELD_AT_MOST or any(track.kind == "audio" for track in self._tracks_now()):
+            return True
+        if sum(len(sample.data) for _, sample in held) > _HELD_BYTES_AT_MOST:
             return True
         first, latest = held[0][0], held[-1][0]
         has_audio = latest.type_id == _AUDIO_TYPE

@@ -7,7 +7,6 @@ of an answer. While one waits for its answer, nothing behind it is looked at.
 from __future__ import annotations
 
 import logging
-import socket
 from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason, lost_by
@@ -19,7 +18,6 @@ from cluster.edge.http.request import Request, RequestReader
 from cluster.edge.http.websocket import WebSocket
 from cluster.edge.peers import log_facts
 from cluster.edge.peers.door import Arrival
-from cluster.net import tcp_info
 from cluster.net.outbox import Outbox, StreamSocket
 from cluster.net.poller import READABLE, WRITABLE, Pace
 
@@ -38,18 +36,15 @@ MAX_REQUESTS_PER_S = 100
 #: What viewers may send in a second, which nobody needs: pings of a WebSocket, requests behind the last.
 #: That many bytes of the smallest frames take 6 ms to read.
 MAX_UNASKED_BYTES_PER_S = 4 * 1024
-#: After our last word to a peer we wait this long for it to close: closing at once while it still
-#: sends would reset the connection, and the peer might never read why.
-LINGER_S = 2.0
 
 
 class HttpConnection(Outbox):
     """An accepted socket and the requests on it. ``player``: what it plays until its end."""
 
     __slots__ = (
-        "_asked", "_ends_when_sent", "_linger_until", "_reader", "_request", "_requests",
+        "_asked", "_ends_when_sent", "_reader", "_request", "_requests",
         "_second_began_at", "_since", "_unasked_bytes", "_waiting", "agent", "arrival", "bytes_received",
-        "close_reason", "has_played", "player", "unfinished_bytes", "use", "websocket",
+        "has_played", "player", "unfinished_bytes", "use", "websocket",
     )  # fmt: skip
 
     _owner: ConnectionOwner
@@ -57,7 +52,6 @@ class HttpConnection(Outbox):
     def __init__(self, owner: ConnectionOwner, accepted: StreamSocket, arrival: Arrival) -> None:
         super().__init__(owner, accepted)
         self.arrival = arrival
-        self.close_reason: CloseReason | None = None
         self.player: Player | None = None
         self.websocket: WebSocket | None = None
         self.bytes_received = 0
@@ -77,7 +71,6 @@ class HttpConnection(Outbox):
         self._unasked_bytes = 0
         #: Kept of requests that are not there in whole, or whose turn has not come.
         self.unfinished_bytes = 0
-        self._linger_until = 0.0
         owner.poller.register(accepted.fileno(), self.on_ready, Pace.STRANGER)
 
     # ---- reading -----------------------------------------------------------------------------
@@ -266,14 +259,9 @@ class HttpConnection(Outbox):
 
     def tick(self, now: float) -> None:
         """Every second or few: who is too slow, or has not asked for anything for too long."""
-        if self.close_reason is not None:
-            if now >= self._linger_until:
-                self.close(self.close_reason, "")
-            elif not self.pending:
-                self._shutdown_writing()
-        elif self.player is not None or self._waiting is not None:
+        if self._has_ended(now) or self.player is not None or self._waiting is not None:
             return
-        elif self.pending:
+        if self.pending:
             if now - self._since >= ANSWER_S:
                 self.close(CloseReason.SLOW_PEER, f"it has not taken an answer within {ANSWER_S:g} s")
         elif self.is_idle and self._reader is not None:
@@ -282,16 +270,6 @@ class HttpConnection(Outbox):
         elif now - self._since >= self._owner.handshake_timeout_s:
             why = f"no whole request within {self._owner.handshake_timeout_s:g} s"
             self.close(CloseReason.HANDSHAKE_TIMEOUT, why)
-
-    def end(self, reason: CloseReason, detail: str) -> None:
-        """Nothing more is said; close once the peer has read all and closed, or 2 s on."""
-        if self.close_reason is not None:
-            return
-        self._finish(reason, detail)
-        self.update_pace()
-        self._linger_until = self._owner.now + LINGER_S
-        if not self.pending:
-            self._shutdown_writing()
 
     def end_with_goodbye(self, reason: CloseReason, why: str) -> None:
         """End it, and tell whoever can be told."""
@@ -311,20 +289,7 @@ class HttpConnection(Outbox):
             reason = CloseReason.PEER_CLOSED
         self.close(reason, error.strerror or str(error))
 
-    def close(self, reason: CloseReason, detail: str) -> None:
-        """Close now. The first reason given is the one that counts."""
-        if self._socket.fileno() < 0:
-            return
-        self._finish(reason, detail)
-        self._owner.poller.unregister(self._socket.fileno())
-        self._socket.close()
-        self.pending.clear()
-        self._owner.forget(self)
-
-    def _finish(self, reason: CloseReason, detail: str) -> None:
-        if self.close_reason is not None:
-            return
-        self.close_reason = reason
+    def _ended(self, reason: CloseReason, detail: str) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
@@ -336,11 +301,8 @@ class HttpConnection(Outbox):
         self._owner.ended(self, reason, detail)
         self.websocket = None
 
-    def _shutdown_writing(self) -> None:
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.close(CloseReason.PEER_RESET, "")
+    def _forgotten(self) -> None:
+        self._owner.forget(self)
 
     def who(self) -> dict[str, object]:
         """For log lines: its id, its worker, its peer, and what that calls itself."""
@@ -352,10 +314,6 @@ class HttpConnection(Outbox):
     def facts(self) -> dict[str, object]:
         """The same, and what it does or has asked to do."""
         return {**log_facts.use(*self.use), **self.who()}
-
-    def bytes_sent(self) -> int | None:
-        """As the kernel has counted them, of TLS too; None if it does not say, or the socket is closed."""
-        return tcp_info.bytes_sent(self._socket)
 
 
 def _read_on() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import quote
 
 from cluster.core.media.hls import HlsMuxer
 from cluster.core.media.log_entry import LogEntry
@@ -76,7 +77,7 @@ class _Followed:
         #: The publisher there is, or was; None while there has been none.
         self.epoch: int | None = None
         self.waiting: dict[_Request, None] = {}
-        self.media_uri = f"{key.rpartition('/')[2]}/{MEDIA_PLAYLIST}"
+        self.media_uri = f"{quote(key.rpartition('/')[2], safe='')}/{MEDIA_PLAYLIST}"
         self._service = service
         self._version = 0
 

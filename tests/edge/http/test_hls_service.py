@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote, urljoin
 
 import pytest
 
@@ -318,6 +319,17 @@ def test_streams_and_waiting_requests_are_bounded(worker: Worker, monkeypatch: p
     assert worker.ask(key="live/x").waiting is not None
     assert worker.ask(key="live/y").status == 503
     assert worker.hls.waiting == 3
+
+
+@pytest.mark.parametrize("name", ["a b", "#a", "mp4:a", "100%25", "é", 'a"b'])
+def test_the_multivariant_list_names_the_other_one_whatever_the_stream_is_called(
+    worker: Worker, name: str
+) -> None:
+    worker.publish(name)
+    asked = worker.ask(key=f"live/{name}")
+    worker.play(3)
+    named = urljoin("http://h/live/x.m3u8", asked.text.splitlines()[-1])
+    assert unquote(named) == f"http://h/live/{name}/{LIST}"
 
 
 def test_who_asks_for_keys_that_nobody_publishes_shuts_nobody_out(
