@@ -36,7 +36,11 @@ MAX_FAILED_IN_A_ROW = 20
 #: Between two requests for a playlist that is not new, whatever its parts are said to last.
 _MIN_PAUSE_NS = 50_000_000
 
+#: One request is sent on to another address so often at most.
+MAX_SENT_ON = 8
+
 _OK: Final = 200
+_SENT_ON: Final = (301, 302, 303, 307, 308)
 
 
 class _Asked(Enum):
@@ -57,8 +61,8 @@ class HlsDialogue:
 
     __slots__ = (
         "_answer", "_asked", "_body", "_body_bytes", "_failed_in_a_row", "_init", "_newest", "_outgoing",
-        "_part", "_playlist", "_reader", "_request", "_served", "_target", "_url", "answered", "asked",
-        "at_end", "decodes", "failed", "failures", "media_bytes", "pause_ns", "ready",
+        "_part", "_playlist", "_reader", "_request", "_sent_on", "_served", "_target", "_url", "answered",
+        "asked", "at_end", "decodes", "failed", "failures", "media_bytes", "pause_ns", "ready",
     )  # fmt: skip
 
     def __init__(self, url: HttpUrl) -> None:
@@ -81,6 +85,7 @@ class HlsDialogue:
         self._init = ""
         self._failed_in_a_row = 0
         self._request = self._outgoing = b""
+        self._sent_on = 0
         self.connected()
         self._ask(_Asked.PLAYLIST, self._target)
 
@@ -137,7 +142,11 @@ class HlsDialogue:
         if answer.status == _OK:
             self.ready = True
             return _TAKE[self._asked](self, whole)
-        self._refused(answer.said(whole))
+        location = answer.headers.get(b"location", b"").decode("latin-1")
+        if answer.status in _SENT_ON and location and self._sent_on < MAX_SENT_ON:
+            self._ask(self._asked, self._resolved(location), self._sent_on + 1)
+        else:
+            self._refused(answer.said(whole))
         return []
 
     def _keep(self, body: bytes) -> None:
@@ -151,8 +160,9 @@ class HlsDialogue:
 
     # What is asked next.
 
-    def _ask(self, what: _Asked, target: str) -> None:
+    def _ask(self, what: _Asked, target: str, sent_on: int = 0) -> None:
         self._asked = what
+        self._sent_on = sent_on
         self._body, self._body_bytes = [], 0
         self._answer.begin()
         self._request = self._outgoing = request(self._url, target)

@@ -99,7 +99,7 @@ def test_hls_js_plays_low_latency_hls(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher, browser_players: Path,
     console: list[str],
 ) -> None:  # fmt: skip
-    """The first viewer: a worker that has just begun may have no old part, and says 503 for a while."""
+    """The first viewer: a worker that has just begun has no old part, and sends players on for a while."""
     publish(cluster.near.url("hls"))
     page = open_page(_elsewhere(cluster.far))
     _start(page, browser_players / HLS_JS, _HLS, f"{cluster.near.page_url('hls')}.m3u8")

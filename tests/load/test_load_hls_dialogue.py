@@ -7,7 +7,7 @@ from live_http import AUDIO, VIDEO, fragment, init_section, stamped
 
 from cluster.load import hls_dialogue
 from cluster.load.fault import ServerFault
-from cluster.load.hls_dialogue import MAX_FAILED_IN_A_ROW, HlsDialogue
+from cluster.load.hls_dialogue import MAX_FAILED_IN_A_ROW, MAX_SENT_ON, HlsDialogue
 from cluster.load.hls_playlist import Place, first_variant, is_multivariant, read_playlist
 from cluster.load.http_url import HttpUrl
 
@@ -242,6 +242,19 @@ def test_a_connection_that_the_server_ends_is_followed_by_another(joined: Talk) 
     assert joined.asked() == ""
     joined.player.connected()
     assert joined.asked() == "/live/s/42.1.m4s"
+
+
+def test_a_part_that_another_worker_has_is_asked_for_by_another_connection(joined: Talk) -> None:
+    joined.step(blocking(42, 1), playlist(43, 0))
+    name = "/live/s/42.1.m4s"
+    for count in range(1, MAX_SENT_ON + 1):
+        joined.step(name, "", 307, f"Location: 42.1.m4s?again={count}", "Connection: close")
+        assert joined.player.at_end
+        joined.player.connected()
+        name = f"/live/s/42.1.m4s?again={count}"
+    assert joined.player.failures == []
+    joined.step(name, "", 307, "Location: 42.1.m4s")
+    assert joined.player.failures == ["a part: HTTP 307"]
 
 
 def test_what_was_not_answered_is_asked_again(joined: Talk) -> None:

@@ -16,10 +16,11 @@ _TIMEOUT_S = 60.0
 
 
 class Fetched(NamedTuple):
-    """An answer: its status and its body."""
+    """An answer: its status, its body, and where else to ask."""
 
     status: int
     body: bytes
+    location: str
 
 
 def connect(edge: Edge, worker: int) -> http.client.HTTPConnection:
@@ -45,7 +46,7 @@ class WorkerClient:
     def get(self, path: str) -> Fetched:
         self._connection.request("GET", path)
         answer = self._connection.getresponse()
-        fetched = Fetched(answer.status, answer.read())
+        fetched = Fetched(answer.status, answer.read(), answer.getheader("Location", ""))
         if answer.will_close:
             self._connection.close()
             self._connection = connect(self._edge, self._worker)

@@ -17,7 +17,7 @@ from support.cluster_process import Edge, StartEdge, StartRouter, kill_worker
 from support.ffmpeg import Ffmpegs
 from support.hls_checker import parse
 from support.hls_watcher import HlsWatcher
-from support.http_workers import connect
+from support.http_workers import WorkerClient, connect
 from support.polling import wait_until
 from support.rtmp_peer import FRAMES_PER_SECOND, GOP_FRAMES, Peers, read_frame
 
@@ -89,6 +89,22 @@ def test_every_worker_of_every_node_makes_the_same_bytes(
         assert short.segments == whole.segments[-len(short.segments) :]
         assert short.media_sequence == behind
         assert short.partial == whole.partial
+
+
+def test_who_meets_a_worker_without_the_segment_is_sent_on_to_one_that_has_it(
+    places: list[Place], watch: Watch, ffmpegs: Ffmpegs, clip: Path
+) -> None:
+    knows, other = places[:2]
+    watcher = watch(knows, "live/sent-on")
+    ffmpegs.publish(clip, knows.edge.url("sent-on"), loop=True)
+    _wait_for_segments([watcher], 2)
+    watcher.stop()
+    name = f"{watcher.segments[0]}.m4s"
+    with contextlib.closing(WorkerClient(*other)) as client:
+        sent_on = client.get(f"/live/sent-on/{name}")
+    assert sent_on.status == 307
+    with contextlib.closing(WorkerClient(*knows)) as client:
+        assert client.get(f"/live/sent-on/{sent_on.location}").body == watcher.files[name]
 
 
 def test_a_publisher_that_returns_continues_the_numbers_wherever_it_returns(

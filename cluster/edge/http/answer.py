@@ -12,7 +12,8 @@ class Answer(NamedTuple):
     """What is answered. ``body`` may be shared with other answers, and is never changed.
 
     ``cache_control``: the header of that name, for browsers and for caches on the way. ``closes``: the
-    connection ends with it, so that the next request may reach another worker.
+    connection ends with it, so that the next request may reach another worker. ``location``: where else
+    to ask, if anywhere; it may be relative.
     """
 
     status: int
@@ -20,6 +21,7 @@ class Answer(NamedTuple):
     cache_control: str
     body: Sequence[Buffer]
     closes: bool = False
+    location: str = ""
 
     @property
     def size(self) -> int:

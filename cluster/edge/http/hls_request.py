@@ -26,6 +26,11 @@ _MEDIA_KEPT = "public, max-age=3600"
 #: (draft-pantos-hls-rfc8216bis, appendix B.1).
 _BLOCKED_TARGETS = 6
 
+#: How often a player is sent on for one piece of media. FFmpeg follows eight times at most.
+_SENT_ON_MOST = 6
+#: The field of the query that counts this.
+_SENT_ON_FIELD = "again"
+
 _MOST_DIGITS = 18
 
 
@@ -40,13 +45,15 @@ class What(enum.Enum):
 
 
 class HlsRequest(NamedTuple):
-    """``number`` and ``part``: of what is asked for, or waited for; None if neither is said."""
+    """``number`` and ``part``: of what is asked for, or waited for; None if neither is said. ``sent_on``:
+    how many workers have sent the player on already."""
 
     what: What
     name: str = ""
     number: int | None = None
     part: int | None = None
     skip: bool = False
+    sent_on: int = 0
 
 
 def request_of(name: str, query: Mapping[str, str]) -> HlsRequest | None:
@@ -66,7 +73,13 @@ def request_of(name: str, query: Mapping[str, str]) -> HlsRequest | None:
     number, dot, part = stem.partition(".")
     if kind != "m4s" or not _is_number(number) or (dot and not _is_number(part)):
         return None
-    return HlsRequest(What.PART if dot else What.SEGMENT, name, int(number), int(part) if dot else None)
+    what = What.PART if dot else What.SEGMENT
+    sent_on = query.get(_SENT_ON_FIELD, "0")
+    is_counted = len(sent_on) == 1 and _is_number(sent_on)
+    return HlsRequest(
+        what, name, int(number), int(part) if dot else None,
+        sent_on=int(sent_on) if is_counted else _SENT_ON_MOST,
+    )  # fmt: skip
 
 
 def answer_to(request: HlsRequest, muxer: HlsMuxer, media_uri: str, *, has_all: bool) -> Answer | None:
@@ -114,7 +127,11 @@ def _piece(request: HlsRequest, muxer: HlsMuxer, *, has_all: bool) -> Answer | N
         return None
     if has_all:
         return line(404, f"there is no {request.name}, or no longer")
-    # Other workers may have it. Players ask again after this, not after 404.
+    # Other workers may have it, and whoever connects again may reach one of them.
+    if request.sent_on < _SENT_ON_MOST:
+        location = f"{request.name}?{_SENT_ON_FIELD}={request.sent_on + 1}"
+        return line(307, f"ask again at {location}")._replace(closes=True, location=location)
+    # Browsers' players ask again after this, not after 404.
     return line(503, f"there is no {request.name} here yet")._replace(closes=True)
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from cluster.core.media.classify import NOT_FRAME
+from cluster.core.media.fmp4 import HEADERLESS_CODECS
 from cluster.core.media.log_entry import LogEntry
+from cluster.core.media.track_body import track_body
 from cluster.core.message import MessageType
 from cluster.edge.streams.following import Following
 from cluster.edge.streams.stream import Stream
@@ -20,6 +23,7 @@ SECOND_MEDIUM_S = 1.0
 
 _AUDIO = int(MessageType.AUDIO)
 _VIDEO = int(MessageType.VIDEO)
+_NOT_FRAME = int(NOT_FRAME)
 
 
 class Media(NamedTuple):
@@ -37,13 +41,20 @@ class Opened(Protocol):
 
 
 def media_of(stream: Stream) -> Media:
-    """What a player that joins now is sent, as far as it has come."""
+    """What a player that joins now is sent, as far as it has come: of codecs whose header says nothing,
+    and FFmpeg sends one of AC-3 all the same, a frame."""
     log = stream.log
     start = min(log.start_of_join(), stream.flushed_seq)
-    types = {entry.type_id for entry in log.headers_for(start)}
-    if not {_AUDIO, _VIDEO} <= types:  # of codecs without headers
-        types.update(entry.type_id for entry in log.read(start, stream.flushed_seq))
+    types = {entry.type_id for entry in log.headers_for(start) if _tells_track(entry)}
+    if not {_AUDIO, _VIDEO} <= types:
+        frames = (entry for entry in log.read(start, stream.flushed_seq) if not entry.flags & _NOT_FRAME)
+        types.update(entry.type_id for entry in frames)
     return Media(_AUDIO in types, _VIDEO in types)
+
+
+def _tells_track(header: LogEntry) -> bool:
+    body = track_body(header)
+    return body is not None and body.codec not in HEADERLESS_CODECS
 
 
 class Openings:

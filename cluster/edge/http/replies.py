@@ -36,6 +36,8 @@ class Replies:
             f"Content-Type: {answer.content_type}\r\nContent-Length: {answer.size}\r\n"
             f"Cache-Control: {answer.cache_control}\r\n"
         )
+        if answer.location:
+            fields += f"Location: {answer.location}\r\n"
         if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
             fields += "Allow: GET, HEAD, OPTIONS\r\n"
         head = self._head(answer.status, fields.encode(), stays=stays)

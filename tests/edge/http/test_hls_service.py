@@ -50,9 +50,12 @@ class Worker:
             self.ms += 40
 
     def ask(self, name: str = "", key: str = STREAM, **query: int | str) -> Asked:
-        asked = Asked()
         told = {f"_HLS_{field}": str(value) for field, value in query.items()}
-        asked.waiting = self.hls.answer(key, name, told, asked.answers.append)
+        return self.ask_at(name, key, **told)
+
+    def ask_at(self, name: str, key: str = STREAM, **query: str) -> Asked:
+        asked = Asked()
+        asked.waiting = self.hls.answer(key, name, query, asked.answers.append)
         return asked
 
     def listed(self, **query: str) -> Parsed:
@@ -210,11 +213,18 @@ def test_what_does_not_come_is_503_after_three_target_durations(live: Worker) ->
     assert asked.answer.cache_control == "no-store"
 
 
-def test_what_this_worker_never_had_is_503_until_it_has_followed_for_long(live: Worker) -> None:
+def test_who_asks_for_what_this_worker_never_had_is_sent_on_for_a_while(live: Worker) -> None:
     gone = live.listed().media_sequence - 1
-    assert live.ask(f"{gone}.m4s").status == 503
-    assert live.ask(f"{gone}.m4s").answer.closes  # the next request may reach a worker that has it
-    assert live.ask(f"{gone}.0.m4s").status == 503
+    for name in (f"{gone}.m4s", f"{gone}.0.m4s"):
+        asked = live.ask_at(name)
+        for count in range(1, 7):  # whoever connects again may reach a worker that has it
+            assert asked.status == 307
+            assert asked.answer.closes
+            assert asked.answer.location == f"{name}?again={count}"
+            asked = live.ask_at(name, again=str(count))
+        for again in (asked, live.ask_at(name, again="99"), live.ask_at(name, again="x")):
+            assert again.status == 503
+            assert again.answer.closes
     for _ in range(7):
         live.advance(10)
         live.play(10)

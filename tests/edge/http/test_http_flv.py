@@ -58,6 +58,21 @@ def test_a_player_waits_for_the_publisher_and_for_both_media(house: House) -> No
     assert [each.timestamp for each in messages if each.type_id == 9 and each.payload[1]] == [0, 40]
 
 
+@pytest.mark.parametrize("form", ["flv", "flv?raw=1", "mp4"])
+def test_an_empty_header_is_not_what_is_waited_for(house: House, form: str) -> None:
+    """FFmpeg sends such of AC-3, which needs none: the track is known once there is a frame."""
+    player = HttpPeer(house).get(f"/live/x.{form}")
+    publisher = house.publisher("x")
+    house.send(publisher, HEADERS[0], Message(8, 0, b"\x90ac-3", 1), video(0, KEY), video(40, INTER))
+    assert player.received == b""
+    house.send(publisher, Message(8, 0, b"\x91ac-3" + bytes.fromhex("0b77e4b5144043"), 1), video(80, INTER))
+    body = player.answer.body
+    if form == "mp4":
+        assert body.count(b"moov") == 1
+        assert body.count(b"trak") == 2
+    assert len(body) > 100
+
+
 def test_a_medium_that_does_not_come_is_waited_for_a_second(house: House) -> None:
     player = HttpPeer(house).get("/live/x.flv?raw=1")
     publisher = house.publisher("x")
