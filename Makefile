@@ -5,6 +5,8 @@
 # make interop   strangers' software against the server; make interop-table also writes docs/interop.md
 # make browsers  the page, hls.js and mpegts.js in Chromium; screenshots in build/browser-shots (7 minutes)
 # make wheel        the package, in dist/; make image: the image of deploy/docker, with docker, podman or buildah
+# make compiled     the wheel with the modules that every message passes made extensions, in dist/compiled
+# make test-compiled   that wheel, by the tests of what it has compiled: 3 minutes
 # make wheelhouse   what a host needs to be installed without a network (deploy/README.md)
 # make coverage     cluster/core by its own tests: fails below every branch
 # make fuzz         every decoder and the session, FUZZ_SECONDS long (600)
@@ -27,7 +29,8 @@ BROWSER_PEERS := ffmpeg chromium browser-players
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server
 
 .PHONY: run test system check rules interop interop-table browsers coverage fuzz soak-slow-player demo bench soak \
-	wheel image wheelhouse strangers strangers-short soak-strangers documents deploy-test clean
+	wheel compiled test-compiled image wheelhouse strangers strangers-short soak-strangers documents \
+	deploy-test clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
@@ -113,6 +116,27 @@ wheel: $(VENV)/.for-run
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@ls dist/*.whl
 
+compiled: $(VENV)/.for-run
+	@sh tools/peers.sh compiler
+	rm -rf build dist/compiled
+	RTMP_CLUSTER_COMPILED=1 $(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps \
+	    --wheel-dir dist/compiled .
+	@ls dist/compiled/*.whl
+
+# Not the tree is to be tested: nothing of it is on the search path of these interpreters, or of their children's.
+# A hang in compiled code answers to nobody but the clock.
+COMPILED_PY := PYTHONSAFEPATH=1 .venv-compiled/bin/python
+COMPILED_SECONDS ?= 600
+
+test-compiled: compiled
+	$(PY) -m venv --clear .venv-compiled
+	.venv-compiled/bin/pip install --quiet --disable-pip-version-check "$$(echo dist/compiled/*.whl)[test]"
+	$(COMPILED_PY) tools/check_compiled.py
+	.venv-compiled/bin/rtmp-cluster --version | grep compiled
+	timeout --kill-after=10 $(COMPILED_SECONDS) env $(COMPILED_PY) -m pytest --numprocesses=3 --dist=loadfile \
+	    --no-loadscope-reorder -m 'not plain and not alone and not deploy and not interop' \
+	    tests/edge tests/bus tests/net tests/core
+
 IMAGE ?= rtmp-cluster
 
 image:
@@ -128,7 +152,8 @@ deploy-test: $(VENV)/.for-deploy
 	$(PY) -m pytest tests/deploy -m 'deploy or not deploy' -o faulthandler_timeout=600
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-compiled build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find cluster tests benchmarks tools -name __pycache__ -type d -exec rm -rf {} +
 
 # A stamp each, so that a second run installs nothing.

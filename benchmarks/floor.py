@@ -2,32 +2,24 @@
 
 It lets every player in with the project's own server role, and then forgets RTMP. What it costs is the
 kernel's price for these writes plus the least Python can add; a server cannot be cheaper at the same
-batching.
+batching. ``floor_of_many`` is the same for many streams.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 
-from cluster.core.limits import Limits
+from benchmarks.guest import CHUNK_SIZE, Guest
 from cluster.core.message import MessageType
-from cluster.core.rtmp import events
-from cluster.core.rtmp.handshake import ENTROPY_BYTES
-from cluster.core.rtmp.server_session import ServerSession
 from cluster.load.media import Script, StreamShape, Template, synthetic_script
 
 _STREAM_ID = 1
-#: As the generator's publishers have it, and the stream as well.
-_CHUNK_SIZE = 4096
-_READ_BYTES = 65536
-_ANSWER_TIMEOUT_S = 10.0
 
 
 def serve(players: int, batch_ms: int, *, hold_audio: bool) -> None:
@@ -37,12 +29,14 @@ def serve(players: int, batch_ms: int, *, hold_audio: bool) -> None:
         playing: list[socket.socket] = []
         while len(playing) < players:
             sock, _ = server.accept()
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if _let_in(sock):
-                playing.append(sock)
-            else:
+            guest = Guest(sock)
+            while guest.plays is None and guest.read():
+                pass
+            if guest.plays is None:
                 sock.close()
-    script = synthetic_script(StreamShape(), chunk_size=_CHUNK_SIZE, stream_id=_STREAM_ID)
+            else:
+                playing.append(sock)
+    script = synthetic_script(StreamShape(), chunk_size=CHUNK_SIZE, stream_id=_STREAM_ID)
     try:
         _send_stream(playing, batch_ms * 1_000_000, script, hold_audio=hold_audio)
     except (BrokenPipeError, ConnectionResetError):
@@ -51,25 +45,6 @@ def serve(players: int, batch_ms: int, *, hold_audio: bool) -> None:
         for sock in playing:
             sock.close()
     signal.pause()
-
-
-def _let_in(sock: socket.socket) -> bool:
-    """Talk until it plays; False if it leaves before."""
-    session = ServerSession(
-        limits=Limits(), entropy=os.urandom(ENTROPY_BYTES), now=time.monotonic(), chunk_size=_CHUNK_SIZE
-    )
-    sock.settimeout(_ANSWER_TIMEOUT_S)
-    while data := sock.recv(_READ_BYTES):
-        playing = False
-        for event in session.receive(data, time.monotonic()):
-            if isinstance(event, events.ConnectRequested):
-                session.accept_connect()
-            elif isinstance(event, events.PlayRequested):
-                playing = session.accept_play(event.stream_id)
-        sock.sendall(session.outgoing())
-        if playing:
-            return True
-    return False
 
 
 def _send_stream(

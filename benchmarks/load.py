@@ -17,6 +17,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 #: As fast as one connection after another each 4 ms.
 _CONNECT_EVERY_S = 0.004
 _MIB = 1024 * 1024
+_STREAM = "bench"
 
 #: What ``--json`` writes (docs/load.md).
 Result = dict[str, Any]
@@ -26,8 +27,9 @@ class LoadError(Exception):
     """The load could not be put on the server; the text is what the generator said."""
 
 
-def run(server: Server, options: list[str], setting: Setting) -> Result:
-    """Run the generator with these options against ``server`` and return its result."""
+def run(server: Server, options: list[str], setting: Setting, *, play: str = "") -> Result:
+    """Run the generator with these options against ``server`` and return its result. ``play``: over HTTP,
+    what stands behind the name of the stream."""
     url = _url(server.port, tls=server.tls)
     command = [sys.executable, "-m", "cluster", "load", url, "--json", "-", *timing(setting)]
     if server.tls:
@@ -36,6 +38,8 @@ def run(server: Server, options: list[str], setting: Setting) -> Result:
         command += ["--pid", str(pid)]
     if server.play_port is not None:
         command += ["--play-from", _url(server.play_port)]
+    if play:
+        command += ["--play-from", f"http://127.0.0.1:{server.http_port}/live/{_STREAM}{play}"]
     with proc.on_cores(setting.generator_cores):
         done = subprocess.run(
             [*command, *options], cwd=_ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True
@@ -51,7 +55,7 @@ def run(server: Server, options: list[str], setting: Setting) -> Result:
 
 
 def _url(port: int, *, tls: bool = False) -> str:
-    return f"rtmp{'s' * tls}://127.0.0.1:{port}/live/bench"
+    return f"rtmp{'s' * tls}://127.0.0.1:{port}/live/{_STREAM}"
 
 
 def timing(setting: Setting) -> list[str]:
@@ -88,6 +92,8 @@ def measured(result: Result, options: list[str]) -> Measured:
         "picture_p50_ms": result["picture_ms"]["p50"],
         "picture_p99_ms": result["picture_ms"]["p99"],
         "generator_share": generator_share(result),
+        "request_us": server["cpu_us_per_request"],
+        "requests_per_s": result.get("requests", {}).get("per_s"),
     }
     figures = {name: number for name, number in found.items() if number is not None}
     return Measured(figures, result["complaints"], options)

@@ -33,6 +33,8 @@ class Server:
     metrics: str | None = None
     #: Where the edge listens for RTMPS, if it was asked to.
     tls_port: int | None = None
+    #: Where the edge listens for HTTP, if it was asked to.
+    http_port: int | None = None
     #: At ``port`` it speaks RTMPS, with a certificate that nobody knows.
     tls: bool = False
 
@@ -58,11 +60,14 @@ def edge(
         )  # fmt: skip
         with started(command, log, cores) as process:
             ready = wait(process, log, lambda: next(iter(_events(log, "ready")), None))
-            tls_port = next((_port(each) for each in ready.get("tls_addresses", ())), None)
+            tls_port, http_port = (
+                next((_port(each) for each in ready.get(f"{name}_addresses", ())), None)
+                for name in ("tls", "http")
+            )
             yield Server(
                 (process.pid,), _port(ready["addresses"][0]),
                 workers=tuple(event["pid"] for event in _events(log, "worker_started")),
-                metrics=ready.get("metrics"), tls_port=tls_port,
+                metrics=ready.get("metrics"), tls_port=tls_port, http_port=http_port,
             )  # fmt: skip
 
 
@@ -113,17 +118,27 @@ def two_nodes(*, cores: set[int] | None, budget_ms: int | None) -> Iterator[Serv
         )  # fmt: skip
 
 
-@contextlib.contextmanager
 def floor(
     *, players: int, batch_ms: int, hold_audio: bool, cores: set[int] | None
-) -> Iterator[Server]:
+) -> AbstractContextManager[Server]:
     """The least a Python process can spend on sending the same bytes (see ``floor.py``)."""
+    options = ["--players", str(players), "--batch-ms", str(batch_ms), *["--hold-audio"] * hold_audio]
+    return _floor("floor", options, cores)
+
+
+def floor_of_many(
+    *, streams: int, players: int, batch_ms: int, cores: set[int] | None
+) -> AbstractContextManager[Server]:
+    """The same for many streams: ``players`` of all of them together (see ``floor_of_many.py``)."""
+    options = ["--streams", str(streams), "--players", str(players), "--batch-ms", str(batch_ms)]
+    return _floor("floor_of_many", options, cores)
+
+
+@contextlib.contextmanager
+def _floor(module: str, options: list[str], cores: set[int] | None) -> Iterator[Server]:
     with TemporaryDirectory(prefix=_TEMPORARY) as directory:
         log = Path(directory, "floor.log")
-        command = [
-            sys.executable, "-m", "benchmarks.floor", "--players", str(players),
-            "--batch-ms", str(batch_ms), *["--hold-audio"] * hold_audio,
-        ]  # fmt: skip
+        command = [sys.executable, "-m", f"benchmarks.{module}", *options]
         with started(command, log, cores) as process:
             port = wait(process, log, lambda: int(log.read_text().strip() or 0) or None)
             yield Server((process.pid,), port)

@@ -7,6 +7,7 @@ breaks nothing any more fails too, so the list can only get shorter.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -251,3 +252,10 @@ def test_a_constructor_is_wide_from_one_argument_past_the_limit(
 def test_what_is_a_circle(texts: dict[str, str], circles: list[str]) -> None:
     sources = {"cluster": "", **{f"cluster.{name}": text for name, text in texts.items()}}
     assert list(import_circles(sources)) == circles
+
+
+def test_what_setup_compiles_is_there_and_can_be_compiled() -> None:
+    named = set(re.findall(r'"(cluster/\S+\.py)"', (ROOT / "setup.py").read_text()))
+    assert named
+    assert {each for each in named if not (ROOT / each).exists()} == set()
+    assert "cluster/edge/streams/fan_out.py" not in named, "compiled it may never end: setup.py says why"

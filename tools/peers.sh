@@ -2,6 +2,7 @@
 # peers.sh NAME ...: install the strangers' software that tests and benchmarks talk to, where it is missing
 # and that is possible. Names: ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server chromium
 # browser-players, and what the tests of several hosts and of deploy/ need: ip units compose ssh-hosts machine image.
+# A compiled build: compiler.
 # Never fails: what is missing is said in one line.
 set -u
 
@@ -56,6 +57,9 @@ for peer in "$@"; do
         ;;
     ip)
         want ip iproute2
+        ;;
+    compiler)
+        want cc "gcc libc6-dev"
         ;;
     units)
         want systemd-analyze systemd

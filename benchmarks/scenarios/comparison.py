@@ -33,6 +33,8 @@ _AIM_SMALL_CHUNKS = 1.5
 _AIM_LATER_MS = 1.0
 _AIM_OF_FLOOR = 1.15
 _BATCH_MS = 50
+#: That of many streams, where one is named.
+_MANY_MS = 20
 #: At that budget: of the CPU of a server that sends each message by itself.
 _AIM_BATCHED = 0.40
 _AIM_BATCHED_P50_MS = 40.0
@@ -43,13 +45,17 @@ def edge_name(budget_ms: int) -> str:
 
 
 _NO_HOLD = f"{edge_name(0)}, no audio hold"
-_FLOOR, _FLOOR_NO_HOLD, _FLOOR_BATCHED = (
-    "floor", "floor, no audio hold", f"floor, batches of {_BATCH_MS} ms"
-)  # fmt: skip
+_FLOOR, _FLOOR_NO_HOLD = "floor", "floor, no audio hold"
+
+
+def floor_name(batch_ms: int) -> str:
+    return f"{_FLOOR}, batches of {batch_ms} ms" if batch_ms else _FLOOR
+
+
 #: The floor that waits as long as this edge does.
 _FLOOR_OF = {
-    DEFAULT_EDGE: _FLOOR, edge_name(0): _FLOOR, _NO_HOLD: _FLOOR_NO_HOLD,
-    edge_name(_BATCH_MS): _FLOOR_BATCHED,
+    DEFAULT_EDGE: _FLOOR, _NO_HOLD: _FLOOR_NO_HOLD,
+    **{edge_name(budget_ms): floor_name(budget_ms) for budget_ms in (0, _MANY_MS, _BATCH_MS)},
 }  # fmt: skip
 
 DELAY_COLUMNS: tuple[Column, ...] = (
@@ -110,7 +116,7 @@ def many(name: str, streams: int, each: int, *, aim: float, at_budget: dict[int,
     return Scenario(
         name=name,
         title=title,
-        cases=partial(_many_cases, _many_options(streams, each), tuple(at_budget)),
+        cases=partial(_many_cases, streams, each, tuple(at_budget)),
         columns=_COLUMNS,
         judge=lambda found: [*_judge_cpu(title, aims, found), _judge_delay(title, found)],
         case_s=partial(_many_seconds, streams, each),
@@ -158,7 +164,7 @@ def _play_cases(count: int, closely: bool, setting: Setting) -> list[Case]:
     if closely:
         cases += _others(options, _CHUNK_SIZE, setting)
     cases += [_edge(None, options, setting), _edge(_BATCH_MS, options, setting)]
-    floors = {_FLOOR: (0, True), _FLOOR_BATCHED: (_BATCH_MS, True)}
+    floors = {_FLOOR: (0, True), floor_name(_BATCH_MS): (_BATCH_MS, True)}
     if closely:
         no_hold = partial(servers.edge, "--audio-hold", "0", cores=cores, budget_ms=0)
         cases += [_edge(0, options, setting), _case(_NO_HOLD, no_hold, options, setting)]
@@ -175,9 +181,17 @@ def _publish_cases(count: int, chunk_size: int, setting: Setting) -> list[Case]:
     return [_nginx(options, setting, chunk_size), *others, _edge(None, options, setting)]
 
 
-def _many_cases(options: list[str], budgets_ms: tuple[int, ...], setting: Setting) -> list[Case]:
-    edges = [_edge(budget_ms, options, setting) for budget_ms in (None, 0, *budgets_ms)]
-    return [_nginx(options, setting), *edges]
+def _many_cases(streams: int, each: int, budgets_ms: tuple[int, ...], setting: Setting) -> list[Case]:
+    options = _many_options(streams, each)
+    cases = [_nginx(options, setting)]
+    cases += [_edge(budget_ms, options, setting) for budget_ms in (None, 0, *budgets_ms)]
+    for batch_ms in (0, *budgets_ms):
+        floor = partial(
+            servers.floor_of_many, streams=streams, players=streams * each, batch_ms=batch_ms,
+            cores=setting.server_cores,
+        )  # fmt: skip
+        cases.append(_case(floor_name(batch_ms), floor, options, setting))
+    return cases
 
 
 def _tls_cases(options: list[str], setting: Setting) -> list[Case]:

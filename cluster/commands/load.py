@@ -18,8 +18,9 @@ from cluster.commands.seconds import seconds
 from cluster.commands.urls import parsed_url
 from cluster.core.errors import EnvironmentFault
 from cluster.core.media.flv import FlvError
-from cluster.core.rtmp.url import RtmpUrl
+from cluster.core.rtmp.url import RtmpUrl, UrlError
 from cluster.load.conductor import Refused, Unreachable, run_load
+from cluster.load.http_url import DEFAULT_PORTS, HttpUrl
 from cluster.load.job import Drain, LoadPlan, PlanError
 from cluster.load.media import ShapeError, StreamShape
 from cluster.net.tls_client import Tls
@@ -34,6 +35,16 @@ _MAX_PID = 1 << 22
 
 _Context = click.Context
 _Parameter = click.Parameter
+
+
+def _played_url(ctx: _Context, param: _Parameter, text: str | None) -> RtmpUrl | HttpUrl | None:
+    """An address of RTMP or of HTTP, which its scheme tells."""
+    if text is None or text.partition("://")[0].lower() not in DEFAULT_PORTS:
+        return parsed_url(ctx, param, text)
+    try:
+        return HttpUrl.parse(text)
+    except UrlError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def _bit_rate(ctx: _Context, param: _Parameter, text: str) -> int:
@@ -55,14 +66,15 @@ def _pids(ctx: _Context, param: _Parameter, texts: tuple[str, ...]) -> tuple[int
 
 
 @click.command()
-@click.argument("url", callback=parsed_url)
+@click.argument("url", callback=_played_url)
 @click.option("--publishers", type=click.IntRange(0), default=1, show_default=True, metavar="N",
               help="One publishes the URL's stream; several publish it with -0, -1, … behind its name. "
                    "0: play what is published already.")
 @click.option("--players", type=click.IntRange(0), default=0, show_default=True, metavar="N",
               help="Dealt to the streams by turns.")
-@click.option("--play-from", callback=parsed_url, metavar="URL",
-              help="Where the players play, if not at URL: the same stream at another node.")
+@click.option("--play-from", "--play", callback=_played_url, metavar="URL",
+              help="Where the players play, if not at URL: the same stream at another node, or over HTTP "
+                   "(http, https: .flv, .mp4, .m3u8; ws, wss: .flv).")
 @click.option("--duration", callback=seconds, default="30", show_default=True, metavar="S",
               help="How long to measure, once everybody is there.")
 @click.option("--ramp", callback=seconds, default="1", show_default=True, metavar="S",
@@ -91,9 +103,9 @@ def _pids(ctx: _Context, param: _Parameter, texts: tuple[str, ...]) -> tuple[int
               metavar="SHARE", help="What they read of --bitrate.")
 @click.option("--timeout", callback=seconds, default="10", show_default=True, metavar="S",
               help="How long the server may take to let a publisher or a player in.")
-@click.option("--insecure", is_flag=True, help="rtmps: accept any certificate.")
+@click.option("--insecure", is_flag=True, help="rtmps, https, wss: accept any certificate.")
 @click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
-              help="rtmps: the authorities to trust (PEM), instead of the system's.")
+              help="rtmps, https, wss: the authorities to trust (PEM), instead of the system's.")
 @click.option("--pid", "pids", callback=_pids, multiple=True, metavar="PID",
               help="Measure the server's processes: this one and its descendants (may be repeated).")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
@@ -101,11 +113,11 @@ def _pids(ctx: _Context, param: _Parameter, texts: tuple[str, ...]) -> tuple[int
 @click.option("--report", "report_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the result as one HTML page with plots.")
 def load(
-    url: RtmpUrl, bitrate: int, fps: int, gop: float, insecure: bool, ca_file: str | None,
+    url: RtmpUrl | HttpUrl, bitrate: int, fps: int, gop: float, insecure: bool, ca_file: str | None,
     duration: float, ramp: float, settle: float, timeout: float, drain: str,
     json_file: Path | None, report_file: Path | None, **more: Any,
 ) -> int:  # fmt: skip
-    """Put publishers and players on the RTMP server of URL, and measure what they see.
+    """Put publishers and players on the server of URL, and measure what they see.
 
     Delay, joining, stalls, losses, bytes and disconnects; with --pid the server's CPU and memory too.
     docs/load.md says how to read the result.

@@ -24,12 +24,16 @@ from cluster.commands.failures import failed
 from cluster.commands.load import load
 from cluster.commands.router import router
 from cluster.commands.status import status as show_status
+from cluster.core import message
 from cluster.core.errors import EnvironmentFault
 from cluster.edge.node.config import OPTIONS, EdgeConfig
 from cluster.process.exit_codes import ExitCode
 from cluster.process.options import ConfigError
 
 PROGRAM = "rtmp-cluster"
+#: An extension if the modules that every message passes are compiled (``setup.py``).
+_IS_COMPILED = (message.__file__ or "").endswith(".so")
+_VERSION = f"{__version__} (compiled)" if _IS_COMPILED else __version__
 
 #: Without a router, ``status`` looks for what runs here.
 _STATUS_OPTIONS = {
@@ -95,7 +99,7 @@ def _explained(error: click.UsageError, arguments: list[str]) -> str:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 108})
-@click.version_option(__version__, prog_name=PROGRAM)
+@click.version_option(_VERSION, prog_name=PROGRAM)
 def cli() -> None:
     """An RTMP server that uses every core and any number of hosts as one system."""
 

@@ -16,9 +16,10 @@ from multiprocessing.connection import Connection
 from cluster.core.errors import ClusterError, EnvironmentFault
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.load.generator import SECOND_NS, Ready
+from cluster.load.http_url import HttpUrl
 from cluster.load.job import SPARE_DESCRIPTORS, Job, LoadPlan, Schedule, ServerAddress, jobs
 from cluster.load.media import file_script
-from cluster.load.peer import CLOSED, NO_TLS, NOT_RTMP, NOT_TRUSTED, RESET
+from cluster.load.peer import CLOSED, NO_TLS, NOT_OURS, NOT_TRUSTED, RESET
 from cluster.load.result import NOTHING_LEFT, LoadResult
 from cluster.load.server_usage import ServerUsage
 from cluster.load.tally import Report
@@ -81,7 +82,7 @@ def _allow_descriptors(plan: LoadPlan) -> None:
         )
 
 
-def _reach(url: RtmpUrl, timeout_s: float) -> ServerAddress:
+def _reach(url: RtmpUrl | HttpUrl, timeout_s: float) -> ServerAddress:
     """The server's first address that answers. Unreachable if none does."""
     try:
         with socket.create_connection((url.host, url.port), timeout=timeout_s) as probe:
@@ -173,7 +174,7 @@ class _Conductor:
             raise Unreachable(what)
         if "did not answer" in reason:
             raise Unreachable(f"{what}; is it an RTMP server?")
-        if reason.startswith(NOT_RTMP) or reason in (CLOSED, RESET):
+        if reason.startswith(NOT_OURS) or reason in (CLOSED, RESET):
             secure = "" if self._plan.url.tls else " without TLS (with TLS: rtmps://)"
             raise Refused(f"{what}; is it a port for RTMP{secure}?")
         raise Refused(

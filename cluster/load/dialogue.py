@@ -7,7 +7,8 @@ import time
 
 from cluster.core.limits import Limits
 from cluster.core.message import Message
-from cluster.core.rtmp import events
+from cluster.core.rtmp import control, events
+from cluster.core.rtmp.chunk_writer import ChunkStreamId, ChunkWriter
 from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.handshake import ENTROPY_BYTES
 from cluster.core.rtmp.status import Code
@@ -53,6 +54,13 @@ class Dialogue:
             else:
                 self._on(event)
         return media
+
+    def keep_alive(self, received_bytes: int, now_ns: int) -> bytes:
+        """An acknowledgement with a pong. Who does not look at what it gets sees no ping to answer, and
+        some servers close a peer that never answers one."""
+        writer = ChunkWriter()
+        messages = control.acknowledgement(received_bytes), control.ping_response(now_ns // 1_000_000)
+        return b"".join(writer.encode(message, ChunkStreamId.CONTROL) for message in messages)
 
     def _on(self, event: events.Event) -> None:
         if isinstance(event, events.ConnectSucceeded):

@@ -9,11 +9,14 @@ from functools import partial
 from multiprocessing.connection import Connection
 
 from cluster.core.rtmp.url import RtmpUrl
+from cluster.load.dialogue import Dialogue
+from cluster.load.http_url import HttpUrl
 from cluster.load.job import Drain, Job, LoadPlan, PlayerJob, Schedule, ServerAddress
 from cluster.load.loop import Loop
 from cluster.load.media import MAGIC_AT, Script, file_script, synthetic_script
 from cluster.load.peer import Common, Peer, State, Target
 from cluster.load.player import Player
+from cluster.load.players import new_player
 from cluster.load.publisher import Publisher
 from cluster.load.tally import Report, Role, Standing, Tally
 
@@ -28,8 +31,11 @@ DRAIN_EVERY_NS = 50_000_000
 _DRAINED_AT_ONCE = 32
 
 
-def _target(plan: LoadPlan, url: RtmpUrl, server: ServerAddress) -> Target:
-    return Target(server, plan.tls.server_name or url.host, plan.tls.context() if url.tls else None)
+def _target(plan: LoadPlan, url: RtmpUrl | HttpUrl, server: ServerAddress) -> Target:
+    name = plan.tls.server_name or url.host
+    if url.tls:
+        return Target(server, name, plan.tls.context(), url.scheme.removesuffix("s"))
+    return Target(server, name, scheme=url.scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,8 @@ class Generator:
         if connected == len(self._job.publishers):
             return None
         index = self._job.publishers[connected]
-        publisher = Publisher(self._common, self._plan.publisher_url(index), index)
+        url = self._plan.publisher_url(index)
+        publisher = Publisher(self._common, Dialogue(Role.PUBLISHER, url, self._plan.chunk_size), index)
         self._publishers.append(publisher)
         publisher.connect()
         return now_ns + _CONNECT_EVERY_NS
@@ -175,7 +182,7 @@ class Generator:
             starts_ns = self._schedule.publisher_starts_ns(job.stream, plan.publishers)
             ahead_ns = self._script(1).ahead_ns
             media_starts_ns = {each: starts_ns - ahead_ns.get(each, 0) for each in MAGIC_AT}
-        player = Player(
+        player = new_player(
             self._common, plan.player_url(job.stream), sampled=job.sampled, by_timer=by_timer,
             slow_bytes_per_s=slow_bytes_per_s, media_starts_ns=media_starts_ns,
             # A stream of ours is about to be there; one of others is, or is not.

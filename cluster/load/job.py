@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from cluster.core.keys import NO_STREAM
 from cluster.core.rtmp.url import RtmpUrl
+from cluster.load.http_url import Form, HttpUrl
 from cluster.load.media import StreamShape
 from cluster.load.tally import Role
 from cluster.net.tls_client import Tls
@@ -48,9 +49,11 @@ class LoadPlan:
     ``duration_s`` are measured. PlanError if that is no sensible load.
     """
 
-    url: RtmpUrl
-    #: Where the players play, if that is not where the publishers publish: another server of one cluster.
-    play_from: RtmpUrl | None = None
+    #: Of HTTP if nobody publishes.
+    url: RtmpUrl | HttpUrl
+    #: Where the players play, if that is not where the publishers publish: another server of one cluster,
+    #: or over HTTP.
+    play_from: RtmpUrl | HttpUrl | None = None
     #: 0: play what others publish at ``url``.
     publishers: int = 1
     players: int = 0
@@ -82,6 +85,13 @@ class LoadPlan:
                 raise PlanError(NO_STREAM)
             if url.user is not None:
                 raise PlanError("the URL has a user, but load does not log in: put a key into its query")
+        if self.publishers and isinstance(self.url, HttpUrl):
+            raise PlanError(
+                "publishers publish over RTMP: give --play this address, and an rtmp address as the URL; "
+                "or --publishers 0, to play what is published there already"
+            )
+        if self.slow_share and isinstance(self.play_url, HttpUrl) and self.play_url.form is Form.HLS:
+            raise PlanError("--slow-share: players of HLS ask for each part, and are never slow")
         if self.play_from is not None and not (self.publishers and self.players):
             raise PlanError("--play-from is for publishers and players: give the one address as the URL")
         if not self.publishers and not self.players:
@@ -109,20 +119,18 @@ class LoadPlan:
         return math.ceil((self.publishers + self.players) / self.processes) + SPARE_DESCRIPTORS
 
     @property
-    def play_url(self) -> RtmpUrl:
+    def play_url(self) -> RtmpUrl | HttpUrl:
         """Where the players play, without the number of their stream."""
         return self.play_from or self.url
 
     def publisher_url(self, stream: int) -> RtmpUrl:
         """Where the publisher of that number publishes."""
-        return self._numbered(self.url, stream)
+        assert isinstance(self.url, RtmpUrl)
+        return self.url if self.publishers <= 1 else self.url.with_suffix(f"-{stream}")
 
-    def player_url(self, stream: int) -> RtmpUrl:
+    def player_url(self, stream: int) -> RtmpUrl | HttpUrl:
         """Where the stream of that publisher is played."""
-        return self._numbered(self.play_url, stream)
-
-    def _numbered(self, url: RtmpUrl, stream: int) -> RtmpUrl:
-        return url if self.publishers <= 1 else url.with_suffix(f"-{stream}")
+        return self.play_url if self.publishers <= 1 else self.play_url.with_suffix(f"-{stream}")
 
 
 @dataclass(frozen=True, slots=True)

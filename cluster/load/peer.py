@@ -11,11 +11,12 @@ import ssl
 import time
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Protocol
 
 from cluster.core.errors import PeerViolation
+from cluster.core.media.flv import FlvError
 from cluster.core.message import Message
-from cluster.core.rtmp.url import RtmpUrl
-from cluster.load.dialogue import Dialogue
+from cluster.load.fault import ServerFault
 from cluster.load.job import ServerAddress
 from cluster.load.loop import Loop
 from cluster.load.tally import Role, Tally
@@ -26,10 +27,10 @@ _READ_BYTES = 256 * 1024
 MAX_BACKLOG_BYTES = 4 * 1024 * 1024
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
-#: How the reasons begin for which there is no TLS, and that the server does not speak RTMP.
+#: How the reasons begin for which there is no TLS, and that the server does not speak what we do.
 NOT_TRUSTED = "the certificate is not accepted"
 NO_TLS = "no TLS"
-NOT_RTMP = "the server broke the protocol"
+NOT_OURS = "the server broke the protocol"
 #: How those are that tell nothing of why.
 CLOSED, RESET = "closed by the server", "reset by the server"
 
@@ -46,6 +47,31 @@ class Target:
     server: ServerAddress
     server_name: str
     tls: ssl.SSLContext | None = None
+    #: Of its address, without the "s" for TLS.
+    scheme: str = "rtmp"
+
+
+class Conversation(Protocol):
+    """What is said with a server over one connection, about one stream."""
+
+    #: We have asked to publish or play; that has been granted.
+    asked: bool
+    ready: bool
+    #: Why it never will be, or why it is over.
+    failed: str | None
+
+    def outgoing(self) -> bytes:
+        """What must be sent now."""
+
+    def receive(self, data: bytes) -> list[Message]:
+        """The media in what arrived. Raises what ``BROKEN`` names if the server breaks the protocol."""
+
+    def keep_alive(self, received_bytes: int, now_ns: int) -> bytes:
+        """What shows that we live, from a player that does not look at what it gets."""
+
+
+#: Errors with a ``detail``: what came cannot be read.
+BROKEN = (PeerViolation, FlvError, ServerFault)
 
 
 class Common:
@@ -80,20 +106,20 @@ class Peer:
         "_backlog", "_common", "_dialogue", "_reads", "_sock", "_target", "role", "started_ns", "state",
     )  # fmt: skip
 
-    def __init__(self, common: Common, role: Role, url: RtmpUrl) -> None:
+    def __init__(self, common: Common, role: Role, dialogue: Conversation) -> None:
         self.role = role
         self._common = common
         self._target = common.publish_to if role is Role.PUBLISHER else common.play_from
         #: Whether the loop tells us when there is something to read.
         self._reads = True
         self._sock: socket.socket | None = None
-        self._begin(url)
+        self._begin(dialogue)
 
-    def _begin(self, url: RtmpUrl) -> None:
-        """Make a new connection of it, to be connected."""
+    def _begin(self, dialogue: Conversation) -> None:
+        """Make a new connection of it, to be connected, with nothing said yet."""
         self.state = State.CONNECTING
         self.started_ns = time.monotonic_ns()
-        self._dialogue = Dialogue(self.role, url, self._common.chunk_size)
+        self._dialogue = dialogue
         self._backlog = b""
 
     # For the roles.
@@ -164,11 +190,13 @@ class Peer:
                 self._no_tls(_reason(error))
             else:
                 self.close(_reason(error))
-        except PeerViolation as violation:
-            self.close(f"{NOT_RTMP}: {violation.detail}")
+        except BROKEN as broken:
+            self.close(f"{NOT_OURS}: {broken.detail}")
 
     def _no_tls(self, why: str) -> None:
-        self.close(f"{NO_TLS}: {why} (if this is a port for plain RTMP, write rtmp:// instead of rtmps://)")
+        scheme = self._target.scheme
+        instead = f"if this is a port for plain {scheme.upper()}, write {scheme}:// instead of {scheme}s://"
+        self.close(f"{NO_TLS}: {why} ({instead})")
 
     def _connected(self) -> None:
         assert self._sock is not None
@@ -236,8 +264,9 @@ class Peer:
 
     def _lost_while_sending(self, error: OSError) -> None:
         """What the server said before it closed may still be there to be read."""
+        sock = self._sock
         self.on_event(select.EPOLLIN)
-        if self._sock is not None:
+        if self._sock is sock is not None:
             self.close(_reason(error))
 
     def _flush(self) -> None:
@@ -256,15 +285,20 @@ class Peer:
 
     def _read(self) -> None:
         """Take what is there; from TLS all of it, as the socket does not tell of what OpenSSL holds."""
-        while self._sock is not None and (count := self._receive()):
-            messages = self._dialogue.receive(bytes(self._common.view[:count]))
-            self.send(self._dialogue.outgoing())
-            if messages:
-                self._media(messages)
-            if self._dialogue.failed is not None:
-                self.close(self._dialogue.failed)
+        sock = self._sock
+        while self._sock is sock is not None and (count := self._receive()):
+            self._take(bytes(self._common.view[:count]))
             if self._target.tls is None:
                 return
+
+    def _take(self, data: bytes) -> None:
+        """Understand what has come, and answer."""
+        messages = self._dialogue.receive(data)
+        self.send(self._dialogue.outgoing())
+        if messages:
+            self._media(messages)
+        if self._dialogue.failed is not None:
+            self.close(self._dialogue.failed)
 
 
 def _reason(error: OSError) -> str:

@@ -6,15 +6,13 @@ import mmap
 import select
 import socket
 import time
+from collections.abc import Callable
 
 from cluster.core.media.classify import MediaFlags, flags_of, is_coded
 from cluster.core.message import Message, MessageType
-from cluster.core.rtmp import control
-from cluster.core.rtmp.chunk_writer import ChunkStreamId, ChunkWriter
-from cluster.core.rtmp.url import RtmpUrl
 from cluster.load import synthetic
 from cluster.load.media import MAGIC_AT
-from cluster.load.peer import WOULD_BLOCK, Common, Peer, State
+from cluster.load.peer import CLOSED, WOULD_BLOCK, Common, Conversation, Peer, State
 from cluster.load.tally import Role
 
 #: A player that gets nothing for this long has stalled: about what a viewer notices.
@@ -22,8 +20,7 @@ STALL_NS = 1_000_000_000
 #: Servers ask for an acknowledgement each 2.5 MB or more, and may close a peer that gives none. Half of
 #: that is usual.
 _ACKNOWLEDGE_BYTES = 1_250_000
-#: How often an acknowledgement goes out whatever came, with a pong. A plain player does not read, so it
-#: sees no ping to answer, and some servers close a peer that never answers one.
+#: How often an acknowledgement goes out whatever came.
 _ACKNOWLEDGE_NS = 10_000_000_000
 #: Some servers (MediaMTX) refuse to play a stream whose codecs they do not know yet, for a second or two
 #: after its publisher began. Players try again, as they do in life: how often, and for how long.
@@ -48,21 +45,21 @@ class Player(Peer):
 
     ``slow_bytes_per_s`` other than 0: it takes no more than that. ``media_starts_ns`` is, by message
     type, when its stream's timestamp 0 is sent, if the messages carry no stamps. Refused before
-    ``retry_until_ns``, it tries again.
+    ``retry_until_ns``, it tries again, with a dialogue that ``converse`` makes anew.
     """
 
     __slots__ = (
-        "_acknowledge_at", "_acknowledged_ns", "_by_timer", "_bytes", "_expected", "_joined_ns",
-        "_keyframe_seen", "_media_starts_ns", "_noted_ns", "_parsing", "_read_ns", "_retry_until_ns",
-        "_sampled", "_slow_bytes_per_s", "_stalled", "_url",
+        "_acknowledge_at", "_acknowledged_ns", "_by_timer", "_bytes", "_converse", "_expected", "_heard_ns",
+        "_joined_ns", "_keyframe_seen", "_media_starts_ns", "_noted_ns", "_parsing", "_read_ns",
+        "_retry_until_ns", "_sampled", "_slow_bytes_per_s", "_stalled",
     )  # fmt: skip
 
     def __init__(
-        self, common: Common, url: RtmpUrl, *, sampled: bool, by_timer: bool,
+        self, common: Common, converse: Callable[[], Conversation], *, sampled: bool, by_timer: bool,
         slow_bytes_per_s: float, media_starts_ns: dict[int, int] | None, retry_until_ns: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(common, Role.SLOW_PLAYER if slow_bytes_per_s else Role.PLAYER, url)
-        self._url = url
+        super().__init__(common, Role.SLOW_PLAYER if slow_bytes_per_s else Role.PLAYER, converse())
+        self._converse = converse
         self._retry_until_ns = min(retry_until_ns, self.started_ns + RETRY_FOR_NS)
         self._sampled = sampled
         self._by_timer = by_timer
@@ -74,8 +71,8 @@ class Player(Peer):
         self._acknowledge_at = _ACKNOWLEDGE_BYTES
         self._acknowledged_ns = self.started_ns
         self._joined_ns = 0
-        #: When bytes came last, and up to when silence has been counted.
-        self._read_ns = self._noted_ns = 0
+        #: When bytes came last, when media did, and up to when silence has been counted.
+        self._read_ns = self._heard_ns = self._noted_ns = 0
         self._stalled = False
         #: The sequence number that comes next, by message type.
         self._expected: dict[int, int] = {}
@@ -101,7 +98,7 @@ class Player(Peer):
 
     def _try_again(self, due_ns: int, now_ns: int) -> None:
         if self.state is State.WAITING:
-            self._begin(self._url)
+            self._begin(self._converse())
             self._bytes = 0
             self._acknowledge_at = _ACKNOWLEDGE_BYTES
             self._acknowledged_ns = self.started_ns
@@ -147,7 +144,7 @@ class Player(Peer):
         if count:
             self._came(count, time.monotonic_ns())
         else:
-            self.close("closed by the server")
+            self.close(CLOSED)
 
     def _drop_encrypted(self, sock: socket.socket, limit: int) -> int:
         """Record by record, as one read yields no more; 0 at the end of the stream."""
@@ -168,12 +165,17 @@ class Player(Peer):
             tally.slow_received_bytes += count
         else:
             tally.received_bytes += count
-            if now_ns - self._read_ns > STALL_NS:
-                self._note_silence(now_ns)
-                self._stalled = False
         self._read_ns = now_ns
+        self._hear(now_ns)
         if self._bytes >= self._acknowledge_at and not self._parsing:
             self._acknowledge(now_ns)
+
+    def _hear(self, now_ns: int) -> None:
+        """Media came: a stall, if there was one, is over."""
+        if not self._slow_bytes_per_s and now_ns - self._heard_ns > STALL_NS:
+            self._note_silence(now_ns)
+            self._stalled = False
+        self._heard_ns = now_ns
 
     # Once a second.
 
@@ -181,7 +183,7 @@ class Player(Peer):
         """Notice a stall that goes on, and acknowledge what came since long ago."""
         if self.state is not State.FLOWING:
             return
-        if not self._slow_bytes_per_s and now_ns - self._read_ns > STALL_NS:
+        if not self._slow_bytes_per_s and now_ns - self._heard_ns > STALL_NS:
             self._note_silence(now_ns)
         if not self._parsing and now_ns - self._acknowledged_ns > _ACKNOWLEDGE_NS:
             self._acknowledge(now_ns)
@@ -192,7 +194,7 @@ class Player(Peer):
         tally = self._common.tally
         if not self._stalled:
             self._stalled = True
-            self._noted_ns = self._read_ns
+            self._noted_ns = self._heard_ns
             tally.stalls += 1
         tally.stalled_ns += now_ns - self._noted_ns
         self._noted_ns = now_ns
@@ -200,9 +202,7 @@ class Player(Peer):
     def _acknowledge(self, now_ns: int) -> None:
         self._acknowledge_at = self._bytes + _ACKNOWLEDGE_BYTES
         self._acknowledged_ns = now_ns
-        writer = ChunkWriter()
-        messages = control.acknowledgement(self._bytes), control.ping_response(now_ns // 1_000_000)
-        self.send(b"".join(writer.encode(message, ChunkStreamId.CONTROL) for message in messages))
+        self.send(self._dialogue.keep_alive(self._bytes, now_ns))
 
     # What is in it.
 
@@ -215,10 +215,13 @@ class Player(Peer):
                 self._sample(message, now_ns)
         late = self._joined_ns and now_ns - self._joined_ns > _KEYFRAME_NS
         if (self._keyframe_seen or late) and not self._sampled and self.state is State.FLOWING:
-            self._parsing = False
-            if self._by_timer:
-                self._reads = False
-                self._watch()
+            self._stop_parsing()
+
+    def _stop_parsing(self) -> None:
+        self._parsing = False
+        if self._by_timer:
+            self._reads = False
+            self._watch()
 
     def _look_for_the_beginning(self, message: Message, now_ns: int) -> None:
         if not is_coded(message):
@@ -226,6 +229,7 @@ class Player(Peer):
         tally = self._common.tally
         if not self._joined_ns:
             self._joined_ns = now_ns
+            self._heard_ns = now_ns
             self.state = State.FLOWING
             tally.join.record(now_ns - self.started_ns)
         flags = flags_of(message.type_id, message.payload)

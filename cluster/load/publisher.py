@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cluster.core.message import Message, MessageType
-from cluster.core.rtmp.url import RtmpUrl
+from cluster.load.dialogue import Dialogue
 from cluster.load.media import Script
 from cluster.load.peer import Common, Peer, State
 from cluster.load.tally import Role
@@ -19,8 +19,10 @@ class Publisher(Peer):
 
     __slots__ = ("_audio_sent", "_cycle_ns", "_position", "_script", "_start_ns", "_video_sent", "index")
 
-    def __init__(self, common: Common, url: RtmpUrl, index: int) -> None:
-        super().__init__(common, Role.PUBLISHER, url)
+    _dialogue: Dialogue
+
+    def __init__(self, common: Common, dialogue: Dialogue, index: int) -> None:
+        super().__init__(common, Role.PUBLISHER, dialogue)
         self.index = index
         self._script: Script | None = None
         self._start_ns = 0

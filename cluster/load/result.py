@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from cluster import __version__
-from cluster.core.rtmp.url import RtmpUrl
-from cluster.load.generator import DRAIN_EVERY_NS
-from cluster.load.histogram import Histogram
+from cluster.load.fields import NS_PER_MS, by_role, distribution, flow, plan_fields, rate, without_key
 from cluster.load.job import LoadPlan
 from cluster.load.origin import host_line
-from cluster.load.player import STALL_NS
 from cluster.load.server_usage import ServerSample
 from cluster.load.tally import Report, Role, Standing, Tally
 
@@ -31,10 +27,8 @@ MAX_LATE_MS = 10.0
 MIN_DELIVERED = 0.97
 MAX_MISSING_S = 0.5
 
-_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 #: Of the delay's whole distribution: evenly spread over the nines.
 _CURVE = [1 - 10 ** (-step / 10) for step in range(41)]
-_NS_PER_MS = 1e6
 
 
 class Second:
@@ -172,9 +166,9 @@ class LoadResult:
                     "(use more --processes, or fewer connections)"
                 )
         late_ns = measured.late.percentile(0.99) or 0.0
-        if late_ns / _NS_PER_MS > MAX_LATE_MS:
+        if late_ns / NS_PER_MS > MAX_LATE_MS:
             found.append(
-                f"the generator was late by {late_ns / _NS_PER_MS:.1f} ms (p99), so delays are its own too "
+                f"the generator was late by {late_ns / NS_PER_MS:.1f} ms (p99), so delays are its own too "
                 "(give it cores of its own)"
             )
         found += [
@@ -182,6 +176,8 @@ class LoadResult:
             for verb, counter in (("failed", counted.refused), ("lost", counted.ended))
             for (role, reason), count in sorted(counter.items())
         ]
+        refused = sorted(counted.failed_requests.items())
+        found += [f"{count} request{'' if count == 1 else 's'} failed: {what}" for what, count in refused]
         if waiting := self.left_waiting:
             plural = "" if waiting == 1 else "s"
             found.append(f"{waiting} player{plural} got no media: is the stream published?")
@@ -209,7 +205,7 @@ class LoadResult:
         """A connection came to nothing or ended before the run. A server may close slow players."""
         counted = self.counted
         lost = any(role is not Role.SLOW_PLAYER for role, _ in counted.ended)
-        return bool(lost or counted.refused or self.left_waiting)
+        return bool(lost or counted.refused or counted.failed_requests or self.left_waiting)
 
     def _cpu_shares(self) -> list[tuple[int, float]]:
         """Each process and the share of a core that it used."""
@@ -236,7 +232,7 @@ class LoadResult:
         first, last = self.server_window
         elapsed_s = (last.at_ns - first.at_ns) / 1e9
         cpu_s = last.cpu_s - first.cpu_s
-        standing = self.mean_standing()
+        standing, requests = self.mean_standing(), self.measured.requests
 
         def per(peers: float) -> float | None:
             return cpu_s * 1000 / (peers * elapsed_s) if peers else None
@@ -248,8 +244,25 @@ class LoadResult:
             "cpu_share": cpu_s / elapsed_s,
             "cpu_ms_per_player_s": per(standing["playing"] + standing["slow_playing"]),
             "cpu_ms_per_publisher_s": per(standing["publishing"]),
+            "cpu_us_per_request": cpu_s * 1e6 / requests if requests else None,
             "rss_bytes_max": max(self.server[number].rss_bytes for number in _from_0_on(self.server)),
             "pss_bytes": self.server_pss_bytes,
+        }
+
+    # Players of HLS.
+
+    def _requests(self) -> dict[str, Any]:
+        """What they asked for; nothing if there are none."""
+        answered = self.measured.requests
+        if not self.counted.requests:
+            return {}
+        window_s = self.window_s
+        return {
+            "requests": {
+                "answered": answered,
+                "per_s": answered / window_s if window_s else 0.0,
+                "failed": dict(sorted(self.counted.failed_requests.items())),
+            }
         }
 
     # As JSON.
@@ -265,8 +278,8 @@ class LoadResult:
             "at": self.at.isoformat(timespec="seconds"),
             "host": self.host,
             "command": self.command,
-            "url": _without_key(plan.url),
-            "plan": _plan(plan),
+            "url": without_key(plan.url),
+            "plan": plan_fields(plan),
             "window_s": window_s,
             "ended_early": self.ended_early,
             "publishers": {"asked": plan.publishers, "publishing": standing["publishing"]},
@@ -285,7 +298,7 @@ class LoadResult:
             "delay_ms": distribution(delay),
             **{f"{name}_delay_ms": distribution(each) for name, each in apart.items() if each.count},
             "delay_curve": [
-                [share, value / _NS_PER_MS]
+                [share, value / NS_PER_MS]
                 for share, value in zip(_CURVE, delay.percentiles(_CURVE), strict=False)
             ],
             "frames": {
@@ -293,12 +306,13 @@ class LoadResult:
                 "lost": measured.frames_lost,
                 "out_of_order": measured.frames_out_of_order,
             },
-            "sent": _flow(measured.sent_bytes, window_s),
-            "received": _flow(measured.received_bytes, window_s),
-            "slow_received": _flow(measured.slow_received_bytes, window_s),
+            "sent": flow(measured.sent_bytes, window_s),
+            "received": flow(measured.received_bytes, window_s),
+            "slow_received": flow(measured.slow_received_bytes, window_s),
+            **self._requests(),
             "delivered": self.delivered,
-            "refused": _by_role(counted.refused),
-            "disconnected": _by_role(counted.ended),
+            "refused": by_role(counted.refused),
+            "disconnected": by_role(counted.ended),
             "server": self._server(),
             "generator": {
                 "late_ms": distribution(measured.late),
@@ -323,25 +337,14 @@ class LoadResult:
             "playing": standing.playing + standing.slow_playing,
             "joining": standing.joining,
             "delay_ms": distribution(tally.delay),
-            "sent_bits_per_s": _rate(tally.sent_bytes, elapsed_s),
-            "received_bits_per_s": _rate(tally.received_bytes + tally.slow_received_bytes, elapsed_s),
+            "sent_bits_per_s": rate(tally.sent_bytes, elapsed_s),
+            "received_bits_per_s": rate(tally.received_bytes + tally.slow_received_bytes, elapsed_s),
             "stalls": tally.stalls,
             "disconnects": tally.ended.total(),
             "server_cpu_share": share,
             "server_rss_bytes": None if after is None else after.rss_bytes,
             "generator_cpu_share": tally.cpu_ns / 1e9 / elapsed_s if elapsed_s else 0.0,
         }
-
-
-def distribution(histogram: Histogram) -> dict[str, float | int | None]:
-    """Nanoseconds as a dictionary of milliseconds: count, mean, percentiles, max."""
-    found: dict[str, float | int | None] = {"count": histogram.count}
-    found["mean"] = None if histogram.mean is None else histogram.mean / _NS_PER_MS
-    values = histogram.percentiles(_SHARES.values())
-    for place, name in enumerate(_SHARES):
-        found[name] = values[place] / _NS_PER_MS if values else None
-    found["max"] = histogram.maximum / _NS_PER_MS if histogram.count else None
-    return found
 
 
 def _from_0_on(by_second: Mapping[int, object]) -> list[int]:
@@ -354,45 +357,3 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
     for each in tallies:
         total.add(each)
     return total
-
-
-def _rate(byte_count: int, elapsed_s: float) -> float:
-    return byte_count * 8 / elapsed_s if elapsed_s else 0.0
-
-
-def _flow(byte_count: int, elapsed_s: float) -> dict[str, float]:
-    return {"bytes": byte_count, "bits_per_s": _rate(byte_count, elapsed_s)}
-
-
-def _by_role(counter: Counter[tuple[Role, str]]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for (role, reason), count in sorted(counter.items()):
-        found.setdefault(str(role), {})[reason] = count
-    return found
-
-
-def _without_key(url: RtmpUrl) -> str:
-    return str(url.without_queries())
-
-
-def _plan(plan: LoadPlan) -> dict[str, Any]:
-    return {
-        "play_from": None if plan.play_from is None else _without_key(plan.play_from),
-        "publishers": plan.publishers,
-        "players": plan.players,
-        "duration_s": plan.duration_s,
-        "ramp_s": plan.ramp_s,
-        "settle_s": plan.settle_s,
-        "bits_per_s": None if plan.file else plan.shape.bits_per_second,
-        "frames_per_s": None if plan.file else plan.shape.frames_per_second,
-        "gop_s": None if plan.file else plan.shape.gop_s,
-        "file": None if plan.file is None else plan.file.name,
-        "chunk_size": plan.chunk_size,
-        "processes": plan.processes,
-        "sample": plan.sample,
-        "drain": str(plan.drain),
-        "drain_every_ms": DRAIN_EVERY_NS / _NS_PER_MS,
-        "slow_share": plan.slow_share,
-        "slow_rate": plan.slow_rate,
-        "stall_s": STALL_NS / 1e9,
-    }

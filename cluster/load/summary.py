@@ -70,6 +70,10 @@ def facts(result: Result) -> list[tuple[str, str]]:
         for name, asked in (("sent", publishers), ("received", players))
         if asked["asked"]
     ]
+    if "requests" in result:
+        asked = result["requests"]
+        failed = sum(asked["failed"].values())
+        rows.append(("requests", f"{asked['per_s']:,.0f} a second, {failed:,} failed in all"))
     if result["delivered"] is not None:
         rows.append(("delivered", _delivered(result["delivered"])))
     if result["server"] is not None:
@@ -83,7 +87,7 @@ def _delivered(share: float) -> str:
     text = f"{share:.1%} of the bytes that were sent, to each player"
     if round(share, 3) <= 1:
         return text
-    return f"{text}. Above 100%: the server's own chunk headers, and what was sent before measuring began"
+    return f"{text}. Above 100%: the server's own headers, and what was sent before measuring began"
 
 
 def _server(server: dict[str, Any]) -> str:
@@ -91,6 +95,8 @@ def _server(server: dict[str, Any]) -> str:
     peer = "publisher" if server["cpu_ms_per_player_s"] is None else "player"
     cost_ms = server[f"cpu_ms_per_{peer}_s"]
     cost = "" if cost_ms is None else f", {cost_ms:.3f} ms a {peer}-second"
+    asked_us = server["cpu_us_per_request"]
+    cost += "" if asked_us is None else f", {asked_us:.0f} us a request"
     memory = amount(server["pss_bytes"] or server["rss_bytes_max"], "B", 1024)
     return f"{server['cpu_share']:.1%} of a core{cost}; {memory} in {server['processes']} processes"
 
@@ -104,7 +110,8 @@ def _shares(shares: list[float]) -> str:
 def headline(result: Result) -> str:
     """One line that says what was done."""
     plan = result["plan"]
-    players = f"{plan['players']:,} player{_s(plan['players'])}, for {result['window_s']:.1f} s"
+    where = f" of {plan['play_from']}" if plan["play_from"] else ""
+    players = f"{plan['players']:,} player{_s(plan['players'])}{where}, for {result['window_s']:.1f} s"
     if not plan["publishers"]:
         return players
     media = plan["file"] or (

@@ -37,6 +37,9 @@ class Tally:
     #: How often a player got nothing for ``STALL_S``, and the nanoseconds of that.
     stalls: int = 0
     stalled_ns: int = 0
+    #: Of players of HLS: answers to their requests; the refusals among them, by what was asked and said.
+    requests: int = 0
+    failed_requests: Counter[str] = field(default_factory=Counter)
     cpu_ns: int = 0
     elapsed_ns: int = 0
     #: From publishing a message to reading it.

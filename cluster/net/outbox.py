@@ -1,20 +1,29 @@
-"""The writing half of a connection: what its socket does not take at once waits here, in order.
+"""The writing half of a connection, up to its end: what its socket does not take at once waits, in order.
 
 Who is in step with a stream is sent to past this, with the socket's own ``send``; what falls behind goes
 on from the stream's log. So of media there waits no more than the one message that was cut, and besides
 what the protocol has to say.
+
+A connection ends once, with one named reason: at once, or after its peer had time to read the last word.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import Protocol
 
+from cluster.core.errors import CloseReason
 from cluster.core.message import Buffer
+from cluster.net import tcp_info
 from cluster.net.poller import Poller
 
 #: Buffers given to one ``sendmsg``; Linux takes at most 1024 (IOV_MAX).
 MAX_BUFFERS_PER_SEND = 512
+
+#: After our last word to a peer we wait this long for it to close: closing at once while it still
+#: sends would reset the connection, and the peer might never read why.
+LINGER_S = 2.0
 
 
 class StreamSocket(Protocol):
@@ -43,15 +52,18 @@ class OutboxOwner(Protocol):
     def poller(self) -> Poller: ...
     @property
     def counters(self) -> WriteCount: ...
+    @property
+    def now(self) -> float: ...
 
 
 class Outbox:
     """A base of connections. ``pending`` waits for the socket, which may take bytes again soon.
 
-    A class that builds on it says what the three methods at its end do.
+    ``close_reason``: why it has ended; its socket may be open for a moment yet. A class that builds on it
+    says what the methods at its end do.
     """
 
-    __slots__ = ("_owner", "_socket", "pending", "send")
+    __slots__ = ("_linger_until", "_owner", "_socket", "close_reason", "pending", "send")
 
     _owner: OutboxOwner
 
@@ -60,6 +72,8 @@ class Outbox:
         self._socket = accepted
         self.send = accepted.send
         self.pending: list[Buffer] = []
+        self.close_reason: CloseReason | None = None
+        self._linger_until = 0.0
 
     def write_media(self, buffers: Sequence[Buffer]) -> bool:
         """Send whole messages; False if the socket is full and the rest is pending."""
@@ -119,6 +133,55 @@ class Outbox:
             self.lost(error)
             return len(data)
 
+    # ---- ending ------------------------------------------------------------------------------
+
+    def end(self, reason: CloseReason, detail: str) -> None:
+        """Nothing more is said; close once the peer has read all and closed, or 2 s on."""
+        if self.close_reason is not None:
+            return
+        self._finish(reason, detail)
+        self.update_pace()
+        self._linger_until = self._owner.now + LINGER_S
+        if not self.pending:
+            self._shutdown_writing()
+
+    def close(self, reason: CloseReason, detail: str) -> None:
+        """Close now. The first reason given is the one that counts."""
+        if self._socket.fileno() < 0:
+            return
+        self._finish(reason, detail)
+        self._owner.poller.unregister(self._socket.fileno())
+        self._socket.close()
+        self.pending.clear()
+        self._forgotten()
+
+    def _has_ended(self, now: float) -> bool:
+        """Whether it has ended; if so, it is closed when its time is over."""
+        if self.close_reason is None:
+            return False
+        if now >= self._linger_until:
+            self.close(self.close_reason, "")
+        elif not self.pending:
+            self._shutdown_writing()
+        return True
+
+    def _finish(self, reason: CloseReason, detail: str) -> None:
+        if self.close_reason is None:
+            self.close_reason = reason
+            self._ended(reason, detail)
+
+    def _shutdown_writing(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close(CloseReason.PEER_RESET, "")
+
+    def bytes_sent(self) -> int | None:
+        """As the kernel has counted them, of TLS too; None if it does not say, or the socket is closed."""
+        return tcp_info.bytes_sent(self._socket)
+
+    # ---- what others build on it -------------------------------------------------------------
+
     def lost(self, error: OSError) -> None:
         """Its socket has failed."""
         raise NotImplementedError
@@ -129,4 +192,16 @@ class Outbox:
 
     def _emptied(self) -> None:
         """The socket has taken all that waited."""
+        raise NotImplementedError
+
+    def update_pace(self) -> None:
+        """How soon its socket is read may have changed."""
+        raise NotImplementedError
+
+    def _ended(self, reason: CloseReason, detail: str) -> None:
+        """It has ended, once, for this reason."""
+        raise NotImplementedError
+
+    def _forgotten(self) -> None:
+        """Its socket is closed."""
         raise NotImplementedError

@@ -120,6 +120,18 @@ def test_capacity_is_judged_beside_nginx_and_beside_one_worker() -> None:
     assert list(found.values()) == [("2.50", "reached"), ("1.78", "missed")]
 
 
+def test_players_over_http_are_judged_beside_those_of_rtmp() -> None:
+    cpu = {
+        "300 over RTMP, HTTP off": 0.200, "300 over RTMP": 0.204, "300 of .flv": 0.2142,
+        "1000 over RTMP": 0.100, "1000 of .mp4": 0.110,
+    }  # fmt: skip
+    lines = [made("http-players", case, cpu_ms=cpu_ms) for case, cpu_ms in cpu.items()]
+    found = verdicts("http-players", [*lines, made("http-players", "300 of .m3u8", request_us=61.0)])
+    assert list(found.values()) == [
+        ("1.02", "reached"), ("1.05", "reached"), ("1.10", "missed"), ("61 us", "missed"),
+    ]  # fmt: skip
+
+
 def test_every_scenario_judges_and_shows_nothing_as_not_measured() -> None:
     for scenario in SCENARIOS:
         found = Found([made(scenario.name, "nobody")])
@@ -316,9 +328,9 @@ def test_the_list_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> No
     assert [line.split()[0] for line in lines] == [scenario.name for scenario in SCENARIOS]
 
 
-def test_a_round_of_all_but_the_soak_takes_less_than_20_minutes() -> None:
+def test_a_round_of_all_but_the_soak_takes_less_than_25_minutes() -> None:
     setting = Setting()
-    assert sum(scenario.seconds(setting) for scenario in SCENARIOS if not scenario.on_demand) < 20 * 60
+    assert sum(scenario.seconds(setting) for scenario in SCENARIOS if not scenario.on_demand) < 25 * 60
 
 
 def test_servers_of_others_take_part_where_they_are(tmp_path: Path) -> None:

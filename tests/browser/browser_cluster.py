@@ -44,7 +44,7 @@ class HttpEdge(Edge):
 
     def slots_with_players(self) -> list[str]:
         """The workers that somebody plays from."""
-        return list(self.metrics().by("worker", "players"))
+        return list(self.metrics().by("worker", "http_players"))
 
 
 @dataclass(frozen=True, slots=True)

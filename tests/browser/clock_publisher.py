@@ -22,8 +22,8 @@ AUDIO_AHEAD_S = 0.06
 VIDEO = {
     "h264": ("libx264", {"preset": "ultrafast", "tune": "zerolatency", "profile": "main", "crf": "23"}),
     "hevc": ("libx265", {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none"}),
-    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "1"}),
-    "av1": ("libsvtav1", {"preset": "12", "svtav1-params": "pred-struct=1:lookahead=0:rtc=1"}),
+    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "b": "1M"}),
+    "av1": ("libsvtav1", {"preset": "12", "crf": "40", "svtav1-params": "pred-struct=1"}),
 }
 AUDIO = {"aac": ("aac", {}), "opus": ("libopus", {}), "ac3": ("ac3", {})}
 
@@ -42,7 +42,7 @@ class Publisher:
         self._video.pix_fmt = "yuv420p"
         self._video.gop_size = GOP
         self._video.max_b_frames = 0
-        self._video.bit_rate = 1_000_000
+        self._video.bit_rate = 0  # as the options say
         self._audio = None
         if audio != "none":
             codec, codec_options = AUDIO[audio]

@@ -190,9 +190,9 @@ def test_its_keys_and_buttons_work(cluster: Cluster, open_page: OpenPage, publis
 
 
 def test_it_plays_hls_where_there_is_no_media_source(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, console: list[str]
 ) -> None:
-    """As an iPhone of before iOS 17 does."""
+    """As an iPhone of before iOS 17 does. Chromium wants some segments first, so it takes a few tries."""
     publish(cluster.near.url("native"))
     page = open_page(
         cluster.near.page_url("native"), "delete window.MediaSource; delete window.ManagedMediaSource;"
@@ -200,6 +200,7 @@ def test_it_plays_hls_where_there_is_no_media_source(
     wait_live(page, 40)
     watch(page, WATCH_S).assert_moves(WATCH_S)
     expect(page.locator("#video-codec")).to_contain_text("H.264 (avc1.")
+    console[:] = [line for line in console if "COULD_NOT_PARSE" not in line and "503" not in line]
 
 
 def test_the_page_without_a_stream_asks_for_one(cluster: Cluster, open_page: OpenPage) -> None:

@@ -208,16 +208,24 @@ def serve(server: ServerSession, data: bytes, now: float = 0.0) -> list[Event | 
 
 
 def converse(
-    server: ServerSession, client: ClientSession, *, piece_bytes: int = 1 << 20
+    server: ServerSession,
+    client: ClientSession,
+    *,
+    piece_bytes: int = 1 << 20,
+    sent: dict[str, list[bytes]] | None = None,
 ) -> Iterator[tuple[str, Event | Message]]:
     """Carry bytes between two sessions, in pieces, until neither has more; the server accepts all.
 
     Yields ("server" | "client", what it received), so that the caller can act on it at once.
+    What each of the two sends is added to its list in ``sent``, a turn each.
     """
     while True:
         upward, downward = client.outgoing(), server.outgoing()
         if not upward and not downward:
             return
+        for side, data in (("client", upward), ("server", downward)):
+            if sent is not None and data:
+                sent[side].append(data)
         for start in range(0, len(upward), piece_bytes):
             for item in serve(server, upward[start : start + piece_bytes]):
                 yield "server", item

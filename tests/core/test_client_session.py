@@ -275,6 +275,7 @@ class TestPlay:
         status(peer, "NetStream.Play.Start", stream_id=3)
         assert client.streams[3].state is StreamState.PLAYING
 
+    @pytest.mark.plain  # it gives the chunk reader a ``feed`` of its own
     def test_media_passes_as_the_readers_own_message(self) -> None:
         client, peer = client_with_stream()
         client.play("cam", stream_id=1)

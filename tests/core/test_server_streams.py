@@ -286,6 +286,7 @@ class TestPublish:
             "description": "Taken.",
         }
 
+    @pytest.mark.plain  # it gives the chunk reader a ``feed`` of its own
     def test_the_media_is_the_readers_own_message(self) -> None:
         server, peer = publishing()
         made: list[Message] = []

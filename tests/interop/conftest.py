@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from absence_table import AbsenceTable
+from http_table import HttpTable
 from interop_cluster import Clips, Cluster
 from sight_table import SightTable
 from table import Table
@@ -22,6 +23,7 @@ TABLE_FILE = os.environ.get("INTEROP_TABLE", "")
 GRACE_S = 0.5
 
 _TABLE = Table()
+_HTTP = HttpTable()
 _SIGHTS = SightTable()
 _ABSENCES = AbsenceTable()
 
@@ -30,6 +32,12 @@ _ABSENCES = AbsenceTable()
 def table() -> Table:
     """Gathers what each cell showed; printed at the end of the run."""
     return _TABLE
+
+
+@pytest.fixture(scope="session")
+def http_table() -> HttpTable:
+    """Gathers what each cell of playback over HTTP showed; printed with the table."""
+    return _HTTP
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    sections = [*_SIGHTS.as_lines(), *_ABSENCES.as_lines()]
+    sections = [*_HTTP.as_lines(), *_SIGHTS.as_lines(), *_ABSENCES.as_lines()]
     if not _TABLE.rows and not sections:
         return
     terminalreporter.write_sep("=", "interop table")

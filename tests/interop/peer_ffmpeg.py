@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 
-from workbench import Job, Workbench, first_line
+from workbench import Hashes, Job, Workbench, first_line
 
 from support.ffmpeg import hash_outputs
 
@@ -27,3 +29,18 @@ def play(bench: Workbench, url: str) -> Path:
     output = bench.path("ffmpeg.framehash")
     bench.spawn("ffmpeg-play", [*_QUIET, "-i", url, *hash_outputs(output)])
     return output
+
+
+def probe(file: Path) -> Hashes:
+    """What ffprobe says of the packets of a file that it must open without a word of warning."""
+    done = subprocess.run(
+        ["ffprobe", "-loglevel", "warning", "-show_packets", "-show_data_hash", "md5", "-of", "json",
+         "-show_entries", "packet=codec_type,data_hash", str(file)],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert not done.stderr, f"{file.name}: {done.stderr}"
+    found: Hashes = {}
+    for packet in json.loads(done.stdout)["packets"]:
+        digest = packet["data_hash"].removeprefix("MD5:").lower()
+        found.setdefault(f"{packet['codec_type']}0", []).append(digest)
+    return found

@@ -41,6 +41,37 @@ def librtmp_play(bench: Workbench, url: str) -> Path:
 _TRUSTING = ["tls-validation-flags=0"]
 
 
+def http_version() -> str | None:
+    """None if one of the elements is missing."""
+    return min(_version(each) or "" for each in ("souphttpsrc", "hlsdemux", "matroskamux")) or None
+
+
+def http_play(bench: Workbench, url: str) -> Path:
+    """What its demuxer of that form makes of it, as Matroska."""
+    output = bench.path("gst.mkv")
+    demuxer, pads = _DEMUXERS[url.rpartition(".")[2]]
+    streams = [
+        part
+        for pad, parser in zip(pads, ("h264parse", "aacparse"), strict=True)
+        for part in (pad, "!", "queue", "!", parser, "!", "m.")
+    ]
+    bench.spawn("gst-play", [
+        "gst-launch-1.0", "-e", "souphttpsrc", f"location={url}", f"timeout={_HTTP_TIMEOUT_S}", "!",
+        *demuxer, *streams, "matroskamux", "name=m", "!",
+        "filesink", f"location={output}", "buffer-mode=unbuffered",
+    ])  # fmt: skip
+    return output
+
+
+#: How each form is taken apart.
+_DEMUXERS = {
+    "flv": (["flvdemux", "name=d"], ("d.video", "d.audio")),
+    "mp4": (["qtdemux", "name=d"], ("d.video_0", "d.audio_0")),
+    "m3u8": (["hlsdemux", "!", "qtdemux", "name=d"], ("d.video_0", "d.audio_0")),
+}
+_HTTP_TIMEOUT_S = 60
+
+
 def _version(element: str) -> str | None:
     """gst-inspect fails on an element whose plugin is not installed, or that cannot be loaded."""
     if shutil.which("gst-launch-1.0") is None or not (

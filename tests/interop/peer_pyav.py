@@ -6,7 +6,7 @@ import importlib
 import subprocess
 from pathlib import Path
 
-from workbench import CLIP_S, Job, Workbench, python_tool
+from workbench import CLIP_S, Hashes, Job, Workbench, hashes_of, python_tool
 
 _TOOL = python_tool("pyav_peer.py")
 
@@ -47,3 +47,8 @@ def make_multitrack_clip(directory: Path, clip: Path) -> Path:
 def _make(output: Path, *command: str) -> Path:
     subprocess.run([*_TOOL, *command, str(output)], check=True, timeout=60)
     return output
+
+
+def probe(file: Path) -> Hashes:
+    """The packets of a file by this FFmpeg."""
+    return hashes_of(hashes_file(file))

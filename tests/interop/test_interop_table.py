@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from http_matrix import HTTP_ROWS, OwnLoss
+from http_table import HttpTable, compare_http
 from matrix import COLUMNS, ROWS
 from table import MIN_PART, Cell, Table, compare, compare_part
 
@@ -104,3 +106,23 @@ def test_the_document_has_every_cell_and_each_note_once() -> None:
     assert document.count("no TLS") == 1
     assert f"| {ROWS[0].peer} | ffmpeg version 5.1 |" in document
     assert "1. no TLS" in table.as_text()
+
+
+def test_over_http_a_peer_may_lose_only_what_it_drops_itself() -> None:
+    loss = OwnLoss(-1, "its own doing")
+    cut = {"video0": VIDEO, "audio0": AUDIO[:-1]}
+    assert compare_http(SOURCE, SOURCE, None) == Cell("yes")
+    assert compare_http(SOURCE, cut, loss) == Cell("yes", "its own doing")
+    assert compare_http(SOURCE, cut, None).mark == "no"
+    for bad in ({}, {"video0": VIDEO, "audio0": AUDIO[1:]}, {"video0": VIDEO[:-1], "audio0": AUDIO[:-1]}):
+        assert compare_http(SOURCE, bad, loss).mark == "no"
+
+
+def test_the_section_on_http_has_every_cell_and_each_note_once() -> None:
+    table = HttpTable()
+    assert table.as_lines() == []
+    cells = table.add(HTTP_ROWS[0])
+    cells["flv"], cells["mp4"], cells["m3u8"] = Cell("yes"), Cell("–", "no"), Cell("–", "no")
+    text = "\n".join(table.as_lines())
+    assert f"| {HTTP_ROWS[0].peer} | {HTTP_ROWS[0].media.name} | yes | – (1) | – (1) | ? |" in text
+    assert text.count("1. no") == 1

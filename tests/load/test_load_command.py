@@ -304,7 +304,11 @@ def test_nobody_listens(load: Load) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["http://h/live/x"], ExitCode.USAGE, "the scheme is neither rtmp nor rtmps"),
+        (["srt://h/live/x"], ExitCode.USAGE, "the scheme is neither rtmp nor rtmps"),
+        (["http://h/live/x"], ExitCode.USAGE, "ends in none of .flv, .mp4 and .m3u8"),
+        (["http://h/live/x.flv"], ExitCode.USAGE, "publishers publish over RTMP: give --play this address"),
+        (["rtmp://h/live/x", "--play", "ws://h/live/x.mp4"], ExitCode.USAGE, "over WebSocket only .flv"),
+        (["rtmp://h/live/x", "--play", "http://h/live/x.flv"], ExitCode.USAGE, "for publishers and"),
         (["rtmp://h/"], ExitCode.USAGE, "names no stream"),
         (["rtmp://h/live/x", "--bitrate", "fast"], ExitCode.USAGE, "not a bit rate"),
         (["rtmp://h/live/x", "--bitrate", "10k"], ExitCode.USAGE, "too few for 30 frames"),

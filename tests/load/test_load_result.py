@@ -10,6 +10,7 @@ from load_support import MS, SECOND_NS, plan, report, result
 
 from cluster.load.histogram import Histogram
 from cluster.load.result import NOTHING_LEFT, LoadResult
+from cluster.load.summary import facts
 from cluster.load.tally import Report, Role, Standing
 
 
@@ -161,3 +162,22 @@ def test_reasons_are_counted_by_role() -> None:
 def test_a_key_in_the_url_is_not_shown() -> None:
     made = LoadResult(plan(url=plan().url.parse("rtmp://h/live/show?key=secret")))
     assert "secret" not in json.dumps(made.as_dict())
+
+
+def test_requests_are_shown_where_there_are_any() -> None:
+    made = result(pids=(1,))
+    assert "requests" not in made.as_dict()
+    assert made.as_dict()["server"]["cpu_us_per_request"] is None
+    assert not any(name == "requests" for name, _ in facts(made.as_dict()))
+    for second in (-1, 0, 1, 2):
+        made.seconds[second].tally.requests += 10_000
+    made.seconds[-1].tally.failed_requests["a part: HTTP 404"] += 1
+    shown = made.as_dict()
+    assert shown["requests"] == {
+        "answered": 30_000, "per_s": pytest.approx(10_000), "failed": {"a part: HTTP 404": 1},
+    }  # fmt: skip
+    assert shown["server"]["cpu_us_per_request"] == pytest.approx(1.5e6 / 30_000)
+    assert dict(facts(shown))["requests"] == "10,000 a second, 1 failed in all"
+    assert ", 50 us a request; " in dict(facts(shown))["server"]
+    assert shown["complaints"] == ["1 request failed: a part: HTTP 404"]
+    assert made.something_failed

@@ -18,9 +18,12 @@ from typing import Any
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+import cluster
 from support.polling import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Where Python finds the package under test: the tree, or where it is installed.
+PACKAGES = Path(cluster.__file__).resolve().parents[1]
 _METRIC_PREFIX = "rtmp_cluster_"
 ROUTER_PORTS = 3
 _GIVEN_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")

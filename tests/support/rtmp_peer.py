@@ -208,7 +208,7 @@ class LivePlayer(RtmpPeer):
         self._session.play(self.name)
 
     def _on_message(self, message: Message) -> None:
-        frame = _read_frame(message.payload) if message.type_id == MessageType.VIDEO else None
+        frame = read_frame(message.payload) if message.type_id == MessageType.VIDEO else None
         if frame is not None:
             keyframe, sequence = frame
             self.frames.append(Frame(sequence, message.timestamp, keyframe, time.monotonic()))
@@ -298,7 +298,7 @@ def make_frame(sequence: int, filler: bytes) -> bytes:
     return (_KEYFRAME if keyframe else _INTER_FRAME) + nal + filler
 
 
-def _read_frame(payload: Buffer) -> tuple[bool, int] | None:
+def read_frame(payload: Buffer) -> tuple[bool, int] | None:
     """(is a keyframe, sequence number); None for sequence headers."""
     if len(payload) < 5 + _NAL.size or payload[1] != 1:
         return None

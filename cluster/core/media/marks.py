@@ -29,6 +29,10 @@ from cluster.core.message import MessageType
 #: rise, because no stream uses them up so fast.
 NUMBERED_SINCE_MS: Final = 1_577_836_800_000
 
+#: Discontinuities of a stream that nobody remembers begin with the minute, modulo this (22 days). hls.js
+#: walks through all numbers below at each update of a list: with seconds since 1970 it stands still.
+DISCONTINUITIES: Final = 1 << 15
+
 #: A segment may be so much longer than ``longest_ms`` before it is cut: for keyframes that come just then.
 #: Players are told whole seconds, and round to the nearest.
 _LENIENCE_MS = 200
@@ -195,7 +199,7 @@ class Marker:
     def _first(self, last: Mark | None, wall_ms: int, is_independent: bool) -> Mark:
         """A segment that does not follow on what was before."""
         number = max(0, (wall_ms - NUMBERED_SINCE_MS) * 2 // self._target_ms)
-        discontinuity = wall_ms // 1000 % 2**31
+        discontinuity = wall_ms // 60_000 % DISCONTINUITIES
         if last is not None:
             after = last.number + 1, last.discontinuity + 1
             is_recent = wall_ms - last.date_ms <= _REMEMBERED_MS

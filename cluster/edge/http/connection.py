@@ -7,7 +7,6 @@ of an answer. While one waits for its answer, nothing behind it is looked at.
 from __future__ import annotations
 
 import logging
-import socket
 from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason, lost_by
@@ -16,16 +15,15 @@ from cluster.edge.http.answer import Answer, Waiting
 from cluster.edge.http.interfaces import ConnectionOwner
 from cluster.edge.http.replies import refusal
 from cluster.edge.http.request import Request, RequestReader
+from cluster.edge.http.websocket import WebSocket
 from cluster.edge.peers import log_facts
 from cluster.edge.peers.door import Arrival
-from cluster.net import tcp_info
 from cluster.net.outbox import Outbox, StreamSocket
 from cluster.net.poller import READABLE, WRITABLE, Pace
 
 if TYPE_CHECKING:
     from cluster.edge.http.opening import Media
     from cluster.edge.http.player import Player
-    from cluster.edge.http.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +36,15 @@ MAX_REQUESTS_PER_S = 100
 #: What viewers may send in a second, which nobody needs: pings of a WebSocket, requests behind the last.
 #: That many bytes of the smallest frames take 6 ms to read.
 MAX_UNASKED_BYTES_PER_S = 4 * 1024
-#: After our last word to a peer we wait this long for it to close: closing at once while it still
-#: sends would reset the connection, and the peer might never read why.
-LINGER_S = 2.0
 
 
 class HttpConnection(Outbox):
     """An accepted socket and the requests on it. ``player``: what it plays until its end."""
 
     __slots__ = (
-        "_asked", "_ends_when_sent", "_linger_until", "_reader", "_request", "_requests", "_since",
-        "_unasked_bytes", "_waiting", "agent", "arrival", "bytes_received", "close_reason", "has_played",
-        "player", "use", "websocket",
+        "_asked", "_ends_when_sent", "_reader", "_request", "_requests",
+        "_second_began_at", "_since", "_unasked_bytes", "_waiting", "agent", "arrival", "bytes_received",
+        "has_played", "player", "unfinished_bytes", "use", "websocket",
     )  # fmt: skip
 
     _owner: ConnectionOwner
@@ -57,7 +52,6 @@ class HttpConnection(Outbox):
     def __init__(self, owner: ConnectionOwner, accepted: StreamSocket, arrival: Arrival) -> None:
         super().__init__(owner, accepted)
         self.arrival = arrival
-        self.close_reason: CloseReason | None = None
         self.player: Player | None = None
         self.websocket: WebSocket | None = None
         self.bytes_received = 0
@@ -72,9 +66,11 @@ class HttpConnection(Outbox):
         self._waiting: Waiting | None = None
         self._ends_when_sent: CloseReason | None = None
         self._since = arrival.began_at  # it came, was answered, or has been sent an answer since
-        self._asked = 0  # requests, and bytes that nobody needs, since the last tick
+        self._second_began_at = arrival.began_at
+        self._asked = 0  # requests, and bytes that nobody needs, in this second
         self._unasked_bytes = 0
-        self._linger_until = 0.0
+        #: Kept of requests that are not there in whole, or whose turn has not come.
+        self.unfinished_bytes = 0
         owner.poller.register(accepted.fileno(), self.on_ready, Pace.STRANGER)
 
     # ---- reading -----------------------------------------------------------------------------
@@ -110,6 +106,10 @@ class HttpConnection(Outbox):
             self.close(CloseReason.INTERNAL_ERROR, "see the exception above")
 
     def _receive(self, data: Buffer) -> None:
+        now = self._owner.now
+        if now - self._second_began_at >= 1.0:
+            self._second_began_at = now
+            self._asked = self._unasked_bytes = 0
         if self.websocket is not None or self.player is not None or self._ends_when_sent is not None:
             self._unasked_bytes += len(data)
             if self._unasked_bytes > MAX_UNASKED_BYTES_PER_S:
@@ -119,8 +119,8 @@ class HttpConnection(Outbox):
             return
         if self._reader is None:
             self._reader = RequestReader()
-        elif not self._reader.has_begun:
-            self._since = self._owner.now
+        elif not self._reader.unfinished_bytes:
+            self._since = now
         requests = self._reader.feed(data)
         self._requests += requests
         self._asked += len(requests)
@@ -134,8 +134,6 @@ class HttpConnection(Outbox):
 
     def speak_websocket(self, request: Request) -> None:
         """``request`` is for a WebSocket, which this is from here on; BadRequest if it cannot be."""
-        from cluster.edge.http.websocket import WebSocket
-
         websocket = WebSocket(self, request)
         self.websocket = websocket
         self._owner.count(101)
@@ -159,15 +157,18 @@ class HttpConnection(Outbox):
             self._request = request
             self._waiting = self._owner.begin(self, request)
         reader = self._reader
-        if reader is not None and reader.fault is not None and self._is_free:
-            self.answer(None, refusal(reader.fault.status, reader.fault.text))
+        if reader is not None:
+            if reader.fault is not None and self._is_free:
+                self.answer(None, refusal(reader.fault.status, reader.fault.text))
+            waiting = sum(len(each.path) + len(each.query) for each in self._requests)
+            self.unfinished_bytes = reader.unfinished_bytes + waiting
 
     def answer(self, request: Request | None, answer: Answer) -> None:
         """Answer the request that is being answered, or what is none, with which the connection ends."""
-        self._waiting = None
+        self._waiting = self._request = None
         if self.close_reason is not None:
             return
-        stays = request is not None and request.stays and not answer.closes and not self._owner.draining
+        stays = request is not None and request.stays and not (self._owner.draining or answer.closes)
         wants_body = request is None or request.wants_body
         written = self._owner.replies.whole(answer, wants_body=wants_body, stays=stays)
         self.count_and_say(answer.status, written)
@@ -254,20 +255,13 @@ class HttpConnection(Outbox):
     @property
     def is_idle(self) -> bool:
         """It has been answered all that it asked for."""
-        has_begun = self._reader is not None and self._reader.has_begun
-        return self._is_free and not self._requests and not has_begun
+        return self._is_free and not self.unfinished_bytes
 
     def tick(self, now: float) -> None:
-        """Every second: who is too slow, or has not asked for anything for too long."""
-        self._asked = self._unasked_bytes = 0
-        if self.close_reason is not None:
-            if now >= self._linger_until:
-                self.close(self.close_reason, "")
-            elif not self.pending:
-                self._shutdown_writing()
-        elif self.player is not None or self._waiting is not None:
+        """Every second or few: who is too slow, or has not asked for anything for too long."""
+        if self._has_ended(now) or self.player is not None or self._waiting is not None:
             return
-        elif self.pending:
+        if self.pending:
             if now - self._since >= ANSWER_S:
                 self.close(CloseReason.SLOW_PEER, f"it has not taken an answer within {ANSWER_S:g} s")
         elif self.is_idle and self._reader is not None:
@@ -276,16 +270,6 @@ class HttpConnection(Outbox):
         elif now - self._since >= self._owner.handshake_timeout_s:
             why = f"no whole request within {self._owner.handshake_timeout_s:g} s"
             self.close(CloseReason.HANDSHAKE_TIMEOUT, why)
-
-    def end(self, reason: CloseReason, detail: str) -> None:
-        """Nothing more is said; close once the peer has read all and closed, or 2 s on."""
-        if self.close_reason is not None:
-            return
-        self._finish(reason, detail)
-        self.update_pace()
-        self._linger_until = self._owner.now + LINGER_S
-        if not self.pending:
-            self._shutdown_writing()
 
     def end_with_goodbye(self, reason: CloseReason, why: str) -> None:
         """End it, and tell whoever can be told."""
@@ -305,20 +289,7 @@ class HttpConnection(Outbox):
             reason = CloseReason.PEER_CLOSED
         self.close(reason, error.strerror or str(error))
 
-    def close(self, reason: CloseReason, detail: str) -> None:
-        """Close now. The first reason given is the one that counts."""
-        if self._socket.fileno() < 0:
-            return
-        self._finish(reason, detail)
-        self._owner.poller.unregister(self._socket.fileno())
-        self._socket.close()
-        self.pending.clear()
-        self._owner.forget(self)
-
-    def _finish(self, reason: CloseReason, detail: str) -> None:
-        if self.close_reason is not None:
-            return
-        self.close_reason = reason
+    def _ended(self, reason: CloseReason, detail: str) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
@@ -326,27 +297,23 @@ class HttpConnection(Outbox):
             self._reader.close()
             self._reader = None
         self._requests.clear()
+        self.unfinished_bytes = 0
         self._owner.ended(self, reason, detail)
         self.websocket = None
 
-    def _shutdown_writing(self) -> None:
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.close(CloseReason.PEER_RESET, "")
+    def _forgotten(self) -> None:
+        self._owner.forget(self)
 
     def who(self) -> dict[str, object]:
         """For log lines: its id, its worker, its peer, and what that calls itself."""
         arrival = self.arrival
-        return log_facts.who(self._owner.identity, arrival.number, arrival.peer, self.agent)
+        protocol = "http" if self.websocket is None else "ws"
+        who = log_facts.who(self._owner.identity, arrival.number, arrival.peer, self.agent)
+        return {"protocol": protocol, **who}
 
     def facts(self) -> dict[str, object]:
         """The same, and what it does or has asked to do."""
         return {**log_facts.use(*self.use), **self.who()}
-
-    def bytes_sent(self) -> int | None:
-        """As the kernel has counted them, of TLS too; None if it does not say, or the socket is closed."""
-        return tcp_info.bytes_sent(self._socket)
 
 
 def _read_on() -> None:

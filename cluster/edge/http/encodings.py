@@ -11,9 +11,12 @@ from collections.abc import Iterable
 from cluster.core.media.flv import encode_header
 from cluster.core.media.log_entry import LogEntry
 from cluster.core.message import Buffer
+from cluster.edge.http.flv_web_encoding import FlvWebEncoding
 from cluster.edge.http.interfaces import HttpEncoding
+from cluster.edge.http.mp4_encoding import Mp4Encoding
 from cluster.edge.http.player import Form
 from cluster.edge.http.routes import Kind
+from cluster.edge.http.websocket import WebSocketEncoding
 from cluster.edge.streams.flv_encoding import FlvEncoding
 
 
@@ -28,16 +31,9 @@ class PublishedFlvEncoding(FlvEncoding):
 
 
 def _made(form: Form) -> HttpEncoding:
-    """Modules are imported once somebody plays what they are for."""
     if form.kind is Kind.MP4:
-        from cluster.edge.http.mp4_encoding import Mp4Encoding
-
         return Mp4Encoding()
-    if form.raw:
-        return PublishedFlvEncoding()
-    from cluster.edge.http.flv_web_encoding import FlvWebEncoding
-
-    return FlvWebEncoding()
+    return PublishedFlvEncoding() if form.raw else FlvWebEncoding()
 
 
 class Encodings:
@@ -55,8 +51,6 @@ class Encodings:
         encoding, players = self._taken.get((key, form), (None, 0))
         if encoding is None:
             if form.over == "ws":
-                from cluster.edge.http.websocket import WebSocketEncoding
-
                 encoding = WebSocketEncoding(self.take(key, form._replace(over="http")))
             else:
                 encoding = _made(form)

@@ -266,8 +266,12 @@ class HlsService:
         turn.begin()
         changed, self._changed = self._changed, {}
         for followed in changed:
+            answers: dict[HlsRequest, Answer | None] = {}  # those of one turn are alike, and so shared
             for waiting in list(followed.waiting):
-                answer = followed.answer(waiting.request, turn.now)
+                request = waiting.request
+                if request not in answers:
+                    answers[request] = followed.answer(request, turn.now)
+                answer = answers[request]
                 if answer is not None:
                     self._give(followed, waiting, answer)
         while self.held > self._max_bytes:

@@ -22,6 +22,13 @@ MAX_HEADERS = 100
 #: The name of a method, the version, and what stands between: for a head that does not end.
 _MAX_HEAD_BYTES = MAX_TARGET_BYTES + MAX_HEADER_BYTES + 1024
 
+#: Of the fields these are needed, and no more of each: requests that wait for their turn take memory.
+_KEPT = frozenset(
+    (b"host", b"origin", b"user-agent", b"upgrade", b"sec-websocket-key", b"sec-websocket-version")
+)
+_KEPT_BYTES = 256
+_BODY = frozenset((b"content-length", b"transfer-encoding"))
+
 METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _VERSIONS = frozenset(("1.0", "1.1"))
 
@@ -36,8 +43,8 @@ class BadRequest(ClusterError):
 
 
 class Request(NamedTuple):
-    """One request. ``path`` is decoded and begins with a slash, or is ``*``; names in ``headers`` are in
-    lower case. ``stays``: the connection is for further requests."""
+    """One request. ``path`` is decoded and begins with a slash, or is ``*``. ``headers``: those that matter
+    here, with names in lower case. ``stays``: the connection is for further requests."""
 
     method: str
     path: str
@@ -69,15 +76,16 @@ class RequestReader:
         self._requests: list[Request] = []
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
+        self._has_body = False
         self._header_bytes = 0
         self._header_count = 0
         self._fed_bytes = 0  # since the last head that was whole
         self._has_upgraded = False
 
     @property
-    def has_begun(self) -> bool:
-        """The head of a request is there in part."""
-        return self._fed_bytes > 0
+    def unfinished_bytes(self) -> int:
+        """Of the head of a request that is there in part."""
+        return self._fed_bytes
 
     def close(self) -> None:
         """Read nothing more."""
@@ -114,6 +122,7 @@ class RequestReader:
         self._fed_bytes = self._fed_bytes or 1  # of bytes that came with the end of another request
         self._target = b""
         self._headers = {}
+        self._has_body = False
         self._header_bytes = self._header_count = 0
 
     def on_url(self, part: bytes) -> None:
@@ -128,7 +137,11 @@ class RequestReader:
             raise self._refuse(431, f"the header fields have more than {MAX_HEADER_BYTES} bytes")
         if self._header_count > MAX_HEADERS:
             raise self._refuse(431, f"there are more than {MAX_HEADERS} header fields")
-        self._headers[name.lower()] = value
+        name = name.lower()
+        if name in _KEPT:
+            self._headers[name] = value[:_KEPT_BYTES]
+        elif name in _BODY and value.strip(b"0"):
+            self._has_body = True
 
     def on_headers_complete(self) -> None:
         parser, headers = self._parser, self._headers
@@ -140,7 +153,7 @@ class RequestReader:
         method = parser.get_method()
         if method not in METHODS:
             raise self._refuse(405, "only GET, HEAD and OPTIONS are answered here")
-        if headers.get(b"content-length", b"0").strip(b"0") or b"transfer-encoding" in headers:
+        if self._has_body:
             raise self._refuse(413, "a request here has no body")
         if version == "1.1" and b"host" not in headers:
             raise self._refuse(400, "the request has no Host field")

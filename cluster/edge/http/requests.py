@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from cluster.core.errors import CloseReason
 from cluster.edge.http.answer import Answer, Waiting
 from cluster.edge.http.connection import HttpConnection
 from cluster.edge.http.encodings import Encodings
+from cluster.edge.http.hls_service import HlsService
 from cluster.edge.http.opening import Media, Openings
 from cluster.edge.http.player import Form, Player
 from cluster.edge.http.replies import Replies, refusal
@@ -20,9 +20,6 @@ from cluster.edge.peers.join_rates import JoinRates
 from cluster.edge.peers.log_facts import MAX_AGENT_CHARACTERS
 from cluster.edge.peers.places import Places
 from cluster.edge.streams.streams import Streams
-
-if TYPE_CHECKING:
-    from cluster.edge.http.hls_service import HlsService
 
 _NO_ROOM = refusal(503, "this server has no room for more players; try again later")
 _OTHER_SITE = refusal(403, "pages of this site may not play here (--http-origin)")
@@ -43,9 +40,7 @@ class HttpRequests:
         self._rates = JoinRates()
         self._encodings = Encodings()
         self._openings = Openings(streams)
-        #: None until somebody asks for HLS: its modules are not imported before.
-        self._hls: HlsService | None = None
-        self._hls_bytes = hls_bytes
+        self._hls = HlsService(streams, hls_bytes)
         page = resources.files(__package__).joinpath("page.html").read_bytes()
         self._page = Answer(200, "text/html; charset=utf-8", f"public, max-age={_PAGE_KEPT_S}", [page])
 
@@ -57,13 +52,11 @@ class HttpRequests:
     def tick(self) -> None:
         """A few times a second: what happens by time alone."""
         self._openings.tick()
-        if self._hls is not None:
-            self._hls.tick()
+        self._hls.tick()
 
     def close(self) -> None:
         """Follow no stream any more."""
-        if self._hls is not None:
-            self._hls.close()
+        self._hls.close()
 
     def begin(self, connection: HttpConnection, request: Request) -> Waiting | None:
         """Answer ``request``, now or later; returns what waits if it is later and no player."""
@@ -95,10 +88,6 @@ class HttpRequests:
         if not self._has_place(connection):
             connection.answer(request, _NO_ROOM)
             return None
-        if self._hls is None:
-            from cluster.edge.http.hls_service import HlsService
-
-            self._hls = HlsService(self._streams, self._hls_bytes)
         is_late = False
 
         def then(answer: Answer) -> None:

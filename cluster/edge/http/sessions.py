@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
+from cluster.core.limits import MIB
 from cluster.edge.http.answer import Waiting
 from cluster.edge.http.connection import HttpConnection
 from cluster.edge.http.opening import Media
@@ -22,6 +23,12 @@ from cluster.net.poller import Poller
 
 #: Read at once from one connection: a request, or some that were sent ahead.
 READ_BYTES = 16 * 1024
+
+#: Viewers are ticked once in this many ticks.
+TICKS_PER_VIEWER = 5
+
+#: Requests of all peers of a worker that are not whole, or whose turn has not come.
+MAX_UNFINISHED_BYTES = 64 * MIB
 
 
 class HttpRules(NamedTuple):
@@ -49,6 +56,7 @@ class HttpSessions:
         self._requests = HttpRequests(streams, places, self.replies, rules.hls_bytes)
         self._places = places
         self._connections: dict[HttpConnection, None] = {}
+        self._ticks = 0
         self._door = Door(self, places, rules.handshake_timeout_s, self.counters.http_closes)
         self.accept = self._door.accept
         self.accept_tls = self._door.accept_tls
@@ -70,10 +78,29 @@ class HttpSessions:
         self._requests.tick()
 
     def tick(self) -> None:
-        """Once a second: timeouts."""
+        """Once a second: timeouts. Of viewers a fifth is looked at each time."""
         self._door.tick()
+        self._ticks += 1
+        turn = self._ticks % TICKS_PER_VIEWER
+        unfinished: dict[HttpConnection, int] = {}
         for connection in list(self._connections):
-            connection.tick(self.now)
+            if connection.unfinished_bytes:
+                unfinished[connection] = connection.unfinished_bytes
+            arrival = connection.arrival
+            is_viewer = arrival.place.plays and connection.close_reason is None
+            if not is_viewer or arrival.number % TICKS_PER_VIEWER == turn:
+                connection.tick(self.now)
+        self._bound_unfinished(unfinished)
+
+    def _bound_unfinished(self, unfinished: dict[HttpConnection, int]) -> None:
+        """Close those that keep most, until all together keep no more than they may."""
+        held = sum(unfinished.values())
+        for connection in sorted(unfinished, key=unfinished.__getitem__, reverse=True):
+            if held <= MAX_UNFINISHED_BYTES:
+                return
+            held -= unfinished[connection]
+            why = f"{unfinished[connection]} bytes of requests without an answer, and too many in all"
+            connection.close(CloseReason.WORKER_MEMORY, why)
 
     def drain(self) -> None:
         """The server is about to end: who waits for nothing may go, the others after their answer."""

@@ -8,7 +8,6 @@ and that the connection ends once, with one named reason. What a full socket doe
 from __future__ import annotations
 
 import logging
-import socket
 from typing import TYPE_CHECKING
 
 from cluster.core.amf.values import AmfValue
@@ -20,7 +19,6 @@ from cluster.edge.rtmp import departure
 from cluster.edge.rtmp.interfaces import ConnectionOwner
 from cluster.edge.rtmp.low_water import LowWater
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
-from cluster.net import tcp_info
 from cluster.net.outbox import Outbox, StreamSocket
 from cluster.net.poller import READABLE, WRITABLE, Pace
 from cluster.process.complaints import Complaints
@@ -39,10 +37,6 @@ MAX_PENDING_CONTROL_BYTES = 256 * 1024
 #: Read at once from a peer that neither publishes nor plays: a handshake, and some twenty commands.
 STRANGER_READ_BYTES = 16 * 1024
 
-#: After our last word to a peer we wait this long for it to close: closing at once while it still
-#: sends would reset the connection, and the peer might never read why.
-LINGER_S = 2.0
-
 
 class Connection(Outbox):
     """An accepted socket and its session; ``players`` and ``publications`` by message stream id.
@@ -51,8 +45,8 @@ class Connection(Outbox):
     """
 
     __slots__ = (
-        "_budget", "_linger_until", "_look_at_work", "_low_water", "_pending_control_bytes",
-        "_receive_buffer", "_recv_into", "close_reason", "dropped", "is_stranger", "number", "opened_at",
+        "_budget", "_look_at_work", "_low_water", "_pending_control_bytes",
+        "_receive_buffer", "_recv_into", "dropped", "is_stranger", "number", "opened_at",
         "peer", "played", "players", "publications", "session", "use",
     )  # fmt: skip
 
@@ -78,12 +72,10 @@ class Connection(Outbox):
         self.publications: dict[int, Feed] = {}
         #: Once a play has ended: the keys that were played, and until when they go on live.
         self.played: dict[str, float] | None = None
-        self.close_reason: CloseReason | None = None
         self.is_stranger = True  # it has never published, nor been sent what it plays
         #: What it does, or has asked to do last: role and stream key, as far as they are known.
         self.use = ("", "")
         self.dropped = 0  # messages not sent to its players, and not taken from its publishers, in all
-        self._linger_until = 0.0
         self._low_water = LowWater(accepted)
         self._budget: WorkBudget | None = None
         self._look_at_work = WORK_PER_LOOK
@@ -264,26 +256,16 @@ class Connection(Outbox):
         if self.close_reason is not None:
             return
         self.write_control()
-        if self.close_reason is not None:
-            return
-        self._finish(reason, detail)
-        self.update_pace()
-        self._linger_until = self._owner.now + LINGER_S
-        if not self.pending:
-            self._shutdown_writing()
+        super().end(reason, detail)
 
     def lost(self, error: OSError) -> None:
         """Its socket has failed."""
         self.close(*departure.by_error(self, error))
 
-    def close(self, reason: CloseReason, detail: str) -> None:
-        """Close now. The first reason given is the one that counts."""
-        if self._socket.fileno() < 0:
-            return
-        self._finish(reason, detail)
-        self._owner.poller.unregister(self._socket.fileno())
-        self._socket.close()
-        self.pending.clear()
+    def _ended(self, reason: CloseReason, detail: str) -> None:
+        self._owner.ended(self, reason, detail)
+
+    def _forgotten(self) -> None:
         self._owner.forget(self)
 
     def who(self) -> dict[str, object]:
@@ -294,10 +276,6 @@ class Connection(Outbox):
         """The same, and what it does or has asked to do."""
         return {**log_facts.use(*self.use), **self.who()}
 
-    def bytes_sent(self) -> int | None:
-        """As the kernel has counted them, of TLS too; None if it does not say, or the socket is closed."""
-        return tcp_info.bytes_sent(self._socket)
-
     @property
     def is_busy(self) -> bool:
         """Whether the connection publishes or plays."""
@@ -305,11 +283,7 @@ class Connection(Outbox):
 
     def tick(self, now: float) -> None:
         """Every second or few: the session's timeouts and pings, and the end of lingering."""
-        if self.close_reason is not None:
-            if now >= self._linger_until:
-                self.close(self.close_reason, "")
-            elif not self.pending:
-                self._shutdown_writing()
+        if self._has_ended(now):
             return
         try:
             self.session.tick(now)
@@ -317,14 +291,3 @@ class Connection(Outbox):
             self.end(violation.reason, violation.detail)
             return
         self.write_control()
-
-    def _finish(self, reason: CloseReason, detail: str) -> None:
-        if self.close_reason is None:
-            self.close_reason = reason
-            self._owner.ended(self, reason, detail)
-
-    def _shutdown_writing(self) -> None:
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.close(CloseReason.PEER_RESET, "")

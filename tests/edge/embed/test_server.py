@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +18,12 @@ from cluster.core.rtmp import events
 from cluster.core.rtmp.status import Code
 from cluster.edge.embed.server import CallError, Reject, Server, ServerHandler
 from cluster.edge.node.config import EdgeConfig
+from support.cluster_process import PACKAGES, ROOT
 from support.house import AAC_HEADER, AVC_HEADER, KEY, audio, video
 from support.sockets import on_asyncio, on_uvloop, until
 from support.tcp_peer import TcpPeer
 from support.wire_peer import WirePeer
 
-ROOT = Path(__file__).resolve().parents[3]
 HEADERS = (Message(9, 0, AVC_HEADER, 1), Message(8, 0, AAC_HEADER, 1))
 
 
@@ -306,7 +305,7 @@ def test_the_example_runs_as_written(tmp_path, eventually) -> None:
     with output.open("w") as writing:
         example = subprocess.Popen(
             [sys.executable, "examples/embedded_server.py", "127.0.0.1:0"],
-            cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdout=writing, stderr=writing,
+            cwd=ROOT, env={"PYTHONPATH": str(PACKAGES)}, stdout=writing, stderr=writing,
         )  # fmt: skip
 
     async def publish(port: int) -> None:

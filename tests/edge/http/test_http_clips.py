@@ -99,6 +99,18 @@ def test_hls_on_one_connection(house: House) -> None:
     assert house.counters.connections_half_open == 0
 
 
+def test_a_worker_that_lacks_a_segment_lets_the_next_request_reach_another(house: House) -> None:
+    publisher = house.publisher("x")
+    viewer = HttpPeer(house).get("/live/x.m3u8")
+    for message in published(make_flv("avc1", "mp4a", seconds=5)):
+        house.send(publisher, message)
+    assert not viewer.closed
+    viewer.get("/live/x/1.m4s")
+    assert viewer.answers()[-1].status == 503
+    assert viewer.answers()[-1].fields["connection"] == "close"
+    assert viewer.closed
+
+
 def test_who_leaves_while_hls_waits_is_forgotten(house: House) -> None:
     viewer = HttpPeer(house).get("/live/x.m3u8")
     house.advance(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,14 +11,26 @@ import pytest
 
 from cluster.core.errors import CloseReason
 from cluster.core.message import Message
+from cluster.edge.http import sessions as sessions_module
 from cluster.edge.http.connection import (
     ANSWER_S,
-    LINGER_S,
     MAX_PIPELINED,
     MAX_REQUESTS_PER_S,
     MAX_UNASKED_BYTES_PER_S,
 )
-from support.house import AAC_HEADER, AVC_HEADER, KEY, House, audio, stepped_loop, video
+from cluster.edge.peers.join_rates import JoinRates
+from cluster.net.outbox import LINGER_S
+from support.house import (
+    AAC_HEADER,
+    AVC_HEADER,
+    KEY,
+    House,
+    audio,
+    run_until,
+    stepped_loop,
+    tcp_pair,
+    video,
+)
 from support.http_peer import HttpPeer
 
 Houses = Callable[..., House]
@@ -265,3 +279,74 @@ def test_a_drain_lets_players_go_on_and_the_idle_go(houses: Houses) -> None:
     house.advance(LINGER_S)
     assert len(house.http) == 0
     assert house.counters.http_closes == {"drained": 2, "answered": 2}
+
+
+def test_requests_without_end_take_no_more_than_they_may_together(
+    houses: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_UNFINISHED_BYTES", 10_000)
+    house = houses()
+    large, small = HttpPeer(house), HttpPeer(house)
+    large.say("GET /" + "a" * 6_000)
+    small.say("GET /" + "a" * 3_000)
+    house.advance(1)
+    assert not large.closed
+    waiting = HttpPeer(house).get("/live/none.m3u8")
+    waiting.get("/" + "b" * 2_000)
+    house.advance(1)
+    assert [large.closed, small.closed, waiting.closed] == [True, False, False]
+    assert house.counters.http_closes == {"worker_memory": 1}
+
+
+def test_too_many_plays_of_one_address_wait(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = houses()
+    publish(house)
+    monkeypatch.setattr(JoinRates, "wait_s", lambda *_: 2.0)
+    player, leaver, drained = (HttpPeer(house).get("/live/x.flv") for _ in range(3))
+    assert house.counters.joins_paced == 3
+    house.leave(leaver)
+    house.advance(1.9)
+    assert player.received == b""
+    assert house.counters.http_players == {}
+    house.http.end_all(CloseReason.DRAINED)
+    house.settle()
+    assert drained.answer.status == 503
+    house.advance(LINGER_S)
+    assert house.counters.http_players == {}
+    late = HttpPeer(house).get("/live/x.flv")
+    house.advance(2.1)
+    assert late.answer.status == 200
+    assert house.counters.http_players == {"flv": 1}
+
+
+def test_a_line_says_of_a_player_who_it_was(houses: Houses, caplog: pytest.LogCaptureFixture) -> None:
+    house = houses()
+    publish(house)
+    player = HttpPeer(house).get("/live/x.flv", "User-Agent: VLC/3.0.18 LibVLC/3.0.18")
+    caplog.set_level("INFO")
+    house.leave(player)
+    (record,) = [each for each in caplog.records if getattr(each, "event", "") == "connection_closed"]
+    said = {name: getattr(record, name) for name in ("protocol", "role", "stream", "agent", "peer")}
+    assert said == {
+        "protocol": "http", "role": "player", "stream": "live/x", "agent": "VLC/3.0.18 LibVLC/3.0.18",
+        "peer": "192.0.2.9:40000",
+    }  # fmt: skip
+    assert record.getMessage() == "closed: peer_closed"
+    assert getattr(record, "bytes_received", 0) > 0
+
+
+def test_a_reset_is_told_from_a_leave_only_of_those_who_play(houses: Houses) -> None:
+    house = houses()
+    publish(house)
+    for path, reason in (("/live/x.flv", "peer_reset"), ("/live/x", "peer_closed")):
+        accepted, peer = tcp_pair()
+        house.http.accept(accepted, ("192.0.2.10", 40_000))
+        peer.sendall(f"GET {path} HTTP/1.1\r\nHost: e\r\n\r\n".encode())
+        run_until(house.loop, lambda: house.counters.http_requests, "an answer")
+        assert peer.recv(8) == b"HTTP/1.1"
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        run_until(house.loop, lambda: house.counters.http_closes, "the end")
+        assert house.counters.http_closes == {reason: 1}
+        house.counters.http_closes.clear()
+        house.counters.http_requests.clear()

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.core.message import Message
-from cluster.edge.http.connection import LINGER_S, HttpConnection
+from cluster.edge.http.connection import HttpConnection
 from cluster.edge.http.opening import _Wait
 from cluster.edge.http.player import Player
 from cluster.edge.http.request import RequestReader
+from cluster.net.outbox import LINGER_S
 from support.house import AAC_HEADER, AVC_HEADER, INTER, KEY, House, audio, stepped_loop, video
 from support.http_peer import HttpPeer
 

@@ -80,6 +80,12 @@ def test_an_old_client_is_answered_and_closed() -> None:
     assert not request.stays  # it would go by a field that is not of HTTP/1.1
 
 
+def test_of_the_fields_only_those_that_matter_are_kept_and_not_all_of_them() -> None:
+    fields = b"HOST: e\r\nContent-Length: 0\r\nCookie: c\r\nUser-Agent: " + b"a" * 9_000
+    (request,), _ = read(b"GET / HTTP/1.1\r\n" + fields + b"\r\n\r\n")
+    assert request.headers == {b"host": b"e", b"user-agent": b"a" * 256}
+
+
 def test_a_whole_address_is_its_path() -> None:
     (request,), _ = read(b"GET HTTP://edge:8080/live/%C3%A4.flv?raw=1#x HTTP/1.1\r\nHost: e\r\n\r\n")
     assert request.path == "/live/ä.flv"
@@ -103,9 +109,9 @@ def test_what_comes_behind_an_upgrade_is_kept() -> None:
 def test_a_head_that_begins_behind_another_has_begun() -> None:
     reader = RequestReader()
     assert len(reader.feed(b"GET /a HTTP/1.1\r\nHost: e\r\n\r\nGE")) == 1
-    assert reader.has_begun
+    assert reader.unfinished_bytes
     assert len(reader.feed(b"T /b HTTP/1.1\r\nHost: e\r\n\r\n")) == 1
-    assert not reader.has_begun
+    assert not reader.unfinished_bytes
 
 
 def test_the_longest_address_and_one_past() -> None:

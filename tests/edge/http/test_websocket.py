@@ -23,8 +23,8 @@ from wsproto.events import (
 from cluster.core.errors import CloseReason
 from cluster.core.media.flv import FlvReader
 from cluster.core.message import Message
-from cluster.edge.http.connection import LINGER_S
 from cluster.edge.http.websocket import frame
+from cluster.net.outbox import LINGER_S
 from support.house import AAC_HEADER, AVC_HEADER, INTER, KEY, House, audio, stepped_loop, video
 from support.http_peer import HttpPeer
 from support.media_clips import make_flv, messages_of, packets_of

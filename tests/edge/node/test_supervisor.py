@@ -26,9 +26,9 @@ from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.status_pipe import Beat, Ready, StatusPipe, StatusReader
 from cluster.edge.node.worker_slot import Backoff, SlotState, Timing, WorkerSlot
 from cluster.process.exit_codes import ExitCode
+from support.cluster_process import PACKAGES
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
-ROOT = Path(__file__).resolve().parents[3]
 
 
 class Node:
@@ -42,7 +42,7 @@ class Node:
                 [*prefix, sys.executable, str(FAKE_WORKER), json.dumps(options)],
                 stderr=output,
                 cwd=log.parent,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": f"{PACKAGES}:{FAKE_WORKER.parent}"},
             )
 
     def events(self, name: str) -> list[dict[str, Any]]:

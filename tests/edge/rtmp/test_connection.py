@@ -17,10 +17,11 @@ from cluster.core.rtmp.events import ConnectRequested, ConnectSucceeded, StatusR
 from cluster.core.rtmp.server_session import ServerSession
 from cluster.core.rtmp.status import Code, Level
 from cluster.core.rtmp.url import RtmpUrl
-from cluster.edge.rtmp.connection import LINGER_S, MAX_PENDING_CONTROL_BYTES, Connection
+from cluster.edge.rtmp.connection import MAX_PENDING_CONTROL_BYTES, Connection
 from cluster.edge.rtmp.low_water import LEISURELY_BYTES
 from cluster.edge.streams.counters import Counters
 from cluster.net.latency_budget import BudgetRule, LatencyBudget
+from cluster.net.outbox import LINGER_S
 from cluster.net.poller import READABLE, Pace, Poller
 from support.house import ENTROPY, IDENTITY, SteppedLoop, run_until, stepped_loop, tcp_pair, unix_pair
 
@@ -90,23 +91,13 @@ class FakePlayer:
         self.reader = reader
 
 
-class WatchedPoller(Poller):
-    """A poller that notes the pace it was told last."""
-
-    pace = Pace.PROMPT
-
-    def set_pace(self, fd: int, pace: Pace) -> None:
-        self.pace = pace
-        super().set_pace(fd, pace)
-
-
 class Owner:
     """A worker reduced to what a connection needs of it."""
 
     def __init__(self, loop: SteppedLoop) -> None:
         self._loop = loop
         budget = LatencyBudget(BudgetRule(BUDGET_S * 1000))
-        self.poller = WatchedPoller(loop, budget, lambda: None, lambda: None)
+        self.poller = Poller(loop, budget, lambda: None, lambda: None)
         self.counters = Counters()
         self.identity = IDENTITY
         self.receive_buffer = memoryview(bytearray(64 * 1024))
@@ -148,7 +139,7 @@ class Scene:
         return [reason for reason, _ in self.owner.endings]
 
     def pace(self) -> Pace:
-        return self.owner.poller.pace
+        return self.owner.poller._paces.get(self.accepted.fileno(), Pace.PROMPT)
 
     def low_water_bytes(self) -> int:
         return self.accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cluster.edge.rtmp.connection import LINGER_S
+from cluster.net.outbox import LINGER_S
 from support.house import KEY, House, audio, stepped_loop, unix_pair, video
 
 PLAY_WAIT_S = 1.0
