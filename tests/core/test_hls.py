@@ -567,6 +567,23 @@ def test_the_target_duration_is_in_every_list() -> None:
     assert muxer.target_s == 4
 
 
+@pytest.mark.parametrize("gap_ms", [2_100, 3_000, 4_500, 7_900, 9_000])
+@pytest.mark.parametrize("at_ms", [700, 1_960, 2_000])
+def test_an_interruption_makes_no_segment_longer_than_the_target_duration(gap_ms: int, at_ms: int) -> None:
+    """An encoder that loses its network for seconds leaves frames out, and its clock goes on."""
+    workers = Workers(1)
+    workers.publish()
+    media = stream(24)
+    workers.send(*headers())
+    workers.send(*(each for each in media if not 0 <= each.timestamp - 6_000 - at_ms < gap_ms))
+    workers.end()
+    assert_same(workers)
+    for text in workers.origin.texts:
+        parsed = parse(text)
+        assert all(round(each.duration) <= parsed.target for each in parsed.segments)
+        assert parsed.part_target < 2.5
+
+
 def test_times_that_leap_are_in_no_list() -> None:
     workers = Workers(3)
     workers.publish()

@@ -31,8 +31,9 @@ _BURST_MS = 100
 #: How long a frame is shown if there is nothing to tell it from.
 _FRAME_MS = 40
 
-#: A frame is shown for so long at most: times may leap, and MP4 has 32 bits.
-_LONGEST_FRAME_S = 5
+#: A frame is shown for so long at most. What is longer is an interruption: with it a segment would exceed
+#: the target duration, and parts were so long that players stayed far behind live.
+_LONGEST_FRAME_S = 2
 
 
 class Part(NamedTuple):
@@ -127,8 +128,9 @@ class _Samples:
         nexts = [frame.dts for frame in frames[1:]]
         if until is None:
             usual = self.frame_ticks or self.scale * _FRAME_MS // 1000
-            if self.track.kind == "video" and nexts:
-                usual = nexts[-1] - frames[-2].dts
+            if self.track.kind == "video" and nexts:  # the least: one may be an interruption
+                steps = [after - frame.dts for frame, after in zip(frames, nexts, strict=False)]
+                usual = min([*steps, self.frame_ticks] if self.frame_ticks else steps)
             until = frames[-1].dts + usual
         nexts.append(max(until, frames[-1].dts + 1))
         longest = self.scale * _LONGEST_FRAME_S
@@ -136,7 +138,7 @@ class _Samples:
             Sample(min(after - frame.dts, longest), frame.data, frame.composition, frame.is_sync)
             for frame, after in zip(frames, nexts, strict=True)
         ]
-        if self.track.kind == "video":
+        if self.track.kind == "video" and samples[-1].duration < longest:
             self.frame_ticks = samples[-1].duration
         return self.track, frames[0].dts, samples
 

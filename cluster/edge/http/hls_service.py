@@ -12,6 +12,7 @@ there; all that wait for it, in one turn.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import quote
@@ -22,6 +23,8 @@ from cluster.edge.http.answer import Answer, Waiting, line
 from cluster.edge.http.hls_request import MEDIA_PLAYLIST, HlsRequest, answer_to, request_of
 from cluster.edge.streams.following import Following
 from cluster.edge.streams.streams import Streams
+
+logger = logging.getLogger(__name__)
 
 #: Parts are as long at most, but for slow video: players of low latency stay three behind.
 PART_MS: Final = 250
@@ -43,6 +46,8 @@ _COMPLETE_TARGETS = 16
 
 
 _NO_ROOM: Final = line(503, "this server has no room for more streams; try again later")
+
+_FAILED: Final = line(503, "HLS of this stream has failed; it is there when that is published anew")
 
 
 class _Request:
@@ -74,6 +79,7 @@ class _Followed:
         self.held = 0
         self.dropped = 0
         self.muxer = service.new_muxer()
+        self.has_failed = False  # until another publisher begins
         #: The publisher there is, or was; None while there has been none.
         self.epoch: int | None = None
         self.waiting: dict[_Request, None] = {}
@@ -87,13 +93,30 @@ class _Followed:
         epoch = self._service.epoch_of(self.key)
         is_same = self.epoch is not None and epoch == self.epoch
         self.epoch = epoch
-        self.muxer.begin(headers, entries, from_wire=not at_origin, is_same_publisher=is_same)
+        self.has_failed = self.has_failed and is_same
+        if not self.has_failed:
+            try:
+                self.muxer.begin(headers, entries, from_wire=not at_origin, is_same_publisher=is_same)
+            except Exception:
+                self._fail()
         self._service.published(self)
         self._look()
 
     def flushed(self, entries: list[LogEntry]) -> None:
-        self.muxer.feed(entries)
+        if not self.has_failed:
+            try:
+                self.muxer.feed(entries)
+            except Exception:
+                self._fail()
         self._look()
+
+    def _fail(self) -> None:
+        """A bug: it is not to end the flush of those who play otherwise, nor to be logged each time."""
+        extra = {"event": "hls_failed", "stream": self.key}
+        logger.exception("HLS of stream %(stream)s failed", {"stream": self.key}, extra=extra)
+        self.has_failed = True
+        self.muxer = self._service.new_muxer()
+        self.dropped, self._version = 0, -1
 
     def left(self) -> None:
         """It may return: what there is stays."""
@@ -111,6 +134,8 @@ class _Followed:
     # ---- asked by players --------------------------------------------------------------------
 
     def answer(self, request: HlsRequest, now: float) -> Answer | None:
+        if self.has_failed:
+            return _FAILED
         has_all = now - self.since > self.muxer.target_s * _COMPLETE_TARGETS
         return answer_to(request, self.muxer, self.media_uri, has_all=has_all)
 

@@ -139,6 +139,8 @@ class RequestReader:
             raise self._refuse(431, f"there are more than {MAX_HEADERS} header fields")
         name = name.lower()
         if name in _KEPT:
+            if name == b"host" and name in self._headers:  # RFC 9112, section 3.2
+                raise self._refuse(400, "the request has two Host fields")
             self._headers[name] = value[:_KEPT_BYTES]
         elif name in _BODY and value.strip(b"0"):
             self._has_body = True

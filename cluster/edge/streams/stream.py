@@ -145,6 +145,7 @@ class Stream:
         self._dirty = self._holds_audio = False
         log = self.log
         first_seq = max(self.flushed_seq, log.first_seq)
+        is_whole = first_seq == self.flushed_seq
         entries = log.read(first_seq, log.next_seq)
         self.flushed_seq = log.next_seq
         if not entries:
@@ -155,7 +156,10 @@ class Stream:
         if readers.pictureless and any(entry.is_video_frame for entry in entries):
             readers.hold_video_back(first_seq)
         for following in self._followings:
-            following.follower.flushed(entries)
+            if is_whole:
+                following.follower.flushed(entries)
+            else:  # there was more than the log may keep
+                self._begin_to_follow(following)
         for encoding, sends in list(readers.in_step.items()):
             self._send_to_all(encoding, sends, first_seq, entries)
         for reader in list(readers.private):

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urljoin
 
 import pytest
 
+from cluster.core.media.hls import HlsMuxer
 from cluster.core.message import Message
 from cluster.edge.http import hls_service
 from cluster.edge.http.answer import Answer, Waiting
@@ -384,6 +385,25 @@ def test_memory_is_bounded_and_the_largest_gives_first() -> None:
         assert worker.hls.held <= 300_000
         worker.hls.close()
         worker.house.close()
+
+
+def test_what_ends_hls_of_a_stream_harms_nobody_else(live: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    player = live.house.player("a")
+    asked = live.ask(LIST, msn=live.listed().segments[-1].number + 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(HlsMuxer, "feed", None)  # raises when it is called
+        live.play(1)
+        before = len(player.media)
+        live.play(1)
+    assert len(player.media) > before
+    assert not live.publisher.closed
+    assert asked.status == live.ask(LIST).status == live.ask().status == 503
+    live.advance(1)
+    assert (live.counters.hls_waiting, live.counters.hls_bytes) == (0, 0)
+    live.house.leave(live.publisher)
+    live.publish()
+    live.play(5)
+    assert live.listed().segments
 
 
 def test_two_workers_answer_alike() -> None:

@@ -62,6 +62,7 @@ def test_requests_that_are_sent_ahead_are_all_read() -> None:
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),
         (b"\x03" + bytes(1536), 400),
         (b"HELO there\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: e\r\nHost: f\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: e\n\n", 400),
     ],
 )

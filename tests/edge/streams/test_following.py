@@ -70,6 +70,23 @@ def test_a_follower_begins_at_the_latest_keyframe_with_its_headers_and_its_mark(
     assert follower.media(at_origin=True) == [(9, 2000), (9, 2040), (9, 2080)]
 
 
+def test_a_follower_that_misses_messages_begins_anew(house: House) -> None:
+    """More came at once than the log keeps: nothing is to be taken to follow on what was before."""
+    publisher = house.publisher()
+    house.send(publisher, *headers(), video(0, KEY), video(40))
+    follower = Recorder()
+    house.streams.follow(STREAM, follower)
+    stream = house.streams.by_key[STREAM]
+    for ms in (80, 120, 160):
+        stream.append(video(ms))
+    stream.log.shrink(0)
+    stream.flush()
+    assert follower.told == ["began here", "began here"]
+    assert follower.media(at_origin=True) == []
+    house.send(publisher, video(2000, KEY), video(2040))
+    assert follower.media(at_origin=True) == [(9, 2000), (9, 2040)]
+
+
 def test_a_follower_alone_makes_a_stream_heard_and_keeps_it(house: House) -> None:
     publisher = house.publisher()
     house.send(publisher, *headers(), video(0, KEY))
