@@ -106,7 +106,8 @@ def test_a_worker_that_lacks_a_segment_lets_the_next_request_reach_another(house
         house.send(publisher, message)
     assert not viewer.closed
     viewer.get("/live/x/1.m4s")
-    assert viewer.answers()[-1].status == 503
+    assert viewer.answers()[-1].status == 307
+    assert viewer.answers()[-1].fields["location"] == "1.m4s?again=1"
     assert viewer.answers()[-1].fields["connection"] == "close"
     assert viewer.closed
 
@@ -128,6 +129,6 @@ def test_a_segment_that_another_worker_may_have_is_asked_for_on_another_connecti
     for message in published(clip):
         house.send(publisher, message)
     viewer = HttpPeer(house).get("/live/x/1.m4s").get("/live/x")
-    assert viewer.answer.status == 503
+    assert viewer.answer.status == 307
     assert viewer.answer.fields["connection"] == "close"
     assert viewer.closed
