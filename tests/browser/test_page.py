@@ -194,13 +194,16 @@ def test_its_keys_and_buttons_work(cluster: Cluster, open_page: OpenPage, publis
 def test_it_plays_hls_where_there_is_no_media_source(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher, console: list[str]
 ) -> None:
-    """As an iPhone of before iOS 17 does. Chromium wants some segments first, so it takes a few tries."""
+    """As an iPhone of before iOS 17 does. Chromium's own HLS wants some segments first, so it takes a few
+    tries; it then begins so near the end that it stands still now and then."""
     publish(cluster.near.url("native"))
     page = open_page(
         cluster.near.page_url("native"), "delete window.MediaSource; delete window.ManagedMediaSource;"
     )
     wait_live(page, 40)
-    watch(page, WATCH_S).assert_moves(WATCH_S)
+    seen = watch(page, 3 * WATCH_S)
+    seen.assert_colours()
+    assert seen.advanced_s > WATCH_S
     expect(page.locator("#video-codec")).to_contain_text("H.264 (avc1.")
     console[:] = [line for line in console if "COULD_NOT_PARSE" not in line and "503" not in line]
 
