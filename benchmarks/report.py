@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +15,9 @@ _DOCS = Path(__file__).resolve().parent.parent / "docs"
 #: What stands between these lines of the document is replaced.
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PICTURE = "benchmarks.svg"
+
+#: What stands before the first number of a text, the number, and the rest.
+_FIRST_NUMBER = re.compile(r"(\D*)([\d.]*)(.*)", re.DOTALL)
 
 
 def write(records: list[Record], scenarios: Sequence[Scenario], docs: Path = _DOCS) -> None:
@@ -78,17 +82,30 @@ def table(measured: list[tuple[Scenario, Found]]) -> str:
         column for column in first.columns
         if any(column.text(found, case) for _, found in measured for case in found.cases)
     ]  # fmt: skip
-    rows, complaints = [], []
+    rows, doubts = [], []
     for scenario, found in measured:
         for number, case in enumerate(found.cases):
             title = [scenario.title if number == 0 else ""] if shared else []
             rows.append([*title, case, *(column.text(found, case) for column in columns)])
-            if told := found.complaints(case):
-                where = f"{scenario.title}, {case}" if shared else case
-                complaints.append(f"- {where}: {'; '.join(told)}")
+            where = f"{scenario.title}, {case}" if shared else case
+            doubts += [(where, told) for told in found.complaints(case)]
     heads = [*[""] * (1 + shared), *(column.heading for column in columns)]
     lines = [f"### {first.table or first.title}", "", _grid(heads, rows, texts=1 + shared)]
+    complaints = _complaints(doubts)
     return "\n".join(lines + ([""] if complaints else []) + complaints)
+
+
+def _complaints(doubts: list[tuple[str, str]]) -> list[str]:
+    """A line for each kind of doubt: of several that differ in their first number only, all in one."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for where, told in doubts:
+        before, number, after = _FIRST_NUMBER.findall(told)[0]
+        kinds.setdefault(f"{before}{'…' if number else ''}{after}", []).append((where, number))
+    return [
+        f"- {seen[0][0]}: {kind.replace('…', seen[0][1], 1)}" if len(seen) == 1
+        else f"- {kind}: {'; '.join(f'{where} ({number})' if number else where for where, number in seen)}"
+        for kind, seen in kinds.items()
+    ]  # fmt: skip
 
 
 def _grid(heads: list[str], rows: list[list[str]], *, texts: int = 1) -> str:

@@ -73,5 +73,6 @@ HTTP_PLAYERS = Scenario(
         *HOST_COLUMNS,
     ),
     judge=_judge,
+    told_by_aims=True,
     case_s=lambda setting: setting.window_s + setting.settle_s + 4.0 + 0.004 * _MANY,
 )
