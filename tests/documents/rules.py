@@ -53,7 +53,7 @@ RUNS_ALREADY: dict[str, tuple[str, ...]] = {
     "docs/commands.md": ("rtmp-cluster edge",),
     "docs/load.md": (
         "rtmp-cluster router",
-        "rtmp-cluster edge --router tcp://127.0.0.1:1936",
+        "rtmp-cluster edge --router tcp://127.0.0.1:1936 --http :8080",
         "rtmp-cluster edge --router tcp://127.0.0.1:1936 --bind :1945 --node-name another",
     ),
 }
