@@ -104,7 +104,7 @@ def encode_tag(type_id: int, timestamp_ms: int, payload: Buffer) -> list[Buffer]
 
 
 def encode_tag_of_parts(type_id: int, timestamp_ms: int, parts: Sequence[Buffer]) -> list[Buffer]:
-    """The same with a payload that is not in one piece."""
+    """One tag, as of ``encode_tag``, whose payload lies in several ``parts``."""
     size = sum(map(len, parts))
     if type_id not in TAG_TYPES:
         raise MisuseError(f"message type {type_id} is not an FLV tag")

@@ -197,7 +197,7 @@ class HttpConnection(Outbox):
         self._waiting = None
 
     def play_opens(self, media: Media) -> None:
-        """It is known what the stream of its player has."""
+        """The stream of this connection's player has ``media``: its first bytes may go out."""
         if self.player is not None:
             self._owner.play_opens(self.player, media)
 
@@ -254,7 +254,7 @@ class HttpConnection(Outbox):
 
     @property
     def is_idle(self) -> bool:
-        """It has been answered all that it asked for."""
+        """The peer has been answered all that it asked for."""
         return self._is_free and not self.unfinished_bytes
 
     def tick(self, now: float) -> None:

@@ -155,7 +155,7 @@ def _video(track: TrackBody, entry: LogEntry, is_header: bool) -> bytes:
 
 
 def _audio(track: TrackBody, entry: LogEntry, is_header: bool) -> bytes:
-    """The same of an audio tag."""
+    """What goes before the body of an audio tag; nothing if the codec is none for browsers."""
     if track.codec == "mp4a":
         return bytes((AUDIO_AAC << 4 | _SOUND, _HEADER if is_header else _FRAME))
     if track.codec == ".mp3":

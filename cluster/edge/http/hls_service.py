@@ -119,10 +119,10 @@ class _Followed:
         self.dropped, self._version = 0, -1
 
     def left(self) -> None:
-        """It may return: what there is stays."""
+        """The publisher has gone and may return: what there is stays."""
 
     def end(self) -> None:
-        """It has not returned."""
+        """The publisher has not returned in time: the lists get their end."""
         self.muxer.end()
         self._look()
 

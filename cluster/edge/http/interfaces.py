@@ -56,7 +56,7 @@ class ConnectionOwner(Protocol):
         """A request is answered with ``status``."""
 
     def play_opens(self, player: Player, media: Media) -> None:
-        """It is known what the stream of ``player`` has."""
+        """The stream of ``player`` has ``media``: the player's first bytes may go out."""
 
     def play_ended(self, player: Player) -> None:
         """``player`` plays no more."""

@@ -76,7 +76,7 @@ class Player:
         self.connection.play_opens(media)
 
     def open(self, begins_with: list[Buffer]) -> None:
-        """It is known what the stream has: send ``begins_with``, and then the stream."""
+        """Send ``begins_with``, which says what media the stream has, and then the stream."""
         self.is_open = True
         self._begins_with = begins_with
         self.reader.rejoins_at = -math.inf  # it has not been sent anything

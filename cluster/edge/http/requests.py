@@ -161,7 +161,7 @@ class HttpRequests:
             self._openings.add(reader.stream, player)
 
     def play_opens(self, player: Player, media: Media) -> None:
-        """It is known what the stream of ``player`` has: its first bytes go out."""
+        """The stream of ``player`` has ``media``: the player's first bytes go out."""
         form, headers = player.form, player.reader.stream.log.headers()
         begins_with = player.encoding.begin(headers, audio=media.audio, video=media.video)
         if form.over == "http":
