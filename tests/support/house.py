@@ -190,41 +190,34 @@ class FakeLink:
         return self.calls.count(call)
 
 
-class Peer:
-    """A peer in the client role, at the other end of a connection that ``sessions`` accepted."""
+class SocketPeer:
+    """A socket, ``accepted`` at the house's end, that sends what is ``_unsent`` and takes what comes.
 
-    def __init__(
-        self,
-        sessions: Sessions,
-        now: Callable[[], float],
-        app: str = "live",
-        declared: Capabilities = capabilities.RELAY,
-        host: str = "192.0.2.7",
-    ) -> None:
-        self._now = now
-        accepted, self.socket = socket.socketpair()
-        accepted.setblocking(False)
+    What it speaks is said by the class that builds on it.
+    """
+
+    def __init__(self) -> None:
+        self.accepted, self.socket = socket.socketpair()
+        self.accepted.setblocking(False)
         self.socket.setblocking(False)
-        self.session = ClientSession(limits=Limits(), entropy=ENTROPY, now=now(), handshake="simple")
-        self.session.start(dataclasses.replace(URL, app=app), declared=declared)
-        self.received: list[Any] = []
-        self.media: list[Message] = []
-        self.codes: list[str] = []
         self.closed = False
         self.reading = True
         self._unsent = b""
-        sessions.accept(accepted, (host, 40_000))
-
-    @property
-    def connected(self) -> bool:
-        return any(isinstance(event, events.ConnectSucceeded) for event in self.received)
 
     def pump(self) -> bool:
         """Send and receive what can be now; whether anything moved."""
         return self._write() | (self.reading and self._read())
 
+    def _outgoing(self) -> bytes:
+        """What it has to say besides."""
+        return b""
+
+    def _take(self, data: bytes) -> None:
+        """These bytes have come."""
+        raise NotImplementedError
+
     def _write(self) -> bool:
-        self._unsent += self.session.outgoing()
+        self._unsent += self._outgoing()
         if not self._unsent or self.closed:
             return False
         try:
@@ -243,16 +236,47 @@ class Peer:
             return False
         except ConnectionResetError:
             data = b""
-        if not data:
+        if data:
+            self._take(data)
+        else:
             self.closed = True
-            return True
+        return True
+
+
+class Peer(SocketPeer):
+    """A peer in the client role, at the other end of a connection that ``sessions`` accepted."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        now: Callable[[], float],
+        app: str = "live",
+        declared: Capabilities = capabilities.RELAY,
+        host: str = "192.0.2.7",
+    ) -> None:
+        super().__init__()
+        self._now = now
+        self.session = ClientSession(limits=Limits(), entropy=ENTROPY, now=now(), handshake="simple")
+        self.session.start(dataclasses.replace(URL, app=app), declared=declared)
+        self.received: list[Any] = []
+        self.media: list[Message] = []
+        self.codes: list[str] = []
+        sessions.accept(self.accepted, (host, 40_000))
+
+    @property
+    def connected(self) -> bool:
+        return any(isinstance(event, events.ConnectSucceeded) for event in self.received)
+
+    def _outgoing(self) -> bytes:
+        return self.session.outgoing()
+
+    def _take(self, data: bytes) -> None:
         for event in self.session.receive(data, self._now()):
             self.received.append(event)
             if isinstance(event, Message):
                 self.media.append(event)
             elif isinstance(event, events.StatusReceived):
                 self.codes.append(event.code)
-        return True
 
     def events(self, kind: type) -> list[Any]:
         return [event for event in self.received if isinstance(event, kind)]

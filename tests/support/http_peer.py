@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from typing import NamedTuple
 
 from cluster.core.media.flv import FlvReader
 from cluster.core.message import Message
-from support.house import House
-
-_READ_BYTES = 1 << 20
+from support.house import House, SocketPeer
 
 
 class Answered(NamedTuple):
@@ -20,20 +17,15 @@ class Answered(NamedTuple):
     body: bytes
 
 
-class HttpPeer:
+class HttpPeer(SocketPeer):
     """Sends bytes and keeps what comes. It is one of the house's peers: ``settle`` carries its bytes."""
 
     def __init__(self, house: House, host: str = "192.0.2.9") -> None:
+        super().__init__()
         self.house = house
-        accepted, self.socket = socket.socketpair()
-        accepted.setblocking(False)
-        self.socket.setblocking(False)
         self.received = b""
-        self.closed = False
-        self.reading = True
-        self._unsent = b""
         house.peers.append(self)
-        house.http.accept(accepted, (host, 40_000))
+        house.http.accept(self.accepted, (host, 40_000))
 
     def say(self, data: bytes | str) -> HttpPeer:
         self._unsent += data.encode() if isinstance(data, str) else data
@@ -44,34 +36,8 @@ class HttpPeer:
         lines = [f"{method} {path} HTTP/1.1", "Host: edge.example", *fields]
         return self.say("\r\n".join(lines) + "\r\n\r\n")
 
-    def pump(self) -> bool:
-        """Send and receive what can be now; whether anything moved."""
-        return self._write() | (self.reading and self._read())
-
-    def _write(self) -> bool:
-        if not self._unsent or self.closed:
-            return False
-        try:
-            sent = self.socket.send(self._unsent)
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
-            return False
-        self._unsent = self._unsent[sent:]
-        return sent > 0
-
-    def _read(self) -> bool:
-        if self.closed:
-            return False
-        try:
-            data = self.socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            return False
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            self.closed = True
-            return True
+    def _take(self, data: bytes) -> None:
         self.received += data
-        return True
 
     def answers(self) -> list[Answered]:
         """All that has come; the body of one without a length is all that follows."""
