@@ -11,7 +11,7 @@ from cluster.core.errors import CloseReason
 from cluster.core.message import Message
 from cluster.core.rtmp import events
 from cluster.edge.embed.handler import Reject, ServerHandler
-from cluster.edge.rtmp.admission import Allow, Deny, Verdict
+from cluster.edge.peers.access import Allow, Deny, Verdict
 from cluster.edge.rtmp.connection import Connection
 from cluster.edge.rtmp.player import Player
 from cluster.edge.rtmp.publisher import RtmpPublisher

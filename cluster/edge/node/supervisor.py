@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.metrics import NodeNumbers
+from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.router_lines import RouterLines
 from cluster.edge.node.status_pipe import StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
@@ -44,6 +45,8 @@ _RESERVED_FILES = 64
 #: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
+#: Of what workers sign with: as many as SHA-256 has.
+_SECRET_BYTES = 32
 
 #: There are no rules yet that could say who may do what.
 _OPEN_TO_ALL = "open to all: whoever reaches it may publish and play"
@@ -71,6 +74,7 @@ class Supervisor:
         self._clock = clock
         self._numbers = NodeNumbers(config.workers)
         instance = secrets.token_hex(_INSTANCE_BYTES)
+        shared = NodeShared(secret=secrets.token_hex(_SECRET_BYTES))
         self._slots = [
             WorkerSlot(
                 slot,
@@ -79,6 +83,7 @@ class Supervisor:
                 timing=self._timing,
                 own_router=own_router,
                 worker_class=worker_class,
+                shared=shared,
                 clock=clock,
             )
             for slot in range(config.workers)

@@ -14,6 +14,7 @@ from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.load_meter import LoadMeter
+from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import StatusPipe
 from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
@@ -64,12 +65,14 @@ class Worker:
         status: StatusPipe,
         own_router: str | None,
         bound: Sequence[socket.socket],
+        shared: NodeShared,
     ) -> None:
         self._config = config
         self._identity = identity
         self._status = status
         self._own_router = own_router
         self._bound = bound
+        self._shared = shared
         self.counters = Counters()
         self._drain_asked = asyncio.Event()
         self._facts = FactsReporter()

@@ -16,11 +16,12 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.status_pipe import StatusPipe
 from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
@@ -44,7 +45,7 @@ class Runnable(Protocol):
 class WorkerStart:
     """What the supervisor hands a new worker process. ``worker_class`` is ``module:Class``,
     ``own_router`` as ``Supervisor`` has it. ``bound_fds``: sockets as ``Worker`` takes them, which the
-    supervisor holds too."""
+    supervisor holds too. ``shared``: what all workers of the node are given."""
 
     config: EdgeConfig
     identity: WorkerIdentity
@@ -52,12 +53,13 @@ class WorkerStart:
     worker_class: str
     own_router: str | None
     bound_fds: list[int]
+    shared: NodeShared = field(default_factory=NodeShared)
 
     def to_line(self) -> bytes:
         start = {
             "config": self.config.to_texts(), "identity": asdict(self.identity),
             "status_fd": self.status_fd, "worker_class": self.worker_class, "own_router": self.own_router,
-            "bound_fds": self.bound_fds,
+            "bound_fds": self.bound_fds, "shared": asdict(self.shared),
         }  # fmt: skip
         return json.dumps(start).encode() + b"\n"
 
@@ -71,6 +73,7 @@ class WorkerStart:
             start["worker_class"],
             start["own_router"],
             start["bound_fds"],
+            NodeShared(**start["shared"]),
         )
 
 
@@ -99,7 +102,9 @@ async def _run(start: WorkerStart, status: StatusPipe) -> None:
     module_name, _, class_name = start.worker_class.partition(":")
     worker_class = getattr(importlib.import_module(module_name), class_name)
     bound = [socket.socket(fileno=fd) for fd in start.bound_fds]
-    worker: Runnable = worker_class(start.config, start.identity, status, start.own_router, bound)
+    worker: Runnable = worker_class(
+        start.config, start.identity, status, start.own_router, bound, start.shared
+    )
     await worker.run()
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import MisuseError
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.status_pipe import Beat, Ready, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS, WorkerStart
 from cluster.net.listener import bound_socket
@@ -85,6 +86,7 @@ class WorkerSlot:
         timing: Timing,
         own_router: str | None = None,
         worker_class: str = WORKER_CLASS,
+        shared: NodeShared | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.slot = slot
@@ -95,6 +97,8 @@ class WorkerSlot:
         self._timing = timing
         self._own_router = own_router
         self._worker_class = worker_class
+        #: Handed to the next process.
+        self.shared = shared or NodeShared()
         self._clock = clock
         self._backoff = Backoff(timing)
         self._process: subprocess.Popen[bytes] | None = None
@@ -144,7 +148,10 @@ class WorkerSlot:
                 self._bound.append(bound_socket(*address, config.unacknowledged_s))
             bound_fds = [bound.fileno() for bound in self._bound]
             self._process = _spawn(
-                WorkerStart(config, identity, worker_fd, self._worker_class, self._own_router, bound_fds)
+                WorkerStart(
+                    config, identity, worker_fd, self._worker_class, self._own_router, bound_fds,
+                    self.shared,
+                )  # fmt: skip
             )
         except OSError:
             os.close(status_fd)

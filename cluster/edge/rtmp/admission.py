@@ -6,37 +6,16 @@ peer that takes its request back or leaves is not answered any more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from cluster.core.errors import CloseReason
 from cluster.core.rtmp.events import ConnectRequested, PlayRequested, PublishRequested
 from cluster.core.rtmp.status import Code
+from cluster.edge.peers.access import Deny, Verdict
 
 if TYPE_CHECKING:
     from cluster.edge.rtmp.connection import Connection
 
-
-@dataclass(frozen=True, slots=True)
-class Allow:
-    """The answer yes. ``key``: the stream key to use in place of the one that was asked for."""
-
-    key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Deny:
-    """The answer no. The peer is told ``code`` (empty: the usual one) and ``text``, then it is closed.
-
-    ``redirect``: of a connect only, the tcUrl that the peer should go to instead.
-    """
-
-    text: str
-    code: str = ""
-    redirect: str | None = None
-
-
-Verdict: TypeAlias = Allow | Deny
 Request: TypeAlias = ConnectRequested | PublishRequested | PlayRequested
 
 

@@ -14,8 +14,9 @@ from cluster.core.rtmp import events
 from cluster.core.rtmp.arguments import TO_THE_END
 from cluster.core.rtmp.shared_registry import SharedObjects
 from cluster.core.rtmp.status import Code
+from cluster.edge.peers.access import Deny, Verdict
 from cluster.edge.peers.join_rates import JOINS_PER_S, JoinRates, sender_of
-from cluster.edge.rtmp.admission import Admission, Deny, Request, Verdict, deny
+from cluster.edge.rtmp.admission import Admission, Request, deny
 from cluster.edge.rtmp.connection import Connection
 from cluster.edge.rtmp.encoding import encoding_for
 from cluster.edge.rtmp.player import Player

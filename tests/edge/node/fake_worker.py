@@ -16,6 +16,7 @@ import time
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.status_pipe import StatusPipe
 from cluster.edge.node.supervisor import Supervisor
 from cluster.edge.node.worker_slot import Timing
@@ -34,6 +35,7 @@ class FakeWorker:
     def __init__(
         self, config: EdgeConfig, identity: WorkerIdentity, status: StatusPipe, own_router: str | None,
         bound: list[socket.socket],
+        shared: NodeShared,
     ) -> None:  # fmt: skip
         self.config, self.identity, self.status, self.bound = config, identity, status, bound
         self.bad = os.environ.get(BAD, "")

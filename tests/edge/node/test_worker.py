@@ -20,6 +20,7 @@ from cluster.core.message import Message
 from cluster.core.rtmp import events
 from cluster.core.rtmp.status import Code
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.status_pipe import Beat, Ready, StatusPipe, StatusReader
 from cluster.edge.node.worker import Worker
 from cluster.net.addresses import BindAddress
@@ -54,7 +55,7 @@ class RunningWorker:
         self.beats: list[Beat] = []
         identity = WorkerIdentity("test-node", "0a", 0, 1)
         bound = [bound_socket(*address) for address in (*config.binds, *config.tls_binds)]
-        self.worker = Worker(config, identity, StatusPipe(self._writing), None, bound)
+        self.worker = Worker(config, identity, StatusPipe(self._writing), None, bound, NodeShared())
         self.task = asyncio.get_running_loop().create_task(self.worker.run())
 
     @property

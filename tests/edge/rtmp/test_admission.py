@@ -10,8 +10,8 @@ import pytest
 
 from cluster.core.rtmp import events
 from cluster.core.rtmp.status import Code
+from cluster.edge.peers.access import Allow, Deny, Verdict
 from cluster.edge.rtmp import request_book
-from cluster.edge.rtmp.admission import Allow, Deny, Verdict
 from cluster.edge.rtmp.request_book import MAX_WAITING_REQUESTS, RequestBook
 from support.house import House, SteppedLoop, stepped_loop, video
 

@@ -18,8 +18,8 @@ from cluster.core.message import Message
 from cluster.core.rtmp.command import Command
 from cluster.core.rtmp.events import StatusReceived
 from cluster.core.rtmp.status import Code
+from cluster.edge.peers.access import Allow, Deny
 from cluster.edge.peers.log_facts import MAX_AGENT_CHARACTERS
-from cluster.edge.rtmp.admission import Allow, Deny
 from cluster.edge.rtmp.logged_session import spelled
 from cluster.net.outbox import LINGER_S
 from cluster.process.logs import JsonFormatter, TextFormatter
