@@ -18,11 +18,11 @@ def _parse(tables: Mapping[str, Any]) -> Any:
 
 
 @pytest.fixture
-def in_force() -> PolicyInForce:
+def in_force() -> Any:
     return PolicyInForce({"a": 1}, _parse)
 
 
-def test_nobody_sees_a_policy_before_it_is_committed(in_force: PolicyInForce) -> None:
+def test_nobody_sees_a_policy_before_it_is_committed(in_force: Any) -> None:
     seen: list[Any] = []
     in_force.on_change(seen.append)
     in_force.prepare(1, {"b": 2})
@@ -33,7 +33,7 @@ def test_nobody_sees_a_policy_before_it_is_committed(in_force: PolicyInForce) ->
     assert seen == [{"b": 2}]
 
 
-def test_one_that_cannot_be_prepared_leaves_all_as_it_is(in_force: PolicyInForce) -> None:
+def test_one_that_cannot_be_prepared_leaves_all_as_it_is(in_force: Any) -> None:
     in_force.prepare(1, {"b": 2})
     with pytest.raises(ValueError, match="bad tables"):
         in_force.prepare(2, {"bad": 1})
@@ -43,7 +43,7 @@ def test_one_that_cannot_be_prepared_leaves_all_as_it_is(in_force: PolicyInForce
     assert in_force.policy == {"a": 1}
 
 
-def test_a_part_that_cannot_be_made_speaks_against_the_policy(in_force: PolicyInForce) -> None:
+def test_a_part_that_cannot_be_made_speaks_against_the_policy(in_force: Any) -> None:
     made: list[Any] = []
 
     def make(policy: Any) -> Callable[[], None]:
@@ -60,7 +60,7 @@ def test_a_part_that_cannot_be_made_speaks_against_the_policy(in_force: PolicyIn
     assert made == [{"c": 3}]
 
 
-def test_only_what_is_prepared_is_committed_and_once(in_force: PolicyInForce) -> None:
+def test_only_what_is_prepared_is_committed_and_once(in_force: Any) -> None:
     in_force.prepare(1, {"b": 2})
     in_force.abort(1)
     with pytest.raises(MisuseError):
