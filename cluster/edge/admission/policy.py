@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cluster.edge.admission import jwt_tokens, users
 from cluster.edge.admission.hooks.settings import HookSettings, parse_hooks
@@ -22,6 +22,9 @@ from cluster.edge.admission.signed import EXPIRES, SCHEMES, SECRET, SECURE_LINK_
 from cluster.edge.admission.tables import FILE_SUFFIX, Table
 from cluster.edge.admission.users import Password, Plain, Users
 from cluster.edge.peers.access import Action
+
+if TYPE_CHECKING:
+    from cluster.edge.peers.key_limits import KeyLimit
 
 __all__ = ["Policy", "PolicyFaults", "parse", "resolve_files"]
 
@@ -39,7 +42,7 @@ class Policy:
     signing: Signing | None = None
     jwt: JwtSettings | None = None
     hooks: HookSettings = field(default_factory=HookSettings)
-    limits: tuple[Any, ...] = ()
+    limits: tuple[KeyLimit, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -168,8 +171,16 @@ def _hooks(table: object, faults: list[tuple[Path, str]]) -> HookSettings | None
         return None
 
 
-def _limits(tables: object, faults: list[tuple[Path, str]]) -> tuple[Any, ...]:
-    return ()
+def _limits(tables: object, faults: list[tuple[Path, str]]) -> tuple[KeyLimit, ...]:
+    if tables is None:
+        return ()
+    from cluster.edge.peers.key_limits import LimitFaults, parse_limits
+
+    try:
+        return parse_limits(tables)
+    except LimitFaults as error:
+        faults += error.faults
+        return ()
 
 
 # ---- rules ---------------------------------------------------------------------------------------

@@ -76,6 +76,11 @@ def test_a_whole_file() -> None:
     assert "S3cret" not in repr(policy)
 
 
+def test_limits_are_read_where_they_are_counted() -> None:
+    [limit] = _parse('[[limit]]\nmatch = "live/*"\nplayers = 5\n').limits
+    assert (limit.match, limit.players) == ("live/*", 5)
+
+
 def test_nothing_said_is_all_open() -> None:
     policy = parse({"network": {"bind": [":1"]}})
     assert policy.is_open
@@ -164,6 +169,7 @@ def test_the_publish_key_goes_before_all_rules() -> None:
          "must be one of rtmp_cluster_permissions, "),
         ("[hooks]\npublish='S3cret'", ("hooks", "publish"), "must be an address"),
         ("hooks = 1", ("hooks",), "[hooks] must be a table"),
+        ("[[limit]]\nmatch = '*'\nplayers = 0", ("limit", 0, "players"), "players is a whole number from 1"),
     ],
 )  # fmt: skip
 def test_a_fault_has_its_place_and_says_what_to_do(text: str, path: tuple[Any, ...], says: str) -> None:
