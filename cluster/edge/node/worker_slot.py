@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import MisuseError
-from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.config import OPTIONS, EdgeConfig
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.orders import OrderPipe
 from cluster.edge.node.status_pipe import Beat, Failed, Prepared, Ready, StatusReader
@@ -315,7 +315,7 @@ def _spawn(start: WorkerStart) -> tuple[subprocess.Popen[bytes], OrderPipe]:
         stdin=subprocess.PIPE,
         bufsize=0,
         pass_fds=(start.status_fd, *start.bound_fds),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        env=_environment(),
         process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then asks the workers
     )
     if process.stdin is None:
@@ -323,6 +323,13 @@ def _spawn(start: WorkerStart) -> tuple[subprocess.Popen[bytes], OrderPipe]:
     pipe = OrderPipe(process.stdin.fileno())
     pipe.say(start.to_line())
     return process, pipe
+
+
+def _environment() -> dict[str, str]:
+    """What a worker process gets of ours: no secret, for it is told its options by its standard input."""
+    secret = {option.env for option in OPTIONS.values() if option.is_secret}
+    kept = {name: value for name, value in os.environ.items() if name not in secret}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
 
 
 def _how(code: int) -> str:
