@@ -58,12 +58,14 @@ class HttpClient:
         headers: Mapping[str, str], body: bytes | None,
     ) -> Reply | None:  # fmt: skip
         """None: a connection of an earlier question ended before anything came back over it."""
+        import aiohttp
+
         use = SimpleNamespace(is_old=False)
         try:
             response = await session.request(
                 method, address, data=body, headers=headers, allow_redirects=False, trace_request_ctx=use
             )
-        except Exception:
+        except (aiohttp.ClientConnectionError, ConnectionError):
             if use.is_old:
                 return None
             raise
