@@ -95,7 +95,7 @@ class HookAsker:
         address = self._addresses[access.action]
         if not address:
             raise Unanswered(f"{access.action} in [hooks] is not set")
-        question = Question(access, user, shown_by(access))
+        question = Question(access, user or access.proven_user, shown_by(access))
         written = self._words.write(question)
         began_at = time.monotonic()
         try:

@@ -219,8 +219,9 @@ def _bytes(text: str) -> bytes:
 
 def _deny(question: Question, reply: Reply, reason: str = "") -> Deny:
     """A no. Whoever has shown nothing, and is refused with 401, may be asked to show something."""
-    may_show = reply.status == 401 and not (question.shown or question.user)
-    return Deny(reason or _REFUSED, why=Refused.NO_CREDENTIALS if may_show else Refused.HOOK_REFUSED)
+    if reply.status == 401 and not (question.shown or question.user):
+        return Deny(reason or _REFUSED, why=Refused.NO_CREDENTIALS, schemes=("Basic", "Bearer"))
+    return Deny(reason or _REFUSED, why=Refused.HOOK_REFUSED)
 
 
 def _parsed(reply: Reply) -> object:

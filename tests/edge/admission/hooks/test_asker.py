@@ -145,7 +145,8 @@ def test_user_and_password_of_the_address_are_sent_as_http_has_them() -> None:
 def test_who_was_proven_is_who_is_let_in() -> None:
     async def work(server: HookServer, asker: HookAsker) -> None:
         assert await ask(asker, user="studio") == Allow(user="studio")
-        assert server.requests[0].json["proven_user"] == "studio"
+        assert await ask(asker, asked(proven_user="obs")) == Allow()
+        assert [request.json["proven_user"] for request in server.requests] == ["studio", "obs"]
 
     asking(work, YES)
 

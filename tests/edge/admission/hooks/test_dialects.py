@@ -296,6 +296,7 @@ def test_401_asks_who_has_shown_nothing(dialect: Dialect, changes: dict[str, Any
     said = read(dialect, reply(401), asked(**changes))
     assert isinstance(said, Deny)
     assert said.why is why
+    assert said.schemes == (("Basic", "Bearer") if why is NO_CREDENTIALS else ())
 
 
 @pytest.mark.parametrize("more", [0, 1])
