@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -56,10 +57,13 @@ class HookServer:
     open: int = 0
     most_open: int = 0
     port: int = 0
+    #: Of a server that speaks TLS.
+    tls: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}/hook"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -108,7 +112,7 @@ async def hook_server(respond: Responder | bytes, **options: Any) -> AsyncIterat
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=1 << 20)
+    server = await asyncio.start_server(accept, served.host, 0, limit=1 << 20, ssl=served.tls)
     served.port = server.sockets[0].getsockname()[1]
     try:
         yield served

@@ -96,10 +96,10 @@ class HookAsker:
         if not address:
             raise Unanswered(f"{access.action} in [hooks] is not set")
         question = Question(access, user or access.proven_user, shown_by(access))
-        written = self._words.write(question)
         began_at = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.timeout_s), self._turns[access.action].turn():
+                written = self._words.write(question)
                 reply = await self._client.send("POST", address, self._headers(written), written.body)
         except TooManyWait:
             raise Unanswered("too many wait for its answers already", outcomes.FULL) from None

@@ -12,6 +12,8 @@ from cluster.edge.admission.hooks.questions import Reply
 from cluster.process.words import reason_of
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
 
 #: Connections that were open since an earlier question may have ended meanwhile: so often others are tried.
@@ -87,14 +89,22 @@ class HttpClient:
 
     async def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # In a thread: it takes a third of a second, and media is to go on meanwhile.
-            await asyncio.to_thread(importlib.import_module, "aiohttp")
+            # In a thread: it takes a tenth of a second, and media is to go on meanwhile.
+            context = await asyncio.to_thread(_prepare)
             if self._session is None:
-                self._session = _new_session()
+                self._session = _new_session(context)
         return self._session
 
 
-def _new_session() -> aiohttp.ClientSession:
+def _prepare() -> ssl.SSLContext:
+    """Import what asking needs, and read the authorities that are trusted."""
+    import ssl
+
+    importlib.import_module("aiohttp")
+    return ssl.create_default_context()
+
+
+def _new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     import aiohttp
 
     trace = aiohttp.TraceConfig()
@@ -104,7 +114,7 @@ def _new_session() -> aiohttp.ClientSession:
 
     trace.on_connection_reuseconn.append(reused)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, ssl=context),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
         # What is compressed could become any size.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from support.hook_servers import (
     response,
     srs_back_end,
 )
+from support.tls import make_certificate
 
 NO_ANSWER = Deny("whoever decides cannot be asked now; try again", why=Refused.HOOK_FAILED)
 REFUSED = Deny("the application does not allow it", why=Refused.HOOK_REFUSED)
@@ -250,6 +253,36 @@ def test_a_server_that_speaks_no_tls(caplog: pytest.LogCaptureFixture) -> None:
 
     asyncio.run(run())
     assert "hook_failed" in [record.__dict__["event"] for record in caplog.records]
+
+
+@pytest.mark.parametrize(
+    ("is_trusted", "host", "said"),
+    [
+        (True, "localhost", ""),
+        (False, "localhost", "its certificate is not good: self-signed certificate"),
+        (True, "127.0.0.2", "its certificate is not good: IP address mismatch"),
+    ],
+)
+def test_certificates_are_checked(
+    is_trusted: bool, host: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    files = make_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.cert, files.key)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(files.cert))
+
+    async def run() -> None:
+        bound = "127.0.0.1" if host == "localhost" else host
+        async with hook_server(YES, tls=context, host=bound) as server:
+            async with asker_of(server.address.replace("127.0.0.1", host)) as asker:
+                assert await ask(asker) == (NO_ANSWER if said else Allow())
+            assert len(server.requests) == (0 if said else 1)
+
+    asyncio.run(run())
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.records)
 
 
 def test_nobody_to_ask(caplog: pytest.LogCaptureFixture) -> None:
