@@ -11,7 +11,7 @@ import math
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from cluster.core.errors import PeerViolation
 from cluster.core.keys import StreamKey
@@ -102,9 +102,12 @@ def _write_nginx(question: Question) -> Written:
         fields += [("start", _unsigned_ms(details.get("start"))),
                    ("duration", _unsigned_ms(max(0.0, _seconds(details.get("duration"))))),
                    ("reset", int(bool(details.get("reset"))))]  # fmt: skip
-    body = "&".join(f"{name}={_escaped(str(value))}" for name, value in fields)
-    if access.query:  # as it came: each of its items is a field of the form
-        body += f"&{access.query}"
+    taken = {name for name, _ in fields}
+    items = [f"{name}={_escaped(str(value))}" for name, value in fields]
+    # As they came, each a field of the form. But many back ends go by the last of two of the same name:
+    # a publisher could say for itself what its stream and its address are.
+    items += [item for item in access.query.split("&") if item and _field_name(item) not in taken]
+    body = "&".join(items)
     return Written(_bytes(body), {"Content-Type": "application/x-www-form-urlencoded"})
 
 
@@ -131,6 +134,11 @@ def _unsigned_ms(seconds: object) -> int:
 def _seconds(value: object) -> float:
     """A time of ``play``; what cannot be one is 0, as what is missing."""
     return float(value) if isinstance(value, int | float) and abs(value) < 2**31 else 0.0
+
+
+def _field_name(item: str) -> str:
+    """The name of a form's field, as lenient programs understand it: PHP takes ``+name[0]=x`` for it."""
+    return unquote_plus(item.partition("=")[0]).partition("[")[0].strip(" \t\0").lower()
 
 
 def _escaped(text: str) -> str:

@@ -81,12 +81,20 @@ def test_arguments_that_json_does_not_have() -> None:
 
 
 def test_the_question_of_nginx_rtmp_about_a_publish() -> None:
-    access = asked(app_query="k=v", page_url="http://p/?a&b", agent="FM LE", query="token=x&name=other")
+    access = asked(app_query="k=v", page_url="http://p/?a&b", agent="FM LE", query="token=x%26y&&flag")
     assert written(Dialect.NGINX_RTMP, access) == (
         "app=live%2Feu&flashver=FM%20LE&swfurl=&tcurl=rtmp%3A%2F%2Fh%2Flive%2Feu%3Fk%3Dv"
         "&pageurl=http%3A%2F%2Fp%2F%3Fa%26b&addr=192.0.2.7&clientid=ab12-0.1-77"
-        "&call=publish&name=cam1&type=live&token=x&name=other"
+        "&call=publish&name=cam1&type=live&token=x%26y&flag"
     )
+
+
+@pytest.mark.parametrize(
+    "item", ["name=other", "addr=10.0.0.1", "n%61me=other", "+name=other", "name[0]=other", "name", "Name=x"]
+)
+def test_a_publisher_cannot_say_a_field_of_nginx_rtmp_itself(item: str) -> None:
+    body = written(Dialect.NGINX_RTMP, asked(query=f"token=x&{item}&more=1"))
+    assert body.endswith("&call=publish&name=cam1&type=live&token=x&more=1")
 
 
 @pytest.mark.parametrize(
