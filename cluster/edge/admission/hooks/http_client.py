@@ -34,6 +34,7 @@ class HttpClient:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def send(
         self, method: str, address: str, headers: Mapping[str, str], body: bytes | None = None
@@ -45,12 +46,15 @@ class HttpClient:
                 reply = await self._attempt(session, method, address, headers, body)
                 if reply is not None:
                     return reply
+        except NoReply:
+            raise
         except Exception as error:
             raise NoReply(_why(error)) from None
         raise NoReply("it hangs up before it answers")
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and open no others."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -91,6 +95,8 @@ class HttpClient:
         if self._session is None:
             # In a thread: it takes a tenth of a second, and media is to go on meanwhile.
             context = await asyncio.to_thread(_prepare)
+            if self._is_closed:
+                raise NoReply("other settings are in force by now")
             if self._session is None:
                 self._session = _new_session(context)
         return self._session

@@ -351,7 +351,8 @@ def test_those_who_wait_in_vain_wait_no_longer_than_the_limit() -> None:
     async def work(server: HookServer, asker: HookAsker) -> None:
         answers = await asyncio.gather(*[ask(asker) for _ in range(most)])
         assert answers == [NO_ANSWER] * most
-        assert len(server.requests) <= 2 * turns.MAX_QUESTIONS_AT_ONCE
+        assert server.requests
+        assert asker.counts.answers == {"allowed": 0, "refused": 0, "failed": most, "full": 0}
         assert (asker.counts.asking, asker.counts.waiting) == (0, 0)
 
     asking(work, _hang, timeout_s=1.0)
@@ -397,6 +398,17 @@ def test_closing_waits_for_those_who_have_asked() -> None:
             await closes
 
     asyncio.run(run())
+
+
+def test_nobody_is_asked_after_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(server: HookServer, asker: HookAsker) -> None:
+        assert await ask(asker) == Allow()
+        await asker.close()
+        assert await ask(asker) == NO_ANSWER
+        assert len(server.requests) == 1
+
+    asking(work, YES)
+    assert "other settings are in force by now" in caplog.text
 
 
 # ---- answers that are known ------------------------------------------------------------------

@@ -90,7 +90,8 @@ def test_the_question_of_nginx_rtmp_about_a_publish() -> None:
 
 
 @pytest.mark.parametrize(
-    "item", ["name=other", "addr=10.0.0.1", "n%61me=other", "+name=other", "name[0]=other", "name", "Name=x"]
+    "item",
+    ["name=other", "addr=10.0.0.1", "n%61me=other", "+name=other", "name[0]=other", "name", "Name=x"],
 )
 def test_a_publisher_cannot_say_a_field_of_nginx_rtmp_itself(item: str) -> None:
     body = written(Dialect.NGINX_RTMP, asked(query=f"token=x&{item}&more=1"))
