@@ -152,5 +152,7 @@ def as_toml(options: Mapping[str, Option], config: object, sources: Mapping[str,
             source = sources.get(name, "default")
             if value is None:
                 yield f"# {option.key}: {option.default_text}  # {source}"
+            elif option.is_secret:
+                yield f"# {option.key}: given, and not shown  # {source}"
             else:
                 yield f"{option.key} = {to_toml(option, value)}  # {source}"

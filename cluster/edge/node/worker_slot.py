@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import MisuseError
-from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.config import OPTIONS, EdgeConfig
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.status_pipe import Beat, Ready, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS, WorkerStart
@@ -301,13 +301,20 @@ def _spawn(start: WorkerStart) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         bufsize=0,
         pass_fds=(start.status_fd, *start.bound_fds),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        env=_environment(),
         process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then asks the workers
     )
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):  # it died at once: seen as any other exit
             process.stdin.write(start.to_line())
     return process
+
+
+def _environment() -> dict[str, str]:
+    """What a worker process gets of ours: no secret, for it is told its options by its standard input."""
+    secret = {option.env for option in OPTIONS.values() if option.is_secret}
+    kept = {name: value for name, value in os.environ.items() if name not in secret}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
 
 
 def _how(code: int) -> str:
