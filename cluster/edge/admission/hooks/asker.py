@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cluster.core.webhooks import signed_headers
+from cluster.edge.admission.credentials import Unclear
 from cluster.edge.admission.hooks import counts as outcomes
 from cluster.edge.admission.hooks.answer_cache import AnswerCache
 from cluster.edge.admission.hooks.counts import HookCounts
@@ -72,6 +73,8 @@ class HookAsker:
             self.counts.answers[error.outcome] += 1
             self._complain(access, str(error), fail_open)
             return Allow(user=user) if fail_open else _NO_ANSWER
+        except Unclear as unclear:
+            return Deny(str(unclear), why=Refused.BAD_CREDENTIALS)
         finally:
             self._open -= 1
             if not self._open:

@@ -209,8 +209,10 @@ WORDS: Mapping[Dialect, Words] = {
 
 
 def _json(fields: Mapping[str, object]) -> Written:
-    text = json.dumps(fields, separators=(",", ":"))
-    return Written(text.encode(), {"Content-Type": "application/json"})
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    # What is no text becomes a question mark: programs that cannot read a question might not answer it, and
+    # with ``fail = "open"`` that would let anybody in.
+    return Written(text.encode(errors="replace"), {"Content-Type": "application/json"})
 
 
 def _plain(value: object) -> object:

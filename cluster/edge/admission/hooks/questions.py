@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
 
+from cluster.edge.admission.credentials import PASSWORD, USER, Credentials
 from cluster.edge.peers.access import Access
 from cluster.process.stranger_lines import host_of
 
@@ -25,23 +23,15 @@ class Shown:
 
 
 def shown_by(access: Access) -> Shown:
-    """The credentials, from ``Authorization`` if there is one, else from the queries, the name's first."""
-    scheme, _, value = access.authorization.partition(" ")
-    value = value.strip()
-    if scheme.lower() == "bearer":
-        return Shown(token=value)
-    if scheme.lower() == "basic":
-        try:
-            user, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, ValueError):
-            colon = ""
-        if colon:
-            return Shown(user, password)
-    items: dict[str, str] = {}
-    for query in (access.query, access.app_query):
-        for name, text in parse_qsl(query, keep_blank_values=True):
-            items.setdefault(name, text)
-    return Shown(items.get("user", ""), items.get("pass", ""), items.get("token") or items.get("jwt", ""))
+    """The credentials. ``Unclear`` if they can be read in two ways: the program might take the other."""
+    credentials = Credentials(access)
+
+    def item(name: str) -> str:
+        query = credentials.query_with(name)
+        return "" if query is None else query.get(name)
+
+    user, password = credentials.login() or (item(USER), item(PASSWORD))
+    return Shown(user, password, credentials.token())
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,19 @@ def test_who_was_proven_is_who_is_let_in() -> None:
     asking(work, YES)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"query": "token=a&token=b"}, {"query": "", "authorization": "Basic !"}]
+)
+def test_who_can_be_understood_in_two_ways_is_refused(changes: dict[str, Any]) -> None:
+    async def work(server: HookServer, asker: HookAsker) -> None:
+        verdict = await ask(asker, asked(**changes), fail_open=True)
+        assert isinstance(verdict, Deny)
+        assert verdict.why is Refused.BAD_CREDENTIALS
+        assert server.requests == []
+
+    asking(work, YES)
+
+
 def test_questions_share_connections_and_survive_their_end() -> None:
     async def work(server: HookServer, asker: HookAsker) -> None:
         for _ in range(9):
