@@ -295,12 +295,13 @@ class WorkerSlot:
 
 
 def _spawn(start: WorkerStart) -> subprocess.Popen[bytes]:
+    shared_fds = [start.shared.counts_fd] if start.shared.counts_fd >= 0 else []
     process = subprocess.Popen(
         # -P: the search path is the parent's, never by accident the current directory.
         [sys.executable, "-P", "-m", "cluster.edge.node.worker_process"],
         stdin=subprocess.PIPE,
         bufsize=0,
-        pass_fds=(start.status_fd, *start.bound_fds),
+        pass_fds=(start.status_fd, *start.bound_fds, *shared_fds),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
         process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then asks the workers
     )
