@@ -23,6 +23,7 @@ class CloseReason(enum.StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
     PING_TIMEOUT = "ping_timeout"
     # The peer broke the protocol.
+    PROXY_HEADER = "proxy_header"
     NOT_TLS = "not_tls"
     TLS_FAILED = "tls_failed"
     NOT_RTMP = "not_rtmp"

@@ -279,6 +279,7 @@ class EdgeConfig(AddressOptions):
             half_open=self.max_half_open,
             from_one_network=self.max_from_address,
             new_per_s=self.new_from_address,
+            proxies=self.proxies,
         )
 
     def limits(self) -> Limits:

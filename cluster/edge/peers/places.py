@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
@@ -26,13 +27,14 @@ HALF_OPEN_SHARE = 0.5
 @dataclass(frozen=True, slots=True)
 class PlaceBounds:
     """``players``: connections that do not publish. ``from_one_network`` and ``new_per_s`` (also of one
-    network): 0 is any number."""
+    network): 0 is any number. ``proxies``: whose connections begin with a header of the PROXY protocol."""
 
     connections: int
     players: int
     half_open: int
     from_one_network: int = 0
     new_per_s: int = 0
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class Place:
@@ -77,6 +79,14 @@ class Places:
     @property
     def half_open(self) -> int:
         return len(self._half_open)
+
+    def is_proxy(self, host: str) -> bool:
+        """Whether ``host``, a numeric address, has to say whose connection it passes on."""
+        proxies = self._bounds.proxies
+        if not proxies:
+            return False
+        address = ip_address(host)
+        return any(address in network for network in proxies)
 
     def next_number(self) -> int:
         """The number of a connection that comes: each is the only one of its worker."""

@@ -105,6 +105,7 @@ _WORDS = {
     "http_binds": (":8080", "8080", "has no port"),
     "http_tls_binds": ("[::]:8443", "http://edge:8443", "write :PORT"),
     "http_origin": ("https://www.example.org", "www.example.org", "is neither * nor an origin"),
+    "proxies": ("10.0.0.0/24", "10.0.0.1/24", "is no network such as 10.0.0.0/24"),
     "cluster_key": ("/etc/cluster.key", "", "is not the name of a file"),
     "tls_cert": ("/etc/edge.crt", "", "is not the name of a file"),
     "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
