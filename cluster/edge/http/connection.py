@@ -187,6 +187,16 @@ class HttpConnection(Outbox):
         if not stays:
             self.ends_when_sent(CloseReason.ANSWERED)
 
+    def answer_head(self, request: Request, content_type: str) -> None:
+        """Answer ``request``, which is for no more than the head of what has no end."""
+        self.say(self.begin_endless(content_type))
+        self.ends_when_sent(CloseReason.ANSWERED)
+
+    def begin_endless(self, content_type: str) -> list[Buffer]:
+        """What has no end is the answer: it begins. Returns its head."""
+        self._owner.count(200)
+        return [self._owner.replies.endless(content_type)]
+
     def count_and_say(self, status: int, buffers: list[Buffer]) -> None:
         """An answer that is written already."""
         self._owner.count(status)
@@ -210,6 +220,12 @@ class HttpConnection(Outbox):
             self.answer(player.request, refusal(status, text))
             self._go_on()
 
+    def end_play(self, reason: CloseReason, detail: str) -> None:
+        """What it plays is over, and so is the connection."""
+        if self.websocket is not None:
+            self.websocket.say_goodbye(reason, detail)
+        self.end(reason, detail)
+
     def say(self, buffers: list[Buffer]) -> None:
         """Send bytes that are not of a stream."""
         self._since = self._owner.now
@@ -226,6 +242,11 @@ class HttpConnection(Outbox):
             self.end(reason, "")
 
     # ---- writing -----------------------------------------------------------------------------
+
+    @property
+    def is_full(self) -> bool:
+        """Bytes wait for the socket."""
+        return bool(self.pending)
 
     def _fell_behind(self) -> None:
         if self.player is not None:

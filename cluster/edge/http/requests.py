@@ -6,11 +6,10 @@ from functools import partial
 from importlib import resources
 from urllib.parse import parse_qsl
 
-from cluster.core.errors import CloseReason
 from cluster.edge.http.answer import Answer, Waiting
-from cluster.edge.http.connection import HttpConnection
 from cluster.edge.http.encodings import Encodings
 from cluster.edge.http.hls_service import HlsService
+from cluster.edge.http.interfaces import Exchange
 from cluster.edge.http.opening import Media, Openings
 from cluster.edge.http.player import Form, Player
 from cluster.edge.http.replies import Replies, refusal
@@ -58,7 +57,7 @@ class HttpRequests:
         """Follow no stream any more."""
         self._hls.close()
 
-    def begin(self, connection: HttpConnection, request: Request) -> Waiting | None:
+    def begin(self, connection: Exchange, request: Request) -> Waiting | None:
         """Answer ``request``, now or later; returns what waits if it is later and no player."""
         agent = request.headers.get(b"user-agent")
         if agent is not None and not connection.agent:
@@ -82,7 +81,7 @@ class HttpRequests:
     # ---- HLS ---------------------------------------------------------------------------------
 
     def _asked_for_hls(
-        self, connection: HttpConnection, request: Request, route: Route
+        self, connection: Exchange, request: Request, route: Route
     ) -> Waiting | None:
         connection.use = ("player", route.key)
         if not self._has_place(connection):
@@ -99,7 +98,7 @@ class HttpRequests:
         is_late = True
         return waiting
 
-    def _has_place(self, connection: HttpConnection) -> bool:
+    def _has_place(self, connection: Exchange) -> bool:
         """Whether it may play; it is a viewer from here on."""
         place = connection.arrival.place
         if not place.plays:
@@ -111,7 +110,7 @@ class HttpRequests:
     # ---- playing -----------------------------------------------------------------------------
 
     def _asked_to_play(
-        self, connection: HttpConnection, request: Request, route: Route
+        self, connection: Exchange, request: Request, route: Route
     ) -> Waiting | None:
         connection.use = ("player", route.key)
         origin, host = request.headers.get(b"origin"), request.headers.get(b"host", b"")
@@ -120,8 +119,7 @@ class HttpRequests:
         elif self.draining:
             connection.answer(request, refusal(503, "this node is shutting down; try again"))
         elif not request.wants_body:
-            connection.count_and_say(200, [self._replies.endless(_TYPES[route.kind])])
-            connection.ends_when_sent(CloseReason.ANSWERED)
+            connection.answer_head(request, _TYPES[route.kind])
         elif not self._has_place(connection):
             connection.answer(request, _NO_ROOM)
         elif wait_s := self._rates.wait_s(connection.arrival.peer, self.now):
@@ -133,12 +131,12 @@ class HttpRequests:
             self._play(connection, request, route)
         return None
 
-    def _play_late(self, connection: HttpConnection, request: Request, route: Route) -> None:
+    def _play_late(self, connection: Exchange, request: Request, route: Route) -> None:
         self._streams.turn.begin()
         connection.waits_no_more()
         self._play(connection, request, route)
 
-    def _play(self, connection: HttpConnection, request: Request, route: Route) -> None:
+    def _play(self, connection: Exchange, request: Request, route: Route) -> None:
         over = "http"
         if request.wants_websocket:
             try:
@@ -165,8 +163,7 @@ class HttpRequests:
         form, headers = player.form, player.reader.stream.log.headers()
         begins_with = player.encoding.begin(headers, audio=media.audio, video=media.video)
         if form.over == "http":
-            begins_with = [self._replies.endless(_TYPES[form.kind]), *begins_with]
-            player.connection.count_and_say(200, [])
+            begins_with = [*player.connection.begin_endless(_TYPES[form.kind]), *begins_with]
         player.open(begins_with)
 
     def play_ended(self, player: Player) -> None:

@@ -10,6 +10,7 @@ from cluster.core.errors import CloseReason
 from cluster.core.limits import MIB
 from cluster.edge.http.answer import Waiting
 from cluster.edge.http.connection import HttpConnection
+from cluster.edge.http.interfaces import Exchange
 from cluster.edge.http.opening import Media
 from cluster.edge.http.player import Player
 from cluster.edge.http.replies import Replies
@@ -141,9 +142,9 @@ class HttpSessions:
 
     # ---- called by connections ---------------------------------------------------------------
 
-    def begin(self, connection: HttpConnection, request: Request) -> Waiting | None:
+    def begin(self, exchange: Exchange, request: Request) -> Waiting | None:
         """Answer ``request``, now or later."""
-        waiting = self._requests.begin(connection, request)
+        waiting = self._requests.begin(exchange, request)
         self.counters.connections_half_open = self._places.half_open
         return waiting
 
