@@ -5,7 +5,7 @@ Only requests without a body are taken. Of a connection's bytes nothing is kept 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -159,31 +159,60 @@ class RequestReader:
             raise self._refuse(413, "a request here has no body")
         if version == "1.1" and b"host" not in headers:
             raise self._refuse(400, "the request has no Host field")
-        path, query = self._parted()
+        try:
+            path, query = _parted(self._target)
+        except BadRequest as bad:
+            raise self._refuse(bad.status, bad.text) from None
         upgrades = parser.should_upgrade()
         stays = version == "1.1" and parser.should_keep_alive() and not upgrades
         self._requests.append(Request(method.decode(), path, query, headers, stays, upgrades))
-
-    def _parted(self) -> tuple[str, str]:
-        """The path of the target, decoded, and its query."""
-        target = self._target
-        if not target.startswith(b"/"):
-            scheme, found, rest = target.partition(b"://")
-            if target == b"*":
-                return "*", ""
-            if not found or scheme.lower() not in (b"http", b"https"):
-                raise self._refuse(400, "the address is neither a path nor a whole address of http")
-            target = b"/" + rest.partition(b"/")[2]
-        path, _, query = target.partition(b"#")[0].partition(b"?")
-        try:
-            return (unquote_to_bytes(path) if b"%" in path else path).decode(), query.decode()
-        except UnicodeDecodeError:
-            raise self._refuse(400, "the address is not UTF-8") from None
 
     def _refuse(self, status: int, text: str) -> BadRequest:
         """What to raise. It is not what is kept: its traceback leads back here, which would be a circle."""
         self.fault = BadRequest(status, text)
         return BadRequest(status, text)
+
+
+def _parted(target: bytes) -> tuple[str, str]:
+    """The path of ``target``, decoded, and its query."""
+    if not target.startswith(b"/"):
+        scheme, found, rest = target.partition(b"://")
+        if target == b"*":
+            return "*", ""
+        if not found or scheme.lower() not in (b"http", b"https"):
+            raise BadRequest(400, "the address is neither a path nor a whole address of http")
+        target = b"/" + rest.partition(b"/")[2]
+    path, _, query = target.partition(b"#")[0].partition(b"?")
+    try:
+        return (unquote_to_bytes(path) if b"%" in path else path).decode(), query.decode()
+    except UnicodeDecodeError:
+        raise BadRequest(400, "the address is not UTF-8") from None
+
+
+def request_of(fields: Iterable[tuple[bytes, bytes]], *, has_body: bool) -> Request:
+    """The request that ``fields`` of HTTP/2 make (RFC 9113, section 8.3.1); BadRequest if it is not served.
+
+    They are well-formed, have names in lower case, and no more bytes than may be.
+    """
+    method = target = b""
+    headers: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if name == b":method":
+            method = value
+        elif name == b":path":
+            target = value
+        elif name == b":authority":
+            headers[b"host"] = value[:_KEPT_BYTES]
+        elif name in _KEPT:
+            headers.setdefault(name, value[:_KEPT_BYTES])
+    if method not in METHODS:
+        raise BadRequest(405, "only GET, HEAD and OPTIONS are answered here")
+    if has_body:
+        raise BadRequest(413, "a request here has no body")
+    if len(target) > MAX_TARGET_BYTES:
+        raise BadRequest(414, f"the address has more than {MAX_TARGET_BYTES} bytes")
+    path, query = _parted(target)
+    return Request(method.decode(), path, query, headers, stays=True, upgrades=False)
 
 
 def _fault_of(error: httptools.HttpParserError) -> BadRequest:

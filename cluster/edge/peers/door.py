@@ -41,12 +41,16 @@ _LIMITS = {
 
 
 class Arrival(NamedTuple):
-    """A connection that has come in. ``number`` counts those of the worker, ``began_at``: when it came."""
+    """A connection that has come in. ``number`` counts those of the worker, ``began_at``: when it came.
+
+    ``alpn``: what its peer has agreed to speak over TLS, if that was talked about.
+    """
 
     peer: str
     number: int
     began_at: float
     place: Place
+    alpn: str = ""
 
 
 class DoorOwner(Protocol):
@@ -70,15 +74,18 @@ class DoorOwner(Protocol):
 
 
 class Door:
-    """Takes over what a listener accepts. ``closes`` counts the ends by reason."""
+    """Takes over what a listener accepts. ``closes`` counts the ends by reason. ``for_http``: over TLS,
+    HTTP is offered by its name."""
 
     def __init__(
-        self, owner: DoorOwner, places: Places, handshake_timeout_s: float, closes: dict[str, int]
-    ) -> None:
+        self, owner: DoorOwner, places: Places, handshake_timeout_s: float, closes: dict[str, int],
+        *, for_http: bool = False,
+    ) -> None:  # fmt: skip
         self.poller = owner.poller
         self._owner = owner
         self._places = places
         self._closes = closes
+        self._for_http = for_http
         self._handshakes = TlsHandshakes(self, handshake_timeout_s)
         #: The places and numbers of those that are in their TLS handshake.
         self._shaking: dict[TlsHandshake, tuple[Place, int]] = {}
@@ -129,8 +136,9 @@ class Door:
             return
         place, number = admitted
         spelled = _spelled(peer)
+        context = certificate.http_context if self._for_http else certificate.context
         try:
-            handshake = self._handshakes.begin(accepted, certificate.context, spelled)
+            handshake = self._handshakes.begin(accepted, context, spelled)
         except OSError:
             why = CloseReason.PEER_CLOSED, "before the TLS handshake"
             self._ended_unserved(Arrival(spelled, number, self.now, place), why, has_spoken=False)
@@ -168,7 +176,7 @@ class Door:
     def shook_hands(self, handshake: TlsHandshake, ready: TlsSocket) -> None:
         """A connection may speak from here on. Its own handshake has what is left of the same timeout."""
         place, number = self._shaking.pop(handshake)
-        self._open_up(ready, Arrival(handshake.peer, number, handshake.began_at, place))
+        self._open_up(ready, Arrival(handshake.peer, number, handshake.began_at, place, ready.alpn))
 
     def handshake_failed(self, handshake: TlsHandshake, reason: CloseReason, detail: str) -> None:
         """A connection that has ended before it could say what it wants."""
