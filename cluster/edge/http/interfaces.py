@@ -18,7 +18,7 @@ from cluster.edge.streams.interfaces import Encoding
 from cluster.net.poller import Poller
 
 if TYPE_CHECKING:
-    from cluster.edge.http.connection import HttpConnection
+    from cluster.edge.http.http_socket import HttpSocket
     from cluster.edge.http.opening import Media
     from cluster.edge.http.player import Player
 
@@ -139,8 +139,8 @@ class ConnectionOwner(Protocol):
     def play_ended(self, player: Player) -> None:
         """``player`` plays no more."""
 
-    def ended(self, connection: HttpConnection, reason: CloseReason, detail: str) -> None:
+    def ended(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
         """``connection`` has ended, once; what is played on it ends with it."""
 
-    def forget(self, connection: HttpConnection) -> None:
+    def forget(self, connection: HttpSocket) -> None:
         """The socket of ``connection`` is closed."""

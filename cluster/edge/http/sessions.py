@@ -10,6 +10,7 @@ from cluster.core.errors import CloseReason
 from cluster.core.limits import MIB
 from cluster.edge.http.answer import Waiting
 from cluster.edge.http.connection import HttpConnection
+from cluster.edge.http.http_socket import HttpSocket
 from cluster.edge.http.interfaces import Exchange
 from cluster.edge.http.opening import Media
 from cluster.edge.http.player import Player
@@ -56,7 +57,7 @@ class HttpSessions:
         self.receive_buffer = memoryview(bytearray(READ_BYTES))
         self._requests = HttpRequests(streams, places, self.replies, rules.hls_bytes)
         self._places = places
-        self._connections: dict[HttpConnection, None] = {}
+        self._connections: dict[HttpSocket, None] = {}
         self._ticks = 0
         self._door = Door(self, places, rules.handshake_timeout_s, self.counters.http_closes)
         self.accept = self._door.accept
@@ -83,7 +84,7 @@ class HttpSessions:
         self._door.tick()
         self._ticks += 1
         turn = self._ticks % TICKS_PER_VIEWER
-        unfinished: dict[HttpConnection, int] = {}
+        unfinished: dict[HttpSocket, int] = {}
         for connection in list(self._connections):
             if connection.unfinished_bytes:
                 unfinished[connection] = connection.unfinished_bytes
@@ -93,7 +94,7 @@ class HttpSessions:
                 connection.tick(self.now)
         self._bound_unfinished(unfinished)
 
-    def _bound_unfinished(self, unfinished: dict[HttpConnection, int]) -> None:
+    def _bound_unfinished(self, unfinished: dict[HttpSocket, int]) -> None:
         """Close those that keep most, until all together keep no more than they may."""
         held = sum(unfinished.values())
         for connection in sorted(unfinished, key=unfinished.__getitem__, reverse=True):
@@ -107,8 +108,7 @@ class HttpSessions:
         """The server is about to end: who waits for nothing may go, the others after their answer."""
         self._requests.draining = True
         for connection in list(self._connections):
-            if connection.is_idle:
-                connection.end(CloseReason.DRAINED, "the server is shutting down")
+            connection.drain()
 
     def end_all(self, reason: CloseReason) -> None:
         """The drain is over: every connection that is left is closed."""
@@ -159,16 +159,15 @@ class HttpSessions:
     def play_ended(self, player: Player) -> None:
         self._requests.play_ended(player)
 
-    def ended(self, connection: HttpConnection, reason: CloseReason, detail: str) -> None:
+    def ended(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
         """The connection's one end: its player goes, and the reason is counted."""
         carried: dict[str, object] = {"bytes_received": connection.bytes_received}
         if (sent := connection.bytes_sent()) is not None:
             carried["bytes_sent"] = sent
-        player = connection.player
-        if player is not None:
-            if player.reader.skipped:
-                carried["dropped"] = player.reader.skipped
-            connection.player = None
+        players = connection.take_players()
+        if skipped := sum(player.reader.skipped for player in players):
+            carried["dropped"] = skipped
+        for player in players:
             self._requests.play_ended(player)
         level = self._door.ended(
             reason, connection.arrival.peer, has_spoken=connection.bytes_received > 0,
@@ -178,7 +177,7 @@ class HttpSessions:
             arrival = connection.arrival
             self._door.log_close(level, connection.facts(), arrival.began_at, (reason, detail), carried)
 
-    def forget(self, connection: HttpConnection) -> None:
+    def forget(self, connection: HttpSocket) -> None:
         """The socket of ``connection`` is closed."""
         del self._connections[connection]
         self._door.leave(connection.arrival.place)
