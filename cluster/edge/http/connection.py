@@ -195,6 +195,11 @@ class HttpConnection(HttpSocket):
         """Bytes wait for the socket."""
         return bool(self.pending)
 
+    @property
+    def has_room(self) -> bool:
+        """It answers one request after the other."""
+        return True
+
     def _fell_behind(self) -> None:
         if self.player is not None:
             self.player.fell_behind()

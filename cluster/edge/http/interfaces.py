@@ -79,6 +79,10 @@ class Exchange(Protocol):
     def waits_no_more(self) -> None:
         """What the request waited for is there."""
 
+    @property
+    def has_room(self) -> bool:
+        """One more player may be on its connection."""
+
     # ---- for its player
 
     def send(self, data: Buffer, /) -> int:
@@ -138,6 +142,9 @@ class ConnectionOwner(Protocol):
 
     def play_ended(self, player: Player) -> None:
         """``player`` plays no more."""
+
+    def play_over(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
+        """What was played on a stream of ``connection`` is over, and the connection stays."""
 
     def ended(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
         """``connection`` has ended, once; what is played on it ends with it."""

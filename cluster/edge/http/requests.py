@@ -120,7 +120,7 @@ class HttpRequests:
             connection.answer(request, refusal(503, "this node is shutting down; try again"))
         elif not request.wants_body:
             connection.answer_head(request, _TYPES[route.kind])
-        elif not self._has_place(connection):
+        elif not connection.has_room or not self._has_place(connection):
             connection.answer(request, _NO_ROOM)
         elif wait_s := self._rates.wait_s(connection.arrival.peer, self.now):
             self._streams.counters.joins_paced += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,6 +23,9 @@ from cluster.edge.peers.places import Places
 from cluster.edge.streams.streams import Streams
 from cluster.net.outbox import StreamSocket
 from cluster.net.poller import Poller
+from cluster.net.tls_certificate import HTTP2
+
+logger = logging.getLogger(__name__)
 
 #: Read at once from one connection: a request, or some that were sent ahead.
 READ_BYTES = 16 * 1024
@@ -59,7 +63,7 @@ class HttpSessions:
         self._places = places
         self._connections: dict[HttpSocket, None] = {}
         self._ticks = 0
-        self._door = Door(self, places, rules.handshake_timeout_s, self.counters.http_closes)
+        self._door = Door(self, places, rules.handshake_timeout_s, self.counters.http_closes, for_http=True)
         self.accept = self._door.accept
         self.accept_tls = self._door.accept_tls
         self.wait_until_empty = self._door.wait_until_empty
@@ -131,9 +135,18 @@ class HttpSessions:
 
     def opened(self, accepted: StreamSocket, arrival: Arrival) -> Callable[[CloseReason, str], None]:
         """A connection may send its first request."""
-        connection = HttpConnection(self, accepted, arrival)
+        connection: HttpSocket
+        if arrival.alpn == HTTP2:
+            connection = self._new_h2_connection(accepted, arrival)
+        else:
+            connection = HttpConnection(self, accepted, arrival)
         self._connections[connection] = None
         return connection.close
+
+    def _new_h2_connection(self, accepted: StreamSocket, arrival: Arrival) -> HttpSocket:
+        from cluster.edge.http.h2_connection import H2Connection
+
+        return H2Connection(self, accepted, arrival)
 
     def count_changed(self) -> None:
         """Another number of connections is open."""
@@ -158,6 +171,14 @@ class HttpSessions:
 
     def play_ended(self, player: Player) -> None:
         self._requests.play_ended(player)
+
+    def play_over(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
+        """What was played on a stream of ``connection`` is over, and the connection stays."""
+        closes = self.counters.http_closes
+        closes[reason] = closes.get(reason, 0) + 1
+        fields = {"reason": reason.value, "detail": detail}
+        extra = {"event": "play_over", **connection.facts()}
+        logger.info("what was played is over: %(reason)s (%(detail)s)", fields, extra=extra)
 
     def ended(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
         """The connection's one end: its player goes, and the reason is counted."""
