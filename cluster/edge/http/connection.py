@@ -6,6 +6,7 @@ of an answer. While one waits for its answer, nothing behind it is looked at.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
@@ -34,8 +35,8 @@ class HttpConnection(HttpSocket):
     """An accepted socket and the requests on it. ``player``: what it plays until its end."""
 
     __slots__ = (
-        "_ends_when_sent", "_reader", "_request", "_requests", "_unasked_bytes", "_waiting", "player",
-        "websocket",
+        "_ends_at", "_ends_when_sent", "_reader", "_request", "_requests", "_unasked_bytes", "_waiting",
+        "player", "websocket",
     )  # fmt: skip
 
     def __init__(self, owner: ConnectionOwner, accepted: StreamSocket, arrival: Arrival) -> None:
@@ -48,6 +49,7 @@ class HttpConnection(HttpSocket):
         #: What it waits for.
         self._waiting: Waiting | None = None
         self._ends_when_sent: CloseReason | None = None
+        self._ends_at = math.inf
         self._unasked_bytes = 0  # that nobody needs, in this second
 
     # ---- reading -----------------------------------------------------------------------------
@@ -107,7 +109,7 @@ class HttpConnection(HttpSocket):
         if reader is not None:
             if reader.fault is not None and self._is_free:
                 self.answer(None, refusal(reader.fault.status, reader.fault.text))
-            waiting = sum(len(each.path) + len(each.query) for each in self._requests)
+            waiting = sum(each.size for each in self._requests)
             self.unfinished_bytes = reader.unfinished_bytes + waiting
 
     def answer(self, request: Request | None, answer: Answer) -> None:
@@ -152,6 +154,14 @@ class HttpConnection(HttpSocket):
     def waits_no_more(self) -> None:
         """What the request waited for is there."""
         self._waiting = None
+
+    def waits_for(self, waiting: Waiting) -> None:
+        """The request waits for something else now."""
+        self._waiting = waiting
+
+    def lasts_until(self, ends_at: float) -> None:
+        """The right to play ends then, on the clock of turns."""
+        self._ends_at = min(ends_at, self._ends_at)
 
     def play_opens(self, media: Media) -> None:
         """The stream of this connection's player has ``media``: its first bytes may go out."""
@@ -224,7 +234,12 @@ class HttpConnection(HttpSocket):
         return self._is_free and not self.unfinished_bytes
 
     def tick(self, now: float) -> None:
-        if self._has_ended(now) or self.player is not None or self._waiting is not None:
+        if self._has_ended(now):
+            return
+        if now >= self._ends_at:
+            self.end_with_goodbye(CloseReason.ACCESS_ENDED, "the link or token is good no longer")
+            return
+        if self.player is not None or self._waiting is not None:
             return
         if self.pending:
             if now - self._since >= ANSWER_S:

@@ -221,6 +221,9 @@ class H2Connection(H2Sender):
     def tick(self, now: float) -> None:
         if self._has_ended(now):
             return
+        for stream in list(self._streams.values()):
+            if now >= stream.ends_at:
+                stream.say_goodbye(CloseReason.ACCESS_ENDED, "the link or token is good no longer")
         is_stuck = bool(self.pending) and now - self._progress_at >= ANSWER_S
         for stream in self._streams.values():
             if is_stuck:

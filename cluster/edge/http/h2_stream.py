@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -24,11 +25,12 @@ class H2Stream:
 
     ``outgoing`` waits for the peer's window, and for the socket; ``ends``: the stream ends behind it.
     ``is_behind``: its player has more for it, as soon as that has gone. ``since``: when it was answered.
+    ``ends_at``: when the right to play ends.
     """
 
     __slots__ = (
-        "_connection", "_request", "_waiting", "close_reason", "ends", "has_played", "is_answered",
-        "is_behind", "is_half_closed", "number", "outgoing", "player", "since",
+        "_connection", "_request", "_waiting", "close_reason", "ends", "ends_at", "has_played",
+        "is_answered", "is_behind", "is_half_closed", "number", "outgoing", "player", "since",
     )  # fmt: skip
 
     def __init__(self, connection: H2Connection, number: int, *, is_half_closed: bool) -> None:
@@ -38,6 +40,7 @@ class H2Stream:
         self.has_played = False
         self.outgoing: deque[Buffer] = deque()
         self.ends = False
+        self.ends_at = math.inf
         self.is_answered = False
         self.is_behind = False
         self.is_half_closed = is_half_closed  # the request is there in whole
@@ -70,6 +73,13 @@ class H2Stream:
 
     def who(self) -> dict[str, object]:
         return self._connection.who()
+
+    @property
+    def is_secure(self) -> bool:
+        return self._connection.is_secure
+
+    def lasts_until(self, ends_at: float) -> None:
+        self.ends_at = min(ends_at, self.ends_at)
 
     def update_pace(self) -> None:
         self._connection.update_pace()
@@ -128,6 +138,9 @@ class H2Stream:
 
     def waits_no_more(self) -> None:
         self._waiting = None
+
+    def waits_for(self, waiting: Waiting) -> None:
+        self._waiting = waiting
 
     # ---- as its player sees it ---------------------------------------------------------------
 

@@ -56,6 +56,13 @@ class Exchange(Protocol):
     def update_pace(self) -> None:
         """How soon its socket is read may have changed."""
 
+    @property
+    def is_secure(self) -> bool:
+        """The peer speaks TLS."""
+
+    def lasts_until(self, ends_at: float) -> None:
+        """The right to play ends then, on the clock of turns."""
+
     # ---- for who answers
 
     def answer(self, request: Request, answer: Answer) -> None:
@@ -78,6 +85,9 @@ class Exchange(Protocol):
 
     def waits_no_more(self) -> None:
         """What the request waited for is there."""
+
+    def waits_for(self, waiting: Waiting) -> None:
+        """The request waits for something else now."""
 
     @property
     def has_room(self) -> bool:

@@ -13,6 +13,9 @@ from cluster.edge.http.answer import Answer, line
 
 _LINES = {int(each): f"HTTP/1.1 {int(each)} {each.phrase}\r\n".encode() for each in HTTPStatus}
 
+#: When to ask again what cannot be served now.
+_RETRY_AFTER_S = 2
+
 #: How long a browser may remember that it may ask with these fields.
 _PREFLIGHT_S = 86_400
 
@@ -87,6 +90,10 @@ def fields_of(answer: Answer) -> list[tuple[str, str]]:
     ]  # fmt: skip
     if answer.location:
         fields.append(("Location", answer.location))
+    for scheme in answer.schemes:
+        fields.append(("WWW-Authenticate", f'{scheme} realm="rtmp-cluster"'))
+    if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        fields.append(("Retry-After", str(_RETRY_AFTER_S)))
     if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
         fields.append(_ALLOW)
     return fields
