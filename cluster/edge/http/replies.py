@@ -90,6 +90,10 @@ def fields_of(answer: Answer) -> list[tuple[str, str]]:
     ]  # fmt: skip
     if answer.location:
         fields.append(("Location", answer.location))
+    if answer.is_text:
+        fields.append(("Vary", "Accept-Encoding"))
+    if answer.coding:
+        fields.append(("Content-Encoding", answer.coding))
     for scheme in answer.schemes:
         fields.append(("WWW-Authenticate", f'{scheme} realm="rtmp-cluster"'))
     if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -24,8 +24,11 @@ _MAX_HEAD_BYTES = MAX_TARGET_BYTES + MAX_HEADER_BYTES + 1024
 
 #: Of the fields these are needed, and no more of each: requests that wait for their turn take memory.
 _KEPT = frozenset(
-    (b"host", b"origin", b"user-agent", b"upgrade", b"sec-websocket-key", b"sec-websocket-version")
-)
+    (
+        b"host", b"origin", b"user-agent", b"accept-encoding", b"upgrade", b"sec-websocket-key",
+        b"sec-websocket-version",
+    )
+)  # fmt: skip
 _KEPT_BYTES = 256
 #: A token signed with RSA has some 2,000 characters.
 MAX_AUTHORIZATION_BYTES = 4 * 1024
@@ -69,6 +72,15 @@ class Request(NamedTuple):
     def authorization(self) -> str:
         """The field of that name, "" if there is none. It is forgotten: it is a secret, and it is long."""
         return self.headers.pop(_AUTHORIZATION, b"").decode("latin-1")
+
+    @property
+    def takes_gzip(self) -> bool:
+        """The answer may be compressed (RFC 9110, section 12.5.3)."""
+        for each in self.headers.get(b"accept-encoding", b"").split(b","):
+            coding, _, weight = each.partition(b";")
+            if coding.strip().lower() == b"gzip":
+                return weight.strip().lower().removeprefix(b"q=").strip(b"0.") != b"" or not weight
+        return False
 
     @property
     def wants_body(self) -> bool:

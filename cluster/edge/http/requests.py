@@ -7,6 +7,7 @@ from importlib import resources
 from urllib.parse import parse_qsl
 
 from cluster.edge.http.answer import Answer, Waiting
+from cluster.edge.http.compression import fitted
 from cluster.edge.http.encodings import Encodings
 from cluster.edge.http.entrance import Entrance
 from cluster.edge.http.hls_service import HlsService
@@ -102,7 +103,8 @@ class HttpRequests:
         is_late = False
 
         def then(answer: Answer) -> None:
-            connection.answer(request, with_ticket(answer, ticket) if ticket else answer)
+            answer = with_ticket(answer, ticket) if ticket else answer
+            connection.answer(request, fitted(answer, request))
             if is_late:
                 connection.answered()
 
