@@ -11,7 +11,7 @@ from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Message
 
 TARGET_MS = 2000
-PART_MS = 250
+PART_MS = 270
 WALL_MS = NUMBERED_SINCE_MS + 200_000_000_000
 MAX_BYTES = 1 << 30
 

@@ -71,19 +71,20 @@ class _Medium:
     """The clock of one medium.
 
     ``placed_ms`` is where its last frame, stamped ``wire_ms``, belongs; ``highest_ms`` the highest place
-    handed out. ``offset_ms`` leads from its places to the stream's progress. ``restarts`` counts those of
-    its clock; ``before`` is its stamp, place, count and offset before the last one, which stood at
-    ``restarted_ms``.
+    handed out. ``offset_ms`` leads from its places to the stream's progress, which was ``began_ms`` at its
+    first frame. ``restarts`` counts those of its clock; ``before`` is its stamp, place, count and offset
+    before the last one, which stood at ``restarted_ms``.
     """
 
     __slots__ = (
-        "before", "heard_ms", "highest_ms", "leapt_from", "looked_wire_ms", "offset_ms", "placed_ms",
-        "restarted_ms", "restarts", "wire_ms",
+        "before", "began_ms", "heard_ms", "highest_ms", "leapt_from", "looked_wire_ms", "offset_ms",
+        "placed_ms", "restarted_ms", "restarts", "wire_ms",
     )  # fmt: skip
 
     def __init__(
         self, wire_ms: int, placed_ms: int, highest_ms: int, offset_ms: int, restarts: int
     ) -> None:
+        self.began_ms = highest_ms + offset_ms
         self.wire_ms = wire_ms
         self.placed_ms = placed_ms
         self.highest_ms = highest_ms
@@ -204,6 +205,11 @@ class Timeline:
                     clock.looked_wire_ms, clock.heard_ms = clock.wire_ms, self.progress_ms
                 heard_ms = max(heard_ms, clock.heard_ms)
         return self.progress_ms - heard_ms
+
+    def since_ms(self, type_id: int) -> int | None:
+        """The progress at the first frame of this type that the publisher has sent, if it has sent any."""
+        began_ms = [clock.began_ms for medium, clock in self._media.items() if medium & 0xFF == type_id]
+        return min(began_ms, default=None)
 
     # What is rare.
 
