@@ -113,7 +113,7 @@ class Workers:
             worker.flush()
             worker.log.restart(gap_ms + 17 * index)  # each by its own clock
             worker.begin([], [])
-        log.marker = Marker(TARGET_MS, lambda: self.wall_ms, last)
+        log.marker = Marker(TARGET_MS, lambda: self.wall_ms, last, log.timeline.audio_since_ms)
 
     def send(self, *messages: Message) -> None:
         for message in messages:

@@ -114,16 +114,21 @@ class Marker:
 
     ``target_ms``: no segment is much shorter, but the last, and one before a keyframe that is rare.
     ``wall_ms`` reads the wall clock. ``last``: the latest mark of the stream, whoever made it.
+    ``audio_since_ms`` tells the stream's media time at the publisher's first frame of audio, None before.
     """
 
     __slots__ = (
-        "_began_ms", "_follows", "_has_audio", "_has_heard", "_has_video", "_headers", "_last",
-        "_target_ms", "_wall_ms",
+        "_audio_since_ms", "_began_ms", "_follows", "_has_audio", "_has_heard", "_has_video", "_headers",
+        "_last", "_target_ms", "_wall_ms",
     )  # fmt: skip
 
-    def __init__(self, target_ms: int, wall_ms: Callable[[], int], last: Mark | None = None) -> None:
+    def __init__(
+        self, target_ms: int, wall_ms: Callable[[], int], last: Mark | None = None,
+        audio_since_ms: Callable[[], int | None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._target_ms = target_ms
         self._wall_ms = wall_ms
+        self._audio_since_ms = audio_since_ms
         self._last = last
         self._began_ms = 0  # the stream's progress at the last mark
         self._follows = False
@@ -149,15 +154,12 @@ class Marker:
         """What comes is not decoded as what came before: its first segment does not follow on that."""
         self._follows = False
 
-    def at_keyframe(
-        self, progress_ms: int, gone: Collection[int] = (), audio_since_ms: int | None = None
-    ) -> bytes:
+    def at_keyframe(self, progress_ms: int, gone: Collection[int] = ()) -> bytes:
         """The mark of the segment that begins at a keyframe; empty if the present one is too short.
 
         ``progress_ms``: the stream's media time so far. ``gone``: types of media that have stopped.
-        ``audio_since_ms``: the media time at the first frame of audio, None before.
         """
-        self._note_audio(gone, audio_since_ms)
+        self._note_audio(gone)
         if not self._has_video:
             self.restart()
         is_early = progress_ms - self._began_ms < self._target_ms - self._target_ms // _EARLY_PART
@@ -166,16 +168,13 @@ class Marker:
         self._has_video = True
         return self._next(progress_ms, is_independent=True)
 
-    def overdue(
-        self, progress_ms: int, without_video_ms: int, gone: Collection[int] = (),
-        audio_since_ms: int | None = None,
-    ) -> bytes:  # fmt: skip
+    def overdue(self, progress_ms: int, without_video_ms: int, gone: Collection[int] = ()) -> bytes:
         """The mark of a segment that begins without a keyframe; empty if none need begin.
 
         ``without_video_ms``: for how long there has been no video, 0 while there is some. Audio alone has
         no keyframe to wait for.
         """
-        self._note_audio(gone, audio_since_ms)
+        self._note_audio(gone)
         if not without_video_ms:
             bound_ms = longest_ms(self._target_ms) + _LENIENCE_MS if self._follows else math.inf
         elif without_video_ms < _VIDEO_AWAITED_MS:
@@ -189,10 +188,11 @@ class Marker:
         self._has_video = not without_video_ms
         return self._next(progress_ms, is_independent=bool(without_video_ms))
 
-    def _note_audio(self, gone: Collection[int], since_ms: int | None) -> None:
+    def _note_audio(self, gone: Collection[int]) -> None:
         """Players wait for a medium that is said to be there. Of some audio, frames alone say so: if they
         begin within a segment, that one has none of it, and the next does not follow on it."""
-        if since_ms is not None and not self._has_heard:
+        since_ms = None if self._has_heard else self._audio_since_ms()
+        if since_ms is not None:
             self._has_heard = True
             header = self._headers.get(_AUDIO_TYPE)
             is_headerless = header is None or header[1:5] in BODILESS_CODECS

@@ -29,7 +29,6 @@ _MULTITRACK = int(MediaFlags.MULTITRACK)
 _ANY_KEYFRAME = _KEYFRAME | int(MediaFlags.OTHER_KEYFRAME)
 _HEADER = int(MediaFlags.SEQUENCE_HEADER | MediaFlags.METADATA | MediaFlags.CONFIG)
 _NOT_FRAME = int(NOT_FRAME)
-_AUDIO_TYPE = int(MessageType.AUDIO)
 _VIDEO_TYPE = int(MessageType.VIDEO)
 _MARK_TYPE = int(MessageType.MARK)
 _DATA_TYPES = (int(MessageType.DATA_AMF0), int(MessageType.DATA_AMF3))
@@ -296,10 +295,8 @@ class StreamLog:
         self._started.add(_JOIN_TRACK)
         self._waiting_since_ms.pop(_JOIN_TRACK, None)
         marker, now_ms = self.marker, self.timeline.progress_ms
-        if marker is not None:
-            mark = marker.at_keyframe(now_ms, self._gone, self.timeline.since_ms(_AUDIO_TYPE))
-            if mark:
-                self._mark(mark)
+        if marker is not None and (mark := marker.at_keyframe(now_ms, self._gone)):
+            self._mark(mark)
         self.join_seq = self.next_seq
         self._cost_before_join = self._cost_appended
         if self._entries and self._entries[-1].type_id == _MARK_TYPE:
@@ -314,8 +311,7 @@ class StreamLog:
             return False
         has_video = self.has_video and not self.video_is_gone
         without_video_ms = 0 if has_video else self.timeline.silent_ms(_VIDEO_TYPE)
-        audio_since_ms = self.timeline.since_ms(_AUDIO_TYPE)
-        mark = self.marker.overdue(self.timeline.progress_ms, without_video_ms, self._gone, audio_since_ms)
+        mark = self.marker.overdue(self.timeline.progress_ms, without_video_ms, self._gone)
         if mark:
             self._mark(mark)
         return bool(mark)

@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import Final
 
 from cluster.core.media.classify import NOT_TIMED, MediaFlags, flags_of, track_ids
-from cluster.core.message import Buffer, Message
+from cluster.core.message import Buffer, Message, MessageType
 
 _WRAP = 1 << 32
 _HALF = 1 << 31
@@ -48,6 +48,7 @@ RESTART_GAP_MS: Final = 40
 #: Data further off than this from all media was stamped by another clock, or not at all.
 MAX_DATA_OFFSET_MS: Final = 1000
 
+_AUDIO_TYPE = int(MessageType.AUDIO)
 _AUDIO = int(MediaFlags.AUDIO)
 _VIDEO = int(MediaFlags.VIDEO)
 _DATA = int(MediaFlags.DATA)
@@ -206,9 +207,9 @@ class Timeline:
                 heard_ms = max(heard_ms, clock.heard_ms)
         return self.progress_ms - heard_ms
 
-    def since_ms(self, type_id: int) -> int | None:
-        """The progress at the first frame of this type that the publisher has sent, if it has sent any."""
-        began_ms = [clock.began_ms for medium, clock in self._media.items() if medium & 0xFF == type_id]
+    def audio_since_ms(self) -> int | None:
+        """The progress at the publisher's first frame of audio, if there has been one."""
+        began_ms = [clock.began_ms for medium, clock in self._media.items() if medium & 0xFF == _AUDIO_TYPE]
         return min(began_ms, default=None)
 
     # What is rare.
