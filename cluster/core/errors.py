@@ -42,6 +42,7 @@ class CloseReason(enum.StrEnum):
     STREAM_ENDED = "stream_ended"
     # We, or the operator's rules, ended it.
     CONNECT_REJECTED = "connect_rejected"
+    ACCESS_ENDED = "access_ended"
     PUBLISH_REFUSED = "publish_refused"
     PUBLISH_IDLE = "publish_idle"
     PUBLISHER_REPLACED = "publisher_replaced"

@@ -17,6 +17,7 @@ from cluster.core.errors import CloseReason
 from cluster.core.message import Buffer
 from cluster.net import tcp_info
 from cluster.net.poller import Poller
+from cluster.net.tls_socket import TlsSocket
 
 #: Buffers given to one ``sendmsg``; Linux takes at most 1024 (IOV_MAX).
 MAX_BUFFERS_PER_SEND = 512
@@ -74,6 +75,11 @@ class Outbox:
         self.pending: list[Buffer] = []
         self.close_reason: CloseReason | None = None
         self._linger_until = 0.0
+
+    @property
+    def is_secure(self) -> bool:
+        """The peer speaks TLS."""
+        return isinstance(self._socket, TlsSocket)
 
     def write_media(self, buffers: Sequence[Buffer]) -> bool:
         """Send whole messages; False if the socket is full and the rest is pending."""

@@ -32,8 +32,11 @@ from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.edge.http.sessions import HttpRules, HttpSessions
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.peers.access import Judge
+from cluster.edge.peers.access_control import AccessControl
 from cluster.edge.peers.places import Places
 from cluster.edge.rtmp.admission import Admission
+from cluster.edge.rtmp.judged import JudgedAdmission
 from cluster.edge.rtmp.requests import Requests
 from cluster.edge.rtmp.sessions import Sessions
 from cluster.edge.streams.counters import Counters
@@ -51,6 +54,7 @@ INTER = bytes.fromhex("2701000000")
 URL = RtmpUrl.parse("rtmp://edge.example/live/x")
 ENTROPY = bytes(range(256)) * 12
 IDENTITY = WorkerIdentity("node", "1a2b3c4d", 0, 1)
+SECRET = bytes(32)
 
 #: Turns in which nothing moves before all is taken to have settled.
 _QUIET_TURNS = 4
@@ -317,6 +321,7 @@ class House:
             self.requests, self.poller, self.config.limits(), self.places, self.counters, IDENTITY,
             self.config.publish_idle_s,
         )  # fmt: skip
+        self.control = AccessControl(self.counters, lambda: turn.now)
         self.peers: list[AnyPeer] = []
         self._http: HttpSessions | None = None
 
@@ -326,10 +331,18 @@ class House:
         if self._http is None:
             config = self.config
             rules = HttpRules(
-                config.http_origin, config.handshake_timeout_s, config.idle_timeout_s, config.hls_bytes
+                config.http_origin, config.handshake_timeout_s, config.idle_timeout_s, config.hls_bytes,
+                SECRET,
+            )  # fmt: skip
+            self._http = HttpSessions(
+                self.streams, self.poller, self.places, IDENTITY, rules, self.control
             )
-            self._http = HttpSessions(self.streams, self.poller, self.places, IDENTITY, rules)
         return self._http
+
+    def use_judge(self, judge: Judge | None) -> None:
+        """``judge`` decides about RTMP and HTTP from now on."""
+        self.control.judge = judge
+        self.requests.admission = None if judge is None else JudgedAdmission(self.control)
 
     def settle(self) -> None:
         """Carry bytes between the worker and its peers until none move."""

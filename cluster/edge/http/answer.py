@@ -13,7 +13,7 @@ class Answer(NamedTuple):
 
     ``cache_control``: the header of that name, for browsers and for caches on the way. ``closes``: the
     connection ends with it, so that the next request may reach another worker. ``location``: where else
-    to ask, if anywhere; it may be relative.
+    to ask, if anywhere; it may be relative. ``schemes``: with which Authorization to ask again.
     """
 
     status: int
@@ -22,6 +22,7 @@ class Answer(NamedTuple):
     body: Sequence[Buffer]
     closes: bool = False
     location: str = ""
+    schemes: Sequence[str] = ()
 
     @property
     def size(self) -> int:
@@ -32,7 +33,7 @@ class Answer(NamedTuple):
 class Waiting(Protocol):
     """A request whose answer is not there yet; it is given once, to whoever asked."""
 
-    def cancel(self) -> None:
+    def cancel(self) -> object:
         """Whoever asked has gone: nothing is given. Without effect once something has been."""
 
 

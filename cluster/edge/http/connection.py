@@ -7,6 +7,7 @@ of an answer. While one waits for its answer, nothing behind it is looked at.
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason, lost_by
@@ -42,7 +43,7 @@ class HttpConnection(Outbox):
     """An accepted socket and the requests on it. ``player``: what it plays until its end."""
 
     __slots__ = (
-        "_asked", "_ends_when_sent", "_reader", "_request", "_requests",
+        "_asked", "_ends_at", "_ends_when_sent", "_reader", "_request", "_requests",
         "_second_began_at", "_since", "_unasked_bytes", "_waiting", "agent", "arrival", "bytes_received",
         "has_played", "player", "unfinished_bytes", "use", "websocket",
     )  # fmt: skip
@@ -65,6 +66,7 @@ class HttpConnection(Outbox):
         #: What it waits for.
         self._waiting: Waiting | None = None
         self._ends_when_sent: CloseReason | None = None
+        self._ends_at = math.inf
         self._since = arrival.began_at  # it came, was answered, or has been sent an answer since
         self._second_began_at = arrival.began_at
         self._asked = 0  # requests, and bytes that nobody needs, in this second
@@ -160,7 +162,7 @@ class HttpConnection(Outbox):
         if reader is not None:
             if reader.fault is not None and self._is_free:
                 self.answer(None, refusal(reader.fault.status, reader.fault.text))
-            waiting = sum(len(each.path) + len(each.query) for each in self._requests)
+            waiting = sum(each.size for each in self._requests)
             self.unfinished_bytes = reader.unfinished_bytes + waiting
 
     def answer(self, request: Request | None, answer: Answer) -> None:
@@ -195,6 +197,14 @@ class HttpConnection(Outbox):
     def waits_no_more(self) -> None:
         """What the request waited for is there."""
         self._waiting = None
+
+    def waits_for(self, waiting: Waiting) -> None:
+        """The request waits for something else now."""
+        self._waiting = waiting
+
+    def lasts_until(self, ends_at: float) -> None:
+        """The right to play ends then, on the clock of turns."""
+        self._ends_at = min(ends_at, self._ends_at)
 
     def play_opens(self, media: Media) -> None:
         """The stream of this connection's player has ``media``: its first bytes may go out."""
@@ -259,7 +269,12 @@ class HttpConnection(Outbox):
 
     def tick(self, now: float) -> None:
         """Every second or few: who is too slow, or has not asked for anything for too long."""
-        if self._has_ended(now) or self.player is not None or self._waiting is not None:
+        if self._has_ended(now):
+            return
+        if now >= self._ends_at:
+            self.end_with_goodbye(CloseReason.ACCESS_ENDED, "the link or token is good no longer")
+            return
+        if self.player is not None or self._waiting is not None:
             return
         if self.pending:
             if now - self._since >= ANSWER_S:

@@ -11,6 +11,9 @@ from cluster.edge.http.answer import Answer, line
 
 _LINES = {int(each): f"HTTP/1.1 {int(each)} {each.phrase}\r\n".encode() for each in HTTPStatus}
 
+#: When to ask again what cannot be served now.
+_RETRY_AFTER_S = 2
+
 #: How long a browser may remember that it may ask with these fields.
 _PREFLIGHT_S = 86_400
 
@@ -38,6 +41,10 @@ class Replies:
         )
         if answer.location:
             fields += f"Location: {answer.location}\r\n"
+        for scheme in answer.schemes:
+            fields += f'WWW-Authenticate: {scheme} realm="rtmp-cluster"\r\n'
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            fields += f"Retry-After: {_RETRY_AFTER_S}\r\n"
         if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
             fields += "Allow: GET, HEAD, OPTIONS\r\n"
         head = self._head(answer.status, fields.encode(), stays=stays)

@@ -5,7 +5,6 @@ Only requests without a body are taken. Of a connection's bytes nothing is kept 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -27,6 +26,9 @@ _KEPT = frozenset(
     (b"host", b"origin", b"user-agent", b"upgrade", b"sec-websocket-key", b"sec-websocket-version")
 )
 _KEPT_BYTES = 256
+#: A token signed with RSA has some 2,000 characters.
+MAX_AUTHORIZATION_BYTES = 4 * 1024
+_AUTHORIZATION = b"authorization"
 _BODY = frozenset((b"content-length", b"transfer-encoding"))
 
 METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
@@ -49,13 +51,22 @@ class Request(NamedTuple):
     method: str
     path: str
     query: str
-    headers: Mapping[bytes, bytes]
+    headers: dict[bytes, bytes]
     stays: bool
     upgrades: bool
 
     @property
     def wants_websocket(self) -> bool:
         return self.upgrades and self.headers.get(b"upgrade", b"").lower() == b"websocket"
+
+    @property
+    def size(self) -> int:
+        """The bytes of what may be long."""
+        return len(self.path) + len(self.query) + len(self.headers.get(_AUTHORIZATION, b""))
+
+    def authorization(self) -> str:
+        """The field of that name, "" if there is none. It is forgotten: it is a secret, and it is long."""
+        return self.headers.pop(_AUTHORIZATION, b"").decode("latin-1")
 
     @property
     def wants_body(self) -> bool:
@@ -142,6 +153,10 @@ class RequestReader:
             if name == b"host" and name in self._headers:  # RFC 9112, section 3.2
                 raise self._refuse(400, "the request has two Host fields")
             self._headers[name] = value[:_KEPT_BYTES]
+        elif name == _AUTHORIZATION:
+            if len(value) > MAX_AUTHORIZATION_BYTES:
+                raise self._refuse(431, f"Authorization has more than {MAX_AUTHORIZATION_BYTES} bytes")
+            self._headers[name] = value
         elif name in _BODY and value.strip(b"0"):
             self._has_body = True
 

@@ -10,12 +10,15 @@ from cluster.core.errors import CloseReason
 from cluster.edge.http.answer import Answer, Waiting
 from cluster.edge.http.connection import HttpConnection
 from cluster.edge.http.encodings import Encodings
+from cluster.edge.http.entrance import Entrance
 from cluster.edge.http.hls_service import HlsService
 from cluster.edge.http.opening import Media, Openings
 from cluster.edge.http.player import Form, Player
 from cluster.edge.http.replies import Replies, refusal
 from cluster.edge.http.request import BadRequest, Request
 from cluster.edge.http.routes import Kind, NoRoute, Route, route_of
+from cluster.edge.http.tickets import Tickets, with_ticket
+from cluster.edge.peers.access_control import AccessControl
 from cluster.edge.peers.join_rates import JoinRates
 from cluster.edge.peers.log_facts import MAX_AGENT_CHARACTERS
 from cluster.edge.peers.places import Places
@@ -32,7 +35,10 @@ _PAGE_KEPT_S = 300
 class HttpRequests:
     """Answers requests, and starts players."""
 
-    def __init__(self, streams: Streams, places: Places, replies: Replies, hls_bytes: int) -> None:
+    def __init__(
+        self, streams: Streams, places: Places, replies: Replies, hls_bytes: int,
+        control: AccessControl, secret: bytes,
+    ) -> None:  # fmt: skip
         self.draining = False
         self._streams = streams
         self._places = places
@@ -41,6 +47,7 @@ class HttpRequests:
         self._encodings = Encodings()
         self._openings = Openings(streams)
         self._hls = HlsService(streams, hls_bytes)
+        self._entrance = Entrance(control, Tickets(secret), streams.turn, self._serve)
         page = resources.files(__package__).joinpath("page.html").read_bytes()
         self._page = Answer(200, "text/html; charset=utf-8", f"public, max-age={_PAGE_KEPT_S}", [page])
 
@@ -73,25 +80,30 @@ class HttpRequests:
             return None
         if route.kind is Kind.PAGE:
             connection.answer(request, self._page)
-        elif route.kind in _TYPES:
+            return None
+        connection.use = ("player", route.key)
+        return self._entrance.enter(connection, request, route)
+
+    def _serve(
+        self, connection: HttpConnection, request: Request, route: Route, ticket: str
+    ) -> Waiting | None:
+        """Serve media to who may play. ``ticket``: what the addresses of its playlists have to carry."""
+        if route.kind in _TYPES:
             return self._asked_to_play(connection, request, route)
-        else:
-            return self._asked_for_hls(connection, request, route)
-        return None
+        return self._asked_for_hls(connection, request, route, ticket)
 
     # ---- HLS ---------------------------------------------------------------------------------
 
     def _asked_for_hls(
-        self, connection: HttpConnection, request: Request, route: Route
+        self, connection: HttpConnection, request: Request, route: Route, ticket: str
     ) -> Waiting | None:
-        connection.use = ("player", route.key)
         if not self._has_place(connection):
             connection.answer(request, _NO_ROOM)
             return None
         is_late = False
 
         def then(answer: Answer) -> None:
-            connection.answer(request, answer)
+            connection.answer(request, with_ticket(answer, ticket) if ticket else answer)
             if is_late:
                 connection.answered()
 
@@ -113,7 +125,7 @@ class HttpRequests:
     def _asked_to_play(
         self, connection: HttpConnection, request: Request, route: Route
     ) -> Waiting | None:
-        connection.use = ("player", route.key)
+        connection.use = ("player", route.key)  # which may be another than was asked for
         origin, host = request.headers.get(b"origin"), request.headers.get(b"host", b"")
         if request.wants_websocket and origin is not None and not self._replies.may_play(origin, host):
             connection.answer(request, _OTHER_SITE)

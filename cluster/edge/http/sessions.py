@@ -15,6 +15,7 @@ from cluster.edge.http.player import Player
 from cluster.edge.http.replies import Replies
 from cluster.edge.http.request import Request
 from cluster.edge.http.requests import HttpRequests
+from cluster.edge.peers.access_control import AccessControl
 from cluster.edge.peers.door import Arrival, Door
 from cluster.edge.peers.places import Places
 from cluster.edge.streams.streams import Streams
@@ -32,20 +33,23 @@ MAX_UNFINISHED_BYTES = 64 * MIB
 
 
 class HttpRules(NamedTuple):
-    """What the options say. ``origin``: whose pages may read the answers in a browser."""
+    """What the options say. ``origin``: whose pages may read the answers in a browser. ``secret``: what
+    tickets are signed with."""
 
     origin: str
     handshake_timeout_s: float
     idle_timeout_s: float
     hls_bytes: int
+    secret: bytes
 
 
 class HttpSessions:
     """The set of connections. What their requests mean is the business of ``HttpRequests``."""
 
     def __init__(
-        self, streams: Streams, poller: Poller, places: Places, identity: WorkerIdentity, rules: HttpRules
-    ) -> None:
+        self, streams: Streams, poller: Poller, places: Places, identity: WorkerIdentity,
+        rules: HttpRules, control: AccessControl,
+    ) -> None:  # fmt: skip
         self.counters = streams.counters
         self.identity = identity
         self.poller = poller
@@ -53,7 +57,9 @@ class HttpSessions:
         self.handshake_timeout_s = rules.handshake_timeout_s
         self.idle_timeout_s = rules.idle_timeout_s
         self.receive_buffer = memoryview(bytearray(READ_BYTES))
-        self._requests = HttpRequests(streams, places, self.replies, rules.hls_bytes)
+        self._requests = HttpRequests(
+            streams, places, self.replies, rules.hls_bytes, control, rules.secret
+        )
         self._places = places
         self._connections: dict[HttpConnection, None] = {}
         self._ticks = 0

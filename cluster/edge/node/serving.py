@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import CloseReason
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.peers.access import Judge
+from cluster.edge.peers.access_control import AccessControl
 from cluster.edge.peers.places import Places
 from cluster.edge.rtmp.admission import Admission
+from cluster.edge.rtmp.judged import JudgedAdmission
 from cluster.edge.rtmp.requests import Requests, SessionObserver
 from cluster.edge.rtmp.sessions import LAST_WORDS_S, SWEEP_INTERVAL_S, SWEEPS_PER_TICK, Sessions
 from cluster.edge.streams.counters import Counters
@@ -34,7 +37,8 @@ class Serving:
     """A turn, the streams, a poller, what peers may ask and their connections, on the running event loop.
 
     ``open_uplink`` gives the way to other workers; ``identity`` names the worker in the log; ``admission``
-    decides who is let in, everybody without one; ``observer`` hears what peers do.
+    decides who is let in over RTMP, without one the judge that is in use; ``observer`` hears what peers
+    do. ``secret``: what the workers of a node sign with.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Serving:
         identity: WorkerIdentity,
         admission: Admission | None = None,
         observer: SessionObserver | None = None,
+        secret: bytes = b"",
     ) -> None:
         loop = asyncio.get_running_loop()
         self.turn = Turn(loop)
@@ -52,6 +57,8 @@ class Serving:
         self._budget = LatencyBudget(config.latency_budget)
         self._poller = Poller(loop, self._budget, self.turn.begin, self.turn.end)
         self._requests = Requests(self.streams, admission, observer)
+        self._control = AccessControl(counters, lambda: self.turn.now)
+        self._secret = secret
         self._places = Places(config.place_bounds())
         self.sessions = Sessions(
             self._requests, self._poller, config.limits(), self._places, counters, identity,
@@ -74,6 +81,11 @@ class Serving:
         """Connections that are open."""
         return len(self._places)
 
+    def use_judge(self, judge: Judge | None) -> None:
+        """From now on ``judge`` decides about what is asked for; None lets everybody in."""
+        self._control.judge = judge
+        self._requests.admission = None if judge is None else JudgedAdmission(self._control)
+
     def listen(self, bound: socket.socket, certificate: Certificate | None = None) -> None:
         """Accept RTMP there, with a certificate RTMPS; OSError if it cannot be listened on."""
         self._listen(bound, self.sessions, certificate)
@@ -85,9 +97,12 @@ class Serving:
         if self._http is None:
             config = self._config
             rules = HttpRules(
-                config.http_origin, config.handshake_timeout_s, config.idle_timeout_s, config.hls_bytes
+                config.http_origin, config.handshake_timeout_s, config.idle_timeout_s, config.hls_bytes,
+                self._secret,
+            )  # fmt: skip
+            self._http = HttpSessions(
+                self.streams, self._poller, self._places, self._identity, rules, self._control
             )
-            self._http = HttpSessions(self.streams, self._poller, self._places, self._identity, rules)
         self._listen(bound, self._http, certificate)
 
     def _listen(
@@ -116,6 +131,7 @@ class Serving:
             sweeps += 1
             if sweeps % SWEEPS_PER_TICK == 0:
                 self.sessions.tick()
+                self._control.tick()
                 if self._http is not None:
                     self._http.tick()
                 if self._certificate is not None:

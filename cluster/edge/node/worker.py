@@ -96,7 +96,9 @@ class Worker:
             )  # fmt: skip
             return self._link
 
-        serving = self._serving = Serving(config, self.counters, open_link, self._identity)
+        serving = self._serving = Serving(
+            config, self.counters, open_link, self._identity, secret=bytes.fromhex(self._shared.secret)
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
         sweeper: asyncio.Task[None] | None = None

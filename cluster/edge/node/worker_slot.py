@@ -149,9 +149,9 @@ class WorkerSlot:
             bound_fds = [bound.fileno() for bound in self._bound]
             self._process = _spawn(
                 WorkerStart(
-                    config, identity, worker_fd, self._worker_class, self._own_router, bound_fds,
-                    self.shared,
-                )  # fmt: skip
+                    config, identity, worker_fd, self._worker_class, self._own_router,
+                    bound_fds, self.shared,
+                )
             )
         except OSError:
             os.close(status_fd)

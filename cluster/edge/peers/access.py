@@ -50,12 +50,14 @@ class Allow:
     ``key``: the stream key to use in place of the one that was asked for. ``user``: who it is, for the log.
     ``ends_at``: when the session is to end, in seconds since 1970; None if it may go on.
     ``most_bytes_per_s``: of a publisher, over ten seconds; None if the limits of the key say it.
+    ``is_for_all``: nothing had to be shown, and anybody else would be let in.
     """
 
     key: str | None = None
     user: str = ""
     ends_at: float | None = None
     most_bytes_per_s: int | None = None
+    is_for_all: bool = False
 
 
 class Refused(enum.StrEnum):
@@ -78,20 +80,22 @@ class Deny:
     """The answer no. A peer of RTMP is told ``code`` (empty: the usual one) and ``text``, and closed.
 
     ``text`` is for the peer and repeats nothing that it has sent. ``redirect``: the address that it
-    should go to instead; of a ``connect`` the tcUrl.
+    should go to instead; of a ``connect`` the tcUrl. ``schemes``: those of HTTP's Authorization that could
+    let it in, such as Basic and Bearer.
     """
 
     text: str
     code: str = ""
     redirect: str | None = None
     why: Refused = Refused.FORBIDDEN
+    schemes: tuple[str, ...] = ()
 
 
 Verdict: TypeAlias = Allow | Deny
 
 
 class Judge(Protocol):
-    """Whoever decides for peers of every protocol. An exception denies: who cannot decide lets nobody in."""
+    """Whoever decides for peers of every protocol. An exception denies: without an answer nobody may."""
 
     def judge(self, access: Access) -> Verdict | Awaitable[Verdict]:
         """The answer, if it is known at once; else what to wait for."""

@@ -30,6 +30,8 @@ class Admission(Protocol):
 def deny(connection: Connection, request: Request, denied: Deny) -> None:
     """Tell the peer so, and close."""
     session = connection.session
+    if denied.redirect is not None and not isinstance(request, ConnectRequested):
+        session.request_reconnect(denied.redirect, denied.text)  # to those who understand it
     if isinstance(request, ConnectRequested):
         session.reject_connect(denied.code or Code.CONNECT_REJECTED, denied.text, denied.redirect)
         reason = CloseReason.CONNECT_REJECTED

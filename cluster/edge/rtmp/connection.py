@@ -24,6 +24,7 @@ from cluster.net.poller import READABLE, WRITABLE, Pace
 from cluster.process.complaints import Complaints
 
 if TYPE_CHECKING:
+    from cluster.edge.rtmp.judged import Introduction
     from cluster.edge.rtmp.player import Player
     from cluster.edge.streams.publishing import Feed
 
@@ -46,7 +47,8 @@ class Connection(Outbox):
 
     __slots__ = (
         "_budget", "_look_at_work", "_low_water", "_pending_control_bytes",
-        "_receive_buffer", "_recv_into", "dropped", "is_stranger", "number", "opened_at",
+        "_receive_buffer", "_recv_into", "dropped", "ends_at", "introduction", "is_stranger", "number",
+        "opened_at",
         "peer", "played", "players", "publications", "session", "use",
     )  # fmt: skip
 
@@ -75,6 +77,10 @@ class Connection(Outbox):
         self.is_stranger = True  # it has never published, nor been sent what it plays
         #: What it does, or has asked to do last: role and stream key, as far as they are known.
         self.use = ("", "")
+        #: What it has said of itself, if anybody decides who may do what.
+        self.introduction: Introduction | None = None
+        #: When its right to be here ends, on the clock of turns; None if it does not.
+        self.ends_at: float | None = None
         self.dropped = 0  # messages not sent to its players, and not taken from its publishers, in all
         self._low_water = LowWater(accepted)
         self._budget: WorkBudget | None = None
@@ -284,6 +290,9 @@ class Connection(Outbox):
     def tick(self, now: float) -> None:
         """Every second or few: the session's timeouts and pings, and the end of lingering."""
         if self._has_ended(now):
+            return
+        if self.ends_at is not None and now >= self.ends_at:
+            self.end(CloseReason.ACCESS_ENDED, "the link or token that let it in is good no longer")
             return
         try:
             self.session.tick(now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from cluster.core.rtmp import events
 from cluster.core.rtmp.arguments import TO_THE_END
 from cluster.core.rtmp.shared_registry import SharedObjects
 from cluster.core.rtmp.status import Code
-from cluster.edge.peers.access import Deny, Verdict
+from cluster.edge.peers.access import Allow, Deny, Verdict
 from cluster.edge.peers.join_rates import JOINS_PER_S, JoinRates, sender_of
 from cluster.edge.rtmp.admission import Admission, Request, deny
 from cluster.edge.rtmp.connection import Connection
@@ -53,7 +54,8 @@ class Requests:
     ) -> None:
         self.draining = False
         self._streams = streams
-        self._admission = admission
+        #: None: everybody is let in, at once.
+        self.admission = admission
         self._observer = observer
         self._book = RequestBook(streams.turn.loop)
         self._rates = JoinRates()
@@ -107,14 +109,14 @@ class Requests:
     # ---- connecting --------------------------------------------------------------------------
 
     def _connect_requested(self, connection: Connection, event: events.ConnectRequested) -> None:
-        admission = self._admission
+        admission = self.admission
         if admission is None:
             self._accept_connect(connection)
             return
 
         async def decide() -> None:
             answer = admission.connect(connection, event)
-            if await self._key_allowed(connection, event, "", answer) is not None:
+            if await self._allowed(connection, event, answer) is not None:
                 self._accept_connect(connection)
 
         self._start(connection, WHOLE_CONNECTION, event, decide)
@@ -145,12 +147,14 @@ class Requests:
         self, connection: Connection, event: events.PublishRequested, asked: str, wait_s: float
     ) -> None:
         await self._pass_time(wait_s)
-        key: str | None = asked
-        if self._admission is not None:
-            answer = self._admission.publish(connection, asked, event)
-            key = await self._key_allowed(connection, event, asked, answer)
-        if key is not None:
-            await self._streams.publishing.request(key, RtmpPublisher(connection, event.stream_id))
+        key = asked
+        if self.admission is not None:
+            answer = self.admission.publish(connection, asked, event)
+            allowed = await self._allowed(connection, event, answer)
+            if allowed is None:
+                return
+            key = allowed.key or asked
+        await self._streams.publishing.request(key, RtmpPublisher(connection, event.stream_id))
 
     def _publish_ended(self, connection: Connection, event: events.PublishEnded) -> None:
         self._book.take_back(connection, event.stream_id)
@@ -167,20 +171,20 @@ class Requests:
             connection.end(CloseReason.STREAM_NOT_FOUND, violation.detail)
             return
         connection.use = ("player", key)
-        admission = self._admission
+        admission = self.admission
         wait_s = self._wait_s(connection)
         if admission is None and not wait_s:
             self._play(connection, event, key)
             return
 
         async def decide() -> None:
-            allowed: str | None = key
             await self._pass_time(wait_s)
+            allowed: Allow | None = Allow()
             if admission is not None:
                 answer = admission.play(connection, key, event)
-                allowed = await self._key_allowed(connection, event, key, answer)
+                allowed = await self._allowed(connection, event, answer)
             if allowed is not None:
-                self._play(connection, event, allowed)
+                self._play(connection, event, allowed.key or key)
 
         self._start(connection, event.stream_id, event, decide)
 
@@ -248,10 +252,10 @@ class Requests:
         if not self._book.start(connection, stream_id, work):
             deny(connection, request, _TOO_MANY_WAIT)
 
-    async def _key_allowed(
-        self, connection: Connection, request: Request, key: str, answer: Awaitable[Verdict]
-    ) -> str | None:
-        """The key to go on with; None if the peer was denied, or has gone meanwhile."""
+    async def _allowed(
+        self, connection: Connection, request: Request, answer: Awaitable[Verdict]
+    ) -> Allow | None:
+        """The answer, if the peer may go on; None if it was denied, or has gone meanwhile."""
         try:
             verdict = await answer
         except Exception:
@@ -266,7 +270,10 @@ class Requests:
         if isinstance(verdict, Deny):
             deny(connection, request, verdict)
             return None
-        return verdict.key or key
+        if verdict.ends_at is not None:
+            ends_at = self.now + verdict.ends_at - time.time()
+            connection.ends_at = min(ends_at, connection.ends_at or math.inf)
+        return verdict
 
     # ---- the rest ----------------------------------------------------------------------------
 

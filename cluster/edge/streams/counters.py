@@ -117,6 +117,9 @@ class Counters:
         "CPU time that the process has used, user and system, in seconds."
     )
     process_memory_bytes: int = _gauge("Resident memory of the process.")
+    access_denied: dict[str, int] = _by(
+        "reason", "Requests to publish or play that were refused by the rules, or by whoever they ask."
+    )
     closes: dict[str, int] = _by("reason", "RTMP connections ended, by their one named reason.")
     http_connections_accepted: int = _counter("HTTP connections accepted.")
     http_connections: int = _gauge("HTTP connections open now.")
