@@ -206,10 +206,10 @@ class HttpConnection(Outbox):
         """The right to play ends then, on the clock of turns."""
         self._ends_at = min(ends_at, self._ends_at)
 
-    def play_opens(self, media: Media) -> None:
+    def play_opens(self, media: Media, since_seq: int) -> None:
         """The stream of this connection's player has ``media``: its first bytes may go out."""
         if self.player is not None:
-            self._owner.play_opens(self.player, media)
+            self._owner.play_opens(self.player, media, since_seq)
 
     def refuse_play(self, status: int, text: str) -> None:
         """What it asked to play cannot be played, and nothing of it has been sent."""

@@ -55,7 +55,7 @@ class ConnectionOwner(Protocol):
     def count(self, status: int) -> None:
         """A request is answered with ``status``."""
 
-    def play_opens(self, player: Player, media: Media) -> None:
+    def play_opens(self, player: Player, media: Media, since_seq: int) -> None:
         """The stream of ``player`` has ``media``: the player's first bytes may go out."""
 
     def play_ended(self, player: Player) -> None:

@@ -97,9 +97,30 @@ class HttpRequests:
     def _asked_for_hls(
         self, connection: HttpConnection, request: Request, route: Route, ticket: str
     ) -> Waiting | None:
+        comes = not connection.arrival.place.plays
         if not self._has_place(connection):
             connection.answer(request, _NO_ROOM)
             return None
+        if comes and (wait_s := self._join_wait_s(connection)):
+            return self._streams.turn.loop.call_later(
+                wait_s, partial(self._answer_hls_late, connection, request, route, ticket)
+            )
+        return self._answer_hls(connection, request, route, ticket)
+
+    def _answer_hls_late(
+        self, connection: HttpConnection, request: Request, route: Route, ticket: str
+    ) -> None:
+        self._streams.turn.begin()
+        connection.waits_no_more()
+        waiting = self._answer_hls(connection, request, route, ticket)
+        if waiting is not None:
+            connection.waits_for(waiting)
+        else:
+            connection.answered()
+
+    def _answer_hls(
+        self, connection: HttpConnection, request: Request, route: Route, ticket: str
+    ) -> Waiting | None:
         is_late = False
 
         def then(answer: Answer) -> None:
@@ -120,6 +141,13 @@ class HttpRequests:
             connection.update_pace()
         return True
 
+    def _join_wait_s(self, connection: HttpConnection) -> float:
+        """How long one more viewer of its address has to wait."""
+        wait_s = self._rates.wait_s(connection.arrival.peer, self.now)
+        if wait_s:
+            self._streams.counters.joins_paced += 1
+        return wait_s
+
     # ---- playing -----------------------------------------------------------------------------
 
     def _asked_to_play(
@@ -136,8 +164,7 @@ class HttpRequests:
             connection.ends_when_sent(CloseReason.ANSWERED)
         elif not self._has_place(connection):
             connection.answer(request, _NO_ROOM)
-        elif wait_s := self._rates.wait_s(connection.arrival.peer, self.now):
-            self._streams.counters.joins_paced += 1
+        elif wait_s := self._join_wait_s(connection):
             return self._streams.turn.loop.call_later(
                 wait_s, partial(self._play_late, connection, request, route)
             )
@@ -169,17 +196,19 @@ class HttpRequests:
         reader = self._streams.play(route.key, player, encoding)
         connection.update_pace()
         if connection.player is player:
-            reader.pause()
+            if reader.stream.offline_since is None:
+                reader.pause()  # else it begins with the publisher's first message, whenever it opens
             self._openings.add(reader.stream, player)
 
-    def play_opens(self, player: Player, media: Media) -> None:
-        """The stream of ``player`` has ``media``: the player's first bytes go out."""
+    def play_opens(self, player: Player, media: Media, since_seq: int) -> None:
+        """The stream of ``player`` has ``media``: the player's first bytes go out. What stands in the log
+        before ``since_seq`` is of another publisher."""
         form, headers = player.form, player.reader.stream.log.headers()
         begins_with = player.encoding.begin(headers, audio=media.audio, video=media.video)
         if form.over == "http":
             begins_with = [self._replies.endless(_TYPES[form.kind]), *begins_with]
             player.connection.count_and_say(200, [])
-        player.open(begins_with)
+        player.open(begins_with, since_seq)
 
     def play_ended(self, player: Player) -> None:
         """``player`` plays no more, or has never begun to."""
