@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason, lost_by
@@ -189,7 +190,7 @@ class HttpConnection(Outbox):
         if not stays:
             self.ends_when_sent(CloseReason.ANSWERED)
 
-    def count_and_say(self, status: int, buffers: list[Buffer]) -> None:
+    def count_and_say(self, status: int, buffers: Sequence[Buffer]) -> None:
         """An answer that is written already."""
         self._owner.count(status)
         self.say(buffers)
@@ -220,7 +221,7 @@ class HttpConnection(Outbox):
             self.answer(player.request, refusal(status, text))
             self._go_on()
 
-    def say(self, buffers: list[Buffer]) -> None:
+    def say(self, buffers: Sequence[Buffer]) -> None:
         """Send bytes that are not of a stream."""
         self._since = self._owner.now
         self._owner.counters.bytes_sent += sum(map(len, buffers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -27,14 +28,27 @@ class Replies:
         self._cors = f"Access-Control-Allow-Origin: {origin}\r\n{vary}".encode()
         self._date = b""
         self._dated_at = 0
+        self._latest: Answer | None = None
+        self._latest_how = (False, False, 0)
+        self._latest_whole: Sequence[Buffer] = ()
 
     def may_play(self, origin: bytes, host: bytes) -> bool:
         """Whether a page of ``origin``, as its browser says, may play over WebSocket, which browsers let it
         do without asking. Pages of this server, which is ``host``, may."""
         return self._origin in (b"*", origin) or origin.partition(b"://")[2] == host
 
-    def whole(self, answer: Answer, *, wants_body: bool, stays: bool) -> list[Buffer]:
-        """``answer`` with its head. ``stays``: further requests may follow."""
+    def whole(self, answer: Answer, *, wants_body: bool, stays: bool) -> Sequence[Buffer]:
+        """``answer`` with its head. ``stays``: further requests may follow.
+
+        All who wait for one part are given the same answer in one turn: its head is written once.
+        """
+        how = (wants_body, stays, int(time.time()))
+        if answer is not self._latest or how != self._latest_how:
+            self._latest, self._latest_how = answer, how
+            self._latest_whole = self._written(answer, wants_body=wants_body, stays=stays)
+        return self._latest_whole
+
+    def _written(self, answer: Answer, *, wants_body: bool, stays: bool) -> Sequence[Buffer]:
         fields = (
             f"Content-Type: {answer.content_type}\r\nContent-Length: {answer.size}\r\n"
             f"Cache-Control: {answer.cache_control}\r\n"
@@ -48,7 +62,7 @@ class Replies:
         if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
             fields += "Allow: GET, HEAD, OPTIONS\r\n"
         head = self._head(answer.status, fields.encode(), stays=stays)
-        return [head, *answer.body] if wants_body else [head]
+        return (head, *answer.body) if wants_body else (head,)
 
     def endless(self, content_type: str) -> bytes:
         """The head of what goes on until the connection ends."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import resources
-from urllib.parse import parse_qsl
 
 from cluster.core.errors import CloseReason
 from cluster.edge.http.answer import Answer, Waiting
 from cluster.edge.http.connection import HttpConnection
 from cluster.edge.http.encodings import Encodings
 from cluster.edge.http.entrance import Entrance
+from cluster.edge.http.hls_request import fields_of
 from cluster.edge.http.hls_service import HlsService
 from cluster.edge.http.opening import Media, Openings
 from cluster.edge.http.player import Form, Player
@@ -128,7 +128,7 @@ class HttpRequests:
             if is_late:
                 connection.answered()
 
-        waiting = self._hls.answer(route.key, route.name, dict(parse_qsl(request.query)), then)
+        waiting = self._hls.answer(route.key, route.name, fields_of(request.query), then)
         is_late = True
         return waiting
 
