@@ -4,13 +4,14 @@ So the page is of another origin, as a site of its own would be."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from browser_cluster import Cluster, HttpEdge, OpenPage, StartPublisher
 from playwright.sync_api import Page
 from watching import Watch, Watched
 
-WATCH_S = 60.0
+WATCH_S = float(os.environ.get("BROWSER_SECONDS", "60"))
 #: At first they find out how far behind they want to be.
 SETTLE_S = 5.0
 FLV_DELAY_P50_MS = 3_000
@@ -52,7 +53,7 @@ def _start(page: Page, library: Path, start: str, url: str) -> None:
 
 
 def _watch_a_minute(watch: Watch, page: Page) -> Watched:
-    """Without a stall, a fault, or a picture that is not right."""
+    """That is, for ``BROWSER_SECONDS``: without a stall, a fault, or a picture that is not right."""
     watch(page, SETTLE_S)
     page.evaluate("window.faults = []")
     seen = watch(page, WATCH_S)

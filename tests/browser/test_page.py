@@ -42,7 +42,7 @@ def _slot_of_player(edge: HttpEdge) -> int:
     return int(slot)
 
 
-@pytest.mark.parametrize("place", ["0", "1", "far"])
+@pytest.mark.parametrize("place", ["0", pytest.param("1", marks=pytest.mark.in_full), "far"])
 def test_it_plays_from_each_worker_and_from_another_node(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch, place: str
 ) -> None:
@@ -91,7 +91,7 @@ def test_it_goes_on_after_its_worker_is_killed(
     watch(page, WATCH_S).assert_moves(WATCH_S)
 
 
-@pytest.mark.parametrize("video", ["vp9", "av1"])
+@pytest.mark.parametrize("video", ["vp9", pytest.param("av1", marks=pytest.mark.in_full)])
 def test_it_goes_on_after_the_codec_changes(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch, video: str
 ) -> None:
@@ -133,6 +133,7 @@ def test_it_says_that_nobody_publishes_and_plays_as_soon_as_somebody_does(
     wait_moving(page)
 
 
+@pytest.mark.in_full
 def test_it_says_what_the_browser_cannot_play(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher
 ) -> None:
@@ -141,6 +142,7 @@ def test_it_says_what_the_browser_cannot_play(
     wait_words(page, "This browser cannot play HEVC (hvc1.")
 
 
+@pytest.mark.in_full
 def test_it_shows_the_picture_without_the_sound_that_the_browser_cannot_play(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch
 ) -> None:
@@ -151,6 +153,7 @@ def test_it_shows_the_picture_without_the_sound_that_the_browser_cannot_play(
     expect(page.locator("#audio-codec")).to_contain_text("AC-3: not played")
 
 
+@pytest.mark.in_full
 def test_it_says_that_the_server_cannot_be_reached_and_goes_on_when_it_can(
     open_page: OpenPage, publish: StartPublisher, tmp_path: Path, console: list[str]
 ) -> None:
@@ -175,6 +178,7 @@ def test_it_says_that_the_server_cannot_be_reached_and_goes_on_when_it_can(
     console[:] = [line for line in console if "ERR_CONNECTION" not in line and "503" not in line]
 
 
+@pytest.mark.in_full
 def test_its_keys_and_buttons_work(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch
 ) -> None:
