@@ -35,6 +35,7 @@ from cluster.process.options import (
     file_name,
     one_of,
     option,
+    secret,
     yes_or_no,
 )
 
@@ -229,6 +230,11 @@ class EdgeConfig(AddressOptions):
     metrics: BindAddress | None = option(
         "--metrics", parse_bind, "ADDRESS", "Serve Prometheus metrics over HTTP here.",
         None, default_text="off", group="network",
+    )  # fmt: skip
+    publish_key: str | None = option(
+        "--publish-key", secret, "SECRET",
+        "What publishers have to show, as ?key=SECRET behind the name; better given by its variable.",
+        None, default_text="none", group="access", is_secret=True,
     )  # fmt: skip
     log_format: LogFormat = option(
         "--log-format", one_of("text", "json"), "text|json",
