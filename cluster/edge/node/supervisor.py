@@ -77,7 +77,7 @@ class Supervisor:
         self._numbers = NodeNumbers(config.workers)
         instance = secrets.token_hex(_INSTANCE_BYTES)
         policy = policy or PolicySource()
-        shared = NodeShared(secrets.token_hex(_SECRET_BYTES), policy.found.tables)
+        shared = NodeShared(secret=secrets.token_hex(_SECRET_BYTES), policy=policy.found.tables)
         self._slots = [
             WorkerSlot(
                 slot,
