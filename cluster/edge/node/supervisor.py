@@ -30,6 +30,7 @@ from cluster.edge.node.router_lines import RouterLines
 from cluster.edge.node.status_pipe import Beat, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
+from cluster.edge.peers.shared_counts import CountsMemory
 from cluster.net.addresses import BindAddress
 from cluster.net.metrics_page import served
 from cluster.process import signals
@@ -77,7 +78,13 @@ class Supervisor:
         self._numbers = NodeNumbers(config.workers)
         instance = secrets.token_hex(_INSTANCE_BYTES)
         policy = policy or PolicySource()
-        shared = NodeShared(secret=secrets.token_hex(_SECRET_BYTES), policy=policy.found.tables)
+        #: None for a worker alone. Nothing of it is in use until a worker counts something in it.
+        self._counts = CountsMemory(config.workers) if config.workers > 1 else None
+        shared = NodeShared(
+            secret=secrets.token_hex(_SECRET_BYTES),
+            policy=policy.found.tables,
+            counts_fd=-1 if self._counts is None else self._counts.fd,
+        )
         self._slots = [
             WorkerSlot(
                 slot,
@@ -118,6 +125,8 @@ class Supervisor:
             self._selector.register(queue, selectors.EVENT_READ)
             if self._config.metrics is not None:
                 self._metrics_address = stack.enter_context(served(self._numbers, self._config.metrics))
+            if self._counts is not None:
+                stack.callback(self._counts.close)
             stack.callback(self._kill_all)
             for slot in self._slots:
                 self._start(slot)
@@ -219,6 +228,8 @@ class Supervisor:
         if slot.slot in self._behind:
             self._selector.unregister(self._behind.pop(slot.slot))
         self._reload.ended(slot.slot)
+        if self._counts is not None:
+            self._counts.clear(slot.slot)
         slot.bury(restart=not self._draining)
         if slot.state is SlotState.EMPTY and not self._draining:
             self._given_up()

@@ -309,12 +309,13 @@ class WorkerSlot:
 
 
 def _spawn(start: WorkerStart) -> tuple[subprocess.Popen[bytes], OrderPipe]:
+    shared_fds = [start.shared.counts_fd] if start.shared.counts_fd >= 0 else []
     process = subprocess.Popen(
         # -P: the search path is the parent's, never by accident the current directory.
         [sys.executable, "-P", "-m", "cluster.edge.node.worker_process"],
         stdin=subprocess.PIPE,
         bufsize=0,
-        pass_fds=(start.status_fd, *start.bound_fds),
+        pass_fds=(start.status_fd, *start.bound_fds, *shared_fds),
         env=_environment(),
         process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then asks the workers
     )
