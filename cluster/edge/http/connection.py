@@ -7,6 +7,7 @@ of an answer. While one waits for its answer, nothing behind it is looked at.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
@@ -146,7 +147,7 @@ class HttpConnection(HttpSocket):
         self._owner.count(200)
         return [self._owner.replies.endless(content_type)]
 
-    def count_and_say(self, status: int, buffers: list[Buffer]) -> None:
+    def count_and_say(self, status: int, buffers: Sequence[Buffer]) -> None:
         """An answer that is written already."""
         self._owner.count(status)
         self.say(buffers)
@@ -163,10 +164,10 @@ class HttpConnection(HttpSocket):
         """The right to play ends then, on the clock of turns."""
         self._ends_at = min(ends_at, self._ends_at)
 
-    def play_opens(self, media: Media) -> None:
+    def play_opens(self, media: Media, since_seq: int) -> None:
         """The stream of this connection's player has ``media``: its first bytes may go out."""
         if self.player is not None:
-            self._owner.play_opens(self.player, media)
+            self._owner.play_opens(self.player, media, since_seq)
 
     def refuse_play(self, status: int, text: str) -> None:
         """What it asked to play cannot be played, and nothing of it has been sent."""
@@ -183,7 +184,7 @@ class HttpConnection(HttpSocket):
             self.websocket.say_goodbye(reason, detail)
         self.end(reason, detail)
 
-    def say(self, buffers: list[Buffer]) -> None:
+    def say(self, buffers: Sequence[Buffer]) -> None:
         """Send bytes that are not of a stream."""
         self._since = self._owner.now
         self._owner.counters.bytes_sent += sum(map(len, buffers))

@@ -178,8 +178,8 @@ class H2Connection(H2Sender):
         """One more player may be on it."""
         return sum(each.player is not None for each in self._streams.values()) < MAX_PLAYERS
 
-    def play_opens(self, player: Player, media: Media) -> None:
-        self._owner.play_opens(player, media)
+    def play_opens(self, player: Player, media: Media, since_seq: int) -> None:
+        self._owner.play_opens(player, media, since_seq)
 
     def leave_player(self, player: Player) -> None:
         self._owner.play_ended(player)

@@ -170,9 +170,9 @@ class H2Stream:
     def has_room(self) -> bool:
         return self._connection.has_room
 
-    def play_opens(self, media: Media) -> None:
+    def play_opens(self, media: Media, since_seq: int) -> None:
         if self.player is not None:
-            self._connection.play_opens(self.player, media)
+            self._connection.play_opens(self.player, media, since_seq)
 
     def refuse_play(self, status: int, text: str) -> None:
         player = self._leave_player()

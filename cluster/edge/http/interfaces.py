@@ -111,7 +111,7 @@ class Exchange(Protocol):
     def lost(self, error: OSError) -> None:
         """Its socket has failed."""
 
-    def play_opens(self, media: Media) -> None:
+    def play_opens(self, media: Media, since_seq: int) -> None:
         """The stream of its player has ``media``: its first bytes may go out."""
 
     def refuse_play(self, status: int, text: str) -> None:
@@ -147,7 +147,7 @@ class ConnectionOwner(Protocol):
     def count(self, status: int) -> None:
         """A request is answered with ``status``."""
 
-    def play_opens(self, player: Player, media: Media) -> None:
+    def play_opens(self, player: Player, media: Media, since_seq: int) -> None:
         """The stream of ``player`` has ``media``: the player's first bytes may go out."""
 
     def play_ended(self, player: Player) -> None:

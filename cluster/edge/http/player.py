@@ -70,16 +70,18 @@ class Player:
         self.connection.player = self
         self.connection.use = ("player", reader.stream.key)
 
-    def opens(self, media: Media) -> None:
+    def opens(self, media: Media, since_seq: int) -> None:
         """See ``opening.Opened``."""
-        self.connection.play_opens(media)
+        self.connection.play_opens(media, since_seq)
 
-    def open(self, begins_with: list[Buffer]) -> None:
-        """Send ``begins_with``, which says what media the stream has, and then the stream."""
+    def open(self, begins_with: list[Buffer], since_seq: int) -> None:
+        """Send ``begins_with``, which says what media the stream has, and then the stream: from the latest
+        keyframe, or all that has come since ``since_seq`` if this player was there before."""
         self.is_open = True
         self._begins_with = begins_with
         self.reader.rejoins_at = -math.inf  # it has not been sent anything
-        self.reader.resume()
+        if not self.reader.begin_late(since_seq):
+            self.reader.resume()
 
     # ---- as a sink ---------------------------------------------------------------------------
 

@@ -44,16 +44,26 @@ class Replies:
         self._date = ""
         self._date_line = b""
         self._dated_at = 0
+        self._latest: Answer | None = None
+        self._latest_how = (False, False, 0)
+        self._latest_whole: Sequence[Buffer] = ()
 
     def may_play(self, origin: bytes, host: bytes) -> bool:
         """Whether a page of ``origin``, as its browser says, may play over WebSocket, which browsers let it
         do without asking. Pages of this server, which is ``host``, may."""
         return self._origin in (b"*", origin) or origin.partition(b"://")[2] == host
 
-    def whole(self, answer: Answer, *, wants_body: bool, stays: bool) -> list[Buffer]:
-        """``answer`` with its head. ``stays``: further requests may follow."""
-        head = self._head(answer.status, _lines(fields_of(answer)), stays=stays)
-        return [head, *answer.body] if wants_body else [head]
+    def whole(self, answer: Answer, *, wants_body: bool, stays: bool) -> Sequence[Buffer]:
+        """``answer`` with its head. ``stays``: further requests may follow.
+
+        All who wait for one part are given the same answer in one turn: its head is written once.
+        """
+        how = (wants_body, stays, int(time.time()))
+        if answer is not self._latest or how != self._latest_how:
+            self._latest, self._latest_how = answer, how
+            head = self._head(answer.status, _lines(fields_of(answer)), stays=stays)
+            self._latest_whole = (head, *answer.body) if wants_body else (head,)
+        return self._latest_whole
 
     def endless(self, content_type: str) -> bytes:
         """The head of what goes on until the connection ends."""

@@ -172,8 +172,8 @@ class HttpSessions:
         requests, name = self.counters.http_requests, str(status)
         requests[name] = requests.get(name, 0) + 1
 
-    def play_opens(self, player: Player, media: Media) -> None:
-        self._requests.play_opens(player, media)
+    def play_opens(self, player: Player, media: Media, since_seq: int) -> None:
+        self._requests.play_opens(player, media, since_seq)
 
     def play_ended(self, player: Player) -> None:
         self._requests.play_ended(player)
