@@ -75,6 +75,11 @@ class TlsSocket:
         """Such as "TLSv1.3"; None before the handshake is done."""
         return self._socket.version()
 
+    @property
+    def alpn(self) -> str:
+        """What the peer has agreed to speak (RFC 7301); "" if that was not talked about."""
+        return self._socket.selected_alpn_protocol() or ""
+
     def fileno(self) -> int:
         return self._socket.fileno()
 

@@ -159,7 +159,7 @@ def _piece(request: HlsRequest, muxer: HlsMuxer, *, has_all: bool) -> Answer | N
 
 
 def _playlist(text: bytes, kept: str) -> Answer:
-    return Answer(200, _PLAYLIST_TYPE, kept, [text])
+    return Answer(200, _PLAYLIST_TYPE, kept, [text], is_text=True)
 
 
 def _media(body: Sequence[Buffer]) -> Answer:

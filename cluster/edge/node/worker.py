@@ -15,8 +15,10 @@ from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.node_shared import NodeShared
+from cluster.edge.node.policy_in_force import PolicyInForce
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import StatusPipe
+from cluster.edge.peers.shared_counts import SharedCounts
 from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
@@ -73,6 +75,8 @@ class Worker:
         self._own_router = own_router
         self._bound = bound
         self._shared = shared
+        #: Who may, how much, and who is told. The supervisor puts another in force (``worker_process``).
+        self.in_force = PolicyInForce(shared.policy)
         self.counters = Counters()
         self._drain_asked = asyncio.Event()
         self._facts = FactsReporter()
@@ -96,8 +100,13 @@ class Worker:
             )  # fmt: skip
             return self._link
 
+        secret = bytes.fromhex(self._shared.secret)
+        counts: SharedCounts | None = None
+        if self._shared.counts_fd >= 0:
+            slot = self._identity.slot
+            counts = SharedCounts(self._shared.counts_fd, config.workers, slot, secret)
         serving = self._serving = Serving(
-            config, self.counters, open_link, self._identity, secret=bytes.fromhex(self._shared.secret)
+            config, self.counters, open_link, self._identity, secret=secret, counts=counts
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)

@@ -12,12 +12,8 @@ import pytest
 from cluster.core.errors import CloseReason
 from cluster.core.message import Message
 from cluster.edge.http import sessions as sessions_module
-from cluster.edge.http.connection import (
-    ANSWER_S,
-    MAX_PIPELINED,
-    MAX_REQUESTS_PER_S,
-    MAX_UNASKED_BYTES_PER_S,
-)
+from cluster.edge.http.connection import MAX_PIPELINED, MAX_UNASKED_BYTES_PER_S
+from cluster.edge.http.http_socket import ANSWER_S, MAX_REQUESTS_PER_S
 from cluster.edge.peers.join_rates import JoinRates
 from cluster.net.outbox import LINGER_S
 from support.house import (
