@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field
 
 from h2.config import H2Configuration
@@ -18,6 +17,7 @@ from h2.events import (
 from cluster.core.media.flv import FlvReader
 from cluster.core.message import Message
 from cluster.edge.peers.door import Arrival
+from cluster.net.outbox import StreamSocket
 from support.house import House, SocketPeer
 
 _HEAD_BYTES = 9
@@ -58,10 +58,10 @@ class H2Peer(SocketPeer):
         house.peers.append(self)
         door = house.http._door
 
-        def shake_hands(accepted: socket.socket, arrival: Arrival) -> None:
+        def go_on(accepted: StreamSocket, arrival: Arrival) -> None:
             door._open_up(accepted, arrival._replace(alpn="h2"))
 
-        door._come_in(self.accepted, (host, 40_000), shake_hands)
+        door._come_in(self.accepted, (host, 40_000), go_on)
         house.settle()
 
     def ask(self, path: str, *fields: tuple[str, str], method: str = "GET", ends: bool = True) -> int:
