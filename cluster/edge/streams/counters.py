@@ -140,7 +140,9 @@ class Counters:
         "kind", "Of the players on this worker now, those that play over HTTP.", "gauge"
     )
     http_requests: dict[str, int] = _by("status", "HTTP requests answered, by the status of the answer.")
-    http_closes: dict[str, int] = _by("reason", "HTTP connections ended, by their one named reason.")
+    http_closes: dict[str, int] = _by(
+        "reason", "HTTP connections ended, and players on streams of HTTP/2, by their one named reason."
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """A copy by attribute name: what a beat carries."""
