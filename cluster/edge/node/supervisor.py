@@ -20,7 +20,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from cluster.edge.events.start import Receiver
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.events_process import END_WITHIN_S, EventsProcess
 from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.router_lines import RouterLines
@@ -57,7 +59,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 class Supervisor:
     """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.addresses``.
     ``own_router``: the address of the node's own router, beside those of
-    ``config.routers``; None if it is the only one. ``is_alone``: it is, and there is no cluster."""
+    ``config.routers``; None if it is the only one. ``is_alone``: it is, and there is no cluster.
+    ``events``: who is told what happens, if anybody is."""
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Supervisor:
         *,
         own_router: str | None = None,
         is_alone: bool = False,
+        events: Receiver | None = None,
         worker_class: str = WORKER_CLASS,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,7 +78,11 @@ class Supervisor:
         self._clock = clock
         self._numbers = NodeNumbers(config.workers)
         instance = secrets.token_hex(_INSTANCE_BYTES)
-        shared = NodeShared(secret=secrets.token_hex(_SECRET_BYTES))
+        self._events: EventsProcess | None = None
+        if events is not None:
+            self._events = EventsProcess(events, config, instance, self._numbers, self._timing, clock)
+        address = "" if self._events is None else self._events.address
+        shared = NodeShared(secret=secrets.token_hex(_SECRET_BYTES), events=address)
         self._slots = [
             WorkerSlot(
                 slot,
@@ -111,9 +119,10 @@ class Supervisor:
             if self._config.metrics is not None:
                 self._metrics_address = stack.enter_context(served(self._numbers, self._config.metrics))
             stack.callback(self._kill_all)
+            self._tend_events()
             for slot in self._slots:
                 self._start(slot)
-            while any(slot.state is not SlotState.EMPTY for slot in self._slots):
+            while self._has_workers or (self._events is not None and self._events.runs):
                 self._turn(queue)
         return self._exit_code
 
@@ -137,8 +146,21 @@ class Supervisor:
         if not self._draining:
             self._router_lines.tick()
             self._shun_silent()
-        if self._draining and self._clock() >= self._drain_deadline:
+        if self._draining and self._has_workers and self._clock() >= self._drain_deadline:
             self._drain_timed_out()
+        self._tend_events()
+
+    @property
+    def _has_workers(self) -> bool:
+        """A process is in some slot, or will be."""
+        return any(slot.state is not SlotState.EMPTY for slot in self._slots)
+
+    def _tend_events(self) -> None:
+        """See to the process that delivers events. It ends when there is nobody who could tell one."""
+        if self._events is not None:
+            if self._draining and not self._has_workers:
+                self._events.end()
+            self._events.tick()
 
     @property
     def _draining(self) -> bool:
@@ -157,7 +179,9 @@ class Supervisor:
                     self._numbers.silent(slot.slot)
 
     def _until_due(self) -> float:
-        due = [self._drain_deadline]
+        due = [self._drain_deadline if self._has_workers else math.inf]
+        if self._events is not None:
+            due.append(self._events.due)
         if not self._announced:
             due.append(self._all_ready_at + _ROUTERS_WAIT_S)
         for slot in self._slots:
@@ -247,6 +271,8 @@ class Supervisor:
             if self._draining:
                 logger.warning("a second signal: ending at once", extra={"event": "killing"})
                 self._signal_all(signal.SIGKILL)
+                if self._events is not None:
+                    self._events.end(within_s=0.0)
             else:
                 self._drain()
 
@@ -262,6 +288,7 @@ class Supervisor:
         self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
         # Twice the margin: the second is for those that have to be killed.
         within_s = timeout_s + 2 * self._timing.drain_margin_s
+        within_s += 0.0 if self._events is None else END_WITHIN_S
         self._notifier.stopping("draining", within_s=within_s)
         for slot in self._slots:
             slot.cancel_restart()
@@ -280,6 +307,8 @@ class Supervisor:
         """Whatever ends the loop, no worker outlives it."""
         for slot in self._slots:
             slot.kill()
+        if self._events is not None:
+            self._events.kill()
 
 
 def bounded_by_open_files(config: EdgeConfig) -> EdgeConfig:

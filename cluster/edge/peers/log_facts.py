@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from cluster.core.bus.identity import WorkerIdentity
+from cluster.core.errors import CloseReason
 
 #: Fields of a line, by name.
 Facts: TypeAlias = Mapping[str, object]
@@ -25,6 +26,14 @@ def who(worker: WorkerIdentity, number: int, peer: str, agent: str = "") -> dict
     }  # fmt: skip
     if agent:
         facts["agent"] = agent[:MAX_AGENT_CHARACTERS]
+    return facts
+
+
+def session(protocol: str, is_secure: bool, ended: CloseReason | None) -> dict[str, object]:
+    """What it speaks, ``protocol`` or the same over TLS, and why it has ended, if it has."""
+    facts: dict[str, object] = {"protocol": f"{protocol}s" if is_secure else protocol}
+    if ended is not None:
+        facts["reason"] = ended.value
     return facts
 
 

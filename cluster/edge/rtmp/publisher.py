@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
 from cluster.core.rtmp.status import Code
+from cluster.edge.peers import log_facts
 from cluster.edge.peers.join_rates import sender_of
 from cluster.edge.streams.interfaces import EndOfPublish, Refusal
 
@@ -34,7 +35,9 @@ class RtmpPublisher:
 
     @property
     def facts(self) -> dict[str, object]:
-        return self.connection.who()
+        connection = self.connection
+        session = log_facts.session("rtmp", connection.is_secure, connection.close_reason)
+        return {**connection.who(), **session}
 
     @property
     def sender(self) -> str:
