@@ -35,13 +35,14 @@ class Arrived(NamedTuple):
 
 #: So often in a row an event may fail before it is taken: each time takes twice as long.
 _MOST_FAILURES = 6
+_CHANCE = random.Random(7)
 _FAILURES: tuple[Answer, ...] = ((500, {}), (302, {"Location": "/elsewhere"}), (429, {}), None)
 
 
-def half_fail(id: str, attempt: int, random: random.Random = random.Random(7)) -> Answer:
+def half_fail(id: str, attempt: int) -> Answer:
     """Every other attempt fails, in one way or another."""
-    fails = attempt <= _MOST_FAILURES and random.random() < 0.5
-    return random.choice(_FAILURES) if fails else OK
+    fails = attempt <= _MOST_FAILURES and _CHANCE.random() < 0.5
+    return _CHANCE.choice(_FAILURES) if fails else OK
 
 
 class WebhookReceiver:
@@ -117,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     owner: WebhookReceiver
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         answer = self.owner.heard({name.lower(): value for name, value in self.headers.items()}, body)
         if answer is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cluster.client import ConnectionClosed, RtmpError, connect
+from cluster.edge.events.delivery import MAX_ON_THE_WAY
 from support.cluster_process import Edge, StartEdge, kill_worker
 from support.polling import wait_until
 from support.rtmp_peer import Peers
@@ -24,8 +25,8 @@ from support.webhook_receiver import SECRET_TEXT, Arrived, WebhookReceiver, half
 IS_FULL = os.environ.get("EVENTS_FULL") == "1"
 EVENTS = 10_000 if IS_FULL else 1_200
 DOWN_S = 60.0 if IS_FULL else 4.0
-PUBLISHERS = 20
-KEYS = 100
+#: Each on a key of its own, twice a second: a publisher that nobody plays is read so often.
+PUBLISHERS = 100
 #: After the last session: what failed is tried again after a minute at most.
 ALL_THERE_S = 300.0 if IS_FULL else 90.0
 
@@ -69,8 +70,7 @@ async def publish_often(edge: Edge, publisher: int, times: int, done: list[int])
         try:
             async with connect(edge.url("x"), publisher=True, timeout_s=60) as connection:
                 while left:
-                    key = f"k{publisher}-{left % (KEYS // PUBLISHERS)}"
-                    publication = await connection.publish(key)
+                    publication = await connection.publish(f"k{publisher}")
                     left -= 1
                     done.append(publisher)
                     await publication.close()
@@ -91,7 +91,7 @@ async def disturb(edge: Edge, receiver: WebhookReceiver, done: list[int]) -> Non
         receiver.stop,
     ]
     for number, kill in enumerate(kills, 1):
-        while len(done) < EVENTS // 2 * number // (len(kills) + 1):
+        while len(done) < EVENTS // 2 * number // (len(kills) + 1):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         kill()
     await asyncio.sleep(DOWN_S)
@@ -114,26 +114,26 @@ def test_each_event_arrives_in_order_and_once_whatever_fails(
 
     began = time.monotonic()
     asyncio.run(all_of_it())
-    took_s = time.monotonic() - began
+    published_s = time.monotonic() - began
     wait_until(lambda: counted(edge, "events_waiting") == 0, "every event to arrive", ALL_THERE_S)
-    print(f"{len(done)} publishes in {took_s:.0f} s, all told {time.monotonic() - began:.0f} s after the first")
+    told_s = time.monotonic() - began
 
     arrived = receiver.first()
+    attempts, twice = sum(receiver.attempts.values()), len(receiver.arrived) - len(arrived)
+    print(
+        f"{len(done)} publishes in {published_s:.0f} s; {len(arrived)} events arrived after {told_s:.0f} s, "
+        f"by {attempts} attempts; {twice} were taken twice"
+    )
     types = Counter(each.type for each in arrived)
     assert types["stream.published"] >= len(done) + 1
     assert types["stream.unpublished"] == types["stream.published"], "each session has its end"
     assert types["play.started"] == types["play.stopped"] == 1
     assert_in_order(arrived)
     assert receiver.faults == []
-    ends = {each.data["session"]: each for each in arrived if each.type in ("stream.unpublished", "play.stopped")}
     lost = [each for each in arrived if each.data.get("reason") == "worker_lost"]
-    assert {"live/victim"} <= {each.key for each in lost}
-    assert {each.type for each in lost} >= {"stream.unpublished", "play.stopped"}
-    assert len(ends) > PUBLISHERS
-    retried = sum(receiver.attempts.values()) - len(receiver.attempts)
-    print(f"{len(arrived)} events, {retried} attempts again, {len(receiver.arrived) - len(arrived)} taken twice")
-    assert len(receiver.arrived) - len(arrived) <= 32 * 2, "only what was on its way as the process was killed"
-    assert retried > len(arrived) / 2
+    assert {each.type for each in lost if each.key == "live/victim"} == {"stream.unpublished", "play.stopped"}
+    assert twice <= 2 * MAX_ON_THE_WAY, "only what was on its way as the process or the receiver was killed"
+    assert attempts > 1.5 * len(arrived)
     assert counted(edge, "events_lost") == counted(edge, "events_dead") == 0
     assert "MARKED-SECRET" not in edge.log_text()
     assert victim.closed
@@ -155,7 +155,8 @@ def test_events_wait_in_a_file_for_the_next_start(
     receiver.start()
     tell("--workers", "1", "--events-queue", str(queue))
     wait_until(lambda: len(receiver.first()) == 4, "what was left to arrive")
-    assert Counter(each.type for each in receiver.first()) == {"stream.published": 2, "stream.unpublished": 2}
+    types = Counter(each.type for each in receiver.first())
+    assert types == {"stream.published": 2, "stream.unpublished": 2}
     reasons = {each.key: each.data["reason"] for each in receiver.first() if "reason" in each.data}
     assert reasons == {"live/a": "peer_closed", "live/b": "drained"}
 
@@ -174,7 +175,8 @@ def test_who_publishes_and_plays_is_told_with_what_they_are(
     published, *_, unpublished = receiver.first()
     assert published.type == "stream.published"
     assert unpublished.type == "stream.unpublished"
-    expected = {"key", "epoch", "node", "worker", "session", "peer", "protocol", "agent", "instance", "sequence"}
+    who = {"session", "peer", "protocol", "agent"}
+    expected = {"key", "epoch", "node", "worker", "instance", "sequence"} | who
     assert set(published.data) == expected
     assert published.data["protocol"] == "rtmp"
     assert set(unpublished.data) == expected | {"reason", "seconds", "bytes"}

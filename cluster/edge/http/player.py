@@ -66,8 +66,9 @@ class Player:
     @property
     def facts(self) -> dict[str, object]:
         connection = self.connection
-        session = log_facts.session("http", connection.is_secure, connection.close_reason)
-        return {**connection.who(), **session}
+        who = connection.who()
+        ended = connection.close_reason
+        return {**who, **log_facts.session(str(who["protocol"]), connection.is_secure, ended)}
 
     def begin(self, reader: Reader) -> None:
         self.reader = reader

@@ -26,7 +26,7 @@ from cluster.process.running import service_place
 logger = logging.getLogger(__name__)
 
 #: What it has from SIGTERM on: to deliver what waits (``events.process.DRAIN_S``), and to end.
-END_WITHIN_S = 8.0
+ENDS_AFTER_S = 8.0
 
 
 class EventsProcess:
@@ -87,7 +87,7 @@ class EventsProcess:
         if self._process is not None and self._kill_at is not None and self._clock() >= self._kill_at:
             self._process.kill()
 
-    def end(self, within_s: float = END_WITHIN_S) -> None:
+    def end(self, within_s: float = ENDS_AFTER_S) -> None:
         """No worker tells any more: deliver for a moment what waits, and end."""
         if self._kill_at is None and self._process is not None:
             self._process.send_signal(signal.SIGTERM)

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from cluster.edge.events.start import Receiver
 from cluster.edge.node.config import EdgeConfig
-from cluster.edge.node.events_process import END_WITHIN_S, EventsProcess
+from cluster.edge.node.events_process import ENDS_AFTER_S, EventsProcess
 from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.router_lines import RouterLines
@@ -288,7 +288,7 @@ class Supervisor:
         self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
         # Twice the margin: the second is for those that have to be killed.
         within_s = timeout_s + 2 * self._timing.drain_margin_s
-        within_s += 0.0 if self._events is None else END_WITHIN_S
+        within_s += 0.0 if self._events is None else ENDS_AFTER_S
         self._notifier.stopping("draining", within_s=within_s)
         for slot in self._slots:
             slot.cancel_restart()
