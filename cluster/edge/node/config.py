@@ -35,6 +35,7 @@ from cluster.process.options import (
     file_name,
     one_of,
     option,
+    secret,
     yes_or_no,
 )
 
@@ -231,6 +232,11 @@ class EdgeConfig(AddressOptions):
     events_kept: int = option(
         "--events-kept", Whole(100, 10_000_000), "N",
         "Events that may wait to be delivered; beyond it the oldest are dropped.", 100_000, group="events",
+    )  # fmt: skip
+    publish_key: str | None = option(
+        "--publish-key", secret, "SECRET",
+        "What publishers have to show, as ?key=SECRET behind the name; better given by its variable.",
+        None, default_text="none", group="access", is_secret=True,
     )  # fmt: skip
     log_format: LogFormat = option(
         "--log-format", one_of("text", "json"), "text|json",

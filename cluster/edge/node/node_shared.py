@@ -15,7 +15,7 @@ class NodeShared:
     ``counts_fd``: the memory in which workers count together, -1 if nothing is counted so.
     """
 
-    secret: str = ""
-    policy: dict[str, Any] = field(default_factory=dict)
+    secret: str = field(default="", repr=False)
+    policy: dict[str, Any] = field(default_factory=dict, repr=False)
     events: str = ""
     counts_fd: int = -1

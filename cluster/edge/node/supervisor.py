@@ -20,13 +20,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from cluster.edge.events.start import Receiver
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.events_process import ENDS_AFTER_S, EventsProcess
 from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.node_shared import NodeShared
+from cluster.edge.node.orders import OrderPipe
+from cluster.edge.node.policy_source import PolicySource
+from cluster.edge.node.reload import Reload
 from cluster.edge.node.router_lines import RouterLines
-from cluster.edge.node.status_pipe import StatusReader
+from cluster.edge.node.status_pipe import Beat, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
 from cluster.net.addresses import BindAddress
@@ -50,9 +52,6 @@ _INSTANCE_BYTES = 4
 #: Of what workers sign with: as many as SHA-256 has.
 _SECRET_BYTES = 32
 
-#: There are no rules yet that could say who may do what.
-_OPEN_TO_ALL = "open to all: whoever reaches it may publish and play"
-
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -60,7 +59,7 @@ class Supervisor:
     """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.addresses``.
     ``own_router``: the address of the node's own router, beside those of
     ``config.routers``; None if it is the only one. ``is_alone``: it is, and there is no cluster.
-    ``events``: who is told what happens, if anybody is."""
+    ``policy``: who may, how much, and who is told."""
 
     def __init__(
         self,
@@ -68,7 +67,7 @@ class Supervisor:
         *,
         own_router: str | None = None,
         is_alone: bool = False,
-        events: Receiver | None = None,
+        policy: PolicySource | None = None,
         worker_class: str = WORKER_CLASS,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -78,11 +77,10 @@ class Supervisor:
         self._clock = clock
         self._numbers = NodeNumbers(config.workers)
         instance = secrets.token_hex(_INSTANCE_BYTES)
-        self._events: EventsProcess | None = None
-        if events is not None:
-            self._events = EventsProcess(events, config, instance, self._numbers, self._timing, clock)
-        address = "" if self._events is None else self._events.address
-        shared = NodeShared(secret=secrets.token_hex(_SECRET_BYTES), events=address)
+        policy = policy or PolicySource()
+        tables = policy.found.tables
+        self._events = EventsProcess(tables, config, instance, self._numbers, self._timing, clock)
+        shared = NodeShared(secrets.token_hex(_SECRET_BYTES), tables, self._events.address)
         self._slots = [
             WorkerSlot(
                 slot,
@@ -104,6 +102,12 @@ class Supervisor:
         self._all_ready_at = math.inf
         self._announced = False
         self._notifier = Notifier.taken_from(os.environ)
+        self._reload = Reload(
+            self._slots, policy, shared, self._notifier, self._timing.prepare_s, clock
+        )
+        self._reload.changed = self._events.changed
+        #: The pipes to workers that wait until they can take more, by slot.
+        self._behind: dict[int, OrderPipe] = {}
         self._drain_deadline = math.inf
         self._exit_code = ExitCode.OK
 
@@ -122,12 +126,14 @@ class Supervisor:
             self._tend_events()
             for slot in self._slots:
                 self._start(slot)
-            while self._has_workers or (self._events is not None and self._events.runs):
+            while self._has_workers or self._events.runs:
                 self._turn(queue)
         return self._exit_code
 
     def _turn(self, queue: socket.socket) -> None:
         """Wait for something to happen, or to be due, and do it."""
+        for slot in self._slots:
+            self._watch_behind(slot)
         self._selector.select(self._until_due())
         # What was said comes before what was not: beats may have waited while we were stopped.
         for slot in self._slots:
@@ -143,6 +149,7 @@ class Supervisor:
                 slot.kill_if_stuck()
         if not self._announced:
             self._announce_if_ready()
+        self._reload.tick()
         if not self._draining:
             self._router_lines.tick()
             self._shun_silent()
@@ -157,10 +164,9 @@ class Supervisor:
 
     def _tend_events(self) -> None:
         """See to the process that delivers events. It ends when there is nobody who could tell one."""
-        if self._events is not None:
-            if self._draining and not self._has_workers:
-                self._events.end()
-            self._events.tick()
+        if self._draining and not self._has_workers:
+            self._events.end()
+        self._events.tick()
 
     @property
     def _draining(self) -> bool:
@@ -179,9 +185,7 @@ class Supervisor:
                     self._numbers.silent(slot.slot)
 
     def _until_due(self) -> float:
-        due = [self._drain_deadline if self._has_workers else math.inf]
-        if self._events is not None:
-            due.append(self._events.due)
+        due = [self._drain_deadline if self._has_workers else math.inf, self._events.due, self._reload.due]
         if not self._announced:
             due.append(self._all_ready_at + _ROUTERS_WAIT_S)
         for slot in self._slots:
@@ -205,16 +209,33 @@ class Supervisor:
             self._start(slot)
 
     def _hear(self, slot: WorkerSlot) -> None:
-        for beat in slot.hear():
-            self._numbers.beat(slot.slot, beat.numbers)
+        for said in slot.hear():
+            if not isinstance(said, Beat):
+                self._reload.heard(slot.slot, said)
+                continue
+            self._numbers.beat(slot.slot, said.numbers)
             if not self._is_alone:
-                self._router_lines.hear(slot.slot, beat.routers)
+                self._router_lines.hear(slot.slot, said.routers)
+
+    def _watch_behind(self, slot: WorkerSlot) -> None:
+        """Wake up when the worker can take more of what it is told."""
+        before, now = self._behind.get(slot.slot), slot.behind()
+        if before is now:
+            return
+        if before is not None:
+            self._selector.unregister(self._behind.pop(slot.slot))
+        if now is not None:
+            self._behind[slot.slot] = now
+            self._selector.register(now, selectors.EVENT_WRITE)
 
     def _ended(self, slot: WorkerSlot) -> None:
         self._hear(slot)  # its last words: what it counted until the end
         self._numbers.ended(slot.slot)
         self._router_lines.ended(slot.slot)
         self._selector.unregister(self._readers.pop(slot.slot))
+        if slot.slot in self._behind:
+            self._selector.unregister(self._behind.pop(slot.slot))
+        self._reload.ended(slot.slot)
         slot.bury(restart=not self._draining)
         if slot.state is SlotState.EMPTY and not self._draining:
             self._given_up()
@@ -255,24 +276,25 @@ class Supervisor:
         if not self._is_alone:
             fields["routers_answering"], fields["routers"] = self._router_lines.counts()
             routers = ", routers: %(routers_answering)d of %(routers)d answer"
-        text = f"ready on {where}; workers: %(workers)d{routers}, pid %(pid)d; {_OPEN_TO_ALL}"
-        announce(logger, "ready", text, fields | {"open_to_all": True})
+        text = f"ready on {where}; workers: %(workers)d{routers}, pid %(pid)d; %(openness)s"
+        policy = self._reload.found
+        fields |= {"openness": policy.openness, "open_to_all": not policy.restricts}
+        if policy.restricts:
+            fields["opens"] = list(policy.opens)
+        announce(logger, "ready", text, fields)
         self._notifier.ready(f"ready on {where}")
+        self._reload.is_ready(f"ready on {where}")
 
     # ---- the end -----------------------------------------------------------------------------
 
     def _handle_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
-            logger.info(
-                "SIGHUP: there is nothing to reload; restart to change options",
-                extra={"event": "not_reloaded"},
-            )
+            self._reload.ask()
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._draining:
                 logger.warning("a second signal: ending at once", extra={"event": "killing"})
                 self._signal_all(signal.SIGKILL)
-                if self._events is not None:
-                    self._events.end(within_s=0.0)
+                self._events.end(within_s=0.0)
             else:
                 self._drain()
 
@@ -285,10 +307,11 @@ class Supervisor:
             extra={"event": "draining"},
         )
         self._numbers.draining = True
+        self._reload.drain()
         self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
         # Twice the margin: the second is for those that have to be killed.
         within_s = timeout_s + 2 * self._timing.drain_margin_s
-        within_s += 0.0 if self._events is None else ENDS_AFTER_S
+        within_s += ENDS_AFTER_S if self._events.address else 0.0
         self._notifier.stopping("draining", within_s=within_s)
         for slot in self._slots:
             slot.cancel_restart()
@@ -307,8 +330,7 @@ class Supervisor:
         """Whatever ends the loop, no worker outlives it."""
         for slot in self._slots:
             slot.kill()
-        if self._events is not None:
-            self._events.kill()
+        self._events.kill()
 
 
 def bounded_by_open_files(config: EdgeConfig) -> EdgeConfig:

@@ -16,6 +16,7 @@ from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.node_shared import NodeShared
+from cluster.edge.node.policy_in_force import PolicyInForce
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import StatusPipe
 from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
@@ -78,6 +79,8 @@ class Worker:
         self._own_router = own_router
         self._bound = bound
         self._shared = shared
+        #: Who may, how much, and who is told. The supervisor puts another in force (``worker_process``).
+        self.in_force = PolicyInForce(shared.policy)
         self.counters = Counters()
         self._drain_asked = asyncio.Event()
         self._facts = FactsReporter()

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from events_support import until
+
 from cluster.edge.events.worker_line import WorkerLine
 from cluster.edge.streams.counters import Counters
-from events_support import until
 
 WHO = {"worker": "ab12-0.1", "instance": "ab12"}
 

@@ -110,6 +110,7 @@ _WORDS = {
     "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
     "metrics": ("127.0.0.1:9935", "9935", "has no port"),
     "events_queue": ("/var/lib/events", "", "is not the name of a file"),
+    "publish_key": ("S3cret", "", "visible characters"),
 }
 
 
@@ -201,12 +202,19 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
         tls_binds=(BindAddress("", 1443),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
             cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30, insecure_links=True,
             http_binds=(BindAddress("", 8080),), http_tls_binds=(BindAddress("::1", 8443),),
-            http_origin="https://www.example.org", hls_bytes=1 << 20,
+            http_origin="https://www.example.org", hls_bytes=1 << 20, publish_key="S3cret é",
             events_queue=Path("/var/lib/events"),
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()
     assert dataclasses.replace(config, metrics=None).to_texts().keys() == OPTIONS.keys() - {"metrics"}
+
+
+def test_a_secret_is_in_no_text_that_people_see() -> None:
+    assert "S3cret" not in repr(EdgeConfig(publish_key="S3cret"))
+    with pytest.raises(ConfigError) as raised:
+        EdgeConfig(publish_key="S3cret\n")
+    assert "S3cret" not in str(raised.value)
 
 
 def test_an_unknown_option_is_refused_by_name() -> None:
