@@ -1,4 +1,4 @@
-"""docs/limits.md, docs/http.md and docs/events.md name every budget, rate and limit, as the code has it."""
+"""The documents of limits name every budget, rate and limit, with the value of the code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cluster.edge.node.config import OPTIONS
 from cluster.edge.streams.counters import DECLARATIONS
 
 ROOT = Path(__file__).parents[1]
-DOCS = [ROOT / "docs" / "limits.md", ROOT / "docs" / "http.md", ROOT / "docs" / "events.md"]
+DOCS = [ROOT / "docs" / name for name in ("limits.md", "http.md", "access-limits.md", "events.md")]
 
 #: Where a constant with such a name is a limit on what a peer, or another process, may cost.
 PLACES = (

@@ -97,6 +97,10 @@ class HttpRequests:
     def _asked_for_hls(
         self, connection: HttpConnection, request: Request, route: Route, ticket: str
     ) -> Waiting | None:
+        is_new = not connection.arrival.place.plays
+        if is_new and (no_room := self._streams.room.for_viewer()) is not None:
+            connection.answer(request, refusal(503, no_room.text))
+            return None
         if not self._has_place(connection):
             connection.answer(request, _NO_ROOM)
             return None
@@ -151,6 +155,9 @@ class HttpRequests:
         self._play(connection, request, route)
 
     def _play(self, connection: HttpConnection, request: Request, route: Route) -> None:
+        if (no_room := self._streams.room.for_player(route.key)) is not None:
+            connection.answer(request, refusal(503, no_room.text))
+            return
         over = "http"
         if request.wants_websocket:
             try:

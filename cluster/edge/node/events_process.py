@@ -22,7 +22,7 @@ from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.status_pipe import Beat, StatusReader
-from cluster.edge.node.worker_slot import Backoff, Timing
+from cluster.edge.node.worker_slot import Backoff, Timing, process_environment
 from cluster.process.running import service_place
 
 logger = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ def _spawn(start: EventsStart) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         bufsize=0,
         pass_fds=(start.status_fd,),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        env=process_environment(),
         process_group=0,  # as a worker's
     )
     if process.stdin is not None:

@@ -31,6 +31,7 @@ from cluster.edge.node.router_lines import RouterLines
 from cluster.edge.node.status_pipe import Beat, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
+from cluster.edge.peers.shared_counts import CountsMemory
 from cluster.net.addresses import BindAddress
 from cluster.net.metrics_page import served
 from cluster.process import signals
@@ -80,7 +81,12 @@ class Supervisor:
         policy = policy or PolicySource()
         tables = policy.found.tables
         self._events = EventsProcess(tables, config, instance, self._numbers, self._timing, clock)
-        shared = NodeShared(secrets.token_hex(_SECRET_BYTES), tables, self._events.address)
+        #: None for a worker alone. Nothing of it is in use until a worker counts something in it.
+        self._counts = CountsMemory(config.workers) if config.workers > 1 else None
+        counts_fd = -1 if self._counts is None else self._counts.fd
+        shared = NodeShared(
+            secrets.token_hex(_SECRET_BYTES), tables, self._events.address, counts_fd
+        )
         self._slots = [
             WorkerSlot(
                 slot,
@@ -122,6 +128,8 @@ class Supervisor:
             self._selector.register(queue, selectors.EVENT_READ)
             if self._config.metrics is not None:
                 self._metrics_address = stack.enter_context(served(self._numbers, self._config.metrics))
+            if self._counts is not None:
+                stack.callback(self._counts.close)
             stack.callback(self._kill_all)
             self._tend_events()
             for slot in self._slots:
@@ -236,6 +244,8 @@ class Supervisor:
         if slot.slot in self._behind:
             self._selector.unregister(self._behind.pop(slot.slot))
         self._reload.ended(slot.slot)
+        if self._counts is not None:
+            self._counts.clear(slot.slot)
         slot.bury(restart=not self._draining)
         if slot.state is SlotState.EMPTY and not self._draining:
             self._given_up()

@@ -19,6 +19,7 @@ from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.policy_in_force import PolicyInForce
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import StatusPipe
+from cluster.edge.peers.shared_counts import SharedCounts
 from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
@@ -104,8 +105,13 @@ class Worker:
             )  # fmt: skip
             return self._link
 
+        secret = bytes.fromhex(self._shared.secret)
+        counts: SharedCounts | None = None
+        if self._shared.counts_fd >= 0:
+            slot = self._identity.slot
+            counts = SharedCounts(self._shared.counts_fd, config.workers, slot, secret)
         serving = self._serving = Serving(
-            config, self.counters, open_link, self._identity, secret=bytes.fromhex(self._shared.secret)
+            config, self.counters, open_link, self._identity, secret=secret, counts=counts
         )
         teller = self._make_teller(serving.streams)
         for number in (signal.SIGTERM, signal.SIGINT):

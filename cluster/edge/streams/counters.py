@@ -124,6 +124,13 @@ class Counters:
     access_denied: dict[str, int] = _by(
         "reason", "Requests to publish or play that were refused by the rules, or by whoever they ask."
     )
+    turned_away: dict[str, int] = _by(
+        "reason",
+        "Requests to play or publish that were refused, and publishes that were ended, because of a limit.",
+    )
+    counts_lost: int = _counter(
+        "Times a worker had no place to tell the others of its node what it counts for a limit."
+    )
     closes: dict[str, int] = _by("reason", "RTMP connections ended, by their one named reason.")
     http_connections_accepted: int = _counter("HTTP connections accepted.")
     http_connections: int = _gauge("HTTP connections open now.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -253,7 +254,7 @@ def houses() -> Iterator[Houses]:
     made: list[House] = []
     with stepped_loop() as loop:
 
-        def make(**options: object) -> House:
+        def make(**options: Any) -> House:
             made.append(House(loop, **options))
             return made[-1]
 
