@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cluster.client import ConnectionClosed, RtmpError, connect
@@ -186,3 +187,6 @@ def test_who_publishes_and_plays_is_told_with_what_they_are(
     players = [each for each in receiver.first() if each.type.startswith("play.")]
     assert {each.data["worker"] for each in players} == {0, 1}
     assert len({each.data["session"] for each in players}) == 2
+    for worker in edge.workers().values():
+        loaded = {Path(each.path).name for each in psutil.Process(worker).memory_maps()}
+        assert not [name for name in loaded if name.startswith(("_sqlite3", "_http_parser"))]

@@ -327,7 +327,7 @@ def _spawn(start: WorkerStart) -> tuple[subprocess.Popen[bytes], OrderPipe]:
 
 
 def process_environment() -> dict[str, str]:
-    """What a process of the node gets of ours: no secret, for it is told its options by its standard input."""
+    """What a process of the node gets of ours: no secret, as it is told all by its standard input."""
     secret = {option.env for option in OPTIONS.values() if option.is_secret}
     kept = {name: value for name, value in os.environ.items() if name not in secret}
     return {**kept, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
