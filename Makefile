@@ -3,7 +3,8 @@
 # make bench   measure everything (SCENARIO=… one)   make clean   remove what these made
 # make system    whole nodes and hosts, one test at a time: how soon, how smoothly (4 minutes)
 # make interop   strangers' software against the server; make interop-table also writes docs/interop.md
-# make browsers  the page, hls.js and mpegts.js in Chromium; screenshots in build/browser-shots (7 minutes)
+# make browsers  the page, hls.js and mpegts.js in Chromium; screenshots in build/browser-shots (6 minutes);
+#                browsers-short: a part of it (3 minutes)
 # make wheel        the package, in dist/; make image: the image of deploy/docker, with docker, podman or buildah
 # make compiled     the wheel with the modules that every message passes made extensions, in dist/compiled
 # make test-compiled   that wheel, by the tests of what it has compiled: 3 minutes
@@ -28,7 +29,7 @@ OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) te
 BROWSER_PEERS := ffmpeg chromium browser-players
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server fail2ban
 
-.PHONY: run test system check rules interop interop-table browsers coverage fuzz soak-slow-player demo bench soak \
+.PHONY: run test system check rules interop interop-table browsers browsers-short coverage fuzz soak-slow-player demo bench soak \
 	wheel compiled test-compiled image wheelhouse strangers strangers-short soak-strangers documents \
 	deploy-test clean
 
@@ -76,6 +77,10 @@ interop-table: $(VENV)/.for-interop
 browsers: $(VENV)/.for-browsers
 	@sh tools/peers.sh $(BROWSER_PEERS)
 	$(PY) -m pytest tests/browser -m browser
+
+browsers-short: $(VENV)/.for-browsers
+	@sh tools/peers.sh $(BROWSER_PEERS)
+	BROWSER_SECONDS=20 $(PY) -m pytest tests/browser -m 'browser and not in_full'
 
 long-outage: $(VENV)/.for-test
 	@sh tools/peers.sh ip

@@ -36,8 +36,8 @@ class Media(NamedTuple):
 class Opened(Protocol):
     """Who waits. ``leave`` may come before ``opens``."""
 
-    def opens(self, media: Media) -> None:
-        """The stream has these."""
+    def opens(self, media: Media, since_seq: int) -> None:
+        """The stream has these. What stands in its log before ``since_seq`` is of another publisher."""
 
 
 def media_of(stream: Stream) -> Media:
@@ -75,11 +75,11 @@ class Openings:
                 or self._settled_epochs.get(stream.key, -1) == stream.epoch
             )
             if all(media) or (any(media) and is_settled):
-                waiting.opens(media)
+                waiting.opens(media, 0)
                 return
         wait = self._waits.get(stream.key)
         if wait is None:
-            wait = self._waits[stream.key] = _Wait(self._streams, self._settled)
+            wait = self._waits[stream.key] = _Wait(self._streams, stream, self._settled)
             wait.following = self._streams.follow(stream.key, wait)
         wait.waiting[waiting] = None
 
@@ -108,15 +108,19 @@ class _Wait:
 
     following: Following
 
-    def __init__(self, streams: Streams, settled: Callable[[Stream], None]) -> None:
+    def __init__(self, streams: Streams, stream: Stream, settled: Callable[[Stream], None]) -> None:
         self.waiting: dict[Opened, None] = {}
         self._streams = streams
+        self._stream = stream
         self._settled = settled
         self._since: float | None = None
+        self._since_seq = 0
         self._is_due = False
 
     def began(self, headers: list[LogEntry], entries: list[LogEntry], *, at_origin: bool) -> None:
         self._since = None
+        if not entries:
+            self._since_seq = self._stream.flushed_seq
         self._look_soon()
 
     def flushed(self, entries: list[LogEntry]) -> None:
@@ -146,7 +150,7 @@ class _Wait:
         """Tell those who wait, if it is known."""
         if not self.waiting or self.following.offline_since is not None:
             return
-        now, stream = self._streams.turn.now, self.following.stream
+        now, stream = self._streams.turn.now, self._stream
         media = media_of(stream)
         if not any(media):
             return
@@ -156,4 +160,4 @@ class _Wait:
             waiting = list(self.waiting)
             self._settled(stream)
             for each in waiting:
-                each.opens(media)
+                each.opens(media, self._since_seq)

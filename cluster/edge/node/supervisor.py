@@ -83,9 +83,11 @@ class Supervisor:
         self._events = EventsProcess(tables, config, instance, self._numbers, self._timing, clock)
         #: None for a worker alone. Nothing of it is in use until a worker counts something in it.
         self._counts = CountsMemory(config.workers) if config.workers > 1 else None
-        counts_fd = -1 if self._counts is None else self._counts.fd
         shared = NodeShared(
-            secrets.token_hex(_SECRET_BYTES), tables, self._events.address, counts_fd
+            secret=secrets.token_hex(_SECRET_BYTES),
+            policy=tables,
+            events=self._events.address,
+            counts_fd=-1 if self._counts is None else self._counts.fd,
         )
         self._slots = [
             WorkerSlot(

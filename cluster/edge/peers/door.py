@@ -43,12 +43,16 @@ _LIMITS = {
 
 
 class Arrival(NamedTuple):
-    """A connection that has come in. ``number`` counts those of the worker, ``began_at``: when it came."""
+    """A connection that has come in. ``number`` counts those of the worker, ``began_at``: when it came.
+
+    ``alpn``: what its peer has agreed to speak over TLS, if that was talked about.
+    """
 
     peer: str
     number: int
     began_at: float
     place: Place
+    alpn: str = ""
 
 
 #: What follows when it is known whose connection it is.
@@ -76,16 +80,19 @@ class DoorOwner(Protocol):
 
 
 class Door:
-    """Takes over what a listener accepts. ``closes`` counts the ends by reason."""
+    """Takes over what a listener accepts. ``closes`` counts the ends by reason. ``for_http``: over TLS,
+    HTTP is offered by its name."""
 
     def __init__(
-        self, owner: DoorOwner, places: Places, handshake_timeout_s: float, closes: dict[str, int]
-    ) -> None:
+        self, owner: DoorOwner, places: Places, handshake_timeout_s: float, closes: dict[str, int],
+        *, for_http: bool = False,
+    ) -> None:  # fmt: skip
         self.poller = owner.poller
         self._owner = owner
         self._places = places
         self._closes = closes
         self._headers = ProxyHeaders(self, handshake_timeout_s)
+        self._for_http = for_http
         self._handshakes = TlsHandshakes(self, handshake_timeout_s)
         #: Those that are in their TLS handshake.
         self._shaking: dict[TlsHandshake, Arrival] = {}
@@ -181,8 +188,9 @@ class Door:
         self._owner.count_changed()
 
     def _shake_hands(self, certificate: Certificate, accepted: socket.socket, arrival: Arrival) -> None:
+        context = certificate.http_context if self._for_http else certificate.context
         try:
-            handshake = self._handshakes.begin(accepted, certificate.context, arrival.peer)
+            handshake = self._handshakes.begin(accepted, context, arrival.peer)
         except OSError:
             why = CloseReason.PEER_CLOSED, "before the TLS handshake"
             self._ended_unserved(arrival, why, has_spoken=False)
@@ -201,7 +209,8 @@ class Door:
 
     def shook_hands(self, handshake: TlsHandshake, ready: TlsSocket) -> None:
         """A connection may speak from here on. Its own handshake has what is left of the same timeout."""
-        self._open_up(ready, self._shaking.pop(handshake))
+        arrival = self._shaking.pop(handshake)
+        self._open_up(ready, arrival._replace(alpn=ready.alpn))
 
     def handshake_failed(self, handshake: TlsHandshake, reason: CloseReason, detail: str) -> None:
         """A connection that has ended before it could say what it wants."""
