@@ -1,8 +1,9 @@
 """The process of a node that delivers events: ``python -m cluster.edge.events.process``.
 
 It reads one line of JSON from stdin, an ``EventsStart``. Stdin then stays open for as long as the
-supervisor lives: its end is the end of this process. SIGTERM says that no worker will tell more: it
-delivers for a moment what waits, and ends.
+supervisor lives. Its end, or SIGTERM, says that no worker will tell more: it delivers for a moment what
+waits, and ends. So the ends of a node that was killed are told too. Any exception ends it at once: what is
+in the queue stays, and workers tell the next process again what this one has not kept.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict
-from typing import cast
+from typing import Any, cast
 
 from cluster.core.errors import EnvironmentFault
 from cluster.edge.events.delivery import MAX_ON_THE_WAY, Delivery
@@ -26,6 +29,7 @@ from cluster.edge.events.queue import EventQueue
 from cluster.edge.events.receiver import HttpReceiver
 from cluster.edge.events.start import EventCounts, EventsStart
 from cluster.process import usage
+from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
 from cluster.process.logs import configure, lines_lost
 
@@ -34,6 +38,8 @@ logger = logging.getLogger("cluster.edge.events.process")
 
 #: How long what waits may go on being delivered once the node has ended.
 DRAIN_S = 5.0
+#: When one whose supervisor is gone ends, whatever happens.
+ORPHAN_ENDS_AFTER_S = 2 * DRAIN_S
 #: Workers whose process before this one was killed come back within this, or have ended.
 WORKERS_RETURN_S = 10.0
 #: How long what has changed waits for more, to be kept by the file system together.
@@ -42,10 +48,13 @@ _BEAT_S = 0.5
 
 
 class EventsProcess:
-    """Hears workers at a socket, and delivers what they tell."""
+    """Hears workers at a socket, and delivers what they tell. ``is_orphaned`` is set when the supervisor is
+    gone."""
 
-    def __init__(self, start: EventsStart, queue: EventQueue) -> None:
+    def __init__(self, start: EventsStart, queue: EventQueue, is_orphaned: threading.Event) -> None:
         self._start = start
+        self._is_orphaned = is_orphaned
+        self._is_over = False
         self._queue = queue
         self._loop = asyncio.get_running_loop()
         self._counts = EventCounts()
@@ -61,9 +70,12 @@ class EventsProcess:
 
     async def run(self) -> None:
         """Until SIGTERM, and as long as there is something to deliver, within a bound."""
+        self._loop.set_exception_handler(_end_by)
         asked = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, asked.set)
+        watch = (self._loop, asked, self._is_orphaned)
+        threading.Thread(target=_watch_supervisor, args=watch, daemon=True).start()
         path = self._start.socket_path
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # of one that was killed
@@ -75,6 +87,7 @@ class EventsProcess:
             await asked.wait()
             await self._drain()
         finally:
+            self._is_over = True
             beats.cancel()
             server.close()
             await self._delivery.close()
@@ -131,6 +144,8 @@ class EventsProcess:
     def left(self, hearing: _Hearing) -> None:
         """The connection of a worker has ended, and so has the worker: it hangs up for nothing else."""
         self._hearings.discard(hearing)
+        if self._is_over:
+            return  # it is us who end: the next process hears from the worker
         if not self._hearings:
             self._unheard.set()
         if hearing.worker and not any(each.worker == hearing.worker for each in self._hearings):
@@ -201,28 +216,45 @@ def main() -> int:
     stdin = sys.stdin.buffer
     start = EventsStart.from_line(stdin.readline())
     configure(*start.log)
-    threading.Thread(target=_end_with_supervisor, args=(stdin.fileno(),), daemon=True).start()
     os.set_blocking(start.status_fd, False)
     try:
         queue = EventQueue(start.queue_file, is_durable=start.is_durable)
     except EnvironmentFault as fault:
         logger.error("%(fault)s", {"fault": str(fault)}, extra={"event": "events_queue_failed"})
         return ExitCode.ENVIRONMENT
-    with contextlib.closing(queue):
-        asyncio.run(_run(start, queue))
+    is_orphaned = threading.Event()
+    with contextlib.closing(queue), asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_run(start, queue, is_orphaned))
+    if is_orphaned.is_set() and not start.is_durable:  # nobody else is left to do it
+        shutil.rmtree(start.queue_file.parent, ignore_errors=True)
     return ExitCode.OK
 
 
-async def _run(start: EventsStart, queue: EventQueue) -> None:
-    await EventsProcess(start, queue).run()
+async def _run(start: EventsStart, queue: EventQueue, is_orphaned: threading.Event) -> None:
+    await EventsProcess(start, queue, is_orphaned).run()
 
 
-def _end_with_supervisor(stdin_fd: int) -> None:
-    while os.read(stdin_fd, 1024):
+def _watch_supervisor(
+    loop: asyncio.AbstractEventLoop, asked: asyncio.Event, is_orphaned: threading.Event
+) -> None:
+    """The supervisor is gone when stdin ends: its workers end too, and what they owe is to be told."""
+    while os.read(sys.stdin.fileno(), 1024):
         pass
-    logger.error("the supervisor is gone: this process ends", extra={"event": "orphaned"})
-    logging.shutdown()
+    is_orphaned.set()
+    with contextlib.suppress(RuntimeError):  # the loop has ended already
+        loop.call_soon_threadsafe(asked.set)
+    time.sleep(ORPHAN_ENDS_AFTER_S)
     os._exit(ExitCode.ORPHANED)
+
+
+def _end_by(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Something was not foreseen, such as a full disk: to go on could tell what is not so."""
+    logger.error(
+        "%(what)s: the process that delivers events ends",
+        {"what": context["message"]}, exc_info=context.get("exception"), extra={"event": "events_failed"},
+    )  # fmt: skip
+    logging.shutdown()
+    os._exit(1)
 
 
 if __name__ == "__main__":

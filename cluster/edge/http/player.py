@@ -65,9 +65,8 @@ class Player:
     @property
     def facts(self) -> dict[str, object]:
         connection = self.connection
-        who = connection.who()
-        ended = connection.close_reason
-        return {**who, **log_facts.session(str(who["protocol"]), connection.is_secure, ended)}
+        who, secure, ended = connection.who(), connection.is_secure, connection.close_reason
+        return {**who, **log_facts.session(str(who["protocol"]), secure, connection.user, ended)}
 
     def begin(self, reader: Reader) -> None:
         self.reader = reader

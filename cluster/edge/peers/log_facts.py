@@ -14,6 +14,8 @@ Facts: TypeAlias = Mapping[str, object]
 #: Of what a peer calls itself: real ones stay below, and a line is to stay one.
 MAX_AGENT_CHARACTERS = 80
 
+_OVER_TLS = {"rtmp": "rtmps", "http": "https", "ws": "wss"}
+
 
 def who(worker: WorkerIdentity, number: int, peer: str, agent: str = "") -> dict[str, object]:
     """``number`` counts the connections of ``worker``; both together are an id that the cluster has once.
@@ -29,9 +31,11 @@ def who(worker: WorkerIdentity, number: int, peer: str, agent: str = "") -> dict
     return facts
 
 
-def session(protocol: str, is_secure: bool, ended: CloseReason | None) -> dict[str, object]:
-    """What it speaks, ``protocol`` or the same over TLS, and why it has ended, if it has."""
-    facts: dict[str, object] = {"protocol": f"{protocol}s" if is_secure else protocol}
+def session(protocol: str, is_secure: bool, user: str, ended: CloseReason | None) -> dict[str, object]:
+    """What it speaks, ``protocol`` or the same over TLS, whose rights it has, and why it has ended."""
+    facts: dict[str, object] = {"protocol": _OVER_TLS.get(protocol, protocol) if is_secure else protocol}
+    if user:
+        facts["user"] = user
     if ended is not None:
         facts["reason"] = ended.value
     return facts

@@ -38,8 +38,8 @@ class Player:
     @property
     def facts(self) -> dict[str, object]:
         connection = self.connection
-        session = log_facts.session("rtmp", connection.is_secure, connection.close_reason)
-        return {**connection.who(), **session}
+        secure, ended = connection.is_secure, connection.close_reason
+        return {**connection.who(), **log_facts.session("rtmp", secure, connection.user, ended)}
 
     def begin(self, reader: Reader) -> None:
         self.reader = reader

@@ -66,6 +66,7 @@ class Keeper:
         except OSError:
             worker.close()
             return False
+        self.die()
         self._worker = worker
         self.say({"worker": "ab12-0.1", "instance": "ab12"})
         return True
@@ -182,6 +183,54 @@ def test_at_the_end_what_waits_is_delivered_and_the_place_is_removed(
     assert [each.type for each in receiver.arrived] == ["stream.published", "stream.unpublished"]
     keeper.events.kill()
     assert not Path(keeper.events.address).parent.exists()
+
+
+def test_it_outlives_a_killed_supervisor_for_what_is_owed(
+    keep: Any, receiver: WebhookReceiver, eventually: Any
+) -> None:
+    keeper = keep(hooks(receiver))
+    eventually(keeper.connected, "the process to listen")
+    keeper.publish(1)
+    eventually(lambda: receiver.arrived, "the first event")
+    process = keeper.events._process
+    process.stdin.close()
+    keeper.die()
+    assert process.wait(30) == 0
+    assert [each.data.get("reason") for each in receiver.arrived] == [None, "worker_lost"]
+    assert not Path(keeper.events.address).parent.exists()
+
+
+def test_who_ends_it_by_hand_ends_no_session(
+    keep: Any, receiver: WebhookReceiver, eventually: Any
+) -> None:
+    keeper = keep(hooks(receiver))
+    eventually(keeper.connected, "the process to listen")
+    keeper.publish(1)
+    eventually(lambda: receiver.arrived, "the first event")
+    first = pid(keeper.events)
+    os.kill(first, signal.SIGTERM)
+    eventually(lambda: keeper.ticked() and keeper.events.runs and pid(keeper.events) != first, "another")
+    eventually(keeper.connected, "the process to listen again")
+    keeper.say({"open": [1]})
+    end = {"n": 2, "type": "stream.unpublished", "at": time.time(), "key": "live/a", "data": {}}
+    keeper.say(end | {"closes": 1})
+    eventually(lambda: len(receiver.arrived) == 2, "the end that the worker tells")
+    assert [each.data["sequence"] for each in receiver.arrived] == [1, 2]
+    assert "reason" not in receiver.arrived[1].data
+
+
+def test_an_exception_ends_it_and_the_next_goes_on(
+    keep: Any, receiver: WebhookReceiver, eventually: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keeper = keep(hooks(receiver))
+    eventually(keeper.connected, "the process to listen")
+    first = pid(keeper.events)
+    keeper.say({"n": 1})
+    eventually(lambda: keeper.ticked() and keeper.events.runs and pid(keeper.events) != first, "another")
+    assert "the process that delivers events ends" in capfd.readouterr().err
+    eventually(keeper.connected, "the process to listen again")
+    keeper.publish(2)
+    eventually(lambda: receiver.arrived, "the next event")
 
 
 def test_one_that_does_not_end_in_time_is_killed(
