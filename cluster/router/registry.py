@@ -199,7 +199,11 @@ class Registry:
         self._grants.renew(worker_id)
         if heartbeat.messages != worker.received:
             self._send(worker_id, control.HelloWanted())
-        self._send(worker_id, control.Heartbeat(messages=worker.sent))
+        answer = control.Heartbeat(messages=worker.sent)
+        if heartbeat.sent_us:
+            clock_us = round(self._now * 1_000_000)
+            answer = control.Heartbeat({}, False, worker.sent, heartbeat.sent_us, clock_us, self._wall_ms)
+        self._send(worker_id, answer)
 
     def _drop(self, worker_id: str, why: str) -> None:
         worker = self._workers.pop(worker_id, None)

@@ -281,6 +281,11 @@ def test_a_heartbeat_is_answered_and_keeps_the_worker(harness: Harness) -> None:
     assert list(harness.loads()) == [A]
 
 
+def test_who_asks_for_the_clock_is_told_it(harness: Harness) -> None:
+    answer = Heartbeat({}, False, 0, 77, round(harness.now * 1_000_000), harness.wall_ms)
+    assert harness.says(A, Heartbeat(sent_us=77)) == [(A, answer)]
+
+
 def test_a_silent_worker_is_dropped_after_the_timeout(harness: Harness) -> None:
     epoch = harness.grant(A)
     harness.says(B, Watch(KEY))

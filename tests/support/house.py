@@ -149,6 +149,7 @@ class FakeLink:
         self.held: list[tuple[str, asyncio.Future[Granted | Refused]]] = []
         self.wanted_keys: set[str] = set()
         self.published: list[Envelope] = []
+        self.stamps: list[float] = []
         self._epochs = itertools.count(1)
 
     async def request_publish(self, key: str, *, replace: bool) -> Granted | Refused:
@@ -180,8 +181,10 @@ class FakeLink:
         return key in self.wanted_keys
 
     def publish(
-        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
-    ) -> None:
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False,
+        waited_s: float | None = None,
+    ) -> None:  # fmt: skip
+        self.stamps += [] if waited_s is None else [waited_s]
         copies = [Message(each.type_id, each.timestamp, each.payload) for each in messages]
         self.published.append(Envelope(key, epoch, first_seq, "test-node/0/1", copies))
 

@@ -54,6 +54,7 @@ class LinkedWorker:
         self.link = Link(routers, identity, self, self.counters, key=key, own_router=own_router)
         self.events: list[tuple[object, ...]] = []
         self.envelopes: list[Envelope] = []
+        self.stamps: list[tuple[str, float, float]] = []
         self.splices: dict[str, Splice] = {}
         self.played: dict[str, list[bytes]] = {}
         self.restarts = 0
@@ -107,6 +108,9 @@ class LinkedWorker:
         self.envelopes.append(envelope)
         if envelope.key in self.splices:
             self._apply(envelope.key, self.splices[envelope.key].envelope(envelope))
+
+    def stamp_received(self, key: str, waited_s: float, crossed_s: float) -> None:
+        self.stamps.append((key, waited_s, crossed_s))
 
     def snapshot_received(self, snapshot: Snapshot) -> None:
         self.events.append(("snapshot", snapshot.key, snapshot.next_seq))

@@ -55,11 +55,16 @@ class Heartbeat:
 
     ``messages``: how many the sender sent since its Hello (its Welcome), this one not counted. A
     receiver that counts otherwise has missed something over a broken connection, and wants a Hello.
+    ``sent_us``: when a worker sent it, on its monotonic clock; 0 if it does not ask for the router's. The
+    answer repeats it, and says in ``clock_us`` what time it was there, and in ``wall_ms`` what time of day.
     """
 
     load: Mapping[str, float] = field(default_factory=dict)
     draining: bool = False
     messages: int = 0
+    sent_us: int = 0
+    clock_us: int = 0
+    wall_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
         Hello,
         (is_node, is_instance, is_unsigned, is_unsigned, _flag, _load, _origins, _keys, is_unsigned),
     ),
-    2: (Heartbeat, (_load, _flag, is_unsigned)),
+    2: (Heartbeat, (_load, _flag, is_unsigned, is_unsigned, is_unsigned, is_unsigned)),
     3: (Goodbye, ()),
     4: (Publish, (_key, _flag, is_unsigned)),
     5: (Announce, (_key, is_unsigned)),

@@ -11,7 +11,7 @@
 Integers are big-endian, and none is negative. ZeroMQ matches subscriptions by prefix, and keeps them in a
 trie that has a node for each byte; topics of one short length are no prefix of each other, and cost the
 same whatever peers name their streams. If two keys had one topic, some would be sent what is not for them:
-who receives an envelope goes by its key.
+who receives an envelope goes by its key. One in many has a stamp behind its payloads (``stamps``).
 
 An envelope is one frame because every socket on the way (four, or six with a repeater) is paid for by the
 frame. Control messages are msgpack. An envelope is not, because without a latency budget there is one for

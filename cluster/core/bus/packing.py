@@ -17,8 +17,9 @@ from cluster.core.message import Buffer, Message
 
 #: Of everything on the bus; another version is refused, never guessed at. In version 1 an envelope had
 #: three frames, up to version 2 a worker's id had no instance of its node in it, up to version 3 a topic
-#: was a stream key, and a snapshot had two frames; up to version 4 there were no marks among the messages.
-VERSION = 5
+#: was a stream key, and a snapshot had two frames; up to version 4 there were no marks among the messages;
+#: up to version 5 no envelope was stamped, and no heartbeat.
+VERSION = 6
 
 #: Epochs, sequence numbers and unwrapped timestamps are 64-bit signed on the wire.
 MAX_INTEGER = 2**63 - 1

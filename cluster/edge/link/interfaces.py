@@ -27,6 +27,10 @@ class LinkHandler(Protocol):
     def envelope_received(self, envelope: Envelope) -> None:
         """Messages of a watched stream, from another worker, which ``next_received`` did not take."""
 
+    def stamp_received(self, key: str, waited_s: float, crossed_s: float) -> None:
+        """The newest of the messages that have just been received of ``key`` had been at its origin for
+        ``waited_s`` when it was sent, and was on its way here for ``crossed_s``."""
+
     def snapshot_received(self, snapshot: Snapshot) -> None:
         """The origin's answer to ``request_snapshot`` (at times a second one to the same request)."""
 

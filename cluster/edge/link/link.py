@@ -102,8 +102,8 @@ class Link:
         self._retries: dict[str, asyncio.TimerHandle] = {}
         self._as_owner = RouterOwner(
             make_hello=self._make_hello, on_control=self._control_received,
-            on_envelope=self._input.received, on_lost=self._router_lost,
-            on_refused=self._router_refused,
+            on_envelope=self._input.received, on_stamped=self._input.stamped,
+            on_lost=self._router_lost, on_refused=self._router_refused,
         )  # fmt: skip
         self._reactions: dict[type, Callable[[RouterPeer, Any], object]] = {
             control.Welcome: self._welcomed,
@@ -124,8 +124,9 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
         self._output = LinkOutput(
-            self._context, self._loop, self._worker_id, self._demand_changed, self._counters, self._key
-        )
+            self._context, self._loop, self._worker_id, self._demand_changed, self._counters, self._key,
+            self._routers.clock_offset_us,
+        )  # fmt: skip
         self._answers = SnapshotAnswers(
             self._loop, self._handler, self._worker_id, self._output, self._origins.epochs, self._counters
         )
@@ -177,13 +178,15 @@ class Link:
         return self._output.wanted(key)
 
     def publish(
-        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
-    ) -> None:
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False,
+        waited_s: float | None = None,
+    ) -> None:  # fmt: skip
         """Send ``messages`` of a stream published here, as one envelope, if any other worker wants them.
 
         ``more``: others are to be sent in the same turn; it may wait for them, to leave together.
+        ``waited_s``: have it say when it was sent, and that its newest message had been here so long.
         """
-        self._output.publish(key, epoch, first_seq, messages, more=more)
+        self._output.publish(key, epoch, first_seq, messages, more=more, waited_s=waited_s)
 
     # ---- playing ---------------------------------------------------------------------------------
 
@@ -256,8 +259,8 @@ class Link:
         self._watches.tick(now)
         self._requests.tick(now)
 
-    def _make_heartbeat(self, messages: int) -> control.Heartbeat:
-        return control.Heartbeat(self._load, self._origins.draining, messages)
+    def _make_heartbeat(self, messages: int, sent_us: int) -> control.Heartbeat:
+        return control.Heartbeat(self._load, self._origins.draining, messages, sent_us)
 
     def _make_hello(self, peer: RouterPeer) -> list[control.Hello | control.HelloPart]:
         identity = self._identity

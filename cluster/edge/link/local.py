@@ -35,8 +35,9 @@ class LocalLink:
         return False
 
     def publish(
-        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
-    ) -> None: ...
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False,
+        waited_s: float | None = None,
+    ) -> None: ...  # fmt: skip
 
     def watch(self, key: str) -> None: ...
 

@@ -22,6 +22,7 @@ from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.envelope import TOPIC_BYTES, encode_frame, key_bytes, topic
 from cluster.core.bus.high_water import HighWater
 from cluster.core.bus.packing import MessageLike
+from cluster.core.bus.stamps import Stamp, stamped
 from cluster.edge.link.early import EarlyMessages
 from cluster.edge.link.interfaces import LinkCounters
 
@@ -47,6 +48,7 @@ class _Outlet:
         key: ClusterKey | None,
         on_demand: Callable[[_Outlet, bytes], None],
     ) -> None:
+        self.name = router.base
         self._high_water = HighWater()
         self._socket = uplink_socket(context, zmq.XPUB, self._high_water.mark, router.publish, key)
         # A full queue is then seen here, and counted, instead of losing envelopes unseen.
@@ -79,7 +81,7 @@ class LinkOutput:
     """Publishes envelopes, and knows which keys are wanted elsewhere.
 
     ``on_demand`` is told of each key that is published here when another worker begins, or the last one
-    ceases, to subscribe to it.
+    ceases, to subscribe to it. ``clock_offset_us``: how far the clock of a router is ahead, by its name.
     """
 
     def __init__(
@@ -90,9 +92,11 @@ class LinkOutput:
         on_demand: Callable[[str, bool], None],
         counters: LinkCounters,
         key: ClusterKey | None,
+        clock_offset_us: Callable[[str], int | None] = lambda router: None,
     ) -> None:
         self._context = context
         self._key = key
+        self._clock_offset_us = clock_offset_us
         self._loop = loop
         self._sender_id = sender_id.encode("utf-8", "surrogateescape")
         self._on_demand = on_demand
@@ -109,6 +113,7 @@ class LinkOutput:
         self._outlets: dict[str, _Outlet] = {}
         #: Envelopes of this turn, each with where it goes and how many messages it has.
         self._waiting: list[tuple[list[_Outlet], bytes, int]] = []
+        self._send_planned = False
 
     def add_router(self, router: Endpoints) -> None:
         self._outlets[router.base] = _Outlet(
@@ -164,10 +169,12 @@ class LinkOutput:
         return published.early.before(snapshot)
 
     def publish(
-        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
-    ) -> None:
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False,
+        waited_s: float | None = None,
+    ) -> None:  # fmt: skip
         """Send one envelope to each router at which it is wanted, packed once; what a full queue does
-        not take is dropped there, and counted. ``more``: it may wait for others of this turn."""
+        not take is dropped there, and counted. ``more``: it may wait for others of this turn.
+        ``waited_s``: it is to be stamped, and its newest message has been here so long."""
         published = self._published.get(key)
         if published is None:
             return
@@ -182,14 +189,29 @@ class LinkOutput:
             published.topic, published.key, epoch, first_seq, self._sender_id, messages
         )
         waiting = self._waiting
-        waiting.append((outlets, envelope, len(messages)))
+        if waited_s is None:
+            waiting.append((outlets, envelope, len(messages)))
+        else:
+            waiting += [
+                ([outlet], self._stamp(envelope, outlet, waited_s), len(messages)) for outlet in outlets
+            ]
         if not more or len(waiting) >= ENVELOPES_TOGETHER:
             self._send_waiting()
-        elif len(waiting) == 1:
+        elif not self._send_planned:
+            self._send_planned = True
             self._loop.call_soon(self._send_waiting)  # should nobody want the others
+
+    def _stamp(self, envelope: bytes, outlet: _Outlet, waited_s: float) -> bytes:
+        """Not if the router's clock is not known: nobody could read it."""
+        ahead_us = self._clock_offset_us(outlet.name)
+        if ahead_us is None:
+            return envelope
+        now_us = int(self._loop.time() * 1_000_000)
+        return stamped(envelope, Stamp(max(0, now_us + ahead_us), int(waited_s * 1_000_000)))
 
     def _send_waiting(self) -> None:
         """One after the other: what takes them is awake then, libzmq's thread and the router as well."""
+        self._send_planned = False
         envelopes = messages = size_bytes = dropped = 0
         for outlets, envelope, count in self._waiting:
             for outlet in outlets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,11 +16,13 @@ from cluster.bus.reach import EVENTS, Reach, Reached
 from cluster.bus.sockets import uplink_socket
 from cluster.bus.zmq_reader import ZmqReader
 from cluster.core.bus import bounds, control, control_coding
-from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
+from cluster.core.bus.bounds import CLOCK_INTERVAL_S, HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
+from cluster.core.bus.clock_offset import ClockOffset
 from cluster.core.bus.control import ControlMessage
 from cluster.core.bus.control_coding import ControlError
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.high_water import HighWater
+from cluster.core.bus.stamps import STAMPED, STAMPED_AT
 from cluster.edge.link.interfaces import LinkCounters
 from cluster.process.complaints import Complaints
 
@@ -27,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: On close, the goodbye gets this long to leave.
 _LINGER_MS = 100
+
+_STAMPED = bytes((STAMPED,))
 
 #: A router that is tried is given this long before it is said not to be reached.
 _FIRST_ANSWER_S = 0.7
@@ -41,7 +46,9 @@ class RouterOwner:
     #: A control message, but for heartbeats and those that ask for a Hello.
     on_control: Callable[[RouterPeer, ControlMessage], None]
     #: An envelope, not yet decoded.
-    on_envelope: Callable[[bytes], None]
+    on_envelope: Callable[[bytes], object]
+    #: One with a stamp, and how far the router's clock is ahead; None if that is not known.
+    on_stamped: Callable[[bytes, int | None], None]
     #: A router that was live is lost.
     on_lost: Callable[[RouterPeer], None]
     #: A connection is refused, maybe for good.
@@ -86,6 +93,11 @@ class RouterPeer:
         self._timeout_s = bounds.LOCAL_ROUTER_TIMEOUT_S if is_local else bounds.ROUTER_TIMEOUT_S
         self._interval_s = LOCAL_HEARTBEAT_INTERVAL_S if is_local else HEARTBEAT_INTERVAL_S
         self._beat_at = 0.0
+        self._is_local = is_local
+        self._clock = ClockOffset()
+        self._clock_at = 0.0
+        #: How far its host's time of day is ahead, in seconds; None while that is not known.
+        self.wall_offset_s: float | None = None
         self._high_water = HighWater()
         self._dealer = uplink_socket(
             context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, router.control, key
@@ -116,6 +128,16 @@ class RouterPeer:
             return None
         return self.reach.why
 
+    @property
+    def clock_offset_us(self) -> int | None:
+        """How far its monotonic clock is ahead of ours; None while that is not known."""
+        return 0 if self._is_local else self._clock.offset_us
+
+    @property
+    def round_trip_s(self) -> float:
+        """To the router and back: the shortest of the last few; 0 while none is known."""
+        return self._clock.round_trip_us / 1_000_000
+
     def send(self, message: ControlMessage) -> bool:
         """Send ``message``; if that cannot be done now, the next Hello says what it would have said."""
         try:
@@ -135,9 +157,10 @@ class RouterPeer:
         self._sub.unsubscribe(topic)
         self._media_reader.service_soon()
 
-    def beat(self, now: float, heartbeat: Callable[[int], control.Heartbeat]) -> None:
+    def beat(self, now: float, heartbeat: Callable[[int, int], control.Heartbeat]) -> None:
         """To be called every HEARTBEAT_INTERVAL_S, or less often if all routers are local; ``on_lost`` is
-        called if the router is found dead."""
+        called if the router is found dead. ``heartbeat`` makes one of what was sent, and of the time at
+        which it asks for the router's clock."""
         if self._hello_answered and now < self._beat_at:
             return
         # The half interval is for timers that are early.
@@ -150,9 +173,22 @@ class RouterPeer:
         elif now - self._waiting_since > self._timeout_s:
             self._lose()
         if self._hello_answered:
-            self.send(heartbeat(self._sent))
+            self.send(heartbeat(self._sent, self._asks_clock(now)))
         else:
             self._say_hello()
+
+    def _asks_clock(self, now: float) -> int:
+        """When a heartbeat that asks for the router's clock leaves; 0 if this one is not to ask."""
+        if self._clock.is_settled and now < self._clock_at:
+            return 0
+        self._clock_at = now + CLOCK_INTERVAL_S
+        return _now_us(self._loop)
+
+    def _clock_told(self, answer: control.Heartbeat) -> None:
+        received_us = _now_us(self._loop)
+        self._clock.note(answer.sent_us, answer.clock_us, received_us)
+        half_s = (received_us - answer.sent_us) / 2_000_000
+        self.wall_offset_s = answer.wall_ms / 1000 + half_s - time.time()
 
     def close(self) -> None:
         """Say goodbye and close the sockets."""
@@ -184,7 +220,10 @@ class RouterPeer:
     def _envelope_received(self, frame: bytes) -> None:
         if self._high_water.note(len(frame)):
             self._sub.rcvhwm = self._high_water.mark
-        self._owner.on_envelope(frame)
+        if frame[STAMPED_AT : STAMPED_AT + 1] >= _STAMPED:
+            self._owner.on_stamped(frame, self.clock_offset_us)
+        else:
+            self._owner.on_envelope(frame)
 
     def _say_hello(self) -> None:
         if not self._dealer.poll(0, zmq.POLLOUT):
@@ -204,12 +243,15 @@ class RouterPeer:
             return
         self._waiting_since = None
         if isinstance(message, control.Heartbeat):
+            if message.sent_us:
+                self._clock_told(message)
             if message.messages != self._received:
                 self._hello_wanted()
         elif isinstance(message, control.HelloWanted):
             self._hello_wanted()
         elif isinstance(message, control.Welcome):
             self._received = 0
+            self._clock.forget()
             self._hello_answered = self.is_live = self._was_live = True
             self._owner.on_control(self, message)
             return
@@ -222,3 +264,7 @@ class RouterPeer:
         if self._hello_answered:
             self._hello_answered = False
             self._say_hello()
+
+
+def _now_us(loop: asyncio.AbstractEventLoop) -> int:
+    return int(loop.time() * 1_000_000)

@@ -35,6 +35,12 @@ class LinkRouters:
         name = placement.first(key, self.live())
         return None if name is None else self.cluster[name]
 
+    def clock_offset_us(self, name: str) -> int | None:
+        """How far the clock of the router with this address is ahead; None while that is not known."""
+        own = self.own
+        peer = own if own is not None and own.name == name else self.cluster.get(name)
+        return None if peer is None else peer.clock_offset_us
+
     def live_own(self) -> RouterPeer | None:
         """The node's own, if it answers."""
         return self.own if self.own is not None and self.own.is_live else None

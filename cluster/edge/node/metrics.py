@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from cluster.edge.node import histogram_families
 from cluster.edge.streams.counters import DECLARATIONS, Declaration
 from cluster.net.metrics_page import build_info
 from cluster.process import usage
@@ -67,9 +68,12 @@ class SlotNumbers:
         self.alive = False
 
     def value(self, name: str) -> Any:
-        """A number, or numbers by the values of a label."""
+        """A number, or those of a histogram, or such by the values of a label."""
         past, current = self._past.get(name), self._current.get(name)
-        if not self._declared[name].label:
+        declared = self._declared[name]
+        if declared.kind == "histogram":
+            return histogram_families.total(past, current, declared.label)
+        if not declared.label:
             return (past or 0) + (current or 0)
         total = dict(past or {})
         for reason, count in (current or {}).items():
@@ -149,6 +153,10 @@ class NodeNumbers(Collector):
         yield build_info()
 
     def _family(self, name: str, declaration: Declaration) -> Metric:
+        if declaration.kind == "histogram":
+            of_workers = [(str(slot), each.value(name)) for slot, each in enumerate(self._slots)]
+            full_name = _PREFIX + name
+            return histogram_families.family(full_name, declaration.help, declaration.label, of_workers)
         kind = _kind(declaration)
         if declaration.label:
             labelled = kind(_PREFIX + name, declaration.help, labels=["worker", declaration.label])

@@ -151,7 +151,9 @@ class Serving:
             if after_sweep is not None:
                 after_sweep(sweeps)
             now = self.turn.loop.time()
-            await asyncio.sleep(next_moment(now, SWEEP_INTERVAL_S) - now)
+            due_at = next_moment(now, SWEEP_INTERVAL_S)
+            await asyncio.sleep(due_at - now)
+            self.streams.counters.loop_lag_seconds.note(max(0.0, self.turn.loop.time() - due_at))
 
     async def drain(self, timeout_s: float) -> None:
         """Ask all to go; return once they have, or after the timeout."""

@@ -19,6 +19,7 @@ from cluster.edge.rtmp import departure
 from cluster.edge.rtmp.interfaces import ConnectionOwner
 from cluster.edge.rtmp.low_water import LowWater
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
+from cluster.net import tcp_info
 from cluster.net.outbox import Outbox, StreamSocket
 from cluster.net.poller import READABLE, WRITABLE, Pace
 from cluster.process.complaints import Complaints
@@ -34,6 +35,9 @@ _paced = Complaints(logger, "reads_paced")
 #: Control bytes (acknowledgements, pongs, replies) that may wait for a peer that does not read them.
 #: A peer that asks without end and never reads the answers is closed, not buffered.
 MAX_PENDING_CONTROL_BYTES = 256 * 1024
+
+#: The kernel's clock is no finer: what has just come may be told as one tick old.
+_TICK_S = 0.004
 
 #: Read at once from a peer that neither publishes nor plays: a handshake, and some twenty commands.
 STRANGER_READ_BYTES = 16 * 1024
@@ -119,6 +123,12 @@ class Connection(Outbox):
                 self._low_water.set(self.session.lacking_bytes)
             if self.session.work >= self._look_at_work:
                 self._spend()
+
+    @property
+    def unread_s(self) -> float:
+        """How long the bytes that have just been read lay there: as long as the latency budget let them."""
+        silent_s = tcp_info.silent_s(self._socket)
+        return silent_s if silent_s > _TICK_S else 0.0
 
     def _spend(self) -> None:
         """Put off reading on if the peer makes too much work, or to let others have their turn."""

@@ -52,6 +52,10 @@ class RtmpPublisher:
         """This publisher's part of them: the message streams of a connection share one reader."""
         return self.connection.session.unfinished_bytes // max(1, len(self.connection.publications))
 
+    @property
+    def unread_s(self) -> float:
+        return self.connection.unread_s
+
     def granted(self) -> bool:
         """False if the peer closed its stream, or left, while the registry was asked."""
         connection = self.connection

@@ -7,14 +7,18 @@ Prometheus names follow from the declarations (``metrics.py``).
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["counter", "gauge"]
+from cluster.core.histogram import Histogram
+
+Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Declaration(NamedTuple):
-    """A counter only grows; a gauge is what it is now. With a ``label`` it is one for each value."""
+    """A counter only grows; a gauge is what it is now; a histogram counts times by how long they were. With
+    a ``label`` it is one for each value."""
 
     kind: Kind
     help: str
@@ -31,6 +35,15 @@ def _gauge(help: str) -> Any:
 
 def _by(label: str, help: str, kind: Kind = "counter") -> Any:
     return field(default_factory=dict, metadata={"declaration": Declaration(kind, help, label)})
+
+
+def _histogram(help: str) -> Any:
+    return field(default_factory=Histogram, metadata={"declaration": Declaration("histogram", help)})
+
+
+def _histograms_by(label: str, help: str) -> Any:
+    declared = Declaration("histogram", help, label)
+    return field(default_factory=lambda: defaultdict(Histogram), metadata={"declaration": declared})
 
 
 @dataclass(slots=True, eq=False)
@@ -147,14 +160,34 @@ class Counters:
     http_closes: dict[str, int] = _by(
         "reason", "HTTP connections ended, and players on streams of HTTP/2, by their one named reason."
     )
+    join_seconds: Histogram = _histogram(
+        "From a player's request to play to its first frame; it may have had to wait for a publisher."
+    )
+    hop_delay_seconds: dict[str, Histogram] = _histograms_by(
+        "hop",
+        "How long media takes, seen at a few messages of each stream: from its arrival until its origin "
+        "sends it (origin), to another worker (bus), from there into the sockets of players (sockets).",
+    )
+    loop_lag_seconds: Histogram = _histogram(
+        "How late the event loop is with what it is to do at a time, seen a few times a second."
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """A copy by attribute name: what a beat carries."""
         shown = {name: getattr(self, name) for name in DECLARATIONS}
         for name, declared in DECLARATIONS.items():
-            if declared.label:
+            if declared.kind == "histogram":
+                shown[name] = _numbers_of(shown[name])
+            elif declared.label:
                 shown[name] = dict(shown[name])
         return shown
+
+
+def _numbers_of(histogram: Any) -> Any:
+    """A copy of the numbers of one, or of each by its label."""
+    if isinstance(histogram, Histogram):
+        return list(histogram.numbers)
+    return {value: list(each.numbers) for value, each in histogram.items()}
 
 
 #: Every number by attribute name.

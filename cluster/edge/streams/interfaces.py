@@ -162,6 +162,10 @@ class Publisher(Protocol):
     def most_bytes_per_s(self) -> int | None:
         """What it may send, over ten seconds; None if the limits of its key say it."""
 
+    @property
+    def unread_s(self) -> float:
+        """How long what it sent last had to wait until it was read, just now; 0 if that is not known."""
+
     def granted(self) -> bool:
         """The stream is the publisher's own; False if the publisher has gone meanwhile."""
 
@@ -188,8 +192,9 @@ class Uplink(Protocol):
     def unpublish(self, key: str, epoch: int) -> None: ...
     def wanted(self, key: str) -> bool: ...
     def publish(
-        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False
-    ) -> None: ...
+        self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False,
+        waited_s: float | None = None,
+    ) -> None: ...  # fmt: skip
     def watch(self, key: str) -> None: ...
     def unwatch(self, key: str) -> None: ...
     def request_snapshot(self, key: str) -> None: ...

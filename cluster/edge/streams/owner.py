@@ -34,6 +34,12 @@ class StreamOwner(Protocol):
     def now(self) -> float:
         """The time of this turn, in seconds, monotonic."""
 
+    def arrived_at(self, stream: Stream) -> float:
+        """When the newest of what this turn has brought of ``stream`` reached this host, on that clock."""
+
+    def clock(self) -> float:
+        """The time now, in seconds, on the same clock."""
+
     @property
     def dirty_streams(self) -> list[Stream]:
         """The streams that have something to send at the end of the turn."""

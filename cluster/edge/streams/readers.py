@@ -44,7 +44,8 @@ class Readers:
     """The readers of ``stream``, in the order in which they joined.
 
     ``in_step``: by encoding, because those of one get the same bytes. ``pictureless``: of those in step,
-    the ones that need a keyframe. ``without_video``: those that do not want it.
+    the ones that need a keyframe. ``without_video``: those that do not want it. ``not_begun``: those that
+    have been sent no frame so far.
     """
 
     def __init__(self, stream: Stream, owner: StreamOwner, slow: SlowRule, keyframe_wait_s: float) -> None:
@@ -53,6 +54,9 @@ class Readers:
         self.private: set[Reader] = set()
         self.behind: set[Reader] = set()
         self.without_video: set[Reader] = set()
+        self.not_begun: set[Reader] = set()
+        #: Messages that slow ones were not sent.
+        self.dropped = 0
         self._awaiting: set[Reader] = set()
         self._all: dict[Reader, None] = {}
         self._sets = {_PRIVATE: self.private, _BEHIND: self.behind, ReaderState.AWAITING: self._awaiting}
@@ -106,6 +110,7 @@ class Readers:
         """``reader`` is one of them; ``join`` lets it read."""
         if self._move(reader, ReaderInput.JOIN):
             self._all[reader] = None
+            self.not_begun.add(reader)
 
     def remove(self, reader: Reader) -> bool:
         """False if ``reader`` has left already."""
@@ -113,6 +118,7 @@ class Readers:
             return False
         del self._all[reader]
         self.without_video.discard(reader)
+        self.not_begun.discard(reader)
         return True
 
     def pause(self, reader: Reader) -> None:
@@ -200,6 +206,8 @@ class Readers:
                 reader.headers_seq = log.next_seq
                 buffers = reader.encode_greeting(headers) + buffers
             self._owner.counters.bytes_sent += sum(map(len, buffers))
+            if buffers and reader in self.not_begun:
+                self._look_for_first_frame(reader, entries)
             if buffers and not sink.write(buffers):
                 break
             if reader.seq >= stream.flushed_seq:
@@ -209,6 +217,17 @@ class Readers:
             self._owner.catch_up_later(reader)
         self.fell_behind(reader)
         return not sink.is_full
+
+    def note_begun(self, entries: list[LogEntry]) -> None:
+        """``entries`` have gone out to those in step: for some of them they may be the first."""
+        for reader in [each for each in self.not_begun if each.state is _IN_STEP]:
+            self._look_for_first_frame(reader, entries)
+
+    def _look_for_first_frame(self, reader: Reader, entries: list[LogEntry]) -> None:
+        """A picture, if there are any: audio alone is no beginning while a keyframe is waited for."""
+        if reader.needs_keyframe_since is None and any(not each.flags & _NOT_FRAME for each in entries):
+            self.not_begun.discard(reader)
+            self._owner.counters.join_seconds.note(max(0.0, self._owner.clock() - reader.joined_at))
 
     def _caught_up(self, reader: Reader) -> None:
         """``reader`` has everything there is, unless it left while it was written to."""
@@ -329,5 +348,6 @@ class Readers:
         counters = self._owner.counters
         counters.player_skips += 1
         counters.player_messages_dropped += reader.seq - was_at
+        self.dropped += reader.seq - was_at
         reader.skipped += reader.seq - was_at
         reader.needs_headers = True

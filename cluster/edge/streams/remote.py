@@ -140,6 +140,12 @@ class Remote:
             self._prefixes[key] = feed.prefix
             self._live[feed.prefix] = feed, self._streams.by_key[key]
 
+    def stamp_received(self, key: str, waited_s: float, crossed_s: float) -> None:
+        """How long the newest message of the last envelope has been on its way."""
+        stream = self._streams.by_key.get(key)
+        if stream is not None and not stream.is_local:
+            stream.passage.came(waited_s, crossed_s)
+
     def snapshot_received(self, snapshot: Snapshot) -> None:
         """The answer to our request: the stream's headers and its log since the latest keyframe."""
         splice = self._splices.get(snapshot.key)
@@ -157,6 +163,7 @@ class Remote:
         stream = streams.by_key[key]
         if output.lost_messages:
             streams.counters.bus_gaps += 1
+            stream.lost_messages += output.lost_messages
         if output.snapshot_needed:
             streams.uplink.request_snapshot(key)
         if output.restarted:

@@ -15,6 +15,7 @@ from cluster.edge.streams.fan_out import Send, send_to_all
 from cluster.edge.streams.following import Following
 from cluster.edge.streams.interfaces import Encoding
 from cluster.edge.streams.owner import SlowRule, StreamOwner
+from cluster.edge.streams.passage import Passage
 from cluster.edge.streams.reader import Reader
 from cluster.edge.streams.readers import Readers
 
@@ -45,6 +46,9 @@ class Stream:
         self.wanted = False
         self.tap: Callable[[Message], None] | None = None
         self.flushed_seq = 0
+        self.passage = Passage(owner.counters)
+        #: Missing in what came over the bus; snapshots may have brought some of it.
+        self.lost_messages = 0
         self.readers = Readers(self, owner, slow, log_limits.keyframe_wait_ms / 1000)
         self._followings: tuple[Following, ...] = ()
         self._owner = owner
@@ -77,6 +81,7 @@ class Stream:
         """
         if self._dirty or self._holds_audio:
             self.flush()
+        self.passage.forget()
         same_clock = epoch == self.epoch  # a gap that could not be filled, not another publisher
         self.epoch = epoch
         self.is_local = is_local
@@ -121,6 +126,7 @@ class Stream:
         """What has been appended quietly goes out at the end of this turn."""
         if self._holds_audio and not self._dirty:
             self._dirty = True
+            self.passage.is_due = False  # it has not just arrived
             self._owner.dirty_streams.append(self)
 
     def end(self) -> None:
@@ -150,8 +156,11 @@ class Stream:
         self.flushed_seq = log.next_seq
         if not entries:
             return
+        owner, is_looked_at = self._owner, self.passage.is_due
+        if is_looked_at:
+            self.passage.begin(owner.arrived_at(self), owner.clock(), at_origin=self.is_local)
         if self.wanted and self.is_local:
-            self._owner.publish_to_bus(self, first_seq, entries)
+            owner.publish_to_bus(self, first_seq, entries)
         readers = self.readers
         if readers.pictureless and any(entry.is_video_frame for entry in entries):
             readers.hold_video_back(first_seq)
@@ -164,6 +173,10 @@ class Stream:
             self._send_to_all(encoding, sends, first_seq, entries)
         for reader in list(readers.private):
             readers.catch_up(reader)
+        if readers.not_begun:
+            readers.note_begun(entries)
+        if is_looked_at:
+            self.passage.end(owner.clock())
         self._note_kept()
 
     def _send_to_all(
@@ -238,6 +251,8 @@ class Stream:
         if self.log.next_seq != self._seq_at_sweep:
             self._seq_at_sweep = self.log.next_seq
             self.last_media_at = now
+        if self.is_local and self._has_audience:
+            self.passage.look()
         self.log.note_gone()
         if self.log.mark_overdue():
             self._seq_at_sweep = self.log.next_seq  # the publisher has not sent it

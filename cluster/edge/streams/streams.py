@@ -238,6 +238,13 @@ class Streams:
     def now(self) -> float:
         return self.turn.now
 
+    def arrived_at(self, stream: Stream) -> float:
+        feed = self.publishing.feed(stream.key)
+        return self.turn.now - (feed.publisher.unread_s if feed is not None else 0.0)
+
+    def clock(self) -> float:
+        return self.turn.loop.time()
+
     @property
     def dirty_streams(self) -> list[Stream]:
         return self.turn.dirty_streams
@@ -254,7 +261,8 @@ class Streams:
         """A flush of a stream that other workers play: one envelope, whatever the number of readers."""
         assert stream.epoch is not None
         more = bool(self.turn.dirty_streams)
-        self.uplink.publish(stream.key, stream.epoch, first_seq, entries, more=more)
+        waited_s = stream.passage.origin_s if stream.passage.is_due else None
+        self.uplink.publish(stream.key, stream.epoch, first_seq, entries, more=more, waited_s=waited_s)
 
     def read_over(self, reader: Reader) -> None:
         """``reader`` has been sent as much as it asked for: it is told so after this turn."""

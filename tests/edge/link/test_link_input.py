@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from cluster.core.bus.envelope import Envelope, EnvelopeError, encode
+from cluster.core.bus.stamps import Stamp, stamped
 from cluster.core.message import Message
 from cluster.edge.link.epoch_guard import EpochGuard
 from cluster.edge.link.input import LinkInput
@@ -27,7 +28,9 @@ class Taken:
         self.handler.next_received.return_value = 0
         epochs = EpochGuard(self.counters)
         epochs.tick()
-        self.input = LinkInput(self.handler, self.counters, US, {"live/a"}, epochs)  # type: ignore[arg-type]
+        self.input = LinkInput(
+            self.handler, self.counters, US, {"live/a"}, epochs, lambda: 50.0  # type: ignore[arg-type]
+        )  # fmt: skip
 
     @property
     def counted(self) -> tuple[int, int, int]:
@@ -75,4 +78,36 @@ def test_what_is_no_envelope_is_counted_as_malformed_either_way(taken: Taken) ->
     taken.input.received(FRAME[:-1])
     assert taken.counters.bus_malformed == 2
     taken.handler.envelope_received.assert_not_called()
+    assert taken.counted == (0, 0, 0)
+
+
+# ---- stamps ----------------------------------------------------------------------------------
+
+
+def test_a_stamp_is_told_behind_its_messages_on_our_clock(taken: Taken) -> None:
+    frame = stamped(FRAME, Stamp(1_049_750_000, 20_000))
+    taken.input.stamped(frame, 1_000_000_000)
+    assert [name for name, *_ in taken.handler.method_calls] == [
+        "next_received", "envelope_received", "stamp_received",
+    ]  # fmt: skip
+    taken.handler.stamp_received.assert_called_once_with("live/a", 0.02, pytest.approx(0.25))
+    assert taken.counted == (1, 2, len(frame))
+
+
+def test_a_stamp_of_a_clock_that_is_not_known_is_left_out(taken: Taken) -> None:
+    taken.input.stamped(stamped(FRAME, Stamp(1, 2)), None)
+    taken.handler.envelope_received.assert_called_once_with(ENVELOPE)
+    taken.handler.stamp_received.assert_not_called()
+
+
+def test_a_stamp_of_what_is_not_wanted_is_left_out(taken: Taken) -> None:
+    taken.input.stamped(stamped(encode(ENVELOPE._replace(key="live/b")), Stamp(1, 2)), 0)
+    taken.handler.next_received.return_value = 2
+    taken.input.stamped(stamped(encode(ENVELOPE._replace(key="live/b")), Stamp(1, 2)), 0)
+    taken.handler.stamp_received.assert_not_called()
+
+
+def test_a_stamp_that_is_none(taken: Taken) -> None:
+    taken.input.stamped(stamped(encode(Envelope("", 1, 1, "", [])), Stamp(1, 2))[:-1], 0)
+    assert taken.counters.bus_malformed == 1
     assert taken.counted == (0, 0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -187,5 +188,31 @@ def test_who_waited_has_a_stream_from_its_first_message(nodes: str | None) -> No
                 log = [bytes(message.payload) for message in origin.logs[KEY]]
                 for player in players:
                     assert player.played[KEY] == log[: len(player.played[KEY])]
+
+    on_uvloop(main())
+
+
+@pytest.mark.parametrize("bind", [ANY_PORT, "ipc"])
+def test_a_stamp_says_how_long_an_envelope_was_on_its_way(bind: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        with Router(f"ipc://{tmp_path}/r" if bind == "ipc" else bind) as router:
+            async with linked([router.endpoint]) as (origin, player):
+                await origin.publish(KEY)
+                player.play(KEY)
+                await until(lambda: player.restarts, "the first snapshot")
+                peers = [next(iter(each.link._routers.cluster.values())) for each in (origin, player)]
+                await until(
+                    lambda: all(peer.clock_offset_us is not None for peer in peers), "the router's clock"
+                )
+                assert all(abs(peer.clock_offset_us or 0) < 50_000 for peer in peers)
+                origin.link.publish(KEY, origin.epochs[KEY], 0, [media(0)], waited_s=0.125)
+                await until(lambda: player.stamps, "the stamp")
+                [(key, waited_s, crossed_s)] = player.stamps
+                assert (key, waited_s) == (KEY, 0.125)
+                assert -0.05 < crossed_s < 1.0
+                assert player.counters.bus_bytes_received == origin.counters.bus_bytes_sent
+                if bind != "ipc":
+                    await until(lambda: peers[0].round_trip_s, "a round trip")
+                    assert peers[0].wall_offset_s == pytest.approx(0, abs=0.5)
 
     on_uvloop(main())

@@ -13,6 +13,7 @@ from cluster.core.bus.bounds import EARLY_BYTES
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.envelope import decode, topic
 from cluster.core.bus.splice import HELD_ITEM_BYTES
+from cluster.core.bus.stamps import is_stamped, unstamped
 from cluster.core.message import Message
 from cluster.edge.link import output as output_module
 from cluster.edge.link.early import EarlyMessages
@@ -26,7 +27,8 @@ OTHER = "live/b"
 class Outlet:
     """The way to a router that takes everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.untold = 0
         self.sent: list[bytes] = []
         self.reader = self
@@ -46,9 +48,13 @@ class Scene:
         self.demands: list[tuple[str, bool]] = []
         self.counters = Counters()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.output = LinkOutput(context, loop, "us/0/1", self._changed, self.counters, None)
+        #: How far each router's clock is ahead.
+        self.clocks: dict[str, int | None] = {}
+        self.output = LinkOutput(
+            context, loop, "us/0/1", self._changed, self.counters, None, lambda name: self.clocks.get(name)
+        )
         context.term()
-        self.near, self.far = Outlet(), Outlet()
+        self.near, self.far = Outlet("near"), Outlet("far")
         self.output._outlets: Any = {"near": self.near, "far": self.far}
 
     def _changed(self, key: str, wanted: bool) -> None:
@@ -187,3 +193,34 @@ def test_the_beginning_of_a_stream_is_kept_up_to_a_number_of_bytes() -> None:
         early.add(7, 12, [Message(8, 0, b"")])
         assert len(early.before(Snapshot(KEY, 7, 12, [], [])).messages) == (0 if more else 2)
         assert len(early.before(Snapshot(KEY, 7, 11, [], [])).messages) == 1
+
+
+def test_a_stamp_is_on_the_clock_of_the_router_that_it_goes_through(scene: Scene) -> None:
+    scene.hears(scene.near, KEY)
+    scene.hears(scene.far, KEY)
+    scene.output.add_key(KEY, 7, None)
+    scene.clocks = {"near": 0, "far": 5_000_000}
+    scene.output.publish(KEY, 7, 0, [media(0)], waited_s=0.25)
+    (near, near_stamp), (far, far_stamp) = (unstamped(each.sent[0]) for each in (scene.near, scene.far))
+    assert near == far
+    assert decode(near).messages == [media(0)]
+    assert near_stamp.waited_us == far_stamp.waited_us == 250_000
+    assert 5_000_000 <= far_stamp.flushed_us - near_stamp.flushed_us < 5_500_000
+
+
+def test_a_router_whose_clock_is_not_known_gets_no_stamp(scene: Scene) -> None:
+    scene.hears(scene.near, KEY)
+    scene.output.add_key(KEY, 7, None)
+    scene.output.publish(KEY, 7, 0, [media(0)], waited_s=0.25)
+    assert not is_stamped(scene.near.sent[0])
+
+
+def test_stamped_envelopes_of_a_turn_wait_for_each_other_too(scene: Scene) -> None:
+    scene.hears(scene.near, KEY)
+    scene.hears(scene.far, KEY)
+    scene.output.add_key(KEY, 7, None)
+    scene.output.publish(KEY, 7, 0, [media(0)], more=True, waited_s=0.25)
+    assert scene.near.sent == []
+    scene.loop.call_soon(scene.loop.stop)
+    scene.loop.run_forever()
+    assert len(scene.near.sent) == len(scene.far.sent) == 1

@@ -29,6 +29,12 @@ class FakeOwner:
         self.bus = []
         self.heard = []
 
+    def arrived_at(self, stream):
+        return self.now
+
+    def clock(self):
+        return self.now
+
     def audience_changed(self, stream):
         self.heard.append(stream.is_heard)
 
