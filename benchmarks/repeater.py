@@ -103,7 +103,8 @@ def measure(
         stack.callback(context.destroy, 0)
         origin = uplink_socket(context, zmq.XPUB, _MARK, router.publish, key)
         origin.connect(router.publish)
-        origin.recv()  # it is wanted
+        while origin.recv()[1:] != _TOPIC:
+            pass  # it is not wanted so far
         time.sleep(1)  # by every reader, and everything is at rest
         before = {name: proc.cpu_s(pid) for name, pid in processes.items()}
         envelope = _TOPIC + bytes(size_bytes - len(_TOPIC))

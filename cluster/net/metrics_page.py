@@ -6,9 +6,10 @@ import contextlib
 import platform
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
+from itertools import accumulate
 from socketserver import TCPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,9 +18,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import MetricsHandler
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from cluster import __version__
 from cluster.core.errors import EnvironmentFault
+from cluster.core.histogram import BOUNDS_S
 from cluster.net.addresses import BindAddress, advice
 
 PATH = "/metrics"
@@ -57,6 +60,12 @@ def build_info() -> Metric:
     )
     family.add_metric(list(labels.values()), 1)
     return family
+
+
+def buckets(numbers: Sequence[float]) -> list[tuple[str, float]]:
+    """The numbers of a histogram: how many there were up to each bound."""
+    bounds = (*map(floatToGoString, BOUNDS_S), "+Inf")
+    return list(zip(bounds, accumulate(numbers[1:]), strict=True))
 
 
 class _Page(MetricsHandler):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from cluster.core.bus.cluster_status import StreamFacts, node_of
+from cluster.core.top_streams import StreamNumbers
 
 
 class FactsBook:
@@ -34,3 +36,13 @@ class FactsBook:
                     by_node = players.setdefault(row.key, {})
                     by_node[node] = by_node.get(node, 0) + row.players
         return players
+
+    def numbers(self) -> Iterator[StreamNumbers]:
+        """Each stream once, with its players in all of the cluster. For any thread."""
+        players: Counter[str] = Counter()
+        bits_per_s: Counter[str] = Counter()
+        for report in list(self._reports.values()):
+            for row in report.values():
+                players[row.key] += row.players
+                bits_per_s[row.key] += row.bits_per_second
+        return (StreamNumbers(key, count, bits_per_s[key] / 8) for key, count in players.items())

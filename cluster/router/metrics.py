@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from cluster.net.metrics_page import build_info
+from cluster.net.metrics_page import buckets, build_info
+from cluster.net.stream_metrics import stream_families
 from cluster.process import usage
 from cluster.process.logs import lines_lost
 from cluster.router.counters import COUNTERS, REFUSALS, refused
@@ -37,6 +38,14 @@ class RouterNumbers(Collector):
         sizes = self._router.sizes()
         for name, help in _SIZES.items():
             yield GaugeMetricFamily(_PREFIX + name, help, value=sizes[name])
+        delays = HistogramMetricFamily(
+            _PREFIX + "publish_delay_seconds",
+            "How long media of workers takes to this router, by a probe of each that publishes, every 2 s.",
+        )
+        numbers = self._router.publish_delays
+        delays.add_metric([], buckets(numbers), numbers[0])
+        yield delays
+        yield from stream_families(_PREFIX, self._router.top_streams(), with_delay=False)
         yield GaugeMetricFamily(
             _PREFIX + "process_memory_bytes", "Resident memory of the process.", value=usage.memory_bytes()
         )

@@ -54,6 +54,12 @@ class Worker:
     received: int = 0
     sent: int = 0
 
+    def answer(self, heartbeat: control.Heartbeat, now: float, wall_ms: int) -> control.Heartbeat:
+        """What is said to ``heartbeat``; with the time, if it is asked for."""
+        if not heartbeat.sent_us:
+            return control.Heartbeat(messages=self.sent)
+        return control.Heartbeat({}, False, self.sent, heartbeat.sent_us, round(now * 1_000_000), wall_ms)
+
 
 @dataclass(eq=False, slots=True)
 class Claim:

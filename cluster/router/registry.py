@@ -54,7 +54,7 @@ class Registry:
         self._claims: dict[str, Claim] = {}
         #: The claims whose question is with the grants.
         self._pending: set[Claim] = set()
-        self._facts = FactsBook()
+        self.facts = FactsBook()
         self._closed = ClosedKeys()
         self._shared_names = SharedNames()
         self._last_contest_id = 0
@@ -74,7 +74,7 @@ class Registry:
             control.ContestReply: self._contest_reply,
             control.SnapshotRequest: self._of_now(passing.snapshot_request),
             control.SealedSnapshot: self._of_now(passing.snapshot),
-            control.Report: lambda worker_id, report: self._facts.report(worker_id, report.streams),
+            control.Report: lambda worker_id, report: self.facts.report(worker_id, report.streams),
             control.NoStream: self._of_now(passing.snapshot),
             control.Answer: self._of_now(passing.answer),
         }
@@ -91,7 +91,7 @@ class Registry:
         if isinstance(message, control.Hello):
             self._hello(worker_id, message)
         elif isinstance(message, control.StatusRequest):
-            status = cluster_status(self._workers, self._streams, self._facts, now, wall_ms)
+            status = cluster_status(self._workers, self._streams, self.facts, now, wall_ms)
             self._out.append((worker_id, status))
         elif isinstance(message, control.Question):
             self._passing.question(worker_id, message, now)
@@ -199,18 +199,14 @@ class Registry:
         self._grants.renew(worker_id)
         if heartbeat.messages != worker.received:
             self._send(worker_id, control.HelloWanted())
-        answer = control.Heartbeat(messages=worker.sent)
-        if heartbeat.sent_us:
-            clock_us = round(self._now * 1_000_000)
-            answer = control.Heartbeat({}, False, worker.sent, heartbeat.sent_us, clock_us, self._wall_ms)
-        self._send(worker_id, answer)
+        self._send(worker_id, worker.answer(heartbeat, self._now, self._wall_ms))
 
     def _drop(self, worker_id: str, why: str) -> None:
         worker = self._workers.pop(worker_id, None)
         if worker is None:
             return
         self._members.went(worker_id, why)
-        self._facts.forget(worker_id)
+        self.facts.forget(worker_id)
         for key in list(worker.watches):
             self._watchers.discard(key, worker_id, worker)
         for key in list(worker.origins):

@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from socket import socket, socketpair
 from types import TracebackType
 
@@ -22,14 +23,18 @@ import zmq
 
 from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import control, control_coding
+from cluster.core.bus.control import RoutedMessage
 from cluster.core.bus.control_coding import ControlError
 from cluster.core.errors import MisuseError
+from cluster.core.histogram import Histogram
+from cluster.core.top_streams import TopStreams, top_streams
 from cluster.process.complaints import Complaints
 from cluster.router.counters import COUNTERS
 from cluster.router.gate import Gate
 from cluster.router.grants import Grants
 from cluster.router.members import MemberLines, Members
 from cluster.router.memory_grants import MemoryGrants
+from cluster.router.probes import Probes
 from cluster.router.proxy import Proxy
 from cluster.router.refusals import Refusals
 from cluster.router.registry import Delivery, Registry
@@ -72,6 +77,7 @@ class Router:
         self._malformed = Complaints(logger, "control_malformed")
         self._gate: Gate
         self._proxy: Proxy
+        self._probes: Probes
         #: The registry's thread polls the second end: a byte in the first wakes it, closing that ends it.
         self._wakes: socket
         self._woken: socket
@@ -97,6 +103,7 @@ class Router:
         self._context = context
         self.endpoint = sockets.endpoints.base
         self._gate = sockets.gate
+        self._probes = Probes(context, sockets.subscribe)
         self._proxy = Proxy(context, sockets.publish, sockets.subscribe)
         self._registry_thread = threading.Thread(
             target=self._run_registry, args=(sockets.control,), name="registry", daemon=True
@@ -132,10 +139,19 @@ class Router:
         """How many workers, streams and watched keys the registry knows."""
         return self._registry.sizes()
 
+    def top_streams(self) -> TopStreams:
+        """Numbers of the streams with most players, as workers have reported them."""
+        return top_streams(self._registry.facts.numbers())
+
     @property
     def peers_refused(self) -> int:
         """Connections that its gate has not let in."""
         return self._gate.refused if self._context is not None else 0
+
+    @property
+    def publish_delays(self) -> Sequence[float]:
+        """How long media of workers took to this router, as the numbers of a histogram."""
+        return self._probes.delays.numbers if self._context is not None else Histogram().numbers
 
     @property
     def proxy_resumed(self) -> int:
@@ -151,7 +167,7 @@ class Router:
 
     def _run_registry(self, socket: zmq.Socket[bytes]) -> None:
         poller = zmq.Poller()
-        for each in (socket, *self._gate.sockets, self._woken):
+        for each in (socket, self._probes.socket, *self._gate.sockets, self._woken):
             poller.register(each, zmq.POLLIN)
         try:
             turned_at = time.monotonic()
@@ -169,6 +185,7 @@ class Router:
                         break
                     self._deliver(socket, self._registry.settle(time.monotonic(), _wall_ms()))
                 if any(each is not socket for each in ready):
+                    self._probes.read(time.monotonic())
                     self._gate.serve()
                 # What has arrived first, then the time: a router that was stopped for a while must not
                 # drop workers whose heartbeats lie in its queue.
@@ -185,6 +202,7 @@ class Router:
         finally:
             self._woken.close()
             self._proxy.close()
+            self._probes.close()
             socket.disable_monitor()
             self._gate.close()
             socket.close()
@@ -212,8 +230,15 @@ class Router:
                 self._malformed.warn(f"control message ignored: {error}")
                 continue
             worker_id = routing_id.decode("utf-8", "surrogateescape")
-            self._deliver(socket, self._registry.receive(worker_id, message, time.monotonic(), _wall_ms()))
+            now = time.monotonic()
+            deliveries = self._registry.receive(worker_id, message, now, _wall_ms())
+            if isinstance(message, control.StatusRequest):
+                deliveries = [(to, self._with_probes(each, now)) for to, each in deliveries]
+            self._deliver(socket, deliveries)
         return False
+
+    def _with_probes(self, message: RoutedMessage, now: float) -> RoutedMessage:
+        return self._probes.told(message, now) if isinstance(message, control.ClusterStatus) else message
 
     def _deliver(self, socket: zmq.Socket[bytes], deliveries: list[Delivery]) -> None:
         queue = deque(deliveries)

@@ -11,6 +11,7 @@ import zmq
 
 from cluster.bus.cluster_key import ClusterKey
 from cluster.core.bus import control, control_coding
+from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.bus.endpoints import endpoints
 from cluster.process import usage
 from cluster.router import metrics
@@ -72,3 +73,20 @@ def test_its_process_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = told(RouterNumbers(Router(ANY_PORT)))
     assert numbers["log_lines_lost_total"] == 3
     assert (numbers["process_memory_bytes"], numbers["process_cpu_seconds_total"]) == (1_000, 2.5)
+
+
+def test_streams_are_told_of_with_the_players_of_all_workers(eventually: Callable[..., Any]) -> None:
+    with zmq.Context() as context, Router(ANY_PORT) as router, context.socket(zmq.DEALER) as worker:
+        numbers = RouterNumbers(router)
+        worker.routing_id = WORKER
+        worker.linger = 0
+        worker.connect(endpoints(router.endpoint).control)
+        worker.send_multipart(control_coding.encode(control.Hello("n", "i", 0, 1, False, {}, [], [])))
+        report = [StreamFacts("live/a", 3, "avc1", 8_000), StreamFacts("live/\udcff", 1, "", 0)]
+        worker.send_multipart(control_coding.encode(control.Report(report)))
+        eventually(lambda: "stream_players/live/a" in told(numbers), "the report")
+        found = told(numbers)
+    assert found["stream_players/live/a"] == 3
+    assert found["stream_players/live/\ufffd"] == 1
+    assert found["stream_bytes_per_second/live/a"] == 1_000
+    assert found["stream_players/"] == found["streams_unlisted"] == 0

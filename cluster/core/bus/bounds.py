@@ -61,6 +61,9 @@ ZMQ_HANDSHAKE_TIMEOUT_MS = 5_000
 #: A worker asks a router for its clock so often, and with each heartbeat at first: see ``clock_offset``.
 CLOCK_INTERVAL_S = 1.0
 
+#: While its media goes through a router, a worker sends a probe there so often: see ``probe``.
+PROBE_INTERVAL_S = 2.0
+
 #: How often the names of routers are looked up again, and how long one look-up may take.
 RESOLVE_INTERVAL_S = 5.0
 RESOLVE_TIMEOUT_S = 2.0

@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 _ROW_BYTES = 32
 
 
+#: A router adds this to the load of a worker whose media goes through it: how long that takes to it.
+UPLINK_S = "uplink_s"
+
+
 class StreamFacts(NamedTuple):
     """One stream at one worker. ``codecs`` are FourCCs with a blank between, empty where the stream is
     only played; ``bits_per_second`` is 0 while it is not known."""

@@ -56,7 +56,10 @@ class LinkHandler(Protocol):
 class LinkCounters(Protocol):
     """What crossed the bus, counted where an operator sees it."""
 
+    routers: int
     routers_live: int
+    router_round_trip_seconds: dict[str, float]
+    router_clock_offset_seconds: dict[str, float]
     bus_envelopes_sent: int
     bus_messages_sent: int
     bus_bytes_sent: int

@@ -240,6 +240,11 @@ class Link:
         """The addresses of the cluster's routers that answer."""
         return self._routers.live()
 
+    def count_routers(self) -> None:
+        """How many there should be, and how far each is away."""
+        self._counters.routers = len(self.router_troubles())
+        self._routers.count(self._counters)
+
     def router_troubles(self) -> dict[str, str | None]:
         """What is wrong with each router of the cluster, as ``RouterPeer.trouble`` has it."""
         unknown = {name: f"{Reach.NO_NAME.why}: {why}" for name, why in self._names.failed.items()}

@@ -16,12 +16,13 @@ import zmq
 from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.sockets import uplink_socket
 from cluster.bus.zmq_reader import ZmqReader
-from cluster.core.bus.bounds import MAX_TOPICS
+from cluster.core.bus.bounds import MAX_TOPICS, PROBE_INTERVAL_S
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.envelope import TOPIC_BYTES, encode_frame, key_bytes, topic
 from cluster.core.bus.high_water import HighWater
 from cluster.core.bus.packing import MessageLike
+from cluster.core.bus.probe import PROBE_TOPIC, Probe, encode_probe
 from cluster.core.bus.stamps import Stamp, stamped
 from cluster.edge.link.early import EarlyMessages
 from cluster.edge.link.interfaces import LinkCounters
@@ -39,6 +40,11 @@ class _Outlet:
 
     #: Subscriptions there that are not remembered.
     untold = 0
+    #: Envelopes that its queue did not take.
+    dropped = 0
+    #: Media has gone out since the last probe, and when the next may follow it.
+    has_sent = False
+    probe_at = 0.0
 
     def __init__(
         self,
@@ -219,8 +225,10 @@ class LinkOutput:
                     envelopes += 1
                     messages += count
                     size_bytes += len(envelope)
+                    outlet.has_sent = True
                 else:
                     dropped += 1
+                    outlet.dropped += 1
         self._waiting.clear()
         counters = self._counters
         counters.bus_envelopes_sent += envelopes
@@ -233,12 +241,27 @@ class LinkOutput:
     def tick(self, now: float) -> None:
         for outlet in self._outlets.values():
             outlet.reader.service()
+        for outlet in self._subscribed.get(PROBE_TOPIC, ()):
+            if outlet.has_sent and now >= outlet.probe_at:
+                self._probe(outlet, now)
         while self._early_until and now >= next(iter(self._early_until.values())):
             key = next(iter(self._early_until))
             del self._early_until[key]
             self._published[key].early = None
             if not self.is_subscribed(key):
                 self._on_demand(key, False)
+
+    def _probe(self, outlet: _Outlet, now: float) -> None:
+        """Let the router see how long media takes to it."""
+        ahead_us = self._clock_offset_us(outlet.name)
+        if ahead_us is not None:
+            outlet.has_sent, outlet.probe_at = False, now + PROBE_INTERVAL_S
+            sent_us = max(0, int(self._loop.time() * 1_000_000) + ahead_us)
+            outlet.send(encode_probe(Probe(self._sender_id.decode("utf-8", "surrogateescape"), sent_us)))
+
+    def dropped(self, router: str) -> int:
+        """Envelopes that the queue to the router with this address did not take."""
+        return self._outlets[router].dropped if router in self._outlets else 0
 
     def close(self) -> None:
         self._send_waiting()

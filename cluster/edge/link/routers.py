@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cluster.core.bus import placement
 from cluster.core.bus.bounds import ROUTER_GONE_S
+from cluster.edge.link.interfaces import LinkCounters
 from cluster.edge.link.peer import RouterPeer
 
 
@@ -34,6 +35,14 @@ class LinkRouters:
         """The one of those that ``key`` belongs to."""
         name = placement.first(key, self.live())
         return None if name is None else self.cluster[name]
+
+    def count(self, counters: LinkCounters) -> None:
+        """How far each of those is away, and by how much its host's time of day is ahead."""
+        cluster = self.cluster
+        counters.router_round_trip_seconds = {name: peer.round_trip_s for name, peer in cluster.items()}
+        counters.router_clock_offset_seconds = {
+            name: peer.wall_offset_s for name, peer in cluster.items() if peer.wall_offset_s is not None
+        }
 
     def clock_offset_us(self, name: str) -> int | None:
         """How far the clock of the router with this address is ahead; None while that is not known."""

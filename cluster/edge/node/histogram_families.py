@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Iterable
 from typing import Any
 
 from prometheus_client.core import HistogramMetricFamily, Metric
-from prometheus_client.utils import floatToGoString
 
-from cluster.core.histogram import BOUNDS_S, added
+from cluster.core.histogram import added
+from cluster.net.metrics_page import buckets
 
 
 def total(past: Any, current: Any, label: str) -> Any:
@@ -31,9 +30,3 @@ def family(name: str, help: str, label: str, of_workers: Iterable[tuple[str, Any
         for value, each in sorted(numbers.items()):
             made.add_metric([worker, value], buckets(each), each[0])
     return made
-
-
-def buckets(numbers: Sequence[float]) -> list[tuple[str, float]]:
-    """How many there were up to each bound."""
-    bounds = (*map(floatToGoString, BOUNDS_S), "+Inf")
-    return list(zip(bounds, accumulate(numbers[1:]), strict=True))

@@ -7,15 +7,18 @@ and added, so that no counter ever goes back. Gauges are the living worker's alo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from cluster.core.top_streams import StreamNumbers, TopStreams, merged
 from cluster.edge.node import histogram_families
+from cluster.edge.node.status_pipe import TOP_STREAMS
 from cluster.edge.streams.counters import DECLARATIONS, Declaration
 from cluster.net.metrics_page import build_info
+from cluster.net.stream_metrics import stream_families
 from cluster.process import usage
 from cluster.process.logs import lines_lost
 
@@ -88,16 +91,20 @@ class NodeNumbers(Collector):
         self.draining = False
         self._lock = threading.Lock()
         self._slots = [SlotNumbers() for _ in range(workers)]
+        self._streams: dict[int, TopStreams] = {}
         #: Of the process that delivers events, once there is one.
         self._events: SlotNumbers | None = None
 
     def beat(self, slot: int, numbers: Numbers) -> None:
         with self._lock:
             self._slots[slot].beat(numbers)
+            if TOP_STREAMS in numbers:
+                self._streams[slot] = _top_streams(numbers[TOP_STREAMS])
 
     def ended(self, slot: int) -> None:
         with self._lock:
             self._slots[slot].ended()
+            self._streams.pop(slot, None)
 
     def events_beat(self, numbers: Numbers) -> None:
         """What the process that delivers events has counted."""
@@ -143,6 +150,7 @@ class NodeNumbers(Collector):
         yield restarts
         yield silences
         yield up
+        yield from stream_families(_PREFIX, merged(self._streams.values()), with_delay=True)
         for name, declaration in _OF_EVENTS.items():
             family = _kind(declaration)(_PREFIX + name, declaration.help)
             if self._events is not None:
@@ -172,6 +180,11 @@ class NodeNumbers(Collector):
         if self._events is not None and name in _SHARED_WITH_EVENTS:
             family.add_metric(["events"], self._events.value(name))
         return family
+
+
+def _top_streams(said: Sequence[Any]) -> TopStreams:
+    shown, *others = said
+    return TopStreams([StreamNumbers(*row) for row in shown], *others)
 
 
 def _kind(declaration: Declaration) -> type[CounterMetricFamily | GaugeMetricFamily]:

@@ -22,6 +22,9 @@ from cluster.net.addresses import BindAddress
 
 logger = logging.getLogger(__name__)
 
+#: In some beats, beside the counters: ``TopStreams``.
+TOP_STREAMS = "top_streams"
+
 _READ_BYTES = 64 * 1024
 
 

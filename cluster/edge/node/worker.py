@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
+from cluster.core.top_streams import TopStreams, top_streams
 from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.judging import Judging
@@ -19,7 +20,7 @@ from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.policy_in_force import PolicyInForce
 from cluster.edge.node.serving import Serving
-from cluster.edge.node.status_pipe import StatusPipe
+from cluster.edge.node.status_pipe import TOP_STREAMS, StatusPipe
 from cluster.edge.peers.shared_counts import SharedCounts
 from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
 from cluster.edge.streams.counters import Counters
@@ -86,6 +87,8 @@ class Worker:
         self.counters = Counters()
         self._drain_asked = asyncio.Event()
         self._facts = FactsReporter()
+        #: What the next beat says of single streams.
+        self._top_streams: dict[str, TopStreams] = {}
         self._load = LoadMeter(self.counters)
 
     async def run(self) -> None:
@@ -175,10 +178,12 @@ class Worker:
     def _after_sweep(self, sweeps: int) -> None:
         streams = self._serving.streams
         if sweeps % SWEEPS_PER_TICK == 0:
-            self.counters.routers = len(self._link.router_troubles())
+            self._link.count_routers()
             self._link.set_load(self._load.measure(len(streams.by_key), streams.now))
         if sweeps % SWEEPS_PER_REPORT == 0:
-            self._link.report(self._facts.report(streams.by_key.values(), streams.now))
+            facts = self._facts.report(streams.by_key.values(), streams.now)
+            self._link.report(facts)
+            self._top_streams = {TOP_STREAMS: top_streams(streams.numbers(facts))}
         if sweeps % SWEEPS_PER_BEAT == 0:
             self.counters.log_lines_lost = lines_lost()
             self._judging.count()
@@ -187,4 +192,6 @@ class Worker:
             self._beat()
 
     def _beat(self) -> None:
-        self._status.beat(self.counters.as_dict(), self._link.router_troubles())
+        numbers = self.counters.as_dict() | self._top_streams
+        self._top_streams = {}  # once is enough
+        self._status.beat(numbers, self._link.router_troubles())

@@ -105,6 +105,13 @@ class Counters:
     )
     routers: int = _gauge("Routers of the cluster that this worker should have a link to.")
     routers_live: int = _gauge("Routers of the cluster that answer this worker now.")
+    router_round_trip_seconds: dict[str, float] = _by(
+        "router", "To each router and back, the shortest of the last few times; 0 while it is not known.",
+        "gauge",
+    )  # fmt: skip
+    router_clock_offset_seconds: dict[str, float] = _by(
+        "router", "How far the time of day at each router is ahead of that here.", "gauge"
+    )
     bus_envelopes_sent: int = _counter("Envelopes handed to the routers.")
     bus_messages_sent: int = _counter("Media messages in those envelopes.")
     bus_bytes_sent: int = _counter("Bytes of those envelopes.")

@@ -81,5 +81,11 @@ class Passage:
             return None
         return Hops(*map(median, zip(*self._looks, strict=True)))
 
+    @property
+    def delay_s(self) -> float | None:
+        """From the arrival at the origin into the sockets of players; None if it has not been seen."""
+        hops = self.hops()
+        return None if hops is None else sum(hops)
+
     def _note(self, hop: str, seconds: float) -> None:
         self._counters.hop_delay_seconds[hop].note(seconds)

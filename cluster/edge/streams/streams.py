@@ -7,10 +7,12 @@ this worker (``Publishing``) or, spliced from the bus, by the worker that is its
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.media.log_entry import LogEntry
+from cluster.core.top_streams import StreamNumbers
 from cluster.edge.streams.async_reader import AsyncReader
 from cluster.edge.streams.budget import MemoryBudget
 from cluster.edge.streams.chores import Chores
@@ -117,6 +119,13 @@ class Streams:
         if stream is None:
             stream = self.by_key[key] = Stream(key, self, self.rules.log, self.rules.slow)
         return stream
+
+    def numbers(self, facts: Iterable[StreamFacts]) -> Iterator[StreamNumbers]:
+        """What ``facts`` say, and how long media takes to the players here."""
+        for row in facts:
+            stream = self.by_key.get(row.key)
+            delay_s = None if stream is None else stream.passage.delay_s
+            yield StreamNumbers(row.key, row.players, row.bits_per_second / 8, delay_s)
 
     # ---- time --------------------------------------------------------------------------------
 

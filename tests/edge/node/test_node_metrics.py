@@ -1,11 +1,15 @@
-"""The histograms of a node, over all incarnations of its workers."""
+"""The histograms of a node over all incarnations of its workers, and its numbers of single streams."""
 
 from __future__ import annotations
+
+import json
 
 from prometheus_client.samples import Sample
 
 from cluster.core.histogram import BOUNDS_S
+from cluster.core.top_streams import StreamNumbers, TopStreams
 from cluster.edge.node.metrics import NodeNumbers
+from cluster.edge.node.status_pipe import TOP_STREAMS
 from cluster.edge.streams.counters import Counters
 
 
@@ -58,3 +62,32 @@ def test_a_beat_is_a_copy() -> None:
     counters.join_seconds.note(0.02)
     counters.hop_delay_seconds["bus"].note(0.02)
     assert sum(beat["join_seconds"][1:]) == sum(beat["hop_delay_seconds"]["bus"][1:]) == 1
+
+
+# ---- single streams --------------------------------------------------------------------------
+
+
+def test_streams_of_all_workers_are_told_of_together() -> None:
+    numbers = NodeNumbers(2)
+    rows = [StreamNumbers("live/a", 2, 100.0, 0.25), StreamNumbers("live/b", 1, 0.0)]
+    for slot, players in enumerate((5, 6)):
+        top = TopStreams(rows, 1, players, 3.0)
+        numbers.beat(slot, json.loads(json.dumps(Counters().as_dict() | {TOP_STREAMS: top})))
+    numbers.beat(0, Counters().as_dict())  # not every beat tells of streams
+    assert told(numbers, "stream_players") == {"live/a": 4, "live/b": 2, "": 11}
+    assert told(numbers, "stream_bytes_per_second") == {"live/a": 200, "live/b": 0, "": 6}
+    assert told(numbers, "stream_delay_seconds") == {"live/a": 0.25}
+    assert [each.value for each in samples(numbers, "streams_unlisted")] == [2]
+    numbers.ended(0)
+    assert told(numbers, "stream_players") == {"live/a": 2, "live/b": 1, "": 6}
+
+
+def test_keys_that_look_alike_are_one_series() -> None:
+    numbers = NodeNumbers(1)
+    rows = [StreamNumbers("live/\udcff", 2, 0.0), StreamNumbers("live/\udcfe", 1, 0.0)]
+    numbers.beat(0, Counters().as_dict() | {TOP_STREAMS: TopStreams(rows)})
+    assert told(numbers, "stream_players") == {"live/\ufffd": 3, "": 0}
+
+
+def told(numbers: NodeNumbers, name: str) -> dict[str, float]:
+    return {each.labels["stream"]: each.value for each in samples(numbers, name)}
