@@ -100,13 +100,16 @@ def test_a_worker_that_starts_later_gets_what_is_in_force(start: StartReloading)
 
 
 def test_what_is_wrong_with_the_file_changes_nothing(start: StartReloading) -> None:
-    node = start()
+    node = start(metrics="127.0.0.1:0")
     node.policy.write_text("{")
     node.node.process.send_signal(signal.SIGHUP)
     assert node.said("reload_refused")["why"] == f"{node.policy}:1: is no policy"
     assert node.policies() == [OLD, OLD]
+    refused = "rtmp_cluster_reload_refused"
+    node.eventually(lambda: node.node.metrics()[refused] == 1, "the metrics tell it")
     node.reload(NEW)
     node.said("reloaded")
+    node.eventually(lambda: node.node.metrics()[refused] == 0, "and that it is over")
     assert node.policies() == [NEW, NEW]
 
 
