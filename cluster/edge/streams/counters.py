@@ -124,7 +124,7 @@ class Counters:
         "outcome", "Questions whether somebody may publish or play, put to the program named in [hooks]."
     )
     hook_answers_cached: int = _counter("Such questions that were not asked: the answer was known.")
-    hook_wait_seconds: float = _counter("How long those who asked to publish or play waited for it, in all.")
+    hook_wait_seconds: float = _counter("How long those who asked waited for the answers, in all.")
     hook_waiting: int = _gauge("Such questions that have no answer now.")
     turned_away: dict[str, int] = _by(
         "reason",
@@ -140,7 +140,9 @@ class Counters:
         "kind", "Of the players on this worker now, those that play over HTTP.", "gauge"
     )
     http_requests: dict[str, int] = _by("status", "HTTP requests answered, by the status of the answer.")
-    http_closes: dict[str, int] = _by("reason", "HTTP connections ended, by their one named reason.")
+    http_closes: dict[str, int] = _by(
+        "reason", "HTTP connections ended, and players on streams of HTTP/2, by their one named reason."
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """A copy by attribute name: what a beat carries."""
