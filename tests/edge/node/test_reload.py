@@ -183,6 +183,17 @@ def test_a_signal_during_a_reload_asks_for_another(start: StartReloading) -> Non
     assert node.policies() == [OLD, OLD]
 
 
+def test_nobody_waits_for_a_worker_that_reads_a_long_policy(start: StartReloading) -> None:
+    node = start(bad="parses-0", workers="1", timing=PATIENT)
+    node.reload(NEW)
+    node.eventually(lambda: len(node.node.events("fake_parses")) == 1, "it reads")
+    answer = node.node.ask()
+    assert answer is not None
+    assert answer["policy"] == OLD
+    assert not node.node.events("reloaded")
+    node.said("reloaded")
+
+
 def test_a_node_that_drains_reloads_nothing(start: StartReloading) -> None:
     node = start(bad="slow-0", timing=PATIENT)
     node.reload(NEW)
