@@ -158,6 +158,7 @@ class Supervisor:
         if not self._announced:
             self._announce_if_ready()
         self._reload.tick()
+        self._numbers.reload_refused = self._reload.refused
         if not self._draining:
             self._router_lines.tick()
             self._shun_silent()
