@@ -60,6 +60,7 @@ class Reload:
         self.changed: Callable[[NodeShared], None] = lambda shared: None
         self._slots = slots
         self._reread = source.reread
+        self._in_force = source.in_force
         self._notifier = notifier
         self._prepare_s = prepare_s
         self._clock = clock
@@ -183,6 +184,7 @@ class Reload:
 
     def _reloaded(self, found: PolicyFound, changes: list[str]) -> None:
         self.found = found
+        self._in_force(found)
         named = changes[:_MAX_NAMED]
         more = len(changes) - len(named)
         text = "; ".join([*named, *([f"and {more} more"] if more else [])]) or "nothing has changed"

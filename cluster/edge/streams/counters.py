@@ -120,6 +120,12 @@ class Counters:
     access_denied: dict[str, int] = _by(
         "reason", "Requests to publish or play that were refused by the rules, or by whoever they ask."
     )
+    hook_answers: dict[str, int] = _by(
+        "outcome", "Questions whether somebody may publish or play, put to the program named in [hooks]."
+    )
+    hook_answers_cached: int = _counter("Such questions that were not asked: the answer was known.")
+    hook_wait_seconds: float = _counter("How long those who asked to publish or play waited for it, in all.")
+    hook_waiting: int = _gauge("Such questions that have no answer now.")
     turned_away: dict[str, int] = _by(
         "reason",
         "Requests to play or publish that were refused, and publishes that were ended, because of a limit.",

@@ -78,10 +78,10 @@ def test_every_worker_goes_by_the_new_policy_and_lives_on(start: StartReloading)
     node = start()
     pids = [node.node.pid(slot) for slot in (0, 1)]
     assert node.policies() == [OLD, OLD]
-    node.reload(NEW, opens=["play of *"], restricts=True)
+    node.reload(NEW, opens=["anybody may play"], restricts=True)
     said = node.said("reloaded")
     assert said["changes"] == CHANGES
-    assert said["openness"] == "open to all: play of *"
+    assert said["openness"] == "anybody may play"
     assert node.policies() == [NEW, NEW]
     assert [node.node.pid(slot) for slot in (0, 1)] == pids
     node.reload(OLD)
