@@ -35,6 +35,10 @@ for peer in "$@"; do
         [ -n "$(find /usr/lib -name libavformat_plugin.so -path '*vlc*' 2>/dev/null)" ] ||
             missing="$missing vlc-plugin-base"
         ;;
+    nghttp2)
+        want curl curl
+        want h2load nghttp2-client
+        ;;
     chromium)
         # With letters for the page, where there are none yet.
         want chromium "chromium fonts-dejavu-core"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -34,6 +35,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def files(tmp_path: Path) -> CertificateFiles:
     return make_certificate(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _curl_speaks_it() -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
 
 
 def curl(files: CertificateFiles, urls: Sequence[str], *options: str) -> list[tuple[str, int, bytes]]:
