@@ -58,10 +58,10 @@ class H2Peer(SocketPeer):
         house.peers.append(self)
         door = house.http._door
 
-        def go_on(accepted: StreamSocket, arrival: Arrival) -> None:
+        def agree(accepted: StreamSocket, arrival: Arrival) -> None:
             door._open_up(accepted, arrival._replace(alpn="h2"))
 
-        door._come_in(self.accepted, (host, 40_000), go_on)
+        door._come_in(self.accepted, (host, 40_000), agree)
         house.settle()
 
     def ask(self, path: str, *fields: tuple[str, str], method: str = "GET", ends: bool = True) -> int:

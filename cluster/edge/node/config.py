@@ -168,8 +168,8 @@ class EdgeConfig(AddressOptions):
     )  # fmt: skip
     publisher_reserve: int = option(
         "--publisher-reserve", Whole(0, 90), "PERCENT",
-        "How much of --max-connections, and of --max-bandwidth, is for those who publish: players are "
-        "refused before.",
+        "How much of --max-connections and of the bandwidth is for those who publish: players are refused "
+        "before.",
         5, group="limits",
     )  # fmt: skip
     max_half_open: int = option(
@@ -230,6 +230,15 @@ class EdgeConfig(AddressOptions):
     metrics: BindAddress | None = option(
         "--metrics", parse_bind, "ADDRESS", "Serve Prometheus metrics over HTTP here.",
         None, default_text="off", group="network",
+    )  # fmt: skip
+    events_queue: Path | None = option(
+        "--events-queue", file_name, "FILE",
+        "Keep events that wait to be delivered in this file, so that they survive the node.",
+        None, default_text="none: they survive any process of the node, not the node", group="events",
+    )  # fmt: skip
+    events_kept: int = option(
+        "--events-kept", Whole(100, 10_000_000), "N",
+        "Events that may wait to be delivered; beyond it the oldest are dropped.", 100_000, group="events",
     )  # fmt: skip
     publish_key: str | None = option(
         "--publish-key", secret, "SECRET",
