@@ -183,6 +183,7 @@ def test_a_drain_says_goodbye(start_edge: StartEdge, files: CertificateFiles) ->
     with contextlib.closing(H2Client(edge.https_port, files.client_context())) as client:
         assert client.get("/live/x").status == 200
         waiting = client.ask("/live/x.m3u8")
+        wait_until(lambda: edge.metrics().total("hls_waiting") == 1, "the request to wait")
         with ThreadPoolExecutor(1) as pool:
             stopped = pool.submit(edge.stop)
             client.wait(waiting)
