@@ -83,7 +83,7 @@ class H2Connection(H2Sender):
                 self._failed()
 
     def _read_on(self, *, large: bool = False) -> None:
-        """Work on what has come, but not so long that others wait. ``large``: also on what may take long."""
+        """Work on what has come, not so long that others wait. ``large``: on what may take long, too."""
         now = self._owner.now
         if now - self._second_began_at >= 1.0:
             self._second_began_at = now

@@ -14,6 +14,7 @@ from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.judging import Judging
 from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.policy_in_force import PolicyInForce
@@ -114,6 +115,7 @@ class Worker:
             config, self.counters, open_link, self._identity, secret=secret, counts=counts
         )
         teller = self._make_teller(serving.streams)
+        self._judging = Judging(self.in_force, serving, self.counters, secret)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
         sweeper: asyncio.Task[None] | None = None
@@ -133,6 +135,7 @@ class Worker:
             await serving.close()
             if teller is not None:
                 await teller.close()
+            await self._judging.close()
             await self._link.close()
 
     def _make_teller(self, streams: Streams) -> EventTeller | None:
@@ -178,6 +181,7 @@ class Worker:
             self._link.report(self._facts.report(streams.by_key.values(), streams.now))
         if sweeps % SWEEPS_PER_BEAT == 0:
             self.counters.log_lines_lost = lines_lost()
+            self._judging.count()
             self.counters.process_cpu_seconds = usage.cpu_seconds()
             self.counters.process_memory_bytes = usage.memory_bytes()
             self._beat()

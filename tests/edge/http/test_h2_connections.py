@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from h2.connection import H2Connection as Protocol
 
 from cluster.core.errors import CloseReason
 from cluster.core.message import Message
 from cluster.edge.http.h2_connection import MAX_PLAYERS, H2Connection
-from cluster.edge.http.h2_frames import MAX_FIELDS_BYTES, MAX_FRAME_BYTES, MAX_FRAMES_PER_S
+from cluster.edge.http.h2_frames import MAX_FIELDS_BYTES, MAX_FRAME_BYTES, MAX_FRAMES_PER_S, FrameReader
 from cluster.edge.http.h2_sender import MAX_STREAMS
+from cluster.edge.http.h2_stream import H2Stream
 from cluster.edge.http.http_socket import ANSWER_S, MAX_REQUESTS_PER_S
+from cluster.edge.http.player import Player
 from cluster.net.outbox import LINGER_S
 from support.h2_peer import H2Peer
 from support.house import AAC_HEADER, AVC_HEADER, KEY, House, Peer, audio, stepped_loop, video
@@ -479,3 +483,29 @@ def test_a_player_that_leaves(houses: Houses) -> None:
     house.send(publisher, video(40))
     house.advance(1)
     assert house.counters.http_players == {"flv": 0}
+
+
+def test_what_ends_is_freed_at_once(houses: Houses) -> None:
+    house = houses(play_wait_s=30.0)
+    publish(house)
+    gc.collect()
+    gc.disable()
+    try:
+        for path in ("/live/x.flv", "/live/none.flv", "/live/none.m3u8", "/live/x", "/%ff"):
+            peer = H2Peer(house)
+            peer.ask(path)
+            peer.ask("/live/x.mp4")
+            house.settle()
+            house.leave(peer)
+            house.peers.pop()
+            house.advance(1)
+        peer = H2Peer(house)
+        peer.say(b"no frame at all")
+        assert peer.closed
+        house.advance(3)
+        kinds = (H2Connection, H2Stream, FrameReader, Player)
+        assert [each for each in gc.get_objects() if isinstance(each, kinds)] == []
+        servers = [each for each in gc.get_objects() if isinstance(each, Protocol)]
+        assert [each for each in servers if not each.config.client_side] == []
+    finally:
+        gc.enable()

@@ -30,7 +30,7 @@ Houses = Callable[..., House]
 class Book:
     """Places whose holders, named, leave when they are evicted."""
 
-    def __init__(self, **bounds: int) -> None:
+    def __init__(self, **bounds: Any) -> None:
         many = {"connections": 1_000_000, "players": 1_000_000, "half_open": 1_000_000}
         self.places = Places(PlaceBounds(**{**many, **bounds}))
         self.held: dict[str, Place] = {}
