@@ -168,8 +168,8 @@ class EdgeConfig(AddressOptions):
     )  # fmt: skip
     publisher_reserve: int = option(
         "--publisher-reserve", Whole(0, 90), "PERCENT",
-        "How much of --max-connections, and of --max-bandwidth, is for those who publish: players are "
-        "refused before.",
+        "How much of --max-connections and of the bandwidth is for those who publish: players are refused "
+        "before.",
         5, group="limits",
     )  # fmt: skip
     max_half_open: int = option(

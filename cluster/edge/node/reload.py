@@ -90,6 +90,9 @@ class Reload:
     def ask(self) -> None:
         """Somebody has sent SIGHUP."""
         if self._reread is None:
+            if self._ready_status:  # systemd waits for both words, if it was systemd
+                self._notifier.reloading("there is nothing to reload")
+                self._notifier.ready(self._ready_status)
             logger.info(
                 "SIGHUP: there is nothing to reload; restart to change options",
                 extra={"event": "not_reloaded"},

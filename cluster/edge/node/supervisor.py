@@ -23,7 +23,7 @@ from dataclasses import replace
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.events_process import ENDS_AFTER_S, EventsProcess
 from cluster.edge.node.metrics import NodeNumbers
-from cluster.edge.node.node_shared import NodeShared
+from cluster.edge.node.node_shared import NodeShared, shared_secret
 from cluster.edge.node.orders import OrderPipe
 from cluster.edge.node.policy_source import PolicySource
 from cluster.edge.node.reload import Reload
@@ -50,8 +50,6 @@ _RESERVED_FILES = 64
 #: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
-#: Of what workers sign with: as many as SHA-256 has.
-_SECRET_BYTES = 32
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -84,7 +82,7 @@ class Supervisor:
         #: None for a worker alone. Nothing of it is in use until a worker counts something in it.
         self._counts = CountsMemory(config.workers) if config.workers > 1 else None
         shared = NodeShared(
-            secret=secrets.token_hex(_SECRET_BYTES),
+            secret=shared_secret(config.cluster_key),
             policy=tables,
             events=self._events.address,
             counts_fd=-1 if self._counts is None else self._counts.fd,

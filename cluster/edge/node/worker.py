@@ -114,8 +114,8 @@ class Worker:
         serving = self._serving = Serving(
             config, self.counters, open_link, self._identity, secret=secret, counts=counts
         )
-        teller = self._make_teller(serving.streams)
         self._judging = Judging(self.in_force, serving, self.counters, secret)
+        teller = self._make_teller(serving.streams)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
         sweeper: asyncio.Task[None] | None = None
@@ -133,9 +133,9 @@ class Worker:
             if sweeper is not None:
                 sweeper.cancel()
             await serving.close()
+            await self._judging.close()
             if teller is not None:
                 await teller.close()
-            await self._judging.close()
             await self._link.close()
 
     def _make_teller(self, streams: Streams) -> EventTeller | None:

@@ -128,7 +128,7 @@ class Counters:
         "outcome", "Questions whether somebody may publish or play, put to the program named in [hooks]."
     )
     hook_answers_cached: int = _counter("Such questions that were not asked: the answer was known.")
-    hook_wait_seconds: float = _counter("How long those who asked to publish or play waited for it, in all.")
+    hook_wait_seconds: float = _counter("How long those who asked waited for the answers, in all.")
     hook_waiting: int = _gauge("Such questions that have no answer now.")
     turned_away: dict[str, int] = _by(
         "reason",

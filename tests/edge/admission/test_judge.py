@@ -46,7 +46,7 @@ def test_allow_and_deny() -> None:
     assert judge.judge(access(key="other/cam")) == Deny(
         "nobody may publish this stream", why=Refused.FORBIDDEN
     )
-    assert judge.judge(access("play", key="other/cam")) == Allow()
+    assert judge.judge(access("play", key="other/cam")) == Allow(is_for_all=True)
 
 
 def test_what_can_be_read_in_two_ways_lets_nobody_in() -> None:
