@@ -81,6 +81,9 @@ class HttpReceiver:
 
 def _spelled(error: Exception) -> str:
     """What went wrong, without the address: it may have a secret in its query."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = error.certificate_error
+        return f"its certificate is not good: {getattr(why, 'verify_message', type(why).__name__)}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__
