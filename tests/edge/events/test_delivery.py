@@ -249,6 +249,25 @@ def test_410_ends_it_all_with_one_line(queue: EventQueue, caplog: pytest.LogCapt
     assert queue.rows() == []
 
 
+def test_what_is_told_has_been_kept_before(queue: EventQueue) -> None:
+    kept: list[bool] = []
+
+    class Watching(FakeReceiver):
+        async def tell(self, event: Waiting) -> Attempt:
+            kept.append(all(queue.is_kept(row) for row, _ in queue.rows(1)))
+            return await super().tell(event)
+
+    async def run() -> None:
+        bench = Bench(queue, Watching())
+        bench.add("a", "a1")
+        assert not queue.is_kept(queue.rows()[0][0])
+        bench.add("a", "a2")
+        await bench.end()
+
+    asyncio.run(run())
+    assert kept == [True, True]
+
+
 def test_what_waited_in_the_file_goes_first(queue: EventQueue) -> None:
     queue.add("a", Waiting("left", 1.0, b"{}"))
     receiver = FakeReceiver()
