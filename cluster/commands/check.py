@@ -18,7 +18,7 @@ from cluster.process.options import ConfigError
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--against", metavar="OLD", type=click.Path(path_type=Path),
-    help="Say in words what FILE changes of OLD, another such file.",
+    help="Say in words what FILE changes of OLD: another such file, or running, the edge of this host.",
 )  # fmt: skip
 def check(file: Path, against: Path | None) -> int:
     """Say everything that is wrong with FILE, a configuration file, each fault with its line."""
@@ -32,10 +32,13 @@ def check(file: Path, against: Path | None) -> int:
     for warning in check_tables.warnings(read):
         click.echo(f"{read.place(warning.line)}: warning: {warning.text}")
     if against is not None:
-        old = _without_faults(against)
-        if old is None:
-            return ExitCode.USAGE
-        changes = check_tables.changes(old, read)
+        if str(against) == "running":
+            changes = check_tables.changes_of_running(read)
+        else:
+            old = _without_faults(against)
+            if old is None:
+                return ExitCode.USAGE
+            changes = check_tables.changes(old, read)
         for change in changes:
             click.echo(change)
         if not changes:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from cluster.commands.declared import FILE_OPTIONS
+from cluster.commands.policy_note import of_running, shown_options
 from cluster.commands.policy_tables import policy_tables
 from cluster.core.errors import EnvironmentFault
 from cluster.edge.admission import policy
-from cluster.edge.admission.policy_words import differences, is_secret
+from cluster.edge.admission.policy_words import differences, is_secret, sealed
 from cluster.edge.admission.rules import ACTIONS, Pattern
 from cluster.edge.node.policy_in_force import publish_key
 from cluster.edge.node.policy_source import OPEN_TO_ALL
-from cluster.process.config_file import ConfigFile, Fault, to_toml
+from cluster.process.config_file import ConfigFile, Fault
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 
 _Path = tuple[str | int, ...]
@@ -119,16 +120,23 @@ def _line_of_files(file: ConfigFile) -> int:
 def changes(old: ConfigFile, new: ConfigFile) -> list[str]:
     """What differs, a sentence each: what a reload changes, and then what takes a restart."""
     found = differences(_all_tables(old), _all_tables(new))
-    for name, option in FILE_OPTIONS.items():
-        before, after = old.values.get(name), new.values.get(name)
-        if before == after or name == "publish_key":
-            continue
-        shown = [
-            option.default_text if value is None else to_toml(option, value) for value in (before, after)
-        ]
-        where = f"{option.key} in [{option.group}]"
-        found.append(f"{where} changed from {shown[0]} to {shown[1]}: this takes a restart")
-    return found
+    return found + _changed_options(shown_options(old.values), shown_options(new.values))
+
+
+def changes_of_running(new: ConfigFile) -> list[str]:
+    """The same of what the edge of this host goes by. ConfigError if it is not one."""
+    running = of_running()
+    found = differences(running.tables, sealed(_all_tables(new), running.salt))
+    return found + _changed_options(running.options, shown_options(new.values))
+
+
+def _changed_options(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return [
+        f"{option.key} in [{option.group}] changed from {old.get(name, option.default_text)} to "
+        f"{new.get(name, option.default_text)}: this takes a restart"
+        for name, option in FILE_OPTIONS.items()
+        if old.get(name) != new.get(name)
+    ]
 
 
 def _all_tables(file: ConfigFile) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,6 +41,9 @@ from cluster.process.running import Note, noted, service_place
 from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 
+if TYPE_CHECKING:
+    from cluster.process.config_file import ConfigFile
+
 logger = logging.getLogger(__name__)
 
 
@@ -64,10 +68,10 @@ def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
         check_guarded("--router", "routers", routers, key, config.insecure_links)
     except ConfigError as error:
         raise found.placed(error) from None
-    source = PolicySource(policy)
-    if config_file is not None:
-        source = PolicySource(policy, rereader(found, lambda: _checked(values, config_file)[0], OPTIONS))
-    return _run(config, key, source)
+    if found.file is None:
+        return _run(config, key, PolicySource(policy))
+    reread = rereader(found, lambda: _checked(values, config_file)[0], OPTIONS)
+    return _run(config, key, PolicySource(policy, reread), found.file)
 
 
 def _checked(values: Mapping[str, Any], config_file: Path | None) -> tuple[Given, EdgeConfig]:
@@ -79,7 +83,9 @@ def _checked(values: Mapping[str, Any], config_file: Path | None) -> tuple[Given
         raise found.placed(error) from None
 
 
-def _run(config: EdgeConfig, key: ClusterKey | None, policy: PolicySource) -> int:
+def _run(
+    config: EdgeConfig, key: ClusterKey | None, policy: PolicySource, file: ConfigFile | None = None
+) -> int:
     configure(config.log_format, config.log_level)
     warn_of_unknown_variables(logger)
     with contextlib.ExitStack() as stack:
@@ -97,6 +103,8 @@ def _run(config: EdgeConfig, key: ClusterKey | None, policy: PolicySource) -> in
         key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
         note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls)
         stack.enter_context(noted(note))
+        if file is not None:
+            policy = _left(note, policy, file)
         if own_router is None:
             return Supervisor(config, policy=policy).run()
         if not config.routers:
@@ -104,6 +112,15 @@ def _run(config: EdgeConfig, key: ClusterKey | None, policy: PolicySource) -> in
             return Supervisor(config, is_alone=True, policy=policy).run()
         stack.enter_context(Repeaters(config.routers, own_router, key))
         return Supervisor(config, own_router=own_router, policy=policy).run()
+
+
+def _left(note: Note, policy: PolicySource, file: ConfigFile) -> PolicySource:
+    """The policy, once it has been left for ``check --against running``, as each will be that follows."""
+    from cluster.commands import policy_note
+
+    leave = functools.partial(policy_note.leave, note, policy_note.shown_options(file.values))
+    leave(policy.found)
+    return dataclasses.replace(policy, in_force=leave)
 
 
 @contextlib.contextmanager

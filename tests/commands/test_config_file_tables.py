@@ -5,14 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from cluster.commands.declared import FILE_OPTIONS, FILE_TABLES
+from cluster.commands import policy_note
+from cluster.commands.declared import FILE_OPTIONS, FILE_TABLES, Given
 from cluster.commands.main import run
+from cluster.commands.policy_tables import found_policy
 from cluster.edge.admission import policy
+from cluster.process import config_file, running
 from cluster.process.exit_codes import ExitCode
+from cluster.process.running import Note
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -215,3 +220,79 @@ def test_check_tells_what_changes_against_another_file(
     code, _, err = _says(["check", str(config), "--against", str(old)], capsys)
     assert code == ExitCode.USAGE
     assert err == [f"{old}:1: unknown table [nodes]: did you mean 'node'?"]
+
+
+@pytest.fixture
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where nothing else runs."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(running, "places", lambda: [running.place()])
+    return running.place()
+
+
+def _left(config: Path, pid: int) -> tuple[Note, ExitStack]:
+    """The note of an edge that runs with this file, and what ends it."""
+    found = Given(file=config_file.read(config, FILE_OPTIONS, FILE_TABLES))
+    assert found.file is not None
+    note, ends = Note("edge", pid, (), None, None), ExitStack()
+    ends.enter_context(running.noted(note))
+    policy_note.leave(note, policy_note.shown_options(found.file.values), found_policy(found))
+    return note, ends
+
+
+def test_check_tells_what_changes_of_the_edge_that_runs(
+    config: Path, own_place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(GOOD + "[hooks]\nevents = 'https://x.example/?marked-secret'\n[node]\nworkers = 2\n")
+    _, ends = _left(config, 1)
+    with ends:
+        (left,) = own_place.glob("*.policy")
+        assert "marked-secret" not in left.read_text()
+        assert left.stat().st_mode & 0o777 == 0o600
+        wanted = ["check", str(config), "--against", "running"]
+        assert _says(wanted, capsys)[1][-1] == f"{config} says the same as running"
+        text = config.read_text().replace("?marked-secret", "?marked-secret-4").replace("= 2", "= 3")
+        config.write_text(text.replace('password = "marked-secret"', 'password = "marked-secret-3"'))
+        code, out, _ = _says(wanted, capsys)
+        assert code == ExitCode.OK
+        assert out[-3:] == [
+            'user "studio" changed',
+            "[hooks] events changed",
+            "workers in [node] changed from 2 to 3: this takes a restart",
+        ]
+    assert not list(own_place.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("pids", "says"),
+    [((), "no edge runs here"), ((1, 2), "2 edges run here (1, 2)")],
+)
+def test_check_wants_one_edge_that_runs(
+    pids: tuple[int, ...], says: str, config: Path, own_place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(GOOD)
+    with ExitStack() as stack:
+        for pid in pids:
+            stack.enter_context(_left(config, pid)[1])
+        code, _, err = _says(["check", str(config), "--against", "running"], capsys)
+    assert code == ExitCode.USAGE
+    assert err == [f"rtmp-cluster: --against running: {says}: name a file"]
+
+
+def test_an_edge_without_a_file_has_left_nothing_to_compare_with(
+    config: Path, own_place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running.noted(Note("edge", 7, (), None, None)):
+        code, _, err = _says(["check", str(config), "--against", "running"], capsys)
+    assert code == ExitCode.USAGE
+    assert err == ["rtmp-cluster: --against running: the edge 7 has no --config"]
+
+
+def test_nothing_is_left_in_a_place_that_is_not_ours_alone(
+    config: Path, own_place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(GOOD)
+    own_place.mkdir(mode=0o755)
+    own_place.chmod(0o755)
+    with _left(config, 1)[1]:
+        assert not list(own_place.iterdir())

@@ -82,3 +82,25 @@ def test_what_is_missing_is_told_where_it_should_stand() -> None:
     assert line_of(lines, ("rule", 1, "play", "users")) == 8
     assert line_of(lines, ("users", "nobody")) == 12
     assert line_of(lines, ("jwt", "secret")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = 1 # [\n", "a = '[' # ]\nb = \"\\\"[\"\n", 'a = """\n["\\""""""\nb = 1\n',
+        "a = '''\n[''''\nb = 1\n",
+        "'#' = 1\n\"a\\\"#[\".b = 2", "a = [ # ]\n '#', ]\n[ x . y ]\n[[ z ]] # [\n", "a=[[\n1],\n[\n2]]",
+        "\n\n# c\n  [x]\n\tb = 1979-05-27T07:32:00Z\n c = {d = [\n1, {e=2}], f.g = {}}\n", "",
+    ],
+)  # fmt: skip
+def test_brackets_and_quotes_of_every_kind_are_told_apart(text: str) -> None:
+    lines = key_lines(text)
+    assert set(lines) == set(_paths(tomllib.loads(text))) - {()}
+    assert all(1 <= line <= text.count("\n") + 1 for line in lines.values())
+
+
+def test_a_long_list_takes_no_longer_for_each_line() -> None:
+    addresses = "\n".join(f'  "10.0.0.{number}",' for number in range(20_000))
+    lines = key_lines(f"[x]\nips = [\n{addresses}\n]\nz = 1\n")
+    assert lines["x", "ips", 19_999] == 20_002
+    assert lines["x", "z"] == 20_004

@@ -17,7 +17,7 @@ from h2.events import (
 from cluster.core.media.flv import FlvReader
 from cluster.core.message import Message
 from cluster.edge.peers.door import Arrival
-from cluster.edge.peers.places import Place
+from cluster.net.outbox import StreamSocket
 from support.house import House, SocketPeer
 
 _HEAD_BYTES = 9
@@ -57,11 +57,11 @@ class H2Peer(SocketPeer):
         self.protocol.initiate_connection()
         house.peers.append(self)
         door = house.http._door
-        admitted = door._admit(self.accepted, (host, 40_000))
-        assert admitted is not None
-        place: Place = admitted[0]
-        arrival = Arrival(f"{host}:40000", admitted[1], house.http.now, place, "h2")
-        door._open_up(self.accepted, arrival)
+
+        def agree(accepted: StreamSocket, arrival: Arrival) -> None:
+            door._open_up(accepted, arrival._replace(alpn="h2"))
+
+        door._come_in(self.accepted, (host, 40_000), agree)
         house.settle()
 
     def ask(self, path: str, *fields: tuple[str, str], method: str = "GET", ends: bool = True) -> int:

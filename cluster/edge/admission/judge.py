@@ -27,7 +27,7 @@ from cluster.process.stranger_lines import host_of
 
 #: OBS and FFmpeg answer this one of the two modes as readily as the other.
 _MODE: Final = "adobe"
-_ALLOW: Final = Allow()
+_ALLOW: Final = Allow(is_for_all=True)
 
 
 class _Refusal(Exception):
@@ -130,9 +130,9 @@ class RuleJudge:
         try:
             return self._judge(access, terms)
         except (_Refusal, BadLink, BadToken) as refusal:
-            return Deny(str(refusal), why=refusal.why)
+            return Deny(str(refusal), why=refusal.why, schemes=_schemes(terms))
         except Unclear as unclear:
-            return Deny(str(unclear), why=Refused.BAD_CREDENTIALS)
+            return Deny(str(unclear), why=Refused.BAD_CREDENTIALS, schemes=_schemes(terms))
 
     def _judge(self, access: Access, terms: Terms) -> Verdict | Awaitable[Verdict]:
         if terms.is_denied:
@@ -151,7 +151,7 @@ class RuleJudge:
             for check in slow:
                 await check(case)
         except (_Refusal, BadToken) as refusal:
-            return Deny(str(refusal), why=refusal.why)
+            return Deny(str(refusal), why=refusal.why, schemes=_schemes(case.terms))
         allowed = case.verdict()
         if not case.terms.hook or self._ask is None:
             return allowed
@@ -244,6 +244,12 @@ def _check_keys(case: _Case) -> None:
         raise _Refusal(Refused.NO_CREDENTIALS, "this needs the key of the server (?key=…)")
     if not any(is_one_of(each, case.terms.keys) for each in shown):
         raise _Refusal(Refused.BAD_CREDENTIALS, "the key is not right")
+
+
+def _schemes(terms: Terms) -> tuple[str, ...]:
+    """With which Authorization a browser may try again."""
+    wanted = {"Basic": terms.users is not None, "Bearer": terms.jwt}
+    return tuple(scheme for scheme, is_wanted in wanted.items() if is_wanted)
 
 
 def _both(ours: Allow, theirs: Allow) -> Allow:

@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple
 
 from cluster.core.errors import MisuseError
 from cluster.edge.admission.interfaces import Keys, KeysUnavailable
-from cluster.edge.admission.rules import Pattern
 from cluster.edge.peers.access import Action, Refused
 
 HS256, RS256, ES256 = "HS256", "RS256", "ES256"
@@ -188,7 +187,7 @@ def _covers(path: str, key: str, *, with_regex: bool) -> bool:
         if path.startswith("~"):
             return is_bounded(path[1:]) and re.search(path[1:], key) is not None
         return path == key
-    return Pattern(path).matches(key) if path.endswith("*") else path == key
+    return key.startswith(path[:-1]) if path.endswith("*") else path == key
 
 
 def is_bounded(regex: str) -> bool:

@@ -6,7 +6,10 @@ Nothing that is said here holds a secret: of one it is only told that it is ther
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -26,15 +29,35 @@ def is_secret(key: str) -> bool:
     )
 
 
-def masked(value: Any, key: str = "") -> Any:
+def masked(tables: Any) -> Any:
     """The same tables, with the mask in place of each secret."""
+    return _hidden(tables, lambda secret: [MASK] * len(secret) if isinstance(secret, list) else MASK)
+
+
+def sealed(tables: Any, salt: bytes) -> Any:
+    """The same tables for ``differences``: of each secret there is only what tells it from another."""
+
+    def seal(secret: object) -> str:
+        return hmac.new(salt, json.dumps(secret).encode(), hashlib.sha256).hexdigest()
+
+    return _hidden(tables, seal, lambda url: f"{_without_query(url)}#{seal(url)}")
+
+
+def _hidden(
+    value: Any,
+    hide: Callable[[Any], Any],
+    hide_url: Callable[[str], str] | None = None,
+    key: str = "",
+) -> Any:
     if is_secret(key):
-        return [MASK] * len(value) if isinstance(value, list) else MASK
+        return hide(value)
     if isinstance(value, Mapping):
-        return {name: masked(each, name) for name, each in value.items()}
+        return {name: _hidden(each, hide, hide_url, name) for name, each in value.items()}
     if isinstance(value, list):
-        return [masked(each) for each in value]
-    return _without_query(value) if isinstance(value, str) and "://" in value else value
+        return [_hidden(each, hide, hide_url) for each in value]
+    if isinstance(value, str) and "://" in value:
+        return (hide_url or _without_query)(value)
+    return value
 
 
 def _without_query(url: str) -> str:

@@ -78,12 +78,12 @@ class H2Connection(H2Sender):
         """Those who read this connection's bytes have had their turn, or a second is over."""
         if self.close_reason is None:
             try:
-                self._read_on()
+                self._read_on(large=True)
             except Exception:
                 self._failed()
 
-    def _read_on(self) -> None:
-        """Work on what has come, but not on so much that others wait."""
+    def _read_on(self, *, large: bool = False) -> None:
+        """Work on what has come, not so long that others wait. ``large``: on what may take long, too."""
         now = self._owner.now
         if now - self._second_began_at >= 1.0:
             self._second_began_at = now
@@ -91,7 +91,10 @@ class H2Connection(H2Sender):
             self._frames.begin_second()
         pause_s: float | None = None
         try:
-            for _ in range(FRAMES_PER_TURN):
+            for worked_on in range(FRAMES_PER_TURN):
+                if self._frames.is_large and (worked_on or not large):
+                    pause_s = 0.0
+                    break
                 if (frame := self._frames.next()) is None:
                     break
                 self._work_on(frame)

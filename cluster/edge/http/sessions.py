@@ -77,6 +77,10 @@ class HttpSessions:
     def __len__(self) -> int:
         return len(self._door)
 
+    def prepare_tls(self) -> None:
+        """Connections over TLS may come: what they need is imported now, not when media has to wait."""
+        _h2_connections()
+
     @property
     def now(self) -> float:
         return self._requests.now
@@ -143,16 +147,11 @@ class HttpSessions:
         """A connection may send its first request."""
         connection: HttpSocket
         if arrival.alpn == HTTP2:
-            connection = self._new_h2_connection(accepted, arrival)
+            connection = _h2_connections()(self, accepted, arrival)
         else:
             connection = HttpConnection(self, accepted, arrival)
         self._connections[connection] = None
         return connection.close
-
-    def _new_h2_connection(self, accepted: StreamSocket, arrival: Arrival) -> HttpSocket:
-        from cluster.edge.http.h2_connection import H2Connection
-
-        return H2Connection(self, accepted, arrival)
 
     def count_changed(self) -> None:
         """Another number of connections is open."""
@@ -208,3 +207,9 @@ class HttpSessions:
         """The socket of ``connection`` is closed."""
         del self._connections[connection]
         self._door.leave(connection.arrival.place)
+
+
+def _h2_connections() -> type[HttpSocket]:
+    from cluster.edge.http.h2_connection import H2Connection
+
+    return H2Connection

@@ -168,7 +168,7 @@ class EdgeConfig(AddressOptions):
     )  # fmt: skip
     publisher_reserve: int = option(
         "--publisher-reserve", Whole(0, 90), "PERCENT",
-        "How much of --max-connections and --max-bandwidth is for those who publish: players are refused "
+        "How much of --max-connections and of the bandwidth is for those who publish: players are refused "
         "before.",
         5, group="limits",
     )  # fmt: skip

@@ -39,7 +39,9 @@ Reread: TypeAlias = Callable[[], PolicyFound]
 
 @dataclass(frozen=True, slots=True)
 class PolicySource:
-    """``found`` is what the node starts with; ``reread`` is None if it has no file that could change."""
+    """``found`` is what the node starts with; ``reread`` is None if it has no file that could change.
+    ``in_force`` is told of each policy that the node goes by from then on."""
 
     found: PolicyFound = field(default_factory=PolicyFound)
     reread: Reread | None = None
+    in_force: Callable[[PolicyFound], None] = lambda found: None

@@ -60,6 +60,7 @@ class Reload:
         self.changed: Callable[[NodeShared], None] = lambda shared: None
         self._slots = slots
         self._reread = source.reread
+        self._in_force = source.in_force
         self._notifier = notifier
         self._prepare_s = prepare_s
         self._clock = clock
@@ -89,6 +90,9 @@ class Reload:
     def ask(self) -> None:
         """Somebody has sent SIGHUP."""
         if self._reread is None:
+            if self._ready_status:  # systemd waits for both words, if it was systemd
+                self._notifier.reloading("there is nothing to reload")
+                self._notifier.ready(self._ready_status)
             logger.info(
                 "SIGHUP: there is nothing to reload; restart to change options",
                 extra={"event": "not_reloaded"},
@@ -183,6 +187,7 @@ class Reload:
 
     def _reloaded(self, found: PolicyFound, changes: list[str]) -> None:
         self.found = found
+        self._in_force(found)
         named = changes[:_MAX_NAMED]
         more = len(changes) - len(named)
         text = "; ".join([*named, *([f"and {more} more"] if more else [])]) or "nothing has changed"

@@ -112,6 +112,8 @@ class Serving:
             self._http = HttpSessions(
                 self.streams, self._poller, self._places, self._identity, rules, self._control
             )
+        if certificate is not None:
+            self._http.prepare_tls()
         self._listen(bound, self._http, certificate)
 
     def _listen(

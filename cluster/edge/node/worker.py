@@ -13,6 +13,7 @@ from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.judging import Judging
 from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.policy_in_force import PolicyInForce
@@ -108,6 +109,7 @@ class Worker:
         serving = self._serving = Serving(
             config, self.counters, open_link, self._identity, secret=secret, counts=counts
         )
+        self._judging = Judging(self.in_force, serving, self.counters, secret)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
         sweeper: asyncio.Task[None] | None = None
@@ -125,6 +127,7 @@ class Worker:
             if sweeper is not None:
                 sweeper.cancel()
             await serving.close()
+            await self._judging.close()
             await self._link.close()
 
     def _listen(self, serving: Serving) -> None:
@@ -160,6 +163,7 @@ class Worker:
             self._link.report(self._facts.report(streams.by_key.values(), streams.now))
         if sweeps % SWEEPS_PER_BEAT == 0:
             self.counters.log_lines_lost = lines_lost()
+            self._judging.count()
             self.counters.process_cpu_seconds = usage.cpu_seconds()
             self.counters.process_memory_bytes = usage.memory_bytes()
             self._beat()

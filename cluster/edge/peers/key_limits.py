@@ -108,6 +108,8 @@ class KeyLimits(StreamEvents):
         self._streams = streams
         self._counts = counts
         self._limits: tuple[KeyLimit, ...] = ()
+        #: The ids that the others are told a count of.
+        self._shared: set[int] = set()
         #: Keys that are published here, or asked for, of each app: how often.
         self._publishing: dict[str, Counter[str]] = {}
         #: Of the publishers whose bitrate has a bound, by key.
@@ -118,6 +120,10 @@ class KeyLimits(StreamEvents):
     def replace(self, limits: Iterable[KeyLimit]) -> None:
         """Others hold for what comes next. Who plays or publishes already stays as it is, and counts."""
         self._limits = tuple(limits)
+        if self._counts is not None:
+            for id in self._shared:
+                self._counts.forget(id)
+            self._shared.clear()
         for key in self._streams.by_key if self._limits else ():
             self._share_players(key)
         for app, keys in self._publishing.items() if self._limits else ():
@@ -240,8 +246,10 @@ class KeyLimits(StreamEvents):
         assert self._counts is not None
         id = self._counts.id_of(kind, name)
         if count:
+            self._shared.add(id)
             self._counts.set_count(id, count)
         else:
+            self._shared.discard(id)
             self._counts.forget(id)
 
     def _elsewhere(self, kind: str, name: str) -> int:

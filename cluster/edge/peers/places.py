@@ -40,10 +40,12 @@ class PlaceBounds:
 class Place:
     """What one connection takes. ``evict`` closes it while it is half-open."""
 
-    __slots__ = ("evict", "network", "plays")
+    __slots__ = ("evict", "is_counted", "network", "plays")
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, is_counted: bool) -> None:
         self.network = network
+        #: The network has one connection more for it.
+        self.is_counted = is_counted
         #: The connection counts as a player.
         self.plays = False
         self.evict: Callable[[], None] = _nothing
@@ -104,7 +106,7 @@ class Places:
         if self._taken >= self._bounds.connections:
             self.addresses.left(network, now)
             return CloseReason.TOO_MANY_CONNECTIONS
-        return self._new(network)
+        return self._new(network, is_counted=True)
 
     def take_nameless(self) -> Place | CloseReason:
         """A place for what comes from a proxy, which is to say whose connection it is. Until then, and for
@@ -112,7 +114,7 @@ class Places:
         self._make_room()
         if self._taken >= self._bounds.connections:
             return CloseReason.TOO_MANY_CONNECTIONS
-        return self._new(self._nowhere)
+        return self._new(self._nowhere, is_counted=False)
 
     def name(self, place: Place, host: str, now: float) -> CloseReason | None:
         """The holder of a nameless place comes from ``host``; the reason if that may not have one more, in
@@ -122,7 +124,7 @@ class Places:
             return network
         self._evict_own(network)
         del place.network.half_open[place]
-        place.network = network
+        place.network, place.is_counted = network, True
         network.half_open[place] = None
         return None
 
@@ -150,8 +152,8 @@ class Places:
         if self._half_open and is_full:
             next(iter(self._half_open)).evict()
 
-    def _new(self, network: Network) -> Place:
-        place = Place(network)
+    def _new(self, network: Network, *, is_counted: bool) -> Place:
+        place = Place(network, is_counted=is_counted)
         network.half_open[place] = self._half_open[place] = None
         self._taken += 1
         return place
@@ -177,7 +179,13 @@ class Places:
         self._stop_playing(place)
         place.evict = _nothing  # no circle, if the connection has its place
         self._taken -= 1
-        if place.network is not self._nowhere:
+        self.ends(place, now)
+
+    def ends(self, place: Place, now: float) -> None:
+        """The connection is told its end. It does not count for its address any more, though the peer may
+        take a while to leave: who is sent away to come back with credentials comes back at once."""
+        if place.is_counted:
+            place.is_counted = False
             self.addresses.left(place.network, now)
 
     def _settle(self, place: Place) -> None:

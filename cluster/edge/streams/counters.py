@@ -120,6 +120,12 @@ class Counters:
     access_denied: dict[str, int] = _by(
         "reason", "Requests to publish or play that were refused by the rules, or by whoever they ask."
     )
+    hook_answers: dict[str, int] = _by(
+        "outcome", "Questions whether somebody may publish or play, put to the program named in [hooks]."
+    )
+    hook_answers_cached: int = _counter("Such questions that were not asked: the answer was known.")
+    hook_wait_seconds: float = _counter("How long those who asked waited for the answers, in all.")
+    hook_waiting: int = _gauge("Such questions that have no answer now.")
     turned_away: dict[str, int] = _by(
         "reason",
         "Requests to play or publish that were refused, and publishes that were ended, because of a limit.",
@@ -134,7 +140,9 @@ class Counters:
         "kind", "Of the players on this worker now, those that play over HTTP.", "gauge"
     )
     http_requests: dict[str, int] = _by("status", "HTTP requests answered, by the status of the answer.")
-    http_closes: dict[str, int] = _by("reason", "HTTP connections ended, by their one named reason.")
+    http_closes: dict[str, int] = _by(
+        "reason", "HTTP connections ended, and players on streams of HTTP/2, by their one named reason."
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """A copy by attribute name: what a beat carries."""

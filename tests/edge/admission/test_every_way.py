@@ -286,7 +286,7 @@ def test_the_key_of_the_server_publishes_any_stream(place: str, name: str) -> No
     for wrong in ("no", "", quote(KEY)[:-1], quote(KEY) + "x", "\udcff"):
         found = verdict(judge, access("publish", **{place: f"{name}={wrong}"}))
         assert _why(found) is Refused.BAD_CREDENTIALS
-    assert verdict(judge, access("play")) == Allow()
+    assert verdict(judge, access("play")) == Allow(is_for_all=True)
     assert _why(verdict(judge, access("publish"))) is Refused.NO_CREDENTIALS
 
 

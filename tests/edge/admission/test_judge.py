@@ -35,18 +35,18 @@ publish = {{ users = ["studio"], dialogue = true }}
 
 def test_it_is_a_judge() -> None:
     judge: Judge = judge_of("")
-    assert judge.judge(access()) == Allow()
+    assert judge.judge(access()) == Allow(is_for_all=True)
 
 
 def test_allow_and_deny() -> None:
     judge = judge_of(
         '[[rule]]\nmatch = "live/*"\npublish = "allow"\n[[rule]]\nmatch = "*"\npublish = "deny"\n'
     )
-    assert judge.judge(access()) == Allow()
+    assert judge.judge(access()) == Allow(is_for_all=True)
     assert judge.judge(access(key="other/cam")) == Deny(
         "nobody may publish this stream", why=Refused.FORBIDDEN
     )
-    assert judge.judge(access("play", key="other/cam")) == Allow()
+    assert judge.judge(access("play", key="other/cam")) == Allow(is_for_all=True)
 
 
 def test_what_can_be_read_in_two_ways_lets_nobody_in() -> None:
@@ -70,7 +70,7 @@ def test_a_user_of_another_rule_may_not() -> None:
     judge = judge_of(f'[[rule]]\nmatch = "*"\npublish = {{ users = ["studio"] }}\n{STUDIO}')
     for shown in ({"query": "user=other&pass=other"}, {"proven_user": "other"}):
         assert judge.judge(access(**shown)) == Deny(  # type: ignore[arg-type]
-            "this user may not publish this stream", why=Refused.FORBIDDEN
+            "this user may not publish this stream", why=Refused.FORBIDDEN, schemes=("Basic",)
         )
 
 
@@ -261,7 +261,9 @@ def test_too_many_slow_logins_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     found = judge.judge(access("play", query="user=a&pass=b"))
     assert not isinstance(found, Allow | Deny)
     denied = asyncio.run(_waited(found))
-    assert denied == Deny("too many log in at once; try again", why=Refused.HOOK_FAILED)
+    assert denied == Deny(
+        "too many log in at once; try again", why=Refused.HOOK_FAILED, schemes=("Basic",)
+    )
 
 
 async def _waited(found: object) -> object:

@@ -169,7 +169,8 @@ def test_the_publish_key_goes_before_all_rules() -> None:
          "must be one of rtmp_cluster_permissions, "),
         ("[hooks]\npublish='S3cret'", ("hooks", "publish"), "must be an address"),
         ("hooks = 1", ("hooks",), "[hooks] must be a table"),
-        ("[[limit]]\nmatch = '*'\nplayers = 0", ("limit", 0, "players"), "players is a whole number from 1"),
+        ("[[limit]]\nmatch = '*'\nplayers = 0", ("limit", 0, "players"),
+         "players is a whole number from 1"),
     ],
 )  # fmt: skip
 def test_a_fault_has_its_place_and_says_what_to_do(text: str, path: tuple[Any, ...], says: str) -> None:
@@ -252,6 +253,7 @@ def test_a_file_that_cannot_be_used_is_named_and_not_shown(
 def test_tables_that_are_wrong_are_left_to_be_told() -> None:
     wrong = {"users": 1, "signing": [], "jwt": {"secret_file": 3}, "hooks": {"secret_file": ""}}
     assert resolve_files(wrong) == wrong
-    assert resolve_files({"users": {"a": 1}}) == {"users": {"a": 1}}
+    for user in (1, {"password": "x", "password_file": "/nowhere"}):
+        assert resolve_files({"users": {"a": user}}) == {"users": {"a": user}}
     with pytest.raises(EnvironmentFault, match="its name is none"):
         resolve_files({"users": {"a": {"password_file": "a\0b"}}})

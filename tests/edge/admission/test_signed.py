@@ -61,6 +61,13 @@ def test_ours_bound_to_an_address(host: str) -> None:
     assert _refused(signing, query.replace("ip=1", "ip=0"), host=host) == WRONG
 
 
+def test_a_link_for_all_is_not_one_for_whom_nobody_knows() -> None:
+    signing = Signing(("secret",))
+    query = signing.query("play", "live/cam", LATER)
+    assert _refused(signing, f"{query}&ip=1", host="nowhere") == WRONG
+    assert _check(signing, query, host="nowhere") == LATER
+
+
 def test_an_address_is_the_same_however_it_is_written() -> None:
     signing = Signing(("secret",))
     query = signing.query("play", "live/cam", LATER, normal("2001:DB8:0:0::7"))

@@ -168,6 +168,20 @@ def test_other_limits_hold_for_those_who_come_next(houses: Houses) -> None:
     assert not second.player().closed
 
 
+def test_who_left_while_there_was_no_limit_is_not_counted_when_there_is_one_again(houses: Houses) -> None:
+    limits = (*TWO_PLAYERS, KeyLimit("live", publishers=1))
+    first, second = both(houses, limits=limits)
+    peers = [first.player(), first.player(), first.publisher("b")]
+    for house in (first, second):
+        house.key_limits.replace(())
+    for peer in peers:
+        first.leave(peer)
+    for house in (first, second):
+        house.key_limits.replace(limits)
+    assert not second.player().closed
+    assert not second.publisher("c").closed
+
+
 def test_the_first_table_that_names_a_limit_says_it(houses: Houses) -> None:
     limits = (KeyLimit("live/*", publishers=9), KeyLimit("live/a", players=1), KeyLimit("*", players=2))
     house = houses(limits=limits)

@@ -15,6 +15,7 @@ from cluster.core.rtmp.shared_object import SharedEvent, SharedEventType, Shared
 from cluster.core.rtmp.status import Code
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.peers import addresses as addresses_module
+from cluster.edge.peers.access import Allow, Deny, Verdict
 from cluster.edge.peers.addresses import BURST_S, Addresses, network_of
 from cluster.edge.peers.places import Place, PlaceBounds, Places
 from cluster.edge.rtmp.sessions import TICKS_PER_BUSY_SESSION
@@ -29,7 +30,7 @@ Houses = Callable[..., House]
 class Book:
     """Places whose holders, named, leave when they are evicted."""
 
-    def __init__(self, **bounds: int) -> None:
+    def __init__(self, **bounds: Any) -> None:
         many = {"connections": 1_000_000, "players": 1_000_000, "half_open": 1_000_000}
         self.places = Places(PlaceBounds(**{**many, **bounds}))
         self.held: dict[str, Place] = {}
@@ -337,6 +338,33 @@ def test_too_many_from_one_address_are_refused_and_counted(houses: Houses) -> No
     assert house.peer().closed
     assert house.peer(host="198.51.100.1").connected
     assert house.counters.closes == {CloseReason.TOO_MANY_FROM_ADDRESS: 1}
+
+
+def test_the_three_connections_of_the_adobe_dialogue_are_one_at_once(houses: Houses) -> None:
+    """Each is sent away with what it has to show, and the next comes before it has gone."""
+    admission = Asks()
+    house = houses(max_from_address=1, new_from_address=1, admission=admission)
+    peers = [house.peer() for _ in range(3)]
+    assert [peer.connected for peer in peers] == [False, False, True]
+    assert house.counters.closes == {CloseReason.CONNECT_REJECTED: 2}
+    assert house.peer().closed
+
+
+class Asks:
+    """Rejects ``connect`` twice, as the dialogue does."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    async def connect(self, connection: object, request: object) -> Verdict:
+        self._asked += 1
+        return Allow() if self._asked == 3 else Deny("authmod=adobe")
+
+    async def publish(self, connection: object, key: str, request: object) -> Verdict:
+        return Allow()
+
+    async def play(self, connection: object, key: str, request: object) -> Verdict:
+        return Allow()
 
 
 # ---- publishes without media -----------------------------------------------------------------
