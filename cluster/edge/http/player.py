@@ -10,6 +10,7 @@ from cluster.core.errors import CloseReason
 from cluster.core.message import Buffer
 from cluster.edge.http.request import Request
 from cluster.edge.http.routes import Kind
+from cluster.edge.peers import log_facts
 from cluster.edge.streams.interfaces import EndOfRead
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ class Player:
 
     @property
     def facts(self) -> dict[str, object]:
-        return self.connection.who()
+        connection = self.connection
+        who, secure, ended = connection.who(), connection.is_secure, connection.close_reason
+        return {**who, **log_facts.session(str(who["protocol"]), secure, connection.user, ended)}
 
     def begin(self, reader: Reader) -> None:
         self.reader = reader
