@@ -28,7 +28,7 @@ PURE := tests/core tests/fuzz tests/benchmarks
 LONG := tests/load tests/system tests/client
 OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
 BROWSER_PEERS := ffmpeg chromium browser-players
-INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server fail2ban
+INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc nghttp2 node-media-server fail2ban
 
 .PHONY: run test system check rules interop interop-table browsers browsers-short coverage fuzz soak-slow-player demo bench soak \
 	wheel compiled test-compiled image wheelhouse strangers strangers-short soak-strangers documents \
@@ -77,11 +77,11 @@ interop-table: $(VENV)/.for-interop
 
 browsers: $(VENV)/.for-browsers
 	@sh tools/peers.sh $(BROWSER_PEERS)
-	$(PY) -m pytest tests/browser -m browser
+	$(PY) -m pytest tests/browser -m browser -o faulthandler_timeout=600
 
 browsers-short: $(VENV)/.for-browsers
 	@sh tools/peers.sh $(BROWSER_PEERS)
-	BROWSER_SECONDS=20 $(PY) -m pytest tests/browser -m 'browser and not in_full'
+	BROWSER_SECONDS=20 $(PY) -m pytest tests/browser -m 'browser and not in_full' -o faulthandler_timeout=600
 
 long-outage: $(VENV)/.for-test
 	@sh tools/peers.sh ip

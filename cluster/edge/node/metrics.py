@@ -89,6 +89,7 @@ class NodeNumbers(Collector):
 
     def __init__(self, workers: int) -> None:
         self.draining = False
+        self.reload_refused = False
         self._lock = threading.Lock()
         self._slots = [SlotNumbers() for _ in range(workers)]
         self._streams: dict[int, TopStreams] = {}
@@ -158,6 +159,8 @@ class NodeNumbers(Collector):
             yield family
         help = "1 from the moment at which the node was asked to end."
         yield GaugeMetricFamily(_PREFIX + "draining", help, value=int(self.draining))
+        help = "1 while the last SIGHUP was refused, because something was wrong."
+        yield GaugeMetricFamily(_PREFIX + "reload_refused", help, value=int(self.reload_refused))
         yield build_info()
 
     def _family(self, name: str, declaration: Declaration) -> Metric:
