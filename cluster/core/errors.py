@@ -57,6 +57,7 @@ class CloseReason(enum.StrEnum):
     TOO_MANY_PLAYERS = "too_many_players"
     HALF_OPEN_EVICTED = "half_open_evicted"
     DRAINED = "drained"
+    KICKED = "kicked"
     INTERNAL_ERROR = "internal_error"
 
 

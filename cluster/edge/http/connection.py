@@ -10,8 +10,10 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from cluster.core.bus.questions import SessionRow
 from cluster.core.errors import CloseReason, lost_by
 from cluster.core.message import Buffer
+from cluster.edge.http import session_row
 from cluster.edge.http.answer import Answer, Waiting
 from cluster.edge.http.interfaces import ConnectionOwner
 from cluster.edge.http.replies import refusal
@@ -318,6 +320,18 @@ class HttpConnection(Outbox):
 
     def _forgotten(self) -> None:
         self._owner.forget(self)
+
+    @property
+    def kind(self) -> str:
+        return session_row.kind_of(self)
+
+    def row(self) -> SessionRow:
+        """See ``peers.roster.Listed``."""
+        return session_row.row_of(self, self._owner.now)
+
+    def kick(self, why: str) -> None:
+        """End it, because an operator wants that; whoever can be told is."""
+        self.end_with_goodbye(CloseReason.KICKED, why)
 
     def who(self) -> dict[str, object]:
         """For log lines: its id, its worker, its peer, and what that calls itself."""

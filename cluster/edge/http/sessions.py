@@ -115,6 +115,10 @@ class HttpSessions:
             if connection.is_idle:
                 connection.end(CloseReason.DRAINED, "the server is shutting down")
 
+    def serve_again(self) -> None:
+        """The drain is called off."""
+        self._requests.draining = False
+
     def end_all(self, reason: CloseReason) -> None:
         """The drain is over: every connection that is left is closed."""
         self._door.close_handshakes(reason)
@@ -138,6 +142,7 @@ class HttpSessions:
         """A connection may send its first request."""
         connection = HttpConnection(self, accepted, arrival)
         self._connections[connection] = None
+        self._places.roster.add(arrival.number, connection)
         return connection.close
 
     def count_changed(self) -> None:
@@ -186,4 +191,5 @@ class HttpSessions:
     def forget(self, connection: HttpConnection) -> None:
         """The socket of ``connection`` is closed."""
         del self._connections[connection]
+        self._places.roster.discard(connection.arrival.number)
         self._door.leave(connection.arrival.place)

@@ -4,6 +4,8 @@
     {"beat": {"connections": 3}, "routers": {"tcp://r1:1936": ""}}
                                     its event loop turns, this is what it has counted, and what is wrong
                                     with each router of the cluster: nothing, or null if it cannot tell yet
+    {"asked": "drain", "deadline_s": 600.0}
+                                    an operator asks this of the node, through this worker
 
 Nothing goes the other way: the supervisor speaks in signals, and by closing the worker's stdin.
 """
@@ -36,6 +38,13 @@ class Beat(NamedTuple):
     routers: dict[str, str | None]
 
 
+class Asked(NamedTuple):
+    """An operator asks for ``what`` ("drain", "undrain", "reload") of the node."""
+
+    what: str
+    deadline_s: float = 0.0
+
+
 class StatusPipe:
     """The worker's end. It never blocks the worker's loop: while the pipe is full, beats are dropped."""
 
@@ -60,6 +69,11 @@ class StatusPipe:
             self._unsent = _line({"beat": numbers, "routers": routers or {}})
             self._flush()
 
+    def ask(self, asked: Asked) -> None:
+        """Pass on what is asked of the node."""
+        self._unsent += _line({"asked": asked.what, "deadline_s": asked.deadline_s})
+        self._flush()
+
     def _flush(self) -> None:
         try:
             while self._unsent:
@@ -82,9 +96,9 @@ class StatusReader:
     def fileno(self) -> int:
         return self._fd
 
-    def read(self) -> list[Ready | Beat]:
+    def read(self) -> list[Ready | Beat | Asked]:
         """What the worker has said since the last call, without waiting."""
-        said: list[Ready | Beat] = []
+        said: list[Ready | Beat | Asked] = []
         while data := self._receive():
             *lines, self._partial = (self._partial + data).split(b"\n")
             for line in lines:
@@ -92,7 +106,7 @@ class StatusReader:
                     said.append(_parse(line))
                 except (ValueError, TypeError, KeyError):
                     logger.error(
-                        "a worker's status line is neither ready nor a beat: %(line)r",
+                        "a worker's status line cannot be read: %(line)r",
                         {"line": line[:200]}, extra={"event": "status_unreadable"},
                     )  # fmt: skip
         return said
@@ -111,8 +125,10 @@ def _line(said: Mapping[str, Any]) -> bytes:
     return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 
-def _parse(line: bytes) -> Ready | Beat:
+def _parse(line: bytes) -> Ready | Beat | Asked:
     said = json.loads(line)
+    if "asked" in said:
+        return Asked(str(said["asked"]), float(said["deadline_s"]))
     if "ready" in said:
         return Ready(list(said["ready"]))
     return Beat(dict(said["beat"]), dict(said.get("routers", {})))

@@ -21,10 +21,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.in_service import InService, State
 from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.router_lines import RouterLines
-from cluster.edge.node.status_pipe import StatusReader
+from cluster.edge.node.status_pipe import Asked, Beat, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
 from cluster.net.addresses import BindAddress
@@ -47,6 +48,9 @@ _RESERVED_FILES = 64
 _INSTANCE_BYTES = 4
 #: Of what workers sign with: as many as SHA-256 has.
 _SECRET_BYTES = 32
+
+#: The loop turns at least every 30 s, while a worker boots, and every 10 s else.
+_STUCK_S = 60.0
 
 #: There are no rules yet that could say who may do what.
 _OPEN_TO_ALL = "open to all: whoever reaches it may publish and play"
@@ -88,6 +92,8 @@ class Supervisor:
             )
             for slot in range(config.workers)
         ]
+        self._service = InService(self._slots, clock)
+        self._turned_at = clock()
         self._selector = selectors.DefaultSelector()
         self._readers: dict[int, StatusReader] = {}
         self._metrics_address: BindAddress | None = None
@@ -117,9 +123,28 @@ class Supervisor:
                 self._turn(queue)
         return self._exit_code
 
+    # ---- its health, told in any thread ------------------------------------------------------
+
+    def alive(self) -> dict[str, str]:
+        """What is wrong with this process, by check: nothing is "" ."""
+        stuck_s = self._clock() - self._turned_at
+        return {"supervisor": f"it has not turned for {stuck_s:.0f} s" if stuck_s >= _STUCK_S else ""}
+
+    def ready(self) -> dict[str, str]:
+        """What keeps the node from taking connections, in the same way."""
+        has_worker = any(slot.state is SlotState.READY for slot in self._slots)
+        is_draining = self._draining or self._service.state is not State.IN
+        return {
+            **self.alive(), "workers": "" if has_worker else "no worker accepts connections",
+            "in_service": "it is draining" if is_draining else "",
+        }  # fmt: skip
+
+    # ---- its loop ----------------------------------------------------------------------------
+
     def _turn(self, queue: socket.socket) -> None:
         """Wait for something to happen, or to be due, and do it."""
         self._selector.select(self._until_due())
+        self._turned_at = self._clock()
         # What was said comes before what was not: beats may have waited while we were stopped.
         for slot in self._slots:
             self._hear(slot)
@@ -137,6 +162,7 @@ class Supervisor:
         if not self._draining:
             self._router_lines.tick()
             self._shun_silent()
+            self._service.tick()
         if self._draining and self._clock() >= self._drain_deadline:
             self._drain_timed_out()
 
@@ -157,7 +183,7 @@ class Supervisor:
                     self._numbers.silent(slot.slot)
 
     def _until_due(self) -> float:
-        due = [self._drain_deadline]
+        due = [self._drain_deadline, self._service.until]
         if not self._announced:
             due.append(self._all_ready_at + _ROUTERS_WAIT_S)
         for slot in self._slots:
@@ -181,10 +207,25 @@ class Supervisor:
             self._start(slot)
 
     def _hear(self, slot: WorkerSlot) -> None:
-        for beat in slot.hear():
-            self._numbers.beat(slot.slot, beat.numbers)
-            if not self._is_alone:
-                self._router_lines.hear(slot.slot, beat.routers)
+        for said in slot.hear():
+            if isinstance(said, Beat):
+                self._numbers.beat(slot.slot, said.numbers)
+                if not self._is_alone:
+                    self._router_lines.hear(slot.slot, said.routers)
+            elif isinstance(said, Asked):
+                self._asked(said)
+            else:
+                self._service.worker_ready(slot)
+
+    def _asked(self, asked: Asked) -> None:
+        """An operator asks for this, through a worker."""
+        if asked.what == "reload":
+            self._handle_signal(signal.SIGHUP)
+        elif asked.what == "undrain":
+            self._service.undrain()
+        elif asked.what == "drain":
+            self._service.drain(asked.deadline_s)
+        self._numbers.draining = self._draining or self._service.state is not State.IN
 
     def _ended(self, slot: WorkerSlot) -> None:
         self._hear(slot)  # its last words: what it counted until the end

@@ -18,7 +18,7 @@ from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import MisuseError
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.node_shared import NodeShared
-from cluster.edge.node.status_pipe import Beat, Ready, StatusReader
+from cluster.edge.node.status_pipe import Asked, Beat, Ready, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS, WorkerStart
 from cluster.net.listener import bound_socket
 from cluster.process.exit_codes import ExitCode
@@ -169,17 +169,16 @@ class WorkerSlot:
         )
         return self._status
 
-    def hear(self) -> list[Beat]:
-        """Read what the process has said; its beats."""
-        beats: list[Beat] = []
+    def hear(self) -> list[Ready | Beat | Asked]:
+        """Read what the process has said."""
+        heard: list[Ready | Beat | Asked] = []
         for said in self._status.read() if self._status is not None else ():
             self._heard_at = self._clock()
             self._shunned = False  # it listens again by itself
             if isinstance(said, Ready):
                 self._became_ready()
-            else:
-                beats.append(said)
-        return beats
+            heard.append(said)
+        return heard
 
     def _became_ready(self) -> None:
         self.state = SlotState.READY

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from cluster.core.errors import CloseReason
 from cluster.edge.peers.addresses import Addresses, Network
+from cluster.edge.peers.roster import Roster
 
 #: Half-open connections of one network, of all that are allowed: a flood from one address evicts its own.
 HALF_OPEN_SHARE = 0.5
@@ -56,6 +57,7 @@ class Places:
 
     def __init__(self, bounds: PlaceBounds) -> None:
         self.addresses = Addresses(bounds.new_per_s)
+        self.roster = Roster()
         self._bounds = bounds
         self._half_open: OrderedDict[Place, None] = OrderedDict()
         self._half_open_of_network = max(1, int(bounds.half_open * HALF_OPEN_SHARE))

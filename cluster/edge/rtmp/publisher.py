@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _CLOSE_REASONS = {
     EndOfPublish.REPLACED: CloseReason.PUBLISHER_REPLACED,
     EndOfPublish.MEMORY: CloseReason.WORKER_MEMORY,
+    EndOfPublish.OPERATOR: CloseReason.KICKED,
 }
 
 

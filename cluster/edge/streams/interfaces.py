@@ -46,6 +46,10 @@ class Encoding(Protocol):
     @property
     def is_shared(self) -> bool: ...
 
+    @property
+    def kind(self) -> str:
+        """As what its readers are counted."""
+
     def entry(self, entry: LogEntry) -> list[Buffer]:
         """One message."""
 
@@ -135,6 +139,8 @@ class EndOfPublish(Enum):
     REPLACED = auto()
     #: The streams of the worker took more memory than they may together, and this one most.
     MEMORY = auto()
+    #: An operator has ended it.
+    OPERATOR = auto()
 
 
 class Publisher(Protocol):
