@@ -1,4 +1,4 @@
-"""docs/limits.md, and docs/http.md, name every budget, rate and limit, with the value of the code."""
+"""docs/limits.md, http.md and api.md name every budget, rate and limit, with the value of the code."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from cluster.edge.node.config import OPTIONS
 from cluster.edge.streams.counters import DECLARATIONS
 
 ROOT = Path(__file__).parents[1]
-DOCS = [ROOT / "docs" / "limits.md", ROOT / "docs" / "http.md"]
+DOCS = [ROOT / "docs" / name for name in ("limits.md", "http.md", "api.md")]
 
 #: Where a constant with such a name is a limit on what a peer, or another process, may cost.
 PLACES = (
-    "core/bus", "core/limits.py", "core/media", "core/rtmp", "bus", "edge", "net", "process", "router",
+    "api", "bus", "core/bus", "core/limits.py", "core/media", "core/rtmp", "edge", "net", "process",
+    "router",
 )  # fmt: skip
 LIMIT_NAME = re.compile(r"MAX_\w+|\w+_(PER_S|AT_ONCE|PER_TURN|WITHIN_S|PER_APP|PER_ADDRESS)")
 #: Named like limits, and none: what a format allows, and sizes that follow from it.

@@ -13,8 +13,11 @@ from typing import Any
 
 import click
 
+from cluster.api.health import Health
+from cluster.api.sources import Sources
 from cluster.bus import cluster_key
 from cluster.bus.cluster_key import ClusterKey
+from cluster.commands.api_served import served_api
 from cluster.commands.declared import (
     as_toml,
     config_file_option,
@@ -80,14 +83,20 @@ def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
         has_siblings = config.workers > 1  # with none, it shares no subscription
         own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
         key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
-        note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls)
-        stack.enter_context(noted(note))
         if own_router is None:
-            return Supervisor(config).run()
-        if not config.routers:
-            return Supervisor(dataclasses.replace(config, routers=(own_router,)), is_alone=True).run()
-        stack.enter_context(Repeaters(config.routers, own_router, key))
-        return Supervisor(config, own_router=own_router).run()
+            supervisor = Supervisor(config)
+        elif not config.routers:
+            alone = dataclasses.replace(config, routers=(own_router,))
+            supervisor = Supervisor(alone, is_alone=True)
+        else:
+            stack.enter_context(Repeaters(config.routers, own_router, key))
+            supervisor = Supervisor(config, own_router=own_router)
+        sources = Sources(config.routers, own_router, key)
+        health = Health(supervisor.alive, supervisor.ready)
+        api = stack.enter_context(served_api(config.api, config, sources, health))
+        note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls, api)
+        stack.enter_context(noted(note))
+        return supervisor.run()
 
 
 @contextlib.contextmanager

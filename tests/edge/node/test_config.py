@@ -108,6 +108,9 @@ _WORDS = {
     "tls_cert": ("/etc/edge.crt", "", "is not the name of a file"),
     "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
     "metrics": ("127.0.0.1:9935", "9935", "has no port"),
+    "api": ("127.0.0.1:9997", "9997", "has no port"),
+    "api_token": ("/etc/token", "", "is not the name of a file"),
+    "api_read_token": ("/etc/token", "", "is not the name of a file"),
 }
 
 
@@ -200,6 +203,7 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
             cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30, insecure_links=True,
             http_binds=(BindAddress("", 8080),), http_tls_binds=(BindAddress("::1", 8443),),
             http_origin="https://www.example.org", hls_bytes=1 << 20,
+            api=BindAddress("", 9997), api_token=Path("/a"), api_read_token=Path("/b"),
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()
