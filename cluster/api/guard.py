@@ -56,7 +56,7 @@ def read_tokens(path: Path) -> list[str]:
     for token in tokens:
         if len(token) < _SHORTEST_TOKEN or not token.isascii() or " " in token:
             raise EnvironmentFault(
-                f"token file {path}: a token has {_SHORTEST_TOKEN} characters of ASCII or more, and no blank "
+                f"token file {path}: a token has {_SHORTEST_TOKEN} characters of ASCII or more, no blank "
                 "(openssl rand -hex 24 makes one)"
             )
     return tokens

@@ -94,7 +94,8 @@ def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
         sources = Sources(config.routers, own_router, key)
         health = Health(supervisor.alive, supervisor.ready)
         api = stack.enter_context(served_api(config.api, config, sources, health))
-        note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls, api)
+        token = None if config.api_token is None else str(config.api_token.absolute())
+        note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls, api, token)
         stack.enter_context(noted(note))
         return supervisor.run()
 

@@ -74,7 +74,8 @@ def router(config_file: Path | None, **values: Any) -> int:
         sources = Sources((), here, key, learns=True)
         health = Health(lambda: _checks(running), lambda: _checks(running))
         api = stack.enter_context(served_api(own.router_api, shared, sources, health))
-        note = Note("router", os.getpid(), (here,), None, key_file, api=api)
+        token = None if shared.api_token is None else str(shared.api_token.absolute())
+        note = Note("router", os.getpid(), (here,), None, key_file, api=api, api_token=token)
         stack.enter_context(noted(note))
         fields: dict[str, Any] = {"endpoint": running.endpoint, "pid": os.getpid()}
         where = "%(endpoint)s"
