@@ -116,6 +116,9 @@ class ClusterView:
     def _use(self, wanted: set[str]) -> None:
         for base in wanted - self._routers.keys():
             self._open(base)
+        own = self._sources.own
+        if own in self._routers and self._sources.learns:
+            self._routers[own].is_own = own not in wanted  # the nodes may call it the same
         for base in self._routers.keys() - wanted:
             if not self._routers[base].is_own:
                 self._routers.pop(base).close()
