@@ -196,4 +196,4 @@ def _place(cursor: str, *kinds: type) -> tuple[Any, ...] | None:
     try:
         return place_of(cursor, *kinds)
     except BadCursor as error:
-        raise Refused(400, str(error)) from None
+        raise Refused(404, f"there is no such page: {error}") from None

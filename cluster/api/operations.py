@@ -99,7 +99,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/v1/streams", "listStreams", "The streams that are published", resources.StreamList,
-        Handlers.streams, (_KEYS, _NODE, _LIMIT, _CURSOR),
+        Handlers.streams, (_KEYS, _NODE, _LIMIT, _CURSOR), problems=(404,),
     ),
     Operation(
         "GET", "/v1/streams/{key}", "getStream", "One stream", resources.Stream, Handlers.stream,
@@ -112,7 +112,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/v1/sessions", "listSessions", "The connections of peers", resources.SessionList,
-        Handlers.sessions, (_KEYS, _NODE, _ROLE, _KIND, _LIMIT, _CURSOR),
+        Handlers.sessions, (_KEYS, _NODE, _ROLE, _KIND, _LIMIT, _CURSOR), problems=(404,),
     ),
     Operation(
         "GET", "/v1/sessions/{session}", "getSession", "One connection", resources.Session,
@@ -124,7 +124,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/v1/routes", "listRoutes", "Which node has which stream from where", resources.RouteList,
-        Handlers.routes, (_KEYS, _NODE, _LIMIT, _CURSOR),
+        Handlers.routes, (_KEYS, _NODE, _LIMIT, _CURSOR), problems=(404,),
     ),
     Operation(
         "GET", "/v1/events", "listEvents", "What has happened in the cluster lately", resources.EventList,

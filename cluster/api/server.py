@@ -97,7 +97,7 @@ class _ServerThread(threading.Thread):
         await view.start()
         runner = web.AppRunner(
             _application(view, self._settings), access_log=None, handle_signals=False,
-            keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=_SHUTDOWN_S,
+            keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=_SHUTDOWN_S, logger=_nobody(),
         )  # fmt: skip
         await runner.setup()
         server = runner.server
@@ -148,6 +148,14 @@ def _probe(name: str, checks: Checks) -> web.Handler:  # type: ignore[name-defin
         return web.Response(status=status, text=text, headers={"Cache-Control": "no-store"})
 
     return probe
+
+
+def _nobody() -> logging.Logger:
+    """For what aiohttp says of requests that are none: whoever sends them must not fill the log. What fails
+    in ours is caught, and said, around each."""
+    silent = logging.Logger("aiohttp")
+    silent.disabled = True
+    return silent
 
 
 def _bound(address: BindAddress) -> list[socket.socket]:
