@@ -55,7 +55,7 @@ def test_no_page_of_many_sessions_takes_longer_than_a_turn_has() -> None:
         serving.listen(bound)
         port = str(bound.getsockname()[1])
         command = [sys.executable, "-c", _CLIENTS, port, str(SESSIONS)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE) as clients:
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as clients:  # noqa: ASYNC220
             try:
                 await until(lambda: serving.connections == SESSIONS, f"{SESSIONS} connections", 60)
                 inquiries = Inquiries(serving, identity, NoRouters(), lambda _: None)
