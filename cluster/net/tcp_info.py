@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import termios
 from typing import Protocol
 
 #: ``struct tcp_info`` of Linux 4.19 and later (include/uapi/linux/tcp.h): tcpi_bytes_sent and
 #: tcpi_bytes_retrans, two numbers of 64 bits behind 200 bytes.
 _SENT = struct.Struct("=QQ")
 _SENT_AT = 200
+#: What SIOCOUTQ (tcp(7)) answers with.
+_COUNT = struct.Struct("=i")
 
-#: tcpi_last_data_recv, in milliseconds, behind 52 bytes. The kernel counts it in ticks, of 4 ms as a rule.
-_SILENT = struct.Struct("=I")
+_NUMBER = struct.Struct("=I")
+#: tcpi_last_data_recv, in milliseconds, which the kernel counts in ticks, of 4 ms as a rule; tcpi_rtt, in
+#: microseconds.
 _SILENT_AT = 52
+_ROUND_TRIP_AT = 68
 
 
 class _Asked(Protocol):
@@ -32,12 +38,29 @@ def bytes_sent(connection: _Asked) -> int | None:
     return int(sent - repeated)
 
 
-def silent_s(connection: _Asked) -> float:
+def silent_s(connection: object) -> float:
     """How long ago the last data came in, read or not; 0 where the kernel does not say."""
+    return _number(connection, _SILENT_AT) / 1_000
+
+
+def round_trip_s(connection: object) -> float:
+    """To the peer and back, smoothed; 0 where the kernel does not say."""
+    return _number(connection, _ROUND_TRIP_AT) / 1_000_000
+
+
+def _number(connection: object, at: int) -> int:
     try:
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SILENT_AT + _SILENT.size)
+        info: bytes = connection.getsockopt(  # type: ignore[attr-defined]
+            socket.IPPROTO_TCP, socket.TCP_INFO, at + _NUMBER.size
+        )
     except (OSError, AttributeError):
-        return 0.0
-    if len(info) < _SILENT_AT + _SILENT.size:
-        return 0.0
-    return float(_SILENT.unpack_from(info, _SILENT_AT)[0]) / 1000
+        return 0
+    return int(_NUMBER.unpack_from(info, at)[0]) if len(info) >= at + _NUMBER.size else 0
+
+
+def bytes_unacknowledged(fd: int) -> int:
+    """Bytes in the kernel's send queue, sent or not, that the peer has not acknowledged; 0 if unknown."""
+    try:
+        return int(_COUNT.unpack(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(_COUNT.size)))[0])
+    except (OSError, ValueError):  # the latter: it is closed
+        return 0

@@ -71,7 +71,7 @@ def test_a_worker_that_publishes_sends_probes_and_another_none() -> None:
                 await origin.publish(KEY)
                 player.play(KEY)
                 await until(lambda: player.restarts, "the first snapshot")
-                await until(lambda: PROBE_TOPIC in origin.link._output._subscribed, "the router's ears")
+                await until(lambda: PROBE_TOPIC in origin.link.output._subscribed, "the router's ears")
                 origin.append(KEY, 5)
                 await until(lambda: sum(router.publish_delays[1:]), "a probe")
                 origin.append(KEY, 5)
@@ -79,7 +79,7 @@ def test_a_worker_that_publishes_sends_probes_and_another_none() -> None:
                 assert PROBE_INTERVAL_S > 1
                 assert list(router._probes._crossed) == [origin.worker_id]
                 assert router.publish_delays[0] < 0.5
-                assert not player.link._output._outlets[router.endpoint].has_sent
+                assert not player.link.output._outlets[router.endpoint].has_sent
 
     on_uvloop(main())
 

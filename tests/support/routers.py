@@ -180,7 +180,7 @@ async def linked(
 
 
 def _is_linked(link: Link, routers: int) -> bool:
-    return len(link.live_routers) == routers and all(peer.is_live for peer in link._routers.all())
+    return len(link.live_routers) == routers and all(peer.is_live for peer in link.routers.all())
 
 
 async def live_pair(origin: LinkedWorker, player: LinkedWorker, key: str = KEY) -> None:

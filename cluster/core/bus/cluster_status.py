@@ -11,6 +11,8 @@ _ROW_BYTES = 32
 
 #: A router adds this to the load of a worker whose media goes through it: how long that takes to it.
 UPLINK_S = "uplink_s"
+#: In the load of a worker that a router has lost: it was not heard for too long, and has not come back.
+LOST = "lost"
 
 
 class StreamFacts(NamedTuple):

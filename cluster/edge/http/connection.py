@@ -271,6 +271,10 @@ class HttpConnection(HttpSocket):
     def is_playing(self) -> bool:
         return self.player is not None
 
+    @property
+    def played(self) -> list[Player]:
+        return [] if self.player is None else [self.player]
+
     def take_players(self) -> list[Player]:
         player, self.player = self.player, None
         return [] if player is None else [player]

@@ -254,6 +254,10 @@ class H2Connection(H2Sender):
             self._say_goodbye(ErrorCodes.NO_ERROR)
         self.end(reason, why)
 
+    @property
+    def played(self) -> list[Player]:
+        return [stream.player for stream in self._streams.values() if stream.player is not None]
+
     def take_players(self) -> list[Player]:
         players = []
         for stream in self._streams.values():

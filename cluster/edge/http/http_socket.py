@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from cluster.core.bus.questions import SessionRow
 from cluster.core.errors import CloseReason, lost_by
 from cluster.core.message import Buffer
+from cluster.edge.http import session_row
 from cluster.edge.http.interfaces import ConnectionOwner
 from cluster.edge.peers import log_facts
 from cluster.edge.peers.door import Arrival
@@ -130,6 +132,24 @@ class HttpSocket(Outbox):
     def _receive(self, data: Buffer) -> None:
         """These bytes have come."""
         raise NotImplementedError
+
+    @property
+    def played(self) -> list[Player]:
+        """What is played on it."""
+        raise NotImplementedError
+
+    @property
+    def kind(self) -> str:
+        """See ``peers.roster.Listed``."""
+        return session_row.kind_of(self)
+
+    def row(self) -> SessionRow:
+        """See ``peers.roster.Listed``."""
+        return session_row.row_of(self, self._owner.now)
+
+    def kick(self, why: str) -> None:
+        """End it, because an operator wants that; whoever can be told is."""
+        self.end_with_goodbye(CloseReason.KICKED, why)
 
     def take_players(self) -> list[Player]:
         """It has ended: what is played on it, which it forgets."""

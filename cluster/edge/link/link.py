@@ -61,6 +61,7 @@ class Link:
     stands for a router at each of its addresses. ``own_router``: the address of the node's own router;
     beside it are the repeaters through which the node gets media from the others. None if the node's own is
     the one of ``endpoints``, or if there is no node. ``on_routers_changed``: look at ``router_troubles``.
+    ``on_question`` answers what whoever operates the cluster asks of this worker.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Link:
         key: ClusterKey | None = None,
         own_router: str | None = None,
         on_routers_changed: Callable[[], None] = lambda: None,
+        on_question: Callable[[bytes], bytes] = lambda _: b"",
     ) -> None:
         routers = [parse_endpoints(endpoint) for endpoint in dict.fromkeys(endpoints)]
         self._fixed = [router for router in routers if not router.is_name]
@@ -88,15 +90,15 @@ class Link:
         self._load: Mapping[str, float] = {}
         self._has_reported = False
         self._on_routers_changed = on_routers_changed
-        self._routers = LinkRouters()
-        self._origins = LinkOrigins(handler, self._routers, self._origin_changed)
-        self._watches = LinkWatches(handler, self._routers, self._origins.epochs)
-        self._requests = SnapshotRequests(self._watches.feed)
+        self.routers = LinkRouters()
+        self._origins = LinkOrigins(handler, self.routers, self._origin_changed)
+        self.watches = LinkWatches(handler, self.routers, self._origins.epochs)
+        self._requests = SnapshotRequests(self.watches.feed)
         all_local = all(router.is_local for router in routers)
         self._beat_interval_s = LOCAL_HEARTBEAT_INTERVAL_S if all_local else HEARTBEAT_INTERVAL_S
         self._timer: asyncio.TimerHandle | None = None
         self._epochs = EpochGuard(counters)
-        self._input = LinkInput(handler, counters, self._worker_id, self._watches, self._epochs)
+        self._input = LinkInput(handler, counters, self._worker_id, self.watches, self._epochs)
         self._watches_refused = Complaints(logger, "watch_refused")
         self._shared_name = Complaints(logger, "name_shared")
         self._retries: dict[str, asyncio.TimerHandle] = {}
@@ -117,27 +119,30 @@ class Link:
             control.SnapshotRequest: lambda peer, message: self._answers.requested(peer, message),
             control.Snapshot: lambda _, message: self._snapshot_received(message),
             control.NameShared: lambda _, message: self._name_shared(message),
+            control.Question: lambda peer, asked: peer.send(
+                control.Answer(asked.request_id, on_question(asked.text), asked.asker)
+            ),
         }
 
     async def start(self) -> None:
         """Connect to every router, whether or not it is there; only a name is waited for, and not long."""
         self._loop = asyncio.get_running_loop()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
-        self._output = LinkOutput(
+        self.output = LinkOutput(
             self._context, self._loop, self._worker_id, self._demand_changed, self._counters, self._key,
-            self._routers.clock_offset_us,
+            self.routers.clock_offset_us,
         )  # fmt: skip
         self._answers = SnapshotAnswers(
-            self._loop, self._handler, self._worker_id, self._output, self._origins.epochs, self._counters
+            self._loop, self._handler, self._worker_id, self.output, self._origins.epochs, self._counters
         )
         if self._own_router is not None:
-            self._routers.own = self._open(parse_endpoints(self._own_router))
+            self.routers.own = self._open(parse_endpoints(self._own_router))
         for router in self._fixed:
             self._add_router(router)
         if self._has_names:
             await self._names.resolve()
             self._resolver = self._loop.create_task(self._names.run())
-        self._watches.place_all(self._loop.time())
+        self.watches.place_all(self._loop.time())
         self._tick()
 
     async def close(self) -> None:
@@ -153,9 +158,9 @@ class Link:
             await asyncio.gather(self._resolver, return_exceptions=True)
         self._origins.close()
         self._answers.close()
-        for peer in self._routers.all():
+        for peer in self.routers.all():
             peer.close()
-        self._output.close()
+        self.output.close()
         await self._loop.run_in_executor(None, self._context.term)
 
     # ---- publishing ------------------------------------------------------------------------------
@@ -175,7 +180,7 @@ class Link:
 
     def wanted(self, key: str) -> bool:
         """Whether any other worker plays ``key``; false before the link is started."""
-        return self._output.wanted(key)
+        return self.output.wanted(key)
 
     def publish(
         self, key: str, epoch: int, first_seq: int, messages: Sequence[MessageLike], *, more: bool = False,
@@ -186,7 +191,7 @@ class Link:
         ``more``: others are to be sent in the same turn; it may wait for them, to leave together.
         ``waited_s``: have it say when it was sent, and that its newest message had been here so long.
         """
-        self._output.publish(key, epoch, first_seq, messages, more=more, waited_s=waited_s)
+        self.output.publish(key, epoch, first_seq, messages, more=more, waited_s=waited_s)
 
     # ---- playing ---------------------------------------------------------------------------------
 
@@ -195,18 +200,18 @@ class Link:
 
         One more than MAX_WATCHES is not watched: who waits for it hears of no origin elsewhere.
         """
-        if not self._watches.add(key, self._loop.time()):
+        if not self.watches.add(key, self._loop.time()):
             self._counters.watches_refused += 1
             self._watches_refused.warn("too many streams of other workers are waited for: not watched")
 
     def unwatch(self, key: str) -> None:
         """The end of a watch."""
-        self._watches.discard(key)
+        self.watches.discard(key)
         self._requests.forget(key)
 
     def request_snapshot(self, key: str) -> None:
         """Ask the origin of a watched stream; repeated until it is answered or the stream is down."""
-        if key in self._watches:
+        if key in self.watches:
             now = self._loop.time()
             self._requests.request(key, now)
             if self._timer is not None and self._timer.when() > now + HEARTBEAT_INTERVAL_S:
@@ -227,28 +232,23 @@ class Link:
         if streams or self._has_reported:
             self._has_reported = bool(streams)
             report = control.Report(fitting(streams, bounds.HELLO_PART_BYTES))
-            for peer in self._routers.all():
+            for peer in self.routers.all():
                 if peer.is_live:
                     peer.send(report)
 
-    def set_draining(self) -> None:
-        """From now on this worker is granted no publish."""
-        self._origins.draining = True
+    def set_draining(self, draining: bool = True) -> None:
+        """Whether this worker is granted no publish from now on."""
+        self._origins.draining = draining
 
     @property
     def live_routers(self) -> list[str]:
         """The addresses of the cluster's routers that answer."""
-        return self._routers.live()
-
-    def count_routers(self) -> None:
-        """How many there should be, and how far each is away."""
-        self._counters.routers = len(self.router_troubles())
-        self._routers.count(self._counters)
+        return self.routers.live()
 
     def router_troubles(self) -> dict[str, str | None]:
         """What is wrong with each router of the cluster, as ``RouterPeer.trouble`` has it."""
         unknown = {name: f"{Reach.NO_NAME.why}: {why}" for name, why in self._names.failed.items()}
-        return self._routers.troubles(self._loop.time()) | unknown
+        return self.routers.troubles(self._loop.time()) | unknown
 
     # ---- time ------------------------------------------------------------------------------------
 
@@ -258,10 +258,10 @@ class Link:
         # First, so that an error below cannot end the heartbeats unseen.
         interval_s = HEARTBEAT_INTERVAL_S if self._requests else self._beat_interval_s
         self._timer = self._loop.call_at(next_moment(now, interval_s), self._tick)
-        self._output.tick(now)
-        for peer in self._routers.all():
+        self.output.tick(now)
+        for peer in self.routers.all():
             peer.beat(now, self._make_heartbeat)
-        self._watches.tick(now)
+        self.watches.tick(now)
         self._requests.tick(now)
 
     def _make_heartbeat(self, messages: int, sent_us: int) -> control.Heartbeat:
@@ -272,20 +272,20 @@ class Link:
         hello = control.Hello(
             identity.node, identity.instance, identity.slot, identity.incarnation,
             self._origins.draining, self._load, list(self._origins.epochs.items()),
-            self._watches.keys_at(peer),
+            self.watches.keys_at(peer),
         )  # fmt: skip
         return parts_of(hello)
 
     # ---- routers come and go ---------------------------------------------------------------------
 
     def _add_router(self, router: Endpoints, before: RouterPeer | None = None) -> None:
-        self._routers.cluster[router.base] = self._open(self._reached(router), before)
+        self.routers.cluster[router.base] = self._open(self._reached(router), before)
 
     def _reached(self, router: Endpoints) -> Endpoints:
         return router if self._own_router is None else at_repeater(router, self._own_router)
 
     def _open(self, router: Endpoints, before: RouterPeer | None = None) -> RouterPeer:
-        self._output.add_router(router)
+        self.output.add_router(router)
         return RouterPeer(
             self._context, self._loop, router, self._worker_id,
             owner=self._as_owner, counters=self._counters, key=self._key, before=before,
@@ -294,12 +294,12 @@ class Link:
     def _names_resolved(self, found: set[str]) -> None:
         """The routers there are by name; one that is gone from there is kept for as long as it answers."""
         now = self._loop.time()
-        cluster = self._routers.cluster
+        cluster = self.routers.cluster
         added = sorted(name for name in found - cluster.keys() if self._has_repeater(name))
         for name in added:
             self._add_router(parse_endpoints(name))
         if added:
-            self._watches.place_all(now)
+            self.watches.place_all(now)
         fixed = {router.base for router in self._fixed}
         for name in cluster.keys() - found - fixed:
             if not cluster[name].is_live:
@@ -313,14 +313,14 @@ class Link:
         return Path(subscribe.removeprefix("ipc://")).exists()
 
     def _remove_router(self, name: str, now: float) -> None:
-        peer = self._routers.cluster.pop(name)
-        self._watches.removed(peer, now)
+        peer = self.routers.cluster.pop(name)
+        self.watches.removed(peer, now)
         peer.close()
-        self._output.remove_router(name)
+        self.output.remove_router(name)
 
     def _router_lost(self, peer: RouterPeer) -> None:
         self._counters.routers_live = len(self.live_routers)
-        self._watches.lost(peer, self._loop.time())
+        self.watches.lost(peer, self._loop.time())
         self._on_routers_changed()
 
     def _router_refused(self, peer: RouterPeer) -> None:
@@ -333,10 +333,10 @@ class Link:
 
     def _try_again(self, peer: RouterPeer) -> None:
         del self._retries[peer.name]
-        if self._routers.cluster.get(peer.name) is peer and not peer.is_live:
+        if self.routers.cluster.get(peer.name) is peer and not peer.is_live:
             self._remove_router(peer.name, self._loop.time())
             self._add_router(parse_endpoints(peer.name), before=peer)
-            self._watches.place_all(self._loop.time())
+            self.watches.place_all(self._loop.time())
 
     # ---- what arrives ----------------------------------------------------------------------------
 
@@ -358,23 +358,23 @@ class Link:
     def _welcomed(self, peer: RouterPeer, _: control.Welcome) -> None:
         now = self._loop.time()
         self._counters.routers_live = len(self.live_routers)
-        self._watches.place_all(now)
-        self._watches.welcomed(peer, now)
+        self.watches.place_all(now)
+        self.watches.welcomed(peer, now)
         self._origins.peers_changed()
         self._on_routers_changed()
 
     def _stream_up(self, peer: RouterPeer, message: control.StreamUp) -> None:
         self._origins.source_seen(message.key, message.epoch)
-        if self._watches.stream_up(peer, message, self._loop.time()):
+        if self.watches.stream_up(peer, message, self._loop.time()):
             self._requests.forget(message.key)  # it went to the origin before
             self._handler.stream_up(message.key, message.epoch, message.origin)
 
     def _stream_down(self, peer: RouterPeer, message: control.StreamDown) -> None:
-        if self._watches.stream_down(peer, message, self._loop.time()):
+        if self.watches.stream_down(peer, message, self._loop.time()):
             self._requests.forget(message.key)
 
     def _snapshot_received(self, snapshot: control.Snapshot) -> None:
-        if snapshot.key in self._watches and snapshot.origin != self._worker_id:
+        if snapshot.key in self.watches and snapshot.origin != self._worker_id:
             self._requests.answered(snapshot.key)
             self._counters.snapshots_received += 1
             self._handler.snapshot_received(snapshot)
@@ -391,7 +391,7 @@ class Link:
         self._requests.forget(key)
         if key in self._origins.epochs:
             early_until = self._loop.time() + bounds.EARLY_S if watched else None
-            self._output.add_key(key, self._origins.epochs[key], early_until)
+            self.output.add_key(key, self._origins.epochs[key], early_until)
         else:
-            self._output.remove_key(key)
-        self._watches.origin_changed(key, self._loop.time())
+            self.output.remove_key(key)
+        self.watches.origin_changed(key, self._loop.time())

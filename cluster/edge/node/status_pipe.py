@@ -6,6 +6,8 @@
                                     with each router of the cluster: nothing, or null if it cannot tell yet
     {"prepared": 3}                 it could go by policy 3 now
     {"failed": 3, "text": "…"}      it could not, and why
+    {"asked": "drain", "deadline_s": 600.0}
+                                    an operator asks this of the node, through this worker
 
 Nothing goes the other way: the supervisor speaks in signals, and on the worker's stdin (``orders``).
 """
@@ -54,7 +56,14 @@ class Failed(NamedTuple):
     text: str
 
 
-Said: TypeAlias = Ready | Beat | Prepared | Failed
+class Asked(NamedTuple):
+    """An operator asks for ``what`` ("drain", "undrain", "reload") of the node."""
+
+    what: str
+    deadline_s: float = 0.0
+
+
+Said: TypeAlias = Ready | Beat | Prepared | Failed | Asked
 
 
 class StatusPipe:
@@ -89,6 +98,11 @@ class StatusPipe:
     def failed(self, generation: int, text: str) -> None:
         """Say that it could not, and why."""
         self._unsent += _line({"failed": generation, "text": text})
+        self._flush()
+
+    def ask(self, asked: Asked) -> None:
+        """Pass on what is asked of the node."""
+        self._unsent += _line({"asked": asked.what, "deadline_s": asked.deadline_s})
         self._flush()
 
     def _flush(self) -> None:
@@ -144,6 +158,8 @@ def _line(said: Mapping[str, Any]) -> bytes:
 
 def _parse(line: bytes) -> Said:
     said = json.loads(line)
+    if "asked" in said:
+        return Asked(str(said["asked"]), float(said["deadline_s"]))
     if "prepared" in said:
         return Prepared(int(said["prepared"]))
     if "failed" in said:

@@ -18,6 +18,7 @@ _CLOSE_REASONS = {
     EndOfPublish.REPLACED: CloseReason.PUBLISHER_REPLACED,
     EndOfPublish.MEMORY: CloseReason.WORKER_MEMORY,
     EndOfPublish.BITRATE: CloseReason.PUBLISHER_BITRATE,
+    EndOfPublish.OPERATOR: CloseReason.KICKED,
 }
 
 
@@ -55,6 +56,10 @@ class RtmpPublisher:
     @property
     def unread_s(self) -> float:
         return self.connection.unread_s
+
+    @property
+    def round_trip_s(self) -> float:
+        return self.connection.round_trip_s
 
     def granted(self) -> bool:
         """False if the peer closed its stream, or left, while the registry was asked."""

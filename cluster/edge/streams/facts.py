@@ -26,15 +26,17 @@ class FactsReporter:
         appended: dict[str, int] = {}
         described: dict[str, tuple[list[LogEntry], str]] = {}
         for stream in streams:
-            if not stream.is_local:
-                if stream.readers and stream.offline_since is None:
-                    rows.append(StreamFacts(stream.key, len(stream.readers), "", 0))
+            if stream.offline_since is not None and not stream.is_local:
                 continue
             total = appended[stream.key] = stream.log.bytes_appended
             before = self._before.get(stream.key, total)
             if before > total:  # it has been forgotten meanwhile, and published anew
                 before = total
-            rate = round((total - before) * 8 / (now - self._before_at))
+            rate = stream.bits_per_second = round((total - before) * 8 / (now - self._before_at))
+            if not stream.is_local:
+                if stream.readers:
+                    rows.append(StreamFacts(stream.key, len(stream.readers), "", 0))
+                continue
             headers = stream.log.headers()
             known = self._described.get(stream.key)
             if known is None or known[0] != headers:

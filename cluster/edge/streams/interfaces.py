@@ -46,6 +46,10 @@ class Encoding(Protocol):
     @property
     def is_shared(self) -> bool: ...
 
+    @property
+    def kind(self) -> str:
+        """As what its readers are counted."""
+
     def entry(self, entry: LogEntry) -> list[Buffer]:
         """One message."""
 
@@ -137,6 +141,8 @@ class EndOfPublish(Enum):
     MEMORY = auto()
     #: The publisher has sent more than it may.
     BITRATE = auto()
+    #: An operator has ended it.
+    OPERATOR = auto()
 
 
 class Publisher(Protocol):
@@ -165,6 +171,10 @@ class Publisher(Protocol):
     @property
     def unread_s(self) -> float:
         """How long what it sent last had to wait until it was read, just now; 0 if that is not known."""
+
+    @property
+    def round_trip_s(self) -> float:
+        """To its host and back; 0 if that is not known."""
 
     def granted(self) -> bool:
         """The stream is the publisher's own; False if the publisher has gone meanwhile."""

@@ -75,6 +75,11 @@ class Passage:
         self._looks.append(Hops(self._origin_s, self._bus_s, sockets_s))
         self._note(SOCKETS, sockets_s)
 
+    @property
+    def looks(self) -> int:
+        """How many are remembered."""
+        return len(self._looks)
+
     def hops(self) -> Hops | None:
         """The median of each over the last looks; None if there has been none."""
         if not self._looks:

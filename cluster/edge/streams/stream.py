@@ -49,6 +49,8 @@ class Stream:
         self.passage = Passage(owner.counters)
         #: Missing in what came over the bus; snapshots may have brought some of it.
         self.lost_messages = 0
+        #: Of the last report: what has been appended to its log.
+        self.bits_per_second = 0
         self.readers = Readers(self, owner, slow, log_limits.keyframe_wait_ms / 1000)
         self._followings: tuple[Following, ...] = ()
         self._owner = owner

@@ -80,7 +80,7 @@ def test_forged_envelopes_end_no_stream() -> None:
             async with linked([router.endpoint], 3) as (origin, player, stranger):
                 await live_pair(origin, player)
                 await until(lambda: stranger.link.wanted(KEY), "demand at the stranger")
-                stranger.link._output.add_key(KEY, 0, None)  # it may send what it likes
+                stranger.link.output.add_key(KEY, 0, None)  # it may send what it likes
                 for epoch in (limit() - MARGIN_MS, HIGHEST):
                     stranger.link.publish(KEY, epoch, 0, [media(0)])
                 await until(lambda: player.counters.bus_epochs_refused, "both have come")
@@ -98,7 +98,7 @@ def test_a_key_recovers_from_an_origin_that_was_forged_within_the_limit() -> Non
             async with linked([router.endpoint], 3) as (origin, player, stranger):
                 await live_pair(origin, player)
                 forged = limit() - MARGIN_MS
-                for peer in stranger.link._routers.all():
+                for peer in stranger.link.routers.all():
                     peer.send(Announce(KEY, forged))
                 await until(lambda: player.saw("up", KEY, forged, stranger.worker_id), "the forged origin")
                 await until(lambda: origin.saw("revoked", KEY, origin.epochs[KEY]), "the real one ends")

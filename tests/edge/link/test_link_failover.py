@@ -28,7 +28,7 @@ def test_without_a_router_the_grant_is_local() -> None:
             asked_at = loop.time()
             granted = await worker.publish(KEY)
             assert loop.time() - asked_at < bounds.GRANT_TIMEOUT_S + 0.5
-            await until(lambda: not worker.link._routers.may_answer(loop.time()), "it is given up")
+            await until(lambda: not worker.link.routers.may_answer(loop.time()), "it is given up")
             asked_at = loop.time()
             await worker.publish("live/at-once")
             assert loop.time() - asked_at < bounds.GRANT_TIMEOUT_S / 2, "it is not waited for any more"
@@ -119,7 +119,7 @@ def test_one_of_two_routers_dies_and_returns(nodes: str | None) -> None:
                 origin.snapshot_messages = 10_000
                 publisher = RunningPublisher(origin, KEY)
                 first, second = placement.rank(KEY, names)
-                home = functools.partial(player.link._watches.feed, KEY)
+                home = functools.partial(player.link.watches.feed, KEY)
                 assert home().name == first
                 await until(lambda: len(player.played[KEY]) > 20, "playing")
 
@@ -175,7 +175,7 @@ def test_a_message_lost_with_a_connection_is_said_again() -> None:
                 player.link.watch(KEY)
                 granted = await origin.publish(KEY)
                 await until(lambda: player.saw("up", KEY, granted.epoch, origin.worker_id), "stream up")
-                peer = next(iter(origin.link._routers.cluster.values()))
+                peer = next(iter(origin.link.routers.cluster.values()))
                 # As after a reconnect in between two heartbeats: sent, as far as the worker knows.
                 del origin.link._origins.epochs[KEY]
                 peer._sent += 1

@@ -136,7 +136,7 @@ def test_a_snapshot_is_not_held_back_for_ever() -> None:
                 await origin.publish(KEY)
                 player.link.watch(KEY)
                 await until(lambda: origin.link.wanted(KEY), "demand at the origin")
-                origin.link._output._subscribed.clear()  # as if the subscription were still on its way
+                origin.link.output._subscribed.clear()  # as if the subscription were still on its way
                 player.link.request_snapshot(KEY)
                 loop = asyncio.get_running_loop()
                 asked_at = loop.time()
@@ -154,14 +154,14 @@ def test_a_key_that_is_waited_for_costs_no_subscription() -> None:
                     player.play(KEY)
                     player.play("live/nobody")
                 await until(lambda: router.sizes()["watched_keys"] == 2, "both are watched")
-                subscribed = origin.link._output._subscribed
+                subscribed = origin.link.output._subscribed
                 assert subscribed.keys() <= {PROBE_TOPIC}
                 await origin.publish(KEY)
                 await until(lambda: all(player.restarts for player in players), "it is played")
                 await until(lambda: len(subscribed[topic(KEY)]) == 1 + 1, "subscribed to, here and there")
                 assert subscribed.keys() == {topic(KEY), PROBE_TOPIC}
                 for player in players:
-                    pending = player.link._watches._pending
+                    pending = player.link.watches._pending
                     await until(lambda p=pending: p == set(), "nothing is left that a beat must look at")
 
     on_uvloop(main())
@@ -201,7 +201,7 @@ def test_a_stamp_says_how_long_an_envelope_was_on_its_way(bind: str, tmp_path: P
                 await origin.publish(KEY)
                 player.play(KEY)
                 await until(lambda: player.restarts, "the first snapshot")
-                peers = [next(iter(each.link._routers.cluster.values())) for each in (origin, player)]
+                peers = [next(iter(each.link.routers.cluster.values())) for each in (origin, player)]
                 await until(
                     lambda: all(peer.clock_offset_us is not None for peer in peers), "the router's clock"
                 )

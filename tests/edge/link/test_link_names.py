@@ -51,8 +51,8 @@ def test_a_name_stands_for_a_router_at_each_of_its_addresses(
                 await until(lambda: len(player.played[KEY]) > played + 150, "gone from the name, but alive")
                 assert len(player.link.live_routers) == 2
                 two.close()
-                await until(lambda: list(player.link._routers.cluster) == [one.endpoint], "gone, and dead")
-                await until(lambda: two.endpoint not in origin.link._output._outlets, "no way to it")
+                await until(lambda: list(player.link.routers.cluster) == [one.endpoint], "gone, and dead")
+                await until(lambda: two.endpoint not in origin.link.output._outlets, "no way to it")
                 played = len(player.played[KEY])
                 await until(lambda: len(player.played[KEY]) > played + 50, "playing by the one left")
                 await publisher.stop()

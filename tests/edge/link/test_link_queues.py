@@ -57,7 +57,7 @@ def test_a_router_that_takes_nothing_does_not_stop_the_media_through_another(
             async with linked(names) as (origin, player):
                 for key in keys.values():
                     await live_pair(origin, player, key)
-                outlet = origin.link._output._outlets[stuck]
+                outlet = origin.link.output._outlets[stuck]
                 monkeypatch.setattr(outlet, "send", lambda envelope: False)
                 origin.append(keys[stuck], 20)
                 origin.append(keys[well], 5)
@@ -86,7 +86,7 @@ def test_the_queue_to_a_router_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPat
                     return origin.counters.bus_envelopes_dropped > 1_000
 
                 await until(is_full, "the queue to be full")
-                outlet = origin.link._output._outlets[router.endpoint]
+                outlet = origin.link.output._outlets[router.endpoint]
                 assert outlet._socket.sndhwm == 20
                 small = media(0)
 

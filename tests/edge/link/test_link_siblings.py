@@ -29,7 +29,7 @@ def is_whole(player: LinkedWorker) -> bool:
 
 
 def feed(worker: LinkedWorker) -> str:
-    peer = worker.link._watches.feed(KEY)
+    peer = worker.link.watches.feed(KEY)
     assert peer is not None
     return peer.name
 
@@ -49,8 +49,8 @@ def test_siblings_play_over_the_router_of_their_node_alone() -> None:
                 own = origin.link._own_router
                 await live_pair(origin, sibling)
                 assert feed(sibling) == own
-                outlets = origin.link._output._outlets
-                demand = origin.link._output._subscribed[topic(KEY)]
+                outlets = origin.link.output._outlets
+                demand = origin.link.output._subscribed[topic(KEY)]
                 await until(lambda: demand == [outlets[own]], "the overlap ends")
                 sent = origin.counters.bus_envelopes_sent
                 origin.append(KEY, 20)
@@ -74,8 +74,8 @@ def test_a_stream_leaves_its_node_once_whoever_plays_it() -> None:
                     player.play(KEY)
                 for player in players:
                     await until(lambda p=player: p.restarts, "the snapshot")
-                outlets = origin.link._output._outlets
-                demand = origin.link._output._subscribed[topic(KEY)]
+                outlets = origin.link.output._outlets
+                demand = origin.link.output._subscribed[topic(KEY)]
                 await until(lambda: len(demand) == 2, "wanted by the sibling, and elsewhere")
                 assert outlets[router.endpoint] in demand
                 sent = origin.counters.bus_envelopes_sent
@@ -243,7 +243,7 @@ def test_without_any_router_at_all_the_worker_decides() -> None:
             worker = LinkedWorker(["tcp://127.0.0.1:1"], 0, own_router=own.endpoint)
             await worker.link.start()
             try:
-                await until(lambda: worker.link._routers.live_own(), "its own router")
+                await until(lambda: worker.link.routers.live_own(), "its own router")
                 assert worker.link.live_routers == []
                 own.close()
                 assert isinstance(await worker.publish(KEY), Granted)
@@ -276,7 +276,7 @@ def test_a_router_is_not_used_before_there_is_a_repeater_of_it(monkeypatch: pyte
             await worker.link.start()
             try:
                 await until(lambda: resolved > 3, "more than one look")
-                assert worker.link._routers.cluster == {}
+                assert worker.link.routers.cluster == {}
                 worker.play(KEY)
                 assert isinstance(await worker.publish("live/b"), Granted), "by the node's own"
                 with Repeaters([router.endpoint], own.endpoint, None):
