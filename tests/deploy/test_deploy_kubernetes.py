@@ -95,6 +95,15 @@ def test_routers_are_probed_where_their_metrics_are() -> None:
         assert (asked["path"], ports[asked["port"]]) == (PATH, ports["metrics"])
 
 
+def test_players_reach_an_edge_over_rtmp_and_http() -> None:
+    (container,) = _pod("Deployment", "rtmp-cluster-edge")["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    service = _named("Service", "rtmp-cluster-edge")
+    offered = {each["targetPort"]: each["port"] for each in service["spec"]["ports"]}
+    assert offered == {name: ports[name] for name in ("rtmp", "http")}
+    assert _variables()["RTMP_CLUSTER_HTTP"] == f":{ports['http']}"
+
+
 @pytest.mark.parametrize("name", ["rtmp-cluster-router", "rtmp-cluster-edge"])
 def test_selectors_find_the_pods(name: str) -> None:
     (workload,) = [

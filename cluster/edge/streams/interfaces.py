@@ -135,6 +135,8 @@ class EndOfPublish(Enum):
     REPLACED = auto()
     #: The streams of the worker took more memory than they may together, and this one most.
     MEMORY = auto()
+    #: The publisher has sent more than it may.
+    BITRATE = auto()
 
 
 class Publisher(Protocol):
@@ -155,6 +157,10 @@ class Publisher(Protocol):
     @property
     def unfinished_bytes(self) -> int:
         """What is kept of messages whose end has not come."""
+
+    @property
+    def most_bytes_per_s(self) -> int | None:
+        """What it may send, over ten seconds; None if the limits of its key say it."""
 
     def granted(self) -> bool:
         """The stream is the publisher's own; False if the publisher has gone meanwhile."""
