@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -17,8 +17,14 @@ from cluster.process import variables
 from cluster.process.options import ConfigError, Option
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 
+if TYPE_CHECKING:
+    from cluster.process.config_file import ConfigFile
+
 #: What a configuration file may have: one file can serve the edge and the router of a host.
 FILE_OPTIONS: Mapping[str, Option] = {**EDGE_OPTIONS, **ROUTER_OPTIONS}
+
+#: And its tables that are no options.
+FILE_TABLES = ("rule", "users", "signing", "jwt", "hooks", "limit")
 
 config_file_option = click.option(
     "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
@@ -34,6 +40,13 @@ class Given:
     sources: dict[str, str] = field(default_factory=dict)
     #: The file's line of each value that is the file's, as FILE:LINE.
     places: dict[str, str] = field(default_factory=dict)
+    #: The file; None if none was named.
+    file: ConfigFile | None = None
+
+    @property
+    def tables(self) -> Mapping[str, Any]:
+        """The file's tables that are no options."""
+        return {} if self.file is None else self.file.tables
 
     def values_of(self, options: Mapping[str, Option]) -> dict[str, Any]:
         """The values of these options, for the dataclass that declares them."""
@@ -122,7 +135,7 @@ def given(options: Mapping[str, Option], values: Mapping[str, Any], path: Path |
     if path is not None:
         from cluster.process import config_file
 
-        file = config_file.read(path, FILE_OPTIONS)
+        file = found.file = config_file.read(path, FILE_OPTIONS, FILE_TABLES)
         file.check()
         found.values |= file.values
         found.places |= {name: file.place(line) for name, line in file.lines.items()}
@@ -152,5 +165,16 @@ def as_toml(options: Mapping[str, Option], config: object, sources: Mapping[str,
             source = sources.get(name, "default")
             if value is None:
                 yield f"# {option.key}: {option.default_text}  # {source}"
+            elif option.is_secret:
+                yield f"# {option.key}: given, and not shown  # {source}"
             else:
                 yield f"{option.key} = {to_toml(option, value)}  # {source}"
+
+
+def tables_as_toml(file: ConfigFile) -> Iterator[str]:
+    """The same of the tables that are no options; in place of each secret stands a mask."""
+    from cluster.edge.admission.policy_words import masked
+    from cluster.process.toml_text import lines
+
+    for path, text in lines(masked(file.tables)):
+        yield f"{text}  # {file.place(file.fault_at(path, '').line)}" if path else text

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cluster.api.health import Health
 from cluster.api.sources import Sources
 from cluster.bus import cluster_key
 from cluster.bus.cluster_key import ClusterKey
 from cluster.commands.api_served import served_api
 from cluster.commands.declared import (
+    Given,
     as_toml,
     config_file_option,
     declared,
     given,
     say_unknown_variables,
+    tables_as_toml,
     warn_of_unknown_variables,
 )
 from cluster.commands.guarded import check_guarded
+from cluster.commands.policy_tables import found_policy, rereader
 from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS, EdgeConfig
+from cluster.edge.node.policy_source import PolicySource
 from cluster.edge.node.supervisor import Supervisor
 from cluster.net.addresses import reserved
 from cluster.net.tls_certificate import Certificate
@@ -39,6 +43,9 @@ from cluster.process.running import Note, noted, service_place
 from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
 
+if TYPE_CHECKING:
+    from cluster.process.config_file import ConfigFile
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,14 +55,13 @@ logger = logging.getLogger(__name__)
 @click.option("--print-config", is_flag=True, help="Show what is in force, as such a file, and end.")
 def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
     """Accept publishers and players, with one worker process per core."""
-    found = given(OPTIONS, values, config_file)
-    try:
-        config = EdgeConfig(**found.values_of(OPTIONS))
-    except ConfigError as error:
-        raise found.placed(error) from None
+    found, config = _checked(values, config_file)
+    policy = found_policy(found)
     if print_config:
         say_unknown_variables()
         click.echo("\n".join(as_toml(OPTIONS, config, found.sources)))
+        for line in tables_as_toml(found.file) if found.file is not None else ():
+            click.echo(line)
         return ExitCode.OK
     # Here, so that a bad one ends nothing but this command.
     key = None if config.cluster_key is None else cluster_key.load(config.cluster_key)
@@ -64,10 +70,24 @@ def edge(config_file: Path | None, print_config: bool, **values: Any) -> int:
         check_guarded("--router", "routers", routers, key, config.insecure_links)
     except ConfigError as error:
         raise found.placed(error) from None
-    return _run(config, key)
+    if found.file is None:
+        return _run(config, key, PolicySource(policy))
+    reread = rereader(found, lambda: _checked(values, config_file)[0], OPTIONS)
+    return _run(config, key, PolicySource(policy, reread), found.file)
 
 
-def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
+def _checked(values: Mapping[str, Any], config_file: Path | None) -> tuple[Given, EdgeConfig]:
+    """What was given, and the configuration that it makes; ConfigError says where something is wrong."""
+    found = given(OPTIONS, values, config_file)
+    try:
+        return found, EdgeConfig(**found.values_of(OPTIONS))
+    except ConfigError as error:
+        raise found.placed(error) from None
+
+
+def _run(
+    config: EdgeConfig, key: ClusterKey | None, policy: PolicySource, file: ConfigFile | None = None
+) -> int:
     configure(config.log_format, config.log_level)
     warn_of_unknown_variables(logger)
     with contextlib.ExitStack() as stack:
@@ -83,21 +103,48 @@ def _run(config: EdgeConfig, key: ClusterKey | None) -> int:
         has_siblings = config.workers > 1  # with none, it shares no subscription
         own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
         key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
-        if own_router is None:
-            supervisor = Supervisor(config)
-        elif not config.routers:
-            alone = dataclasses.replace(config, routers=(own_router,))
-            supervisor = Supervisor(alone, is_alone=True)
-        else:
-            stack.enter_context(Repeaters(config.routers, own_router, key))
-            supervisor = Supervisor(config, own_router=own_router)
+        health = _Health()
         sources = Sources(config.routers, own_router, key)
-        health = Health(supervisor.alive, supervisor.ready)
         api = stack.enter_context(served_api(config.api, config, sources, health))
         token = None if config.api_token is None else str(config.api_token.absolute())
         note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls, api, token)
         stack.enter_context(noted(note))
+        if file is not None:
+            policy = _left(note, policy, file)
+        if own_router is not None and config.routers:
+            stack.enter_context(Repeaters(config.routers, own_router, key))
+        health.supervisor = supervisor = _supervisor(config, own_router, policy)
         return supervisor.run()
+
+
+def _supervisor(config: EdgeConfig, own_router: str | None, policy: PolicySource) -> Supervisor:
+    if own_router is None:
+        return Supervisor(config, policy=policy)
+    if config.routers:
+        return Supervisor(config, own_router=own_router, policy=policy)
+    alone = dataclasses.replace(config, routers=(own_router,))
+    return Supervisor(alone, is_alone=True, policy=policy)
+
+
+class _Health:
+    """That of the node's supervisor, once there is one."""
+
+    supervisor: Supervisor | None = None
+
+    def alive(self) -> dict[str, str]:
+        return {} if self.supervisor is None else self.supervisor.alive()
+
+    def ready(self) -> dict[str, str]:
+        return {"supervisor": "it begins"} if self.supervisor is None else self.supervisor.ready()
+
+
+def _left(note: Note, policy: PolicySource, file: ConfigFile) -> PolicySource:
+    """The policy, once it has been left for ``check --against running``, as each will be that follows."""
+    from cluster.commands import policy_note
+
+    leave = functools.partial(policy_note.leave, note, policy_note.shown_options(file.values))
+    leave(policy.found)
+    return dataclasses.replace(policy, in_force=leave)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from cluster.commands.edge import edge
 from cluster.commands.failures import failed
 from cluster.commands.load import load
 from cluster.commands.router import router
+from cluster.commands.sign import sign
 from cluster.commands.status import status as show_status
 from cluster.core import message
 from cluster.core.errors import EnvironmentFault
@@ -112,6 +113,7 @@ cli.add_command(load)
 cli.add_command(edge)
 cli.add_command(router)
 cli.add_command(check)
+cli.add_command(sign)
 
 
 @cli.command()

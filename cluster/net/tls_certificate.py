@@ -13,6 +13,11 @@ from cluster.core.errors import EnvironmentFault
 
 logger = logging.getLogger(__name__)
 
+HTTP2 = "h2"
+#: What peers of HTTP are offered, the best first (RFC 7301; RFC 9113, section 3.2). Who asks for neither
+#: speaks HTTP/1.1.
+HTTP_PROTOCOLS = (HTTP2, "http/1.1")
+
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 _KEY_MARK = b"PRIVATE KEY-----"
 
@@ -24,13 +29,14 @@ _Look = tuple[tuple[int, int, int] | None, ...]
 
 
 class Served(NamedTuple):
-    """What new connections get.
+    """What new connections get: those of HTTP ``http_context``, which offers HTTP/2 too.
 
     ``problem``: why peers that verify will refuse it; None if it is good as far as can be told here.
     ``expires``: as OpenSSL writes it, such as "Jun  1 12:00:00 2027 GMT"; "" if it cannot be told.
     """
 
     context: ssl.SSLContext
+    http_context: ssl.SSLContext
     problem: str | None
     expires: str
 
@@ -51,6 +57,11 @@ class Certificate:
     def context(self) -> ssl.SSLContext:
         """The context for connections accepted now; those that are open keep theirs."""
         return self._served.context
+
+    @property
+    def http_context(self) -> ssl.SSLContext:
+        """The same for HTTP: what is spoken is agreed on with the peer."""
+        return self._served.http_context
 
     def warn(self) -> None:
         """Log what is wrong with it, if anything is: it is served all the same."""
@@ -102,6 +113,12 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 def _load(cert_file: Path, key_file: Path) -> Served:
     _check_pem("--tls-cert", cert_file, _CERTIFICATE_MARK, "certificate")
     _check_pem("--tls-key", key_file, _KEY_MARK, "private key")
+    context, http_context = _context_of(cert_file, key_file), _context_of(cert_file, key_file)
+    http_context.set_alpn_protocols(HTTP_PROTOCOLS)
+    return Served(context, http_context, *_examine(context, cert_file))
+
+
+def _context_of(cert_file: Path, key_file: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # A peer could make us redo handshakes without end.
@@ -121,7 +138,7 @@ def _load(cert_file: Path, key_file: Path) -> Served:
         raise EnvironmentFault(
             f"--tls-cert {cert_file} and --tls-key {key_file}: not usable ({error.reason or error})"
         ) from error
-    return Served(context, *_examine(context, cert_file))
+    return context
 
 
 def _check_pem(flag: str, file: Path, mark: bytes, what: str) -> None:

@@ -13,6 +13,12 @@ from cluster.net.tls_socket import TlsSocket
 #: The first byte of an RTMP handshake (RTMP 1.0, section 5.2.2) and of a TLS one (RFC 8446, section 5.1).
 _RTMP_VERSION = 0x03
 _TLS_HANDSHAKE = 0x16
+#: The first letters of GET, HEAD, OPTIONS and POST.
+_METHODS = frozenset((b"G", b"H", b"O", b"P"))
+_USE_HTTPS = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+    b"this address speaks TLS: use https://\n"
+)
 
 #: By a part of OpenSSL's word: what an alert of the peer's (RFC 8446, section 6.2), or ours, comes from.
 _MEANINGS = {
@@ -126,6 +132,11 @@ class TlsHandshake:
             raise PeerViolation(
                 CloseReason.NOT_TLS,
                 "plain RTMP on an address of --bind-tls: use rtmps://, or rtmp:// at one of --bind",
+            )
+        if first in _METHODS:
+            self._socket.answer_plainly(_USE_HTTPS)
+            raise PeerViolation(
+                CloseReason.NOT_TLS, "plain HTTP on an address that speaks TLS: use https://"
             )
         if first[0] != _TLS_HANDSHAKE:
             raise PeerViolation(CloseReason.NOT_TLS, f"first byte {first[0]:#04x}: not a TLS handshake")

@@ -24,6 +24,8 @@ from cluster.core.message import Buffer
 
 #: The most plain bytes in one record (RFC 8446, section 5.1).
 MAX_RECORD_BYTES = 16_384
+#: What is read of a peer that speaks no TLS: the request of a browser.
+_UNREAD_BYTES = 16 * 1024
 #: Records decrypted in one read. A peer chooses their size, and each costs much the same: one byte in
 #: each would make a read of 256 KiB last a tenth of a second. The rest stays in the kernel, readable.
 MAX_RECORDS_PER_READ = 128
@@ -54,6 +56,14 @@ class TlsSocket:
         """The peer's first byte, before the handshake; b"" at its end. BlockingIOError if there is none."""
         return socket.socket.recv(self._socket, 1, socket.MSG_PEEK)
 
+    def answer_plainly(self, answer: bytes) -> None:
+        """To a peer that speaks no TLS, before ``close``. What it has said is read first: else the kernel
+        would reset the connection, and the peer not see the answer."""
+        with contextlib.suppress(OSError):
+            socket.socket.recv(self._socket, _UNREAD_BYTES)
+            socket.socket.send(self._socket, answer)
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+
     def do_handshake(self) -> None:
         """Go on with the handshake: returns when it is done, ssl.SSLWantReadError or
         ssl.SSLWantWriteError when the peer has to do something first."""
@@ -64,6 +74,11 @@ class TlsSocket:
     def version(self) -> str | None:
         """Such as "TLSv1.3"; None before the handshake is done."""
         return self._socket.version()
+
+    @property
+    def alpn(self) -> str:
+        """What the peer has agreed to speak (RFC 7301); "" if that was not talked about."""
+        return self._socket.selected_alpn_protocol() or ""
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -1,5 +1,8 @@
 """A configuration file: TOML, a table for each group of options, a key for each option.
 
+Beside them there are tables that are no options, such as rules. They are handed on as they are, with their
+lines: what they may say is known to those whom they are for.
+
 All that is wrong with it is found in one go, and each fault is told with its line. A file is read
 only when somebody names one; until then ``tomllib`` is not even imported.
 """
@@ -7,13 +10,15 @@ only when somebody names one; until then ``tomllib`` is not even imported.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cluster.core.errors import EnvironmentFault
 from cluster.process.options import ConfigError, Decimal, Option, Whole
+from cluster.process.toml_lines import key_lines, line_of
+from cluster.process.toml_text import quoted
 
 #: Where tomllib says that a text is no TOML.
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -29,7 +34,10 @@ class Fault:
 
 @dataclass(slots=True)
 class ConfigFile:
-    """What a file says: values and their lines by the name of the option's field, and what is wrong."""
+    """What a file says: values and their lines by the name of the option's field, and what is wrong.
+
+    ``tables``: what is no option, by name. There may be secrets in it.
+    """
 
     path: Path
     values: dict[str, Any] = field(default_factory=dict)
@@ -37,6 +45,13 @@ class ConfigFile:
     faults: list[Fault] = field(default_factory=list)
     #: The options whose values are among the faults.
     bad_names: set[str] = field(default_factory=set)
+    tables: dict[str, Any] = field(default_factory=dict, repr=False)
+    #: The line of everything in the file.
+    path_lines: dict[tuple[str | int, ...], int] = field(default_factory=dict, repr=False)
+
+    def fault_at(self, path: tuple[str | int, ...], text: str) -> Fault:
+        """A fault of what stands at ``path``, or of the nearest table around it."""
+        return Fault(line_of(self.path_lines, path) or 1, text)
 
     def place(self, line: int) -> str:
         """A place in the file, as editors and compilers write it."""
@@ -54,8 +69,11 @@ class ConfigFile:
             raise ConfigError(f"{self.place(first.line)}: {first.text}{more}")
 
 
-def read(path: Path, options: Mapping[str, Option]) -> ConfigFile:
-    """Read the file. EnvironmentFault if it cannot be read; what is wrong in it is in ``faults``."""
+def read(path: Path, options: Mapping[str, Option], tables: Collection[str] = ()) -> ConfigFile:
+    """Read the file. EnvironmentFault if it cannot be read; what is wrong in it is in ``faults``.
+
+    ``tables``: the names of those that are handed on as they are.
+    """
     import tomllib
 
     file = ConfigFile(path)
@@ -68,7 +86,7 @@ def read(path: Path, options: Mapping[str, Option]) -> ConfigFile:
         file.faults.append(Fault(line, "is not UTF-8 text: save the file as UTF-8"))
         return file
     try:
-        tables = tomllib.loads(text)
+        said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         place = _TOML_PLACE.search(str(error))
         line = int(place[1]) if place and place[1] else text.rstrip("\n").count("\n") + 1
@@ -78,7 +96,9 @@ def read(path: Path, options: Mapping[str, Option]) -> ConfigFile:
         what = "lists or tables nested too deep" if isinstance(error, RecursionError) else "too many digits"
         file.faults.append(Fault(_line_that_breaks(text), f"cannot be read: {what}"))
         return file
-    _take(file, tables, key_lines(text), options)
+    file.path_lines = key_lines(text)
+    file.tables = {name: said.pop(name) for name in tables if name in said}
+    _take(file, said, options, tables)
     return file
 
 
@@ -102,18 +122,17 @@ def _line_that_breaks(text: str) -> int:
 
 
 def _take(
-    file: ConfigFile,
-    tables: Mapping[str, Any],
-    lines: Mapping[tuple[str, ...], int],
-    options: Mapping[str, Option],
+    file: ConfigFile, said: Mapping[str, Any], options: Mapping[str, Option], tables: Collection[str]
 ) -> None:
     by_group: dict[str, dict[str, str]] = {}
     for name, option in options.items():
         by_group.setdefault(option.group, {})[option.key] = name
-    for group, table in tables.items():
+    known_tables = {**by_group, **{table: {} for table in tables}}
+    lines = file.path_lines
+    for group, table in said.items():
         if group not in by_group:
             what = f"table [{group}]" if isinstance(table, dict) else f"key {group!r}"
-            file.faults.append(Fault(lines[group,], _unknown(what, group, by_group)))
+            file.faults.append(Fault(lines[group,], _unknown(what, group, known_tables)))
         elif not isinstance(table, dict):
             text = f"{group!r} is a table: write [{group}] once, and its keys below"
             file.faults.append(Fault(lines[group,], text))
@@ -160,7 +179,7 @@ def from_toml(option: Option, value: object) -> object:
     except ValueError:
         for text in texts:
             if several := option.several_in(text):
-                listed = ", ".join(map(_quoted, several))
+                listed = ", ".join(map(quoted, several))
                 raise ValueError(f"{text!r}: each is a text of its own, as in [{listed}]") from None
         raise
 
@@ -187,61 +206,7 @@ def _text(option: Option, value: object) -> str:
 def to_toml(option: Option, value: Any) -> str:
     """The value as ``from_toml`` understands it."""
     if option.repeatable:
-        return f"[{', '.join(_quoted(str(each)) for each in value)}]"
+        return f"[{', '.join(quoted(str(each)) for each in value)}]"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    import json
-
-    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped and JSON does not.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def key_lines(text: str) -> dict[tuple[str, ...], int]:
-    """The line where each table, and each key of a table, is first said, in a text that is TOML.
-
-    tomllib tells no lines. So the text is cut into statements, the shortest runs of lines that are
-    TOML by themselves, and each is parsed alone: a statement is a table's header, or a key with its value.
-    """
-    lines: dict[tuple[str, ...], int] = {}
-    header: tuple[str, ...] = ()
-    for line, is_header, said in _statements(text):
-        ((key, value),) = said.items()
-        if is_header:
-            header = _header_path(said)
-            paths = [header]
-        else:
-            paths = [(*header, key)]
-            paths += [(*header, key, inner) for inner in value] if isinstance(value, dict) else []
-        for path in paths:
-            lines.setdefault(path[:1], line)
-            lines.setdefault(path[:2], line)
-    return lines
-
-
-def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
-    """The line where each statement begins, whether it is a table's header, and what it says alone."""
-    import tomllib
-
-    pending: list[str] = []
-    for number, row in enumerate(text.split("\n"), 1):
-        pending.append(row)
-        try:
-            said = tomllib.loads("\n".join(pending))
-        except tomllib.TOMLDecodeError:
-            continue  # it goes on in the next line
-        if said:
-            yield number - len(pending) + 1, pending[0].lstrip().startswith("["), said
-        pending.clear()
-
-
-def _header_path(said: Any) -> tuple[str, ...]:
-    path: list[str] = []
-    while said:
-        ((key, said),) = said.items()
-        path.append(key)
-        said = said[0] if isinstance(said, list) else said
-    return tuple(path)
+    return str(value) if isinstance(value, int | float) else quoted(str(value))

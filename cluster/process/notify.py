@@ -1,4 +1,4 @@
-"""What a service manager is told: ready, ending. The protocol of sd_notify(3), which needs no library.
+"""What a service manager is told: ready, reloading, ending. The protocol of sd_notify(3), no library.
 
 Each notification is one datagram of ``NAME=value`` lines to the Unix socket that ``NOTIFY_SOCKET`` names.
 systemd reads it of units with ``Type=notify``; where nobody set the variable nothing is said.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import MutableMapping
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,12 @@ class Notifier:
     def ready(self, status: str) -> None:
         """The service serves; ``status`` is one line for ``systemctl status``."""
         self._tell("READY=1", f"STATUS={_one_line(status)}")
+
+    def reloading(self, status: str) -> None:
+        """The service reads its configuration again; ``ready`` says that it has, whatever came of it."""
+        # Type=notify-reload takes only what is younger than its signal; the clock is the host's.
+        now_us = time.monotonic_ns() // 1000
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={now_us}", f"STATUS={_one_line(status)}")
 
     def stopping(self, status: str, *, within_s: float = 0.0) -> None:
         """The service is ending. It may take ``within_s`` seconds, whatever the manager's own limit is."""

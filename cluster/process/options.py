@@ -88,6 +88,13 @@ def yes_or_no(text: str) -> bool:
     return text == "true"
 
 
+def secret(text: str) -> str:
+    """Reads a secret, which no message repeats."""
+    if not text or not text.isprintable():
+        raise ValueError("it must be visible characters, one at least")
+    return text
+
+
 def file_name(text: str) -> Path:
     """Reads the name of a file, which need not exist."""
     if not text or "\0" in text:
@@ -112,6 +119,8 @@ class Option:
     group: str
     #: Two commands have a ``--bind``; the variable of one of them has a word more.
     env_words: str
+    #: The value is shown nowhere.
+    is_secret: bool = False
 
     @property
     def env(self) -> str:
@@ -157,6 +166,7 @@ def option(
     default_text: str | None = None,
     repeatable: bool = False,
     env_words: str | None = None,
+    is_secret: bool = False,
 ) -> Any:
     """A field with its declaration; a callable ``default`` is asked each time."""
     if default_text is None:
@@ -164,7 +174,9 @@ def option(
     if env_words is None:
         # What --cluster-key is for is said by the prefix already: RTMP_CLUSTER_KEY.
         env_words = flag.removeprefix("--").removeprefix("cluster-")
-    declared = Option(flag, parse, metavar, help, default_text, repeatable, group, env_words)
+    declared = Option(flag, parse, metavar, help, default_text, repeatable, group, env_words, is_secret)
+    if is_secret:
+        return field(default=default, repr=False, metadata={"option": declared})
     if callable(default):
         return field(default_factory=default, metadata={"option": declared})
     return field(default=default, metadata={"option": declared})

@@ -85,7 +85,7 @@ def places(environment: Mapping[str, str] = os.environ) -> list[Path]:
 def noted(note: Note, where: Path | None = None) -> Iterator[None]:
     """Leave ``note`` while the body runs. If that cannot be, a line says so, and the command runs on."""
     where = place() if where is None else where
-    path = where / f"{note.command}-{note.pid}.json"
+    path = note_path(note, where)
     with contextlib.ExitStack() as stack:
         try:
             _make_private(where)
@@ -114,8 +114,9 @@ def _left(note: Note, path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):
-                path.unlink()
+            for left in (path, beside(path)):
+                with contextlib.suppress(OSError):
+                    left.unlink()
     finally:
         os.close(fd)
 
@@ -139,6 +140,16 @@ def found(where: Sequence[Path] | None = None) -> list[Note]:
     return list(notes.values())
 
 
+def note_path(note: Note, where: Path) -> Path:
+    """Where ``note`` is in that place."""
+    return where / f"{note.command}-{note.pid}.json"
+
+
+def beside(path: Path) -> Path:
+    """What a process may leave beside its note, for as long as that is there."""
+    return path.with_suffix(".policy")
+
+
 def _read(path: Path) -> Note | None:
     """The note in ``path``, if its process lives. Root reads what others have left: it may be anything."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # nobody is waited for at a pipe
@@ -151,7 +162,8 @@ def _read(path: Path) -> Note | None:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return _parsed(json.loads(data))
-            path.unlink(missing_ok=True)
+            for stale in (path, beside(path)):
+                stale.unlink(missing_ok=True)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         pass
     return None

@@ -26,19 +26,31 @@ window.clockPicture = (() => {
     const period = 2 ** timeBits;
     return { delay_ms: ((now - time) % period + period) % period, bars: seen };
   }
-  /** Reads each picture shown for some time: the delays in ms, the last bars, how many could not be read. */
+  /** Reads each picture shown for some time: when, in Unix ms, and how old it was; the last bars, how many could not
+   *  be read, and how often the browser drew anything. */
   function watch(video, for_ms) {
     return new Promise((done) => {
-      const delays = [];
-      let bars = null, unread = 0, ended = false;
+      const delays = [], from_ms = Date.now();
+      let bars = null, unread = 0, drawn = 0, ended = false;
       const each = () => {
         const seen = read(video);
-        if (seen) { delays.push(seen.delay_ms); bars = seen.bars; } else unread++;
+        if (seen) { delays.push([Date.now(), seen.delay_ms]); bars = seen.bars; } else unread++;
         if (!ended) video.requestVideoFrameCallback(each);
       };
+      const draw = () => { drawn++; if (!ended) requestAnimationFrame(draw); };
       video.requestVideoFrameCallback(each);
-      setTimeout(() => { ended = true; done({ delays, bars, unread }); }, for_ms);
+      requestAnimationFrame(draw);
+      setTimeout(() => { ended = true; done({ delays, bars, unread, drawn, from_ms, to_ms: Date.now() }); }, for_ms);
     });
   }
-  return { read, watch };
+  /** What viewers see as a stall, from the first picture on: [from, to] in Unix ms, to is null while it lasts. */
+  const stalls = [];
+  let hasPlayed = false;
+  const goesOn = () => { hasPlayed = true; const last = stalls.at(-1); if (last && !last[1]) last[1] = Date.now(); };
+  document.addEventListener("playing", goesOn, true);
+  document.addEventListener("seeking", goesOn, true);
+  document.addEventListener("waiting", (event) => {
+    if (hasPlayed && !event.target.seeking) stalls.push([Date.now(), null]);
+  }, true);
+  return { read, watch, stalls };
 })();

@@ -7,9 +7,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-WIDTH, HEIGHT = 640, 360
+#: Small: the browser of these tests has a slow machine, and no graphics card.
+WIDTH, HEIGHT = 320, 180
+FPS = 25
 #: The strip of blocks on top: 16 of the time, 4 of a check, the highest bit at the left.
-BLOCK_PX = 32
+BLOCK_PX = 16
 TIME_BITS, CHECK_BITS = 16, 4
 #: The time starts anew after so many milliseconds.
 PERIOD_MS = 1 << TIME_BITS

@@ -13,8 +13,9 @@ from fractions import Fraction
 
 import av
 import clock_picture
+from clock_picture import FPS
 
-FPS, GOP = 30, 30
+GOP = 25
 SAMPLE_RATE, TONE_HZ = 48000, 1000
 #: Audio is made so much ahead, so that no picture waits for it to be interleaved.
 AUDIO_AHEAD_S = 0.06

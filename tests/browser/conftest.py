@@ -19,7 +19,8 @@ from browser_cluster import (
     StartPublisher,
     chromium,
 )
-from watching import SHOTS
+from standstill import Standstills
+from watching import PATIENCE_S, SHOTS, Watch, Watched, watch_with
 
 from support.cluster_process import ClusterProcess, free_router_address
 
@@ -73,12 +74,31 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_S * 1000)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def standstills() -> Iterator[Standstills]:
+    """When this machine let a program wait; begun before all that it looks at."""
+    begun = Standstills()
+    yield begun
+    begun.close()
+
+
+@pytest.fixture
+def watch(standstills: Standstills) -> Watch:
+    """Watches a page's video."""
+
+    def watch_(page: Page, seconds: float) -> Watched:
+        return watch_with(standstills, page, seconds)
+
+    return watch_
 
 
 @pytest.fixture
@@ -96,11 +116,12 @@ def open_page(browser: Browser, console: list[str]) -> Iterator[OpenPage]:
             console.append(f"{message.type}: {message.text}")
 
     def open_(url: str, script: str = "", **options: object) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context = browser.new_context(**{"viewport": {"width": 800, "height": 600}, **options})
         contexts.append(context)
         if script:
             context.add_init_script(script)
         context.add_init_script(clock_picture.script())
+        context.set_default_timeout(PATIENCE_S * 1000)
         page = context.new_page()
         page.on("console", noted)
         page.on("pageerror", lambda error: console.append(f"uncaught: {error}"))

@@ -4,13 +4,15 @@ So the page is of another origin, as a site of its own would be."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
 from browser_cluster import Cluster, HttpEdge, OpenPage, StartPublisher
 from playwright.sync_api import Page
-from watching import Watched, watch
+from watching import Watch, Watched
 
-WATCH_S = 60.0
+WATCH_S = float(os.environ.get("BROWSER_SECONDS", "60"))
 #: At first they find out how far behind they want to be.
 SETTLE_S = 5.0
 FLV_DELAY_P50_MS = 3_000
@@ -19,21 +21,11 @@ HLS_DELAY_P50_MS = 3_000
 MPEGTS_JS = "mpegts.js/dist/mpegts.js"
 HLS_JS = "hls.js/dist/hls.js"
 
-#: Counts what viewers see as a stall, from the first picture on.
-_COUNT_STALLS = """
-window.stalls = 0;
-window.faults = [];
-const video = document.querySelector("video");
-video.addEventListener("playing", () => {
-  video.addEventListener("waiting", () => { if (!video.seeking) window.stalls++; });
-}, { once: true });
-"""
-
 _MPEGTS = """
 url => {
   const player = mpegts.createPlayer(
     { type: "flv", isLive: true, url }, { enableStashBuffer: false, liveSync: true });
-  player.on(mpegts.Events.ERROR, (...what) => window.faults.push(what.map(String).join(" ")));
+  player.on(mpegts.Events.ERROR, (...what) => window.faults.push([Date.now(), what.map(String).join(" ")]));
   player.attachMediaElement(document.querySelector("video"));
   player.load();
   player.play();
@@ -43,7 +35,9 @@ url => {
 _HLS = """
 url => {
   const hls = new Hls({ lowLatencyMode: true });
-  hls.on(Hls.Events.ERROR, (_, what) => window.faults.push(what.details + (what.fatal ? " (fatal)" : "")));
+  hls.on(Hls.Events.ERROR, (_, what) => {
+    window.faults.push([Date.now(), what.details + (what.fatal ? " (fatal)" : "")]);
+  });
   hls.loadSource(url);
   hls.attachMedia(document.querySelector("video"));
   window.hls = hls;
@@ -52,22 +46,22 @@ url => {
 
 
 def _start(page: Page, library: Path, start: str, url: str) -> None:
-    page.set_content("<video muted autoplay playsinline width=640 height=360></video>")
+    page.set_content("<video muted autoplay playsinline width=320 height=180></video>")
     page.add_script_tag(path=library)
-    page.evaluate(_COUNT_STALLS)
+    page.evaluate("window.faults = []")
     page.evaluate(start, url)
-    page.wait_for_function("() => document.querySelector('video').currentTime > 0", timeout=30_000)
+    page.wait_for_function("() => document.querySelector('video').currentTime > 0")
 
 
-def _watch_a_minute(page: Page) -> Watched:
-    """Without a stall, a fault, or a picture that is not right."""
+def _watch_a_minute(watch: Watch, page: Page) -> Watched:
+    """That is, for ``BROWSER_SECONDS``: without a stall, a fault, or a picture that is not right."""
     watch(page, SETTLE_S)
-    page.evaluate("window.stalls = 0; window.faults = []")
+    page.evaluate("window.faults = []")
     seen = watch(page, WATCH_S)
-    print(f"delay p50 {seen.delay_p50_ms:.0f} ms, most {max(seen.delays_ms):.0f} ms")
+    print(seen)
     seen.assert_moves(WATCH_S)
-    assert page.evaluate("window.faults") == []
-    assert page.evaluate("window.stalls") == 0
+    assert seen.stalls == []
+    assert [what for at, what in page.evaluate("window.faults") if not seen.is_disturbed(at)] == []
     return seen
 
 
@@ -76,16 +70,18 @@ def _elsewhere(edge: HttpEdge) -> str:
 
 
 def test_mpegts_js_plays_http_flv(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, browser_players: Path
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch, browser_players: Path
 ) -> None:
     publish(cluster.near.url("mpegts"))
     page = open_page(_elsewhere(cluster.near))
     _start(page, browser_players / MPEGTS_JS, _MPEGTS, f"{cluster.far.page_url('mpegts')}.flv")
-    assert _watch_a_minute(page).delay_p50_ms < FLV_DELAY_P50_MS
+    seen = _watch_a_minute(watch, page)
+    assert seen.delay_p50_ms < FLV_DELAY_P50_MS + seen.excused_s * 1000
 
 
+@pytest.mark.in_full
 def test_mpegts_js_plays_flv_over_a_web_socket(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, browser_players: Path
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch, browser_players: Path
 ) -> None:
     publish(cluster.near.url("ws"))
     page = open_page(_elsewhere(cluster.far))
@@ -96,14 +92,15 @@ def test_mpegts_js_plays_flv_over_a_web_socket(
 
 
 def test_hls_js_plays_low_latency_hls(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, browser_players: Path,
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch, browser_players: Path,
     console: list[str],
 ) -> None:  # fmt: skip
     """The first viewer: a worker that has just begun has no old part, and sends players on for a while."""
     publish(cluster.near.url("hls"))
     page = open_page(_elsewhere(cluster.far))
     _start(page, browser_players / HLS_JS, _HLS, f"{cluster.near.page_url('hls')}.m3u8")
-    seen = _watch_a_minute(page)
+    seen = _watch_a_minute(watch, page)
     assert page.evaluate("hls.levels[hls.currentLevel].details.canBlockReload")
-    assert seen.delay_p50_ms < HLS_DELAY_P50_MS
+    # It stays behind by what it has stood still.
+    assert seen.delay_p50_ms < HLS_DELAY_P50_MS + seen.excused_s * 1000
     console[:] = [line for line in console if "503" not in line]

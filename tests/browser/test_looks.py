@@ -6,6 +6,8 @@ import pytest
 from browser_cluster import Cluster, OpenPage, StartPublisher
 from watching import shoot, wait_live, wait_moving, wait_words
 
+pytestmark = pytest.mark.in_full
+
 #: Narrower than a finger (WCAG 2.5.8 wants 24).
 LEAST_TARGET_PX = 40
 

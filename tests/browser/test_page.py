@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from browser_cluster import Cluster, HttpEdge, OpenPage, StartPublisher
 from playwright.sync_api import Page, expect
-from watching import stalls, wait_live, wait_moving, wait_words, watch
+from watching import Watch, wait_live, wait_moving, wait_words
 
 from support.cluster_process import kill_worker
 from support.polling import wait_until
@@ -17,6 +17,10 @@ WATCH_S = 6.0
 #: At first it catches up with the newest picture, and finds out how uneven the stream is.
 SETTLE_S = 5.0
 DELAY_P50_MS = 500
+#: Three segments, and one that is not whole.
+NATIVE_DELAY_P50_MS = 10_000
+#: The page keeps so much more in reserve after each stall (``STEP_S`` of page.html).
+RESERVE_STEP_MS = 100
 #: The kernel hands a connection to either worker: so many tries miss one of two once in a million.
 MOST_TRIES = 20
 
@@ -40,29 +44,28 @@ def _slot_of_player(edge: HttpEdge) -> int:
     return int(slot)
 
 
-@pytest.mark.parametrize("place", ["0", "1", "far"])
+@pytest.mark.parametrize("place", ["0", pytest.param("1", marks=pytest.mark.in_full), "far"])
 def test_it_plays_from_each_worker_and_from_another_node(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, place: str
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch, place: str
 ) -> None:
     publish(cluster.near.url("everywhere"))
     page = _open_on(cluster, open_page, "everywhere", place)
     wait_moving(page)
     watch(page, SETTLE_S)
-    stalls_before = stalls(page)
     seen = watch(page, WATCH_S)
+    print(f"{place}: {seen}")
     seen.assert_moves(WATCH_S)
-    print(f"delay p50 {seen.delay_p50_ms:.0f} ms, most {max(seen.delays_ms):.0f} ms, from {place}")
-    assert seen.delay_p50_ms < DELAY_P50_MS
-    assert stalls(page) == stalls_before
+    assert seen.delay_p50_ms < DELAY_P50_MS + RESERVE_STEP_MS * len(seen.excused)
+    assert seen.stalls == []
     expect(page.locator("#video-codec")).to_contain_text("H.264 (avc1.")
     expect(page.locator("#audio-codec")).to_contain_text("AAC (mp4a.40.2)")
-    expect(page.locator("#picture")).to_contain_text("640 × 360")
+    expect(page.locator("#picture")).to_contain_text("320 × 180")
     expect(page.locator("#delay")).to_contain_text(re.compile(r"^\d+ ms$"))
     expect(page.locator("#bitrate")).to_contain_text(re.compile(r"^[1-9].* [kM]bit/s$"))
 
 
 def test_it_goes_on_after_the_publisher_returns(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch
 ) -> None:
     first = publish(cluster.near.url("returns"))
     page = open_page(cluster.near.page_url("returns"))
@@ -76,7 +79,7 @@ def test_it_goes_on_after_the_publisher_returns(
 
 
 def test_it_goes_on_after_its_worker_is_killed(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch
 ) -> None:
     """The publisher is on the other node: its connection has nothing to do with that worker."""
     publish(cluster.far.url("killed"))
@@ -90,9 +93,9 @@ def test_it_goes_on_after_its_worker_is_killed(
     watch(page, WATCH_S).assert_moves(WATCH_S)
 
 
-@pytest.mark.parametrize("video", ["vp9", "av1"])
+@pytest.mark.parametrize("video", ["vp9", pytest.param("av1", marks=pytest.mark.in_full)])
 def test_it_goes_on_after_the_codec_changes(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, video: str
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch, video: str
 ) -> None:
     name = f"changes-{video}"
     first = publish(cluster.near.url(name))
@@ -109,7 +112,7 @@ def test_it_goes_on_after_the_codec_changes(
 
 
 def test_it_goes_on_when_audio_is_no_longer_there(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch
 ) -> None:
     first = publish(cluster.near.url("silent"))
     page = open_page(cluster.near.page_url("silent"))
@@ -132,6 +135,7 @@ def test_it_says_that_nobody_publishes_and_plays_as_soon_as_somebody_does(
     wait_moving(page)
 
 
+@pytest.mark.in_full
 def test_it_says_what_the_browser_cannot_play(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher
 ) -> None:
@@ -140,8 +144,9 @@ def test_it_says_what_the_browser_cannot_play(
     wait_words(page, "This browser cannot play HEVC (hvc1.")
 
 
+@pytest.mark.in_full
 def test_it_shows_the_picture_without_the_sound_that_the_browser_cannot_play(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch
 ) -> None:
     publish(cluster.near.url("ac3"), audio="ac3")
     page = open_page(cluster.near.page_url("ac3"))
@@ -150,6 +155,7 @@ def test_it_shows_the_picture_without_the_sound_that_the_browser_cannot_play(
     expect(page.locator("#audio-codec")).to_contain_text("AC-3: not played")
 
 
+@pytest.mark.in_full
 def test_it_says_that_the_server_cannot_be_reached_and_goes_on_when_it_can(
     open_page: OpenPage, publish: StartPublisher, tmp_path: Path, console: list[str]
 ) -> None:
@@ -174,7 +180,10 @@ def test_it_says_that_the_server_cannot_be_reached_and_goes_on_when_it_can(
     console[:] = [line for line in console if "ERR_CONNECTION" not in line and "503" not in line]
 
 
-def test_its_keys_and_buttons_work(cluster: Cluster, open_page: OpenPage, publish: StartPublisher) -> None:
+@pytest.mark.in_full
+def test_its_keys_and_buttons_work(
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch
+) -> None:
     publish(cluster.near.url("keys"))
     page = open_page(cluster.near.page_url("keys"))
     wait_live(page)
@@ -192,20 +201,22 @@ def test_its_keys_and_buttons_work(cluster: Cluster, open_page: OpenPage, publis
 
 
 def test_it_plays_hls_where_there_is_no_media_source(
-    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, console: list[str]
+    cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch
 ) -> None:
-    """As an iPhone of before iOS 17 does. Chromium's own HLS wants some segments first, so it takes a few
-    tries; it then begins so near the end that it stands still now and then."""
+    """As an iPhone of before iOS 17 does. Chromium's own HLS begins three segments behind the newest, and
+    breaks off where there are fewer, so the page waits until there are."""
     publish(cluster.near.url("native"))
     page = open_page(
         cluster.near.page_url("native"), "delete window.MediaSource; delete window.ManagedMediaSource;"
     )
-    wait_live(page, 40)
+    wait_live(page)
+    watch(page, 2)
     seen = watch(page, 3 * WATCH_S)
-    seen.assert_colours()
-    assert seen.advanced_s > WATCH_S
+    print(f"native HLS: {seen}")
+    seen.assert_moves(3 * WATCH_S)
+    assert seen.stalls == []
+    assert seen.delay_p50_ms < NATIVE_DELAY_P50_MS + seen.excused_s * 1000
     expect(page.locator("#video-codec")).to_contain_text("H.264 (avc1.")
-    console[:] = [line for line in console if "COULD_NOT_PARSE" not in line and "503" not in line]
 
 
 def test_the_page_without_a_stream_asks_for_one(cluster: Cluster, open_page: OpenPage) -> None:

@@ -19,6 +19,8 @@ AVC_HEADER = bytes.fromhex(
     "17000000000164001fffe1001b6764001facd9405005bb011000000300100000030320f183196001000668ebe3cb22c0"
 )
 OTHER_AVC_HEADER = AVC_HEADER.replace(bytes.fromhex("64001f"), bytes.fromhex("4d001f"))
+MP3_FRAME = bytes.fromhex("fffb9464") + bytes(380)  # layer III, 48 kHz, 24 ms
+AC3_FRAME = bytes.fromhex("0b77e4b5144043") + bytes(100)
 AAC_HEADER = bytes.fromhex("af001190")  # AAC-LC, 48 kHz, two channels
 KEY = bytes.fromhex("1701000000")
 INTER = bytes.fromhex("2701000000")
@@ -56,8 +58,8 @@ def headers(*, has_audio: bool = True, has_video: bool = True) -> list[Message]:
     return [*made, Message(8, 0, AAC_HEADER)] if has_audio else made
 
 
-def check(worker: Worker) -> Checker:
-    checker = Checker()
+def check(worker: Worker, frame_ms: float = FPS_25_MS) -> Checker:
+    checker = Checker(frame_ms / 1000)
     for text in worker.texts:
         checker.check(text)
     return checker
@@ -90,16 +92,47 @@ def test_a_minute_is_the_same_on_all_workers_whatever_they_flush() -> None:
     assert [part[1] for part in last.segments[-2].parts] == [0.24] * 8 + [0.08]
 
 
-@pytest.mark.parametrize("frame_ms", [1000 / 24, 1000 / 30, 1000 / 60, 1001 / 30, 50, 1000 / 15, 100])
-def test_parts_of_usual_frame_rates_keep_the_rules(frame_ms: float) -> None:
+@pytest.mark.parametrize(
+    "frame_ms",
+    [1000 / 24, 1001 / 24, 40, 1000 / 30, 1001 / 30, 20, 1000 / 60, 50, 1000 / 15, 80, 100, 200, 250],
+)
+def test_parts_are_as_long_as_the_frame_rate_lets_them_be(frame_ms: float) -> None:
     workers = Workers(3)
     workers.publish()
     workers.send(*headers(), *stream(20, frame_ms=frame_ms))
     workers.end()
-    check(workers.origin)
+    check(workers.origin, frame_ms if frame_ms >= 100 else 0)
     assert_same(workers)
-    longest = max(part[1] for each in parse(workers.origin.texts[-1]).segments for part in each.parts)
-    assert 0.2 <= longest <= 0.33
+    for text in workers.origin.texts:
+        assert parse(text).part_target == PART_MS / 1000
+
+
+@pytest.mark.parametrize("frame_ms", [280, 500, 1000])
+def test_a_frame_that_lasts_longer_than_a_part_is_one(frame_ms: int) -> None:
+    """What a part says of itself stays within what the list has said; the segment tells the whole."""
+    workers = Workers(3)
+    workers.publish()
+    workers.send(*headers(), *stream(20, frame_ms=frame_ms, gop_ms=4 * frame_ms))
+    workers.end()
+    assert_same(workers)
+    for text in workers.origin.texts:
+        parsed = parse(text)
+        assert parsed.part_target == PART_MS / 1000
+        durations = [part[1] for each in parsed.segments for part in each.parts]
+        assert max(durations) == parsed.part_target
+    whole = sum(each.duration for each in parse(workers.origin.texts[-1]).segments)
+    assert whole == pytest.approx(20, abs=1.1)
+
+
+@pytest.mark.parametrize("gap_ms", [260, 300, 700, 1900])
+def test_an_interruption_does_not_change_what_lists_say_of_parts(gap_ms: int) -> None:
+    workers = Workers(1, 5)
+    workers.publish()
+    workers.send(*headers())
+    workers.send(*(each for each in stream(12) if not 0 <= each.timestamp - 4_500 < gap_ms))
+    workers.end()
+    assert_same(workers)
+    check(workers.origin, frame_ms=PART_MS)
 
 
 def test_a_worker_that_joins_late_has_fewer_segments_with_the_same_names() -> None:
@@ -192,6 +225,28 @@ def test_audio_that_begins_late_is_in_segments_that_do_not_follow() -> None:
     segments = parse(workers.origin.texts[-1]).segments
     assert len({each.init for each in segments}) == 2
     assert sum(each.is_discontinuous for each in segments) == 2
+
+
+@pytest.mark.parametrize("late_ms", [0, 60, 160, 700, 3_000])
+@pytest.mark.parametrize("has_header", [False, True])
+def test_audio_without_a_header_that_begins_late_is_in_segments_that_do_not_follow(
+    late_ms: int, has_header: bool
+) -> None:
+    """MP3, and AC-3 of whatever header: until the first frame comes, nobody knows that it does."""
+    workers = Workers(1, 4)
+    workers.publish()
+    workers.send(*headers(has_audio=False))
+    if has_header:
+        workers.send(Message(8, 0, b"\x90ac-3"))
+    heads, frame = (b"\x91ac-3", AC3_FRAME) if has_header else (b"\x2f", MP3_FRAME)
+    sound = [Message(8, ms, heads + frame) for ms in range(late_ms, 10_000, 24)]
+    workers.send(*sorted([*stream(10, has_audio=False), *sound], key=lambda each: each.timestamp))
+    workers.end()
+    check(workers.origin)
+    assert_same(workers)
+    segments = parse(workers.origin.texts[-1]).segments
+    assert len({each.init for each in segments}) == (1 if late_ms < 100 else 2)
+    assert sum(each.is_discontinuous for each in segments) == (1 if late_ms < 100 else 2)
 
 
 def test_video_that_stops_leaves_segments_of_audio_alone() -> None:
@@ -581,7 +636,7 @@ def test_an_interruption_makes_no_segment_longer_than_the_target_duration(gap_ms
     for text in workers.origin.texts:
         parsed = parse(text)
         assert all(round(each.duration) <= parsed.target for each in parsed.segments)
-        assert parsed.part_target < 2.5
+        assert parsed.part_target == PART_MS / 1000
 
 
 def test_times_that_leap_are_in_no_list() -> None:

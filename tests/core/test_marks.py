@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.core.media.headers import MAX_HEADER_BYTES
 from cluster.core.media.marks import (
     NUMBERED_SINCE_MS,
     Mark,
@@ -159,6 +160,14 @@ def test_a_header_that_says_nothing_changes_nothing() -> None:
     assert not decode_mark(made.at_keyframe(4_000)).follows
     made.header(9, EMPTY_AV1_HEADER)
     assert decode_mark(made.at_keyframe(6_000)).follows
+
+
+@pytest.mark.parametrize("type_id", [8, 9])
+def test_a_header_that_no_joiner_is_given_changes_nothing(type_id: int) -> None:
+    made = marker()
+    made.at_keyframe(0)
+    made.header(type_id, {8: AAC_HEADER, 9: AVC_HEADER}[type_id] + bytes(MAX_HEADER_BYTES))
+    assert decode_mark(made.at_keyframe(2000)).follows
 
 
 def test_audio_alone_is_cut_at_the_target() -> None:

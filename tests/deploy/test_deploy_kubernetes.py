@@ -103,6 +103,15 @@ def test_health_is_asked_for_where_the_api_is(kind: str, name: str, prefix: str)
         assert container[probe]["httpGet"] == {"path": path, "port": "api"}
 
 
+def test_players_reach_an_edge_over_rtmp_and_http() -> None:
+    (container,) = _pod("Deployment", "rtmp-cluster-edge")["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    service = _named("Service", "rtmp-cluster-edge")
+    offered = {each["targetPort"]: each["port"] for each in service["spec"]["ports"]}
+    assert offered == {name: ports[name] for name in ("rtmp", "http")}
+    assert _variables()["RTMP_CLUSTER_HTTP"] == f":{ports['http']}"
+
+
 @pytest.mark.parametrize("name", ["rtmp-cluster-router", "rtmp-cluster-edge"])
 def test_selectors_find_the_pods(name: str) -> None:
     (workload,) = [

@@ -44,6 +44,21 @@ def test_systemd_finds_nothing_wrong(unit: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_the_drop_in_with_a_file_checks_it_before_it_is_read_again(unit: Path) -> None:
+    program = str(unit.parent / "rtmp-cluster")
+    drop_in = (UNITS / "config.conf.example").read_text()
+    text = unit.read_text() + drop_in.replace("/opt/rtmp-cluster/current/bin/rtmp-cluster", program)
+    unit.write_text(text)
+    done = _analyze("verify", "--man=no", str(unit))
+    assert (done.returncode, done.stdout) == (0, "")
+    start, check = (
+        line.split("rtmp-cluster ")[1]
+        for line in drop_in.splitlines()
+        if line.startswith("Exec") and "rtmp-cluster " in line
+    )
+    assert start == f"edge --config {check.removeprefix('check ')}"
+
+
 def test_a_mistake_would_be_found(unit: Path) -> None:
     unit.write_text(unit.read_text().replace("NoNewPrivileges=yes", "NoNewPrivilege=yes"))
     assert "NoNewPrivilege" in _analyze("verify", "--man=no", str(unit)).stdout

@@ -328,6 +328,15 @@ URLS = [
     b"rtmp://h/",
     b"RTMP://1.2.3.4/a/b/c/d",
 ]
+_PROXY_V2 = bytes.fromhex("0d0a0d0a000d0a515549540a")
+PROXY_HEADERS = [
+    b"PROXY TCP4 192.0.2.1 198.51.100.1 50000 1935\r\n",
+    b"PROXY TCP6 2001:db8::1 ::1 50000 1935\r\n\x03",
+    b"PROXY UNKNOWN ffff::1 ::1 1 2\r\n",
+    _PROXY_V2 + bytes.fromhex("2111000cc0000201c6336401c350078f"),
+    _PROXY_V2 + bytes.fromhex("21210029") + bytes(36) + bytes.fromhex("0400020000") + b"\x03",
+    _PROXY_V2 + bytes.fromhex("20000000"),
+]
 REJECTIONS = [
     b"[ AccessManager.Reject ] : [ authmod=adobe ] : ?reason=needauth&user=u&salt=s&challenge=c&opaque=o",
     b"[ code=403 need auth; authmod=llnw ]",

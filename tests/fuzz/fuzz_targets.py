@@ -13,6 +13,7 @@ import fuzz_seeds as seeds
 from fuzz_mutator import Mutator
 from fuzz_sessions import ENTROPY, LIMITS, URL, make_script, run_client, run_server
 
+from cluster.core import proxy_protocol
 from cluster.core.amf import amf0, amf3
 from cluster.core.bus import control_coding, envelope
 from cluster.core.errors import MisuseError, PeerViolation
@@ -240,6 +241,14 @@ def _authentication(data: bytes) -> None:
         Authenticator(mode, bytes(16), {"alice": "x"}.get).judge("live", text, 1.7e9)  # type: ignore[arg-type]
 
 
+def _proxy_header(data: bytes) -> None:
+    header = proxy_protocol.parse(data)
+    if header is not None:
+        assert 0 < header.size <= len(data)
+        assert proxy_protocol.parse(data[: header.size]) == header
+        assert proxy_protocol.parse(data[: header.size - 1]) is None
+
+
 # A stream log, by any messages.
 
 
@@ -304,6 +313,7 @@ TARGETS: tuple[Target, ...] = (
         (control_coding.ControlError,),
     ),
     of_bytes("url", seeds.URLS, _url, UrlError, *_RTMP),
+    of_bytes("proxy_header", seeds.PROXY_HEADERS, _proxy_header, *_RTMP),
     of_bytes("authentication", seeds.REJECTIONS, _authentication),
     Target("stream_log", _make_media, _stream_log),
     Target("server_dialogue", make_script(seeds.TO_SERVER, True), run_server, _RTMP),

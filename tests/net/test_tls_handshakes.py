@@ -109,12 +109,13 @@ def test_rtmp_follows_the_handshake(scene: Scene, files: CertificateFiles) -> No
     ("data", "reason", "detail"),
     [
         (b"\x03" + bytes(1536), "not_tls", "use rtmps://, or rtmp:// at one of --bind"),
-        (b"GET / HTTP/1.1\r\n\r\n", "not_tls", "0x47"),
+        (b"GET / HTTP/1.1\r\n\r\n", "not_tls", "use https://"),
+        (b"nonsense", "not_tls", "0x6e"),
         (b"\x16\x03\x01\x00\x04nope", "tls_failed", ""),
         (b"", "peer_closed", "before"),
         (b"\x16\x03\x01\x02\x00\x01", "peer_closed", "during"),
     ],
-    ids=["RTMP", "HTTP", "broken TLS", "nothing", "half a hello"],
+    ids=["RTMP", "HTTP", "nonsense", "broken TLS", "nothing", "half a hello"],
 )
 def test_a_peer_that_does_not_speak_tls_ends_with_a_reason(
     scene: Scene, data: bytes, reason: str, detail: str, caplog: pytest.LogCaptureFixture
@@ -126,6 +127,15 @@ def test_a_peer_that_does_not_speak_tls_ends_with_a_reason(
     (line,) = [record.getMessage() for record in caplog.records if "closed:" in record.getMessage()]
     assert detail in line
     assert scene.house.counters.connections == 0
+
+
+def test_plain_http_is_answered_so(scene: Scene) -> None:
+    scene.plain.sendall(b"GET /live/x HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert scene.until_closed() == {"not_tls": 1}
+    answer = b"".join(iter(lambda: scene.plain.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nConnection: close\r\n\r\n" in answer
+    assert b"https://" in answer
 
 
 @pytest.mark.parametrize(

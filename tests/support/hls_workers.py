@@ -11,7 +11,7 @@ from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Message
 
 TARGET_MS = 2000
-PART_MS = 250
+PART_MS = 270
 WALL_MS = NUMBERED_SINCE_MS + 200_000_000_000
 MAX_BYTES = 1 << 30
 
@@ -113,7 +113,7 @@ class Workers:
             worker.flush()
             worker.log.restart(gap_ms + 17 * index)  # each by its own clock
             worker.begin([], [])
-        log.marker = Marker(TARGET_MS, lambda: self.wall_ms, last)
+        log.marker = Marker(TARGET_MS, lambda: self.wall_ms, last, log.timeline.audio_since_ms)
 
     def send(self, *messages: Message) -> None:
         for message in messages:

@@ -32,9 +32,13 @@ from cluster.core.rtmp.client_session import ClientSession
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.edge.http.sessions import HttpRules, HttpSessions
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.serving import bandwidth_of
 from cluster.edge.peers.access import Judge
 from cluster.edge.peers.access_control import AccessControl
+from cluster.edge.peers.key_limits import KeyLimit, KeyLimits
+from cluster.edge.peers.load_limits import LoadLimits
 from cluster.edge.peers.places import Places
+from cluster.edge.peers.shared_counts import SharedCounts
 from cluster.edge.rtmp.admission import Admission
 from cluster.edge.rtmp.judged import JudgedAdmission
 from cluster.edge.rtmp.requests import Requests
@@ -307,7 +311,10 @@ class AnyPeer(Protocol):
 class House:
     """The streams and the sessions of one worker, on a loop whose clock tests move."""
 
-    def __init__(self, loop: SteppedLoop, admission: Admission | None = None, **options: Any) -> None:
+    def __init__(
+        self, loop: SteppedLoop, admission: Admission | None = None,
+        limits: Sequence[KeyLimit] = (), counts: SharedCounts | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         self.loop = loop
         self.config = EdgeConfig(**options)
         self.counters = Counters()
@@ -316,7 +323,10 @@ class House:
         self.streams = Streams(self.config.stream_rules(), self.counters, turn, lambda remote: self.link)
         self.poller = Poller(loop, LatencyBudget(self.config.latency_budget), turn.begin, turn.end)
         self.requests = Requests(self.streams, admission)
-        self.places = Places(self.config.place_bounds())
+        self.places = Places(self.config.place_bounds(), counts)
+        self.key_limits = KeyLimits(self.streams, limits, counts)
+        bandwidth = bandwidth_of(self.config, self.counters, counts)
+        self.room = self.streams.room = LoadLimits(self.streams, self.key_limits, bandwidth)
         self.sessions = Sessions(
             self.requests, self.poller, self.config.limits(), self.places, self.counters, IDENTITY,
             self.config.publish_idle_s,
@@ -359,6 +369,7 @@ class House:
         """Move the clock, sweep as a worker does, and let all settle."""
         self.loop.advance(seconds)
         self.streams.sweep()
+        self.room.tick(self.loop.now)
         self.sessions.tick()
         if self._http is not None:
             self._http.sweep()

@@ -71,6 +71,7 @@ class FakePublisher:
         self.sender = sender
         self.facts = {"peer": name}
         self.unfinished_bytes = 0
+        self.most_bytes_per_s: int | None = None
         self.lost_why: EndOfPublish | None = None
         self.is_here = True
         self.feed: Any = None

@@ -28,7 +28,7 @@ _REPLAY_ORDER = {
 }
 
 #: Codecs for whose sequence header no body is defined: an empty one says all there is to say.
-_BODILESS_HEADERS = frozenset((b".mp3", b"ac-3", b"ec-3"))
+BODILESS_CODECS: Final = frozenset((b".mp3", b"ac-3", b"ec-3"))
 
 _VIDEO = int(MediaFlags.VIDEO)
 _DATA = int(MediaFlags.DATA)
@@ -92,7 +92,7 @@ def is_empty_header(type_id: int, payload: Buffer) -> bool:
     if header is None:
         return len(payload) <= (5 if flags & _VIDEO else 2)
     bodiless = [track.four_cc for track in header.tracks if track.start == track.end]
-    return any(four_cc not in _BODILESS_HEADERS for four_cc in bodiless)
+    return any(four_cc not in BODILESS_CODECS for four_cc in bodiless)
 
 
 class Header(Protocol):

@@ -65,7 +65,7 @@ def media_playlist(listing: Listing, *, skip: bool) -> str:
     """The list of segments. ``skip``: older ones are only counted, if there are any so old."""
     segments = list(listing.segments)
     first = segments[0].mark
-    part_s = _part_target_s(listing)
+    part_s = listing.part_ms / 1000
     lines = [
         "#EXTM3U",
         f"#EXT-X-VERSION:{_VERSION}",
@@ -88,7 +88,7 @@ def media_playlist(listing: Listing, *, skip: bool) -> str:
         behind_s -= segment.duration_s
         lines += _opening(segment, init)
         if behind_s < listing.target_s * _PARTS_TARGETS:
-            lines += _parts(segment)
+            lines += _parts(segment, part_s)
         lines += (f"#EXTINF:{segment.duration_s:.5f},", segment_name(segment.number))
         init = segment.init
     lines += _end(listing, init)
@@ -107,13 +107,6 @@ def master_playlist(segments: Sequence[Segment], tracks: Sequence[Track], media_
             variant += f",RESOLUTION={track.width}x{track.height}"
     lines = ("#EXTM3U", f"#EXT-X-VERSION:{_VERSION}", f"#EXT-X-STREAM-INF:{variant}", media_uri)
     return "\n".join(lines) + "\n"
-
-
-def _part_target_s(listing: Listing) -> float:
-    """No part may be longer (4.4.3.7); one of slow video is a frame, however long that is shown."""
-    segments = listing.segments if listing.partial is None else [*listing.segments, listing.partial]
-    longest_ms = max(math.ceil(each.longest_ticks * 1000 / each.timescale) for each in segments)
-    return max(listing.part_ms, longest_ms) / 1000
 
 
 def _skippable(segments: Sequence[Segment], target_s: int) -> int:
@@ -135,22 +128,26 @@ def _opening(segment: Segment, init: str) -> Iterator[str]:
     yield f"#EXT-X-PROGRAM-DATE-TIME:{_date(segment.mark.date_ms)}"
 
 
-def _parts(segment: Segment) -> Iterator[str]:
+def _parts(segment: Segment, longest_s: float) -> Iterator[str]:
     """All of them in one, unless there are none. They are spelled once, for all lists that have them."""
     count, text = segment.text
     if count != len(segment.parts):
-        spelled = [_part(segment, index) for index in range(count, len(segment.parts))]
+        spelled = [_part(segment, index, longest_s) for index in range(count, len(segment.parts))]
         text = "\n".join([text, *spelled] if count else spelled)
         segment.text = len(segment.parts), text
     if text:
         yield text
 
 
-def _part(segment: Segment, index: int) -> str:
+def _part(segment: Segment, index: int, longest_s: float) -> str:
+    """No part may be longer than the list says once and for all (4.4.3.7). One that is, is a single frame
+    that nothing followed: players are told that it takes as long as a part may. The segment's duration is
+    the true one."""
     part = segment.parts[index]
+    duration_s = min(part.ticks / segment.timescale, longest_s)
     independent = ",INDEPENDENT=YES" if part.is_independent else ""
     name = part_name(segment.number, index)
-    return f'#EXT-X-PART:DURATION={part.ticks / segment.timescale:.5f},URI="{name}"{independent}'
+    return f'#EXT-X-PART:DURATION={duration_s:.5f},URI="{name}"{independent}'
 
 
 def _end(listing: Listing, init: str) -> Iterator[str]:
@@ -160,7 +157,7 @@ def _end(listing: Listing, init: str) -> Iterator[str]:
         yield "#EXT-X-ENDLIST"
     elif partial is not None:
         yield from _opening(partial, init)
-        yield from _parts(partial)
+        yield from _parts(partial, listing.part_ms / 1000)
         yield f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{part_name(partial.number, len(partial.parts))}"'
 
 

@@ -3,7 +3,8 @@
 Which bytes come out follows from the messages of the segment alone, and from the time of the next one's
 first frame: not from what a worker has seen before, nor from how the messages came. The *lead* is the
 medium that time goes by: video if there is any, else audio. A part ends before the first frame of the lead
-that is so far from the part's beginning; what stands in the log before that frame is in it.
+that is so far from the part's beginning; what stands in the log before that frame is in it. If the part
+were longer than parts may be, it ends one frame earlier. A frame that lasts longer is a part by itself.
 
 Decoding times are the origin's milliseconds in the track's timescale, plus ``START_MS``: composition times
 never fall below zero. Milliseconds are too coarse for audio, so its samples are counted from the segment's
@@ -50,7 +51,7 @@ class Segment:
     ``text``: how lists spell its parts, and of how many that is; kept by ``hls_playlist``.
     """
 
-    __slots__ = ("init", "longest_ticks", "mark", "parts", "size", "text", "ticks", "timescale")
+    __slots__ = ("init", "mark", "parts", "size", "text", "ticks", "timescale")
 
     def __init__(self, mark: Mark, init: str, timescale: int) -> None:
         self.mark = mark
@@ -58,7 +59,6 @@ class Segment:
         self.timescale = timescale
         self.parts: list[Part] = []
         self.ticks = 0
-        self.longest_ticks = 0
         self.size = 0
         self.text = (0, "")
 
@@ -78,7 +78,6 @@ class Segment:
     def add(self, part: Part) -> None:
         self.parts.append(part)
         self.ticks += part.ticks
-        self.longest_ticks = max(self.longest_ticks, part.ticks)
         self.size += len(part.data)
 
 
@@ -146,7 +145,10 @@ class _Samples:
 class SegmentBuilder:
     """Makes ``segment`` of its frames. ``tracks``: by message type, those that its init file has."""
 
-    __slots__ = ("_lead", "_left_out", "_part_ticks", "_pending_bytes", "_samples", "lead_type", "segment")
+    __slots__ = (
+        "_lead", "_least_ticks", "_left_out", "_most_ticks", "_pending_bytes", "_samples", "lead_type",
+        "segment",
+    )  # fmt: skip
 
     def __init__(self, segment: Segment, tracks: Mapping[int, Track], lead_type: int, part_ms: int) -> None:
         self.segment = segment
@@ -154,8 +156,9 @@ class SegmentBuilder:
         self._samples = {type_id: _Samples(track) for type_id, track in tracks.items()}
         self._lead = self._samples[lead_type]
         self._left_out: set[int] = set()
+        self._most_ticks = self._lead.scale * part_ms // 1000
         #: The least that a part takes: 85 % of the most (draft-pantos-hls-rfc8216bis, 4.4.4.9).
-        self._part_ticks = self._lead.scale * part_ms * 85 // 100_000
+        self._least_ticks = self._lead.scale * part_ms * 85 // 100_000
         self._pending_bytes = 0
 
     @property
@@ -181,20 +184,38 @@ class SegmentBuilder:
         if samples is None or type_id in self._left_out:
             return False
         dts = samples.place(time_ms)
-        frames = self._lead.frames
-        is_next = samples is self._lead and frames and dts - frames[0].dts >= self._part_ticks
-        if is_next:
-            self._end_part(dts)
+        has_ended = samples is self._lead and bool(samples.frames) and self._end_parts(dts)
         samples.add(dts, data, composition_ms, is_sync)
         self._pending_bytes += len(data)
-        return bool(is_next)
+        return has_ended
 
     def finish(self, until: int | None) -> Segment:
         """No frame follows. ``until``: when the lead's first frame of the next segment comes, if it follows
         on this one."""
-        if self._lead.frames:
+        frames = self._lead.frames
+        if frames:
+            self._end_too_long(frames[-1].dts + self._lead.frame_ticks if until is None else until)
             self._end_part(until)
         return self.segment
+
+    def _end_parts(self, until: int) -> bool:
+        """The lead's next frame is at ``until``. Whether a part ends for that."""
+        has_ended = self._end_too_long(until)
+        if until - self._lead.frames[0].dts < self._least_ticks:
+            return has_ended
+        self._end_part(until)
+        return True
+
+    def _end_too_long(self, until: int) -> bool:
+        """If the part were too long, end it before its last frame, which begins the next one."""
+        frames = self._lead.frames
+        if len(frames) < 2 or until - frames[0].dts <= self._most_ticks:
+            return False
+        last = frames.pop()
+        self._end_part(last.dts)
+        self._lead.frames.append(last)
+        self._pending_bytes = len(last.data)
+        return True
 
     def _end_part(self, until: int | None) -> None:
         lead = self._lead

@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from cluster.core.errors import ClusterError
-from cluster.core.media.headers import header_key, is_empty_header
+from cluster.core.media.headers import BODILESS_CODECS, MAX_HEADER_BYTES, header_key, is_empty_header
 from cluster.core.message import MessageType
 
 #: Numbers of a stream that nobody remembers begin with the count of half segments since 2020: they only
@@ -49,6 +49,10 @@ _REMEMBERED_MS = 60_000
 
 #: Media time that goes on by so many targets between two looks at it has leapt: it tells nothing.
 _LEAP_TARGETS = 4
+
+#: Of audio without header, players are told if it has come so soon after a segment's first frame. Workers
+#: wait a little longer before they say what a segment has.
+_AUDIO_AWAITED_MS = 100
 
 _AUDIO_TYPE = int(MessageType.AUDIO)
 
@@ -110,19 +114,26 @@ class Marker:
 
     ``target_ms``: no segment is much shorter, but the last, and one before a keyframe that is rare.
     ``wall_ms`` reads the wall clock. ``last``: the latest mark of the stream, whoever made it.
+    ``audio_since_ms`` tells the stream's media time at the publisher's first frame of audio, None before.
     """
 
     __slots__ = (
-        "_began_ms", "_follows", "_has_audio", "_has_video", "_headers", "_last", "_target_ms", "_wall_ms",
+        "_audio_since_ms", "_began_ms", "_follows", "_has_audio", "_has_heard", "_has_video", "_headers",
+        "_last", "_target_ms", "_wall_ms",
     )  # fmt: skip
 
-    def __init__(self, target_ms: int, wall_ms: Callable[[], int], last: Mark | None = None) -> None:
+    def __init__(
+        self, target_ms: int, wall_ms: Callable[[], int], last: Mark | None = None,
+        audio_since_ms: Callable[[], int | None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._target_ms = target_ms
         self._wall_ms = wall_ms
+        self._audio_since_ms = audio_since_ms
         self._last = last
         self._began_ms = 0  # the stream's progress at the last mark
         self._follows = False
         self._has_video = self._has_audio = True  # whether the present segment has, or may have
+        self._has_heard = False  # there has been a frame of audio
         self._headers: dict[int, bytes] = {}  # the latest of track 0, by message type
 
     def header(self, type_id: int, payload: bytes | memoryview) -> None:
@@ -133,8 +144,8 @@ class Marker:
         key = header_key(type_id, payload)
         if key is None or key.kind != "sequence_header" or 0 not in key.tracks:
             return
-        if is_empty_header(type_id, payload):
-            return
+        if len(payload) > MAX_HEADER_BYTES or is_empty_header(type_id, payload):
+            return  # no joiner is given it
         if self._headers.get(type_id) != payload:
             self._headers[type_id] = bytes(payload)
             self.restart()
@@ -178,7 +189,15 @@ class Marker:
         return self._next(progress_ms, is_independent=bool(without_video_ms))
 
     def _note_audio(self, gone: Collection[int]) -> None:
-        """Players wait for a medium that is said to be there."""
+        """Players wait for a medium that is said to be there. Of some audio, frames alone say so: if they
+        begin within a segment, that one has none of it, and the next does not follow on it."""
+        since_ms = None if self._has_heard else self._audio_since_ms()
+        if since_ms is not None:
+            self._has_heard = True
+            header = self._headers.get(_AUDIO_TYPE)
+            is_headerless = header is None or header[1:5] in BODILESS_CODECS
+            if is_headerless and since_ms - self._began_ms > _AUDIO_AWAITED_MS:
+                self.restart()
         if self._has_audio == (_AUDIO_TYPE in gone):
             self._has_audio = not self._has_audio
             self.restart()

@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import Final
 
 from cluster.core.media.classify import NOT_TIMED, MediaFlags, flags_of, track_ids
-from cluster.core.message import Buffer, Message
+from cluster.core.message import Buffer, Message, MessageType
 
 _WRAP = 1 << 32
 _HALF = 1 << 31
@@ -48,6 +48,7 @@ RESTART_GAP_MS: Final = 40
 #: Data further off than this from all media was stamped by another clock, or not at all.
 MAX_DATA_OFFSET_MS: Final = 1000
 
+_AUDIO_TYPE = int(MessageType.AUDIO)
 _AUDIO = int(MediaFlags.AUDIO)
 _VIDEO = int(MediaFlags.VIDEO)
 _DATA = int(MediaFlags.DATA)
@@ -71,19 +72,20 @@ class _Medium:
     """The clock of one medium.
 
     ``placed_ms`` is where its last frame, stamped ``wire_ms``, belongs; ``highest_ms`` the highest place
-    handed out. ``offset_ms`` leads from its places to the stream's progress. ``restarts`` counts those of
-    its clock; ``before`` is its stamp, place, count and offset before the last one, which stood at
-    ``restarted_ms``.
+    handed out. ``offset_ms`` leads from its places to the stream's progress, which was ``began_ms`` at its
+    first frame. ``restarts`` counts those of its clock; ``before`` is its stamp, place, count and offset
+    before the last one, which stood at ``restarted_ms``.
     """
 
     __slots__ = (
-        "before", "heard_ms", "highest_ms", "leapt_from", "looked_wire_ms", "offset_ms", "placed_ms",
-        "restarted_ms", "restarts", "wire_ms",
+        "before", "began_ms", "heard_ms", "highest_ms", "leapt_from", "looked_wire_ms", "offset_ms",
+        "placed_ms", "restarted_ms", "restarts", "wire_ms",
     )  # fmt: skip
 
     def __init__(
         self, wire_ms: int, placed_ms: int, highest_ms: int, offset_ms: int, restarts: int
     ) -> None:
+        self.began_ms = highest_ms + offset_ms
         self.wire_ms = wire_ms
         self.placed_ms = placed_ms
         self.highest_ms = highest_ms
@@ -216,6 +218,11 @@ class Timeline:
                     clock.looked_wire_ms, clock.heard_ms = clock.wire_ms, self.progress_ms
                 heard_ms = max(heard_ms, clock.heard_ms)
         return self.progress_ms - heard_ms
+
+    def audio_since_ms(self) -> int | None:
+        """The progress at the publisher's first frame of audio, if there has been one."""
+        began_ms = [clock.began_ms for medium, clock in self._media.items() if medium & 0xFF == _AUDIO_TYPE]
+        return min(began_ms, default=None)
 
     # What is rare.
 

@@ -14,6 +14,7 @@ class Answer(NamedTuple):
     ``cache_control``: the header of that name, for browsers and for caches on the way. ``closes``: the
     connection ends with it, so that the next request may reach another worker. ``location``: where else
     to ask, if anywhere; it may be relative. ``schemes``: with which Authorization to ask again.
+    ``is_text``: it may be compressed for those who take it so. ``coding``: how it has been, if it has.
     """
 
     status: int
@@ -23,6 +24,8 @@ class Answer(NamedTuple):
     closes: bool = False
     location: str = ""
     schemes: Sequence[str] = ()
+    is_text: bool = False
+    coding: str = ""
 
     @property
     def size(self) -> int:

@@ -6,62 +6,45 @@ of an answer. While one waits for its answer, nothing behind it is looked at.
 
 from __future__ import annotations
 
-import logging
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cluster.core.bus.questions import SessionRow
-from cluster.core.errors import CloseReason, lost_by
+from cluster.core.errors import CloseReason
 from cluster.core.message import Buffer
-from cluster.edge.http import session_row
 from cluster.edge.http.answer import Answer, Waiting
+from cluster.edge.http.http_socket import ANSWER_S, MAX_REQUESTS_PER_S, HttpSocket
 from cluster.edge.http.interfaces import ConnectionOwner
 from cluster.edge.http.replies import refusal
 from cluster.edge.http.request import Request, RequestReader
 from cluster.edge.http.websocket import WebSocket
-from cluster.edge.peers import log_facts
 from cluster.edge.peers.door import Arrival
-from cluster.net.outbox import Outbox, StreamSocket
-from cluster.net.poller import READABLE, WRITABLE, Pace
+from cluster.net.outbox import StreamSocket
 
 if TYPE_CHECKING:
     from cluster.edge.http.opening import Media
     from cluster.edge.http.player import Player
 
-logger = logging.getLogger(__name__)
-
 #: Requests that are there and not answered. No browser sends any ahead; tools for measuring send a few.
 MAX_PIPELINED = 16
-#: Who has not taken an answer after so long cannot play what is in it. Meanwhile its bytes are kept.
-ANSWER_S = 60.0
-#: More in a second are read in the next. A player of low-latency HLS sends ten.
-MAX_REQUESTS_PER_S = 100
 #: What viewers may send in a second, which nobody needs: pings of a WebSocket, requests behind the last.
 #: That many bytes of the smallest frames take 6 ms to read.
 MAX_UNASKED_BYTES_PER_S = 4 * 1024
 
 
-class HttpConnection(Outbox):
+class HttpConnection(HttpSocket):
     """An accepted socket and the requests on it. ``player``: what it plays until its end."""
 
     __slots__ = (
-        "_asked", "_ends_at", "_ends_when_sent", "_reader", "_request", "_requests",
-        "_second_began_at", "_since", "_unasked_bytes", "_waiting", "agent", "arrival", "bytes_received",
-        "has_played", "player", "unfinished_bytes", "use", "websocket",
+        "_ends_at", "_ends_when_sent", "_reader", "_request", "_requests", "_unasked_bytes", "_waiting",
+        "player", "user", "websocket",
     )  # fmt: skip
 
-    _owner: ConnectionOwner
-
     def __init__(self, owner: ConnectionOwner, accepted: StreamSocket, arrival: Arrival) -> None:
-        super().__init__(owner, accepted)
-        self.arrival = arrival
+        super().__init__(owner, accepted, arrival)
         self.player: Player | None = None
+        self.user = ""
         self.websocket: WebSocket | None = None
-        self.bytes_received = 0
-        self.has_played = False  # it has been sent media
-        #: What it does, or has asked to do last: role and stream key, as far as they are known.
-        self.use = ("", "")
-        self.agent = ""
         self._reader: RequestReader | None = None
         self._requests: list[Request] = []
         self._request: Request | None = None  # the last that was begun
@@ -69,45 +52,9 @@ class HttpConnection(Outbox):
         self._waiting: Waiting | None = None
         self._ends_when_sent: CloseReason | None = None
         self._ends_at = math.inf
-        self._since = arrival.began_at  # it came, was answered, or has been sent an answer since
-        self._second_began_at = arrival.began_at
-        self._asked = 0  # requests, and bytes that nobody needs, in this second
-        self._unasked_bytes = 0
-        #: Kept of requests that are not there in whole, or whose turn has not come.
-        self.unfinished_bytes = 0
-        owner.poller.register(accepted.fileno(), self.on_ready, Pace.STRANGER)
+        self._unasked_bytes = 0  # that nobody needs, in this second
 
     # ---- reading -----------------------------------------------------------------------------
-
-    def on_ready(self, mask: int) -> None:
-        """The poller's call: the socket is readable, takes bytes again, or has failed."""
-        if mask != READABLE:
-            if mask & WRITABLE:
-                self._on_writable()
-            if not mask & ~WRITABLE or self._socket.fileno() < 0:
-                return
-            if self._owner.poller.is_paused(self._socket.fileno()):
-                return  # it only wanted to write
-        received = self._owner.receive_buffer
-        try:
-            count = self._socket.recv_into(received)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.lost(error)
-            return
-        if count == 0:
-            self.close(CloseReason.PEER_CLOSED, "")
-            return
-        self.bytes_received += count
-        self._owner.counters.bytes_received += count
-        if self.close_reason is not None:
-            return  # lingering: read and forget, so that it can read our last word
-        try:
-            self._receive(received[:count])
-        except Exception:
-            logger.exception("request failed", extra={"event": "session_failed", **self.facts()})
-            self.close(CloseReason.INTERNAL_ERROR, "see the exception above")
 
     def _receive(self, data: Buffer) -> None:
         now = self._owner.now
@@ -191,7 +138,17 @@ class HttpConnection(Outbox):
         if not stays:
             self.ends_when_sent(CloseReason.ANSWERED)
 
-    def count_and_say(self, status: int, buffers: list[Buffer]) -> None:
+    def answer_head(self, request: Request, content_type: str) -> None:
+        """Answer ``request``, which is for no more than the head of what has no end."""
+        self.say(self.begin_endless(content_type))
+        self.ends_when_sent(CloseReason.ANSWERED)
+
+    def begin_endless(self, content_type: str) -> list[Buffer]:
+        """What has no end is the answer: it begins. Returns its head."""
+        self._owner.count(200)
+        return [self._owner.replies.endless(content_type)]
+
+    def count_and_say(self, status: int, buffers: Sequence[Buffer]) -> None:
         """An answer that is written already."""
         self._owner.count(status)
         self.say(buffers)
@@ -208,10 +165,10 @@ class HttpConnection(Outbox):
         """The right to play ends then, on the clock of turns."""
         self._ends_at = min(ends_at, self._ends_at)
 
-    def play_opens(self, media: Media) -> None:
+    def play_opens(self, media: Media, since_seq: int) -> None:
         """The stream of this connection's player has ``media``: its first bytes may go out."""
         if self.player is not None:
-            self._owner.play_opens(self.player, media)
+            self._owner.play_opens(self.player, media, since_seq)
 
     def refuse_play(self, status: int, text: str) -> None:
         """What it asked to play cannot be played, and nothing of it has been sent."""
@@ -222,7 +179,13 @@ class HttpConnection(Outbox):
             self.answer(player.request, refusal(status, text))
             self._go_on()
 
-    def say(self, buffers: list[Buffer]) -> None:
+    def end_play(self, reason: CloseReason, detail: str) -> None:
+        """What it plays is over, and so is the connection."""
+        if self.websocket is not None:
+            self.websocket.say_goodbye(reason, detail)
+        self.end(reason, detail)
+
+    def say(self, buffers: Sequence[Buffer]) -> None:
         """Send bytes that are not of a stream."""
         self._since = self._owner.now
         self._owner.counters.bytes_sent += sum(map(len, buffers))
@@ -238,6 +201,16 @@ class HttpConnection(Outbox):
             self.end(reason, "")
 
     # ---- writing -----------------------------------------------------------------------------
+
+    @property
+    def is_full(self) -> bool:
+        """Bytes wait for the socket."""
+        return bool(self.pending)
+
+    @property
+    def has_room(self) -> bool:
+        """It answers one request after the other."""
+        return True
 
     def _fell_behind(self) -> None:
         if self.player is not None:
@@ -255,13 +228,6 @@ class HttpConnection(Outbox):
             self._go_on()
         self.update_pace()
 
-    def update_pace(self) -> None:
-        """How soon its socket is read: viewers like other players, the others after them."""
-        if self._socket.fileno() >= 0:
-            is_viewer = self.arrival.place.plays and self.close_reason is None
-            pace = Pace.BUDGETED if is_viewer else Pace.STRANGER
-            self._owner.poller.set_pace(self._socket.fileno(), Pace.PROMPT if self.pending else pace)
-
     # ---- ending ------------------------------------------------------------------------------
 
     @property
@@ -270,7 +236,6 @@ class HttpConnection(Outbox):
         return self._is_free and not self.unfinished_bytes
 
     def tick(self, now: float) -> None:
-        """Every second or few: who is too slow, or has not asked for anything for too long."""
         if self._has_ended(now):
             return
         if now >= self._ends_at:
@@ -288,8 +253,11 @@ class HttpConnection(Outbox):
             why = f"no whole request within {self._owner.handshake_timeout_s:g} s"
             self.close(CloseReason.HANDSHAKE_TIMEOUT, why)
 
+    def drain(self) -> None:
+        if self.is_idle:
+            self.end(CloseReason.DRAINED, "the server is shutting down")
+
     def end_with_goodbye(self, reason: CloseReason, why: str) -> None:
-        """End it, and tell whoever can be told."""
         if self.websocket is not None and self.close_reason is None:
             self.websocket.say_goodbye(reason, why)
         elif self.player is not None and not self.player.is_open:
@@ -299,12 +267,13 @@ class HttpConnection(Outbox):
             self.answer(self._request, refusal(503, why))
         self.end(reason, why)
 
-    def lost(self, error: OSError) -> None:
-        """Its socket has failed. Who is not in the midst of a stream may leave as it likes."""
-        reason = lost_by(error)
-        if reason is CloseReason.PEER_RESET and self.player is None:
-            reason = CloseReason.PEER_CLOSED
-        self.close(reason, error.strerror or str(error))
+    @property
+    def is_playing(self) -> bool:
+        return self.player is not None
+
+    def take_players(self) -> list[Player]:
+        player, self.player = self.player, None
+        return [] if player is None else [player]
 
     def _ended(self, reason: CloseReason, detail: str) -> None:
         if self._waiting is not None:
@@ -318,31 +287,13 @@ class HttpConnection(Outbox):
         self._owner.ended(self, reason, detail)
         self.websocket = None
 
-    def _forgotten(self) -> None:
-        self._owner.forget(self)
+    @property
+    def players(self) -> list[Player]:
+        return [] if self.player is None else [self.player]
 
     @property
-    def kind(self) -> str:
-        return session_row.kind_of(self)
-
-    def row(self) -> SessionRow:
-        """See ``peers.roster.Listed``."""
-        return session_row.row_of(self, self._owner.now)
-
-    def kick(self, why: str) -> None:
-        """End it, because an operator wants that; whoever can be told is."""
-        self.end_with_goodbye(CloseReason.KICKED, why)
-
-    def who(self) -> dict[str, object]:
-        """For log lines: its id, its worker, its peer, and what that calls itself."""
-        arrival = self.arrival
-        protocol = "http" if self.websocket is None else "ws"
-        who = log_facts.who(self._owner.identity, arrival.number, arrival.peer, self.agent)
-        return {"protocol": protocol, **who}
-
-    def facts(self) -> dict[str, object]:
-        """The same, and what it does or has asked to do."""
-        return {**log_facts.use(*self.use), **self.who()}
+    def protocol(self) -> str:
+        return "http" if self.websocket is None else "ws"
 
 
 def _read_on() -> None:

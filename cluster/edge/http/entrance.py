@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from cluster.edge.http.answer import Answer, Waiting, line
-from cluster.edge.http.connection import HttpConnection
+from cluster.edge.http.interfaces import Exchange
 from cluster.edge.http.request import Request
 from cluster.edge.http.routes import Kind, Route
 from cluster.edge.http.tickets import FIELD, Tickets, ticket_in
@@ -23,7 +23,7 @@ from cluster.edge.streams.turn import Turn
 MAX_UNDECIDED: Final = 10_000
 
 #: What goes on with a request that is let in: with its route, and its ticket if it has one.
-Serve = Callable[[HttpConnection, Request, Route, str], Waiting | None]
+Serve = Callable[[Exchange, Request, Route, str], Waiting | None]
 
 _STATUS: Final = {
     Refused.NO_CREDENTIALS: 401, Refused.BAD_CREDENTIALS: 401, Refused.FORBIDDEN: 403,
@@ -42,7 +42,7 @@ class Entrance:
         self._serve = serve
         self._undecided = 0
 
-    def enter(self, connection: HttpConnection, request: Request, route: Route) -> Waiting | None:
+    def enter(self, connection: Exchange, request: Request, route: Route) -> Waiting | None:
         """Serve ``request`` or refuse it, now or later. Returns what waits if it is later."""
         if self._control.judge is None:
             return self._serve(connection, request, route, "")
@@ -61,7 +61,7 @@ class Entrance:
         return task
 
     async def _decide_late(
-        self, connection: HttpConnection, request: Request, route: Route, answer: Awaitable[Verdict]
+        self, connection: Exchange, request: Request, route: Route, answer: Awaitable[Verdict]
     ) -> None:
         verdict = await answer
         self._turn.begin()
@@ -80,12 +80,13 @@ class Entrance:
             done.result()
 
     def _decided(
-        self, connection: HttpConnection, request: Request, route: Route, verdict: Verdict
+        self, connection: Exchange, request: Request, route: Route, verdict: Verdict
     ) -> Waiting | None:
         if isinstance(verdict, Deny):
             connection.answer(request, denial(verdict))
             return None
         key = verdict.key or route.key
+        connection.user = verdict.user
         if route.kind is not Kind.HLS:
             if verdict.ends_at is not None:
                 connection.lasts_until(self._turn.now + verdict.ends_at - self._control.time())
@@ -115,7 +116,7 @@ def _elsewhere(key: str, route: Route, ticket: str) -> Answer:
     return line(302, "this stream is served under another name")._replace(location=location)
 
 
-def _access(connection: HttpConnection, request: Request, route: Route) -> Access:
+def _access(connection: Exchange, request: Request, route: Route) -> Access:
     who = connection.who()
     return Access(
         "play", route.key, connection.arrival.peer, "https" if connection.is_secure else "http",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
+from urllib.parse import parse_qsl
 
 from cluster.core.media.hls import HlsMuxer
 from cluster.core.message import Buffer
@@ -54,6 +57,26 @@ class HlsRequest(NamedTuple):
     part: int | None = None
     skip: bool = False
     sent_on: int = 0
+
+
+#: Players of one stream ask for what comes next with the same query. Longer ones are read each time.
+_REMEMBERED = 256
+_REMEMBERED_CHARACTERS = 128
+
+
+def fields_of(query: str) -> Mapping[str, str]:
+    """The fields of a query; of several with one name, the last."""
+    if not query:
+        return _NO_FIELDS
+    return _remembered(query) if len(query) <= _REMEMBERED_CHARACTERS else _read(query)
+
+
+def _read(query: str) -> Mapping[str, str]:
+    return MappingProxyType(dict(parse_qsl(query)))
+
+
+_remembered = lru_cache(_REMEMBERED)(_read)
+_NO_FIELDS: Final = _read("")
 
 
 def request_of(name: str, query: Mapping[str, str]) -> HlsRequest | None:
@@ -136,7 +159,7 @@ def _piece(request: HlsRequest, muxer: HlsMuxer, *, has_all: bool) -> Answer | N
 
 
 def _playlist(text: bytes, kept: str) -> Answer:
-    return Answer(200, _PLAYLIST_TYPE, kept, [text])
+    return Answer(200, _PLAYLIST_TYPE, kept, [text], is_text=True)
 
 
 def _media(body: Sequence[Buffer]) -> Answer:

@@ -6,6 +6,7 @@ medium begins that was not there, the next frame is preceded by a new init segme
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from operator import is_
 from typing import Any, Final, NamedTuple
@@ -25,6 +26,7 @@ from cluster.core.media.fmp4 import (
     tracks_of,
 )
 from cluster.core.media.log_entry import LogEntry
+from cluster.core.media.marks import MarkError, decode_mark
 from cluster.core.message import Buffer, MessageType
 
 #: What is added to all times, because MP4 has no decoding time below zero: so much earlier than the first
@@ -45,6 +47,7 @@ _AAC_FRAME_SAMPLES = 1024
 
 _SEQUENCE_HEADER = int(MediaFlags.SEQUENCE_HEADER)
 _METADATA = int(MediaFlags.METADATA)
+_MARK = int(MessageType.MARK)
 _KINDS: Final = {int(MessageType.VIDEO): "video", int(MessageType.AUDIO): "audio"}
 
 Tracks = dict[str, Track]
@@ -133,6 +136,8 @@ class Mp4Encoding:
         if kind is None:
             if entry.flags & _METADATA:
                 self._unread = entry
+            elif entry.type_id == _MARK:
+                self._note_silence(entry)
             return []
         if entry.flags & _SEQUENCE_HEADER:
             self._learn(entry)
@@ -185,6 +190,14 @@ class Mp4Encoding:
         if known is None or _format_of(known) != _format_of(track):
             self._change(track)
             self._init_due = self._is_greeted
+
+    def _note_silence(self, mark: LogEntry) -> None:
+        """Where a segment of HLS begins, the origin says if audio has gone. Who is told of audio waits for
+        it, so that its tracks are told anew."""
+        with contextlib.suppress(MarkError):
+            if self._tracks.keys() >= {"audio", "video"} and not decode_mark(mark.payload).has_audio:
+                del self._tracks["audio"]
+                self._init_due = True
 
     def _change(self, track: Track) -> None:
         self._tracks[track.kind] = track

@@ -36,8 +36,11 @@ class Media(NamedTuple):
 class Opened(Protocol):
     """Who waits. ``leave`` may come before ``opens``."""
 
-    def opens(self, media: Media) -> None:
-        """The stream has these."""
+    def opens(self, media: Media, since_seq: int) -> None:
+        """The stream has these. What stands in its log before ``since_seq`` is of another publisher."""
+
+    def waits_on(self, now: float) -> None:
+        """There is, or was, a publisher, and still nothing to open with."""
 
 
 def media_of(stream: Stream) -> Media:
@@ -75,11 +78,11 @@ class Openings:
                 or self._settled_epochs.get(stream.key, -1) == stream.epoch
             )
             if all(media) or (any(media) and is_settled):
-                waiting.opens(media)
+                waiting.opens(media, 0)
                 return
         wait = self._waits.get(stream.key)
         if wait is None:
-            wait = self._waits[stream.key] = _Wait(self._streams, self._settled)
+            wait = self._waits[stream.key] = _Wait(self._streams, stream, self._settled)
             wait.following = self._streams.follow(stream.key, wait)
         wait.waiting[waiting] = None
 
@@ -108,15 +111,21 @@ class _Wait:
 
     following: Following
 
-    def __init__(self, streams: Streams, settled: Callable[[Stream], None]) -> None:
+    def __init__(self, streams: Streams, stream: Stream, settled: Callable[[Stream], None]) -> None:
         self.waiting: dict[Opened, None] = {}
         self._streams = streams
+        self._stream = stream
         self._settled = settled
         self._since: float | None = None
+        self._since_seq = 0
+        self._has_begun = False
         self._is_due = False
 
     def began(self, headers: list[LogEntry], entries: list[LogEntry], *, at_origin: bool) -> None:
         self._since = None
+        self._has_begun = True
+        if not entries:
+            self._since_seq = self._stream.flushed_seq
         self._look_soon()
 
     def flushed(self, entries: list[LogEntry]) -> None:
@@ -144,9 +153,12 @@ class _Wait:
 
     def look(self) -> None:
         """Tell those who wait, if it is known."""
+        now, stream = self._streams.turn.now, self._stream
+        if self._has_begun:
+            for each in self.waiting:
+                each.waits_on(now)
         if not self.waiting or self.following.offline_since is not None:
             return
-        now, stream = self._streams.turn.now, self.following.stream
         media = media_of(stream)
         if not any(media):
             return
@@ -156,4 +168,4 @@ class _Wait:
             waiting = list(self.waiting)
             self._settled(stream)
             for each in waiting:
-                each.opens(media)
+                each.opens(media, self._since_seq)

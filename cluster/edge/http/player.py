@@ -10,11 +10,11 @@ from cluster.core.errors import CloseReason
 from cluster.core.message import Buffer
 from cluster.edge.http.request import Request
 from cluster.edge.http.routes import Kind
+from cluster.edge.peers import log_facts
 from cluster.edge.streams.interfaces import EndOfRead
 
 if TYPE_CHECKING:
-    from cluster.edge.http.connection import HttpConnection
-    from cluster.edge.http.interfaces import HttpEncoding
+    from cluster.edge.http.interfaces import Exchange, HttpEncoding
     from cluster.edge.http.opening import Media
     from cluster.edge.streams.reader import Reader
 
@@ -48,7 +48,7 @@ class Player:
     reader: Reader
 
     def __init__(
-        self, connection: HttpConnection, request: Request, form: Form, encoding: HttpEncoding
+        self, connection: Exchange, request: Request, form: Form, encoding: HttpEncoding
     ) -> None:
         self.connection = connection
         self.request = request
@@ -64,29 +64,38 @@ class Player:
 
     @property
     def facts(self) -> dict[str, object]:
-        return self.connection.who()
+        connection = self.connection
+        who, secure, ended = connection.who(), connection.is_secure, connection.close_reason
+        return {**who, **log_facts.session(str(who["protocol"]), secure, connection.user, ended)}
 
     def begin(self, reader: Reader) -> None:
         self.reader = reader
         self.connection.player = self
         self.connection.use = ("player", reader.stream.key)
 
-    def opens(self, media: Media) -> None:
+    def opens(self, media: Media, since_seq: int) -> None:
         """See ``opening.Opened``."""
-        self.connection.play_opens(media)
+        self.connection.play_opens(media, since_seq)
 
-    def open(self, begins_with: list[Buffer]) -> None:
-        """Send ``begins_with``, which says what media the stream has, and then the stream."""
+    def waits_on(self, now: float) -> None:
+        """See ``opening.Opened``. It lacks nothing that it could have been sent, so it is not slow."""
+        if self.reader.behind_since is not None:
+            self.reader.behind_since = now
+
+    def open(self, begins_with: list[Buffer], since_seq: int) -> None:
+        """Send ``begins_with``, which says what media the stream has, and then the stream: from the latest
+        keyframe, or all that has come since ``since_seq`` if this player was there before."""
         self.is_open = True
         self._begins_with = begins_with
         self.reader.rejoins_at = -math.inf  # it has not been sent anything
-        self.reader.resume()
+        if not self.reader.begin_late(since_seq):
+            self.reader.resume()
 
     # ---- as a sink ---------------------------------------------------------------------------
 
     @property
     def is_full(self) -> bool:
-        return not self.is_open or bool(self.connection.pending)
+        return not self.is_open or self.connection.is_full
 
     def write(self, buffers: Sequence[Buffer]) -> bool:
         if self._begins_with:
@@ -107,15 +116,11 @@ class Player:
         self.connection.update_pace()
 
     def over(self, why: EndOfRead, detail: str) -> bool:
-        connection, websocket = self.connection, self.connection.websocket
         reason = _REASONS[why] if self.is_open else CloseReason.STREAM_NOT_FOUND
-        if websocket is not None:
-            websocket.say_goodbye(reason, detail)
-            connection.end(reason, detail)
-        elif self.is_open:
-            connection.end(reason, detail)
+        if self.is_open or self.form.over == "ws":
+            self.connection.end_play(reason, detail)
         else:
-            connection.refuse_play(404, detail)
+            self.connection.refuse_play(404, detail)
         return False
 
     def returned(self) -> None:

@@ -5,6 +5,7 @@ Only requests without a body are taken. Of a connection's bytes nothing is kept 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -23,12 +24,16 @@ _MAX_HEAD_BYTES = MAX_TARGET_BYTES + MAX_HEADER_BYTES + 1024
 
 #: Of the fields these are needed, and no more of each: requests that wait for their turn take memory.
 _KEPT = frozenset(
-    (b"host", b"origin", b"user-agent", b"upgrade", b"sec-websocket-key", b"sec-websocket-version")
-)
+    (
+        b"host", b"origin", b"user-agent", b"accept-encoding", b"upgrade", b"sec-websocket-key",
+        b"sec-websocket-version",
+    )
+)  # fmt: skip
 _KEPT_BYTES = 256
 #: A token signed with RSA has some 2,000 characters.
 MAX_AUTHORIZATION_BYTES = 4 * 1024
 _AUTHORIZATION = b"authorization"
+_LONG_AUTHORIZATION = f"Authorization has more than {MAX_AUTHORIZATION_BYTES} bytes"
 _BODY = frozenset((b"content-length", b"transfer-encoding"))
 
 METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
@@ -67,6 +72,15 @@ class Request(NamedTuple):
     def authorization(self) -> str:
         """The field of that name, "" if there is none. It is forgotten: it is a secret, and it is long."""
         return self.headers.pop(_AUTHORIZATION, b"").decode("latin-1")
+
+    @property
+    def takes_gzip(self) -> bool:
+        """The answer may be compressed (RFC 9110, section 12.5.3)."""
+        for each in self.headers.get(b"accept-encoding", b"").split(b","):
+            coding, _, weight = each.partition(b";")
+            if coding.strip().lower() == b"gzip":
+                return weight.strip().lower().removeprefix(b"q=").strip(b"0.") != b"" or not weight
+        return False
 
     @property
     def wants_body(self) -> bool:
@@ -155,7 +169,7 @@ class RequestReader:
             self._headers[name] = value[:_KEPT_BYTES]
         elif name == _AUTHORIZATION:
             if len(value) > MAX_AUTHORIZATION_BYTES:
-                raise self._refuse(431, f"Authorization has more than {MAX_AUTHORIZATION_BYTES} bytes")
+                raise self._refuse(431, _LONG_AUTHORIZATION)
             self._headers[name] = value
         elif name in _BODY and value.strip(b"0"):
             self._has_body = True
@@ -174,31 +188,64 @@ class RequestReader:
             raise self._refuse(413, "a request here has no body")
         if version == "1.1" and b"host" not in headers:
             raise self._refuse(400, "the request has no Host field")
-        path, query = self._parted()
+        try:
+            path, query = _parted(self._target)
+        except BadRequest as bad:
+            raise self._refuse(bad.status, bad.text) from None
         upgrades = parser.should_upgrade()
         stays = version == "1.1" and parser.should_keep_alive() and not upgrades
         self._requests.append(Request(method.decode(), path, query, headers, stays, upgrades))
-
-    def _parted(self) -> tuple[str, str]:
-        """The path of the target, decoded, and its query."""
-        target = self._target
-        if not target.startswith(b"/"):
-            scheme, found, rest = target.partition(b"://")
-            if target == b"*":
-                return "*", ""
-            if not found or scheme.lower() not in (b"http", b"https"):
-                raise self._refuse(400, "the address is neither a path nor a whole address of http")
-            target = b"/" + rest.partition(b"/")[2]
-        path, _, query = target.partition(b"#")[0].partition(b"?")
-        try:
-            return (unquote_to_bytes(path) if b"%" in path else path).decode(), query.decode()
-        except UnicodeDecodeError:
-            raise self._refuse(400, "the address is not UTF-8") from None
 
     def _refuse(self, status: int, text: str) -> BadRequest:
         """What to raise. It is not what is kept: its traceback leads back here, which would be a circle."""
         self.fault = BadRequest(status, text)
         return BadRequest(status, text)
+
+
+def _parted(target: bytes) -> tuple[str, str]:
+    """The path of ``target``, decoded, and its query."""
+    if not target.startswith(b"/"):
+        scheme, found, rest = target.partition(b"://")
+        if target == b"*":
+            return "*", ""
+        if not found or scheme.lower() not in (b"http", b"https"):
+            raise BadRequest(400, "the address is neither a path nor a whole address of http")
+        target = b"/" + rest.partition(b"/")[2]
+    path, _, query = target.partition(b"#")[0].partition(b"?")
+    try:
+        return (unquote_to_bytes(path) if b"%" in path else path).decode(), query.decode()
+    except UnicodeDecodeError:
+        raise BadRequest(400, "the address is not UTF-8") from None
+
+
+def request_of(fields: Iterable[tuple[bytes, bytes]], *, has_body: bool) -> Request:
+    """The request that ``fields`` of HTTP/2 make (RFC 9113, section 8.3.1); BadRequest if it is not served.
+
+    They are well-formed, have names in lower case, and no more bytes than may be.
+    """
+    method = target = b""
+    headers: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if name == b":method":
+            method = value
+        elif name == b":path":
+            target = value
+        elif name == b":authority":
+            headers[b"host"] = value[:_KEPT_BYTES]
+        elif name in _KEPT:
+            headers.setdefault(name, value[:_KEPT_BYTES])
+        elif name == _AUTHORIZATION:
+            if len(value) > MAX_AUTHORIZATION_BYTES:
+                raise BadRequest(431, _LONG_AUTHORIZATION)
+            headers[name] = value
+    if method not in METHODS:
+        raise BadRequest(405, "only GET, HEAD and OPTIONS are answered here")
+    if has_body:
+        raise BadRequest(413, "a request here has no body")
+    if len(target) > MAX_TARGET_BYTES:
+        raise BadRequest(414, f"the address has more than {MAX_TARGET_BYTES} bytes")
+    path, query = _parted(target)
+    return Request(method.decode(), path, query, headers, stays=True, upgrades=False)
 
 
 def _fault_of(error: httptools.HttpParserError) -> BadRequest:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import resources
-from urllib.parse import parse_qsl
 
-from cluster.core.errors import CloseReason
 from cluster.edge.http.answer import Answer, Waiting
-from cluster.edge.http.connection import HttpConnection
+from cluster.edge.http.compression import fitted
 from cluster.edge.http.encodings import Encodings
 from cluster.edge.http.entrance import Entrance
+from cluster.edge.http.hls_request import fields_of
 from cluster.edge.http.hls_service import HlsService
+from cluster.edge.http.interfaces import Exchange
 from cluster.edge.http.opening import Media, Openings
 from cluster.edge.http.player import Form, Player
 from cluster.edge.http.replies import Replies, refusal
@@ -65,7 +65,7 @@ class HttpRequests:
         """Follow no stream any more."""
         self._hls.close()
 
-    def begin(self, connection: HttpConnection, request: Request) -> Waiting | None:
+    def begin(self, connection: Exchange, request: Request) -> Waiting | None:
         """Answer ``request``, now or later; returns what waits if it is later and no player."""
         agent = request.headers.get(b"user-agent")
         if agent is not None and not connection.agent:
@@ -85,7 +85,7 @@ class HttpRequests:
         return self._entrance.enter(connection, request, route)
 
     def _serve(
-        self, connection: HttpConnection, request: Request, route: Route, ticket: str
+        self, connection: Exchange, request: Request, route: Route, ticket: str
     ) -> Waiting | None:
         """Serve media to who may play. ``ticket``: what the addresses of its playlists have to carry."""
         if route.kind in _TYPES:
@@ -95,23 +95,48 @@ class HttpRequests:
     # ---- HLS ---------------------------------------------------------------------------------
 
     def _asked_for_hls(
-        self, connection: HttpConnection, request: Request, route: Route, ticket: str
+        self, connection: Exchange, request: Request, route: Route, ticket: str
     ) -> Waiting | None:
+        is_new = not connection.arrival.place.plays
+        if is_new and (no_room := self._streams.room.for_viewer()) is not None:
+            connection.answer(request, refusal(503, no_room.text))
+            return None
         if not self._has_place(connection):
             connection.answer(request, _NO_ROOM)
             return None
+        if is_new and (wait_s := self._join_wait_s(connection)):
+            return self._streams.turn.loop.call_later(
+                wait_s, partial(self._answer_hls_late, connection, request, route, ticket)
+            )
+        return self._answer_hls(connection, request, route, ticket)
+
+    def _answer_hls_late(
+        self, connection: Exchange, request: Request, route: Route, ticket: str
+    ) -> None:
+        self._streams.turn.begin()
+        connection.waits_no_more()
+        waiting = self._answer_hls(connection, request, route, ticket)
+        if waiting is not None:
+            connection.waits_for(waiting)
+        else:
+            connection.answered()
+
+    def _answer_hls(
+        self, connection: Exchange, request: Request, route: Route, ticket: str
+    ) -> Waiting | None:
         is_late = False
 
         def then(answer: Answer) -> None:
-            connection.answer(request, with_ticket(answer, ticket) if ticket else answer)
+            answer = with_ticket(answer, ticket) if ticket else answer
+            connection.answer(request, fitted(answer, request))
             if is_late:
                 connection.answered()
 
-        waiting = self._hls.answer(route.key, route.name, dict(parse_qsl(request.query)), then)
+        waiting = self._hls.answer(route.key, route.name, fields_of(request.query), then)
         is_late = True
         return waiting
 
-    def _has_place(self, connection: HttpConnection) -> bool:
+    def _has_place(self, connection: Exchange) -> bool:
         """Whether it may play; it is a viewer from here on."""
         place = connection.arrival.place
         if not place.plays:
@@ -120,10 +145,17 @@ class HttpRequests:
             connection.update_pace()
         return True
 
+    def _join_wait_s(self, connection: Exchange) -> float:
+        """How long one more viewer of its address has to wait."""
+        wait_s = self._rates.wait_s(connection.arrival.peer, self.now)
+        if wait_s:
+            self._streams.counters.joins_paced += 1
+        return wait_s
+
     # ---- playing -----------------------------------------------------------------------------
 
     def _asked_to_play(
-        self, connection: HttpConnection, request: Request, route: Route
+        self, connection: Exchange, request: Request, route: Route
     ) -> Waiting | None:
         connection.use = ("player", route.key)  # which may be another than was asked for
         origin, host = request.headers.get(b"origin"), request.headers.get(b"host", b"")
@@ -132,12 +164,10 @@ class HttpRequests:
         elif self.draining:
             connection.answer(request, refusal(503, "this node is shutting down; try again"))
         elif not request.wants_body:
-            connection.count_and_say(200, [self._replies.endless(_TYPES[route.kind])])
-            connection.ends_when_sent(CloseReason.ANSWERED)
-        elif not self._has_place(connection):
+            connection.answer_head(request, _TYPES[route.kind])
+        elif not connection.has_room or not self._has_place(connection):
             connection.answer(request, _NO_ROOM)
-        elif wait_s := self._rates.wait_s(connection.arrival.peer, self.now):
-            self._streams.counters.joins_paced += 1
+        elif wait_s := self._join_wait_s(connection):
             return self._streams.turn.loop.call_later(
                 wait_s, partial(self._play_late, connection, request, route)
             )
@@ -145,12 +175,15 @@ class HttpRequests:
             self._play(connection, request, route)
         return None
 
-    def _play_late(self, connection: HttpConnection, request: Request, route: Route) -> None:
+    def _play_late(self, connection: Exchange, request: Request, route: Route) -> None:
         self._streams.turn.begin()
         connection.waits_no_more()
         self._play(connection, request, route)
 
-    def _play(self, connection: HttpConnection, request: Request, route: Route) -> None:
+    def _play(self, connection: Exchange, request: Request, route: Route) -> None:
+        if (no_room := self._streams.room.for_player(route.key)) is not None:
+            connection.answer(request, refusal(503, no_room.text))
+            return
         over = "http"
         if request.wants_websocket:
             try:
@@ -169,17 +202,18 @@ class HttpRequests:
         reader = self._streams.play(route.key, player, encoding)
         connection.update_pace()
         if connection.player is player:
-            reader.pause()
+            if reader.stream.offline_since is None:
+                reader.pause()  # else it begins with the publisher's first message, whenever it opens
             self._openings.add(reader.stream, player)
 
-    def play_opens(self, player: Player, media: Media) -> None:
-        """The stream of ``player`` has ``media``: the player's first bytes go out."""
+    def play_opens(self, player: Player, media: Media, since_seq: int) -> None:
+        """The stream of ``player`` has ``media``: the player's first bytes go out. What stands in the log
+        before ``since_seq`` is of another publisher."""
         form, headers = player.form, player.reader.stream.log.headers()
         begins_with = player.encoding.begin(headers, audio=media.audio, video=media.video)
         if form.over == "http":
-            begins_with = [self._replies.endless(_TYPES[form.kind]), *begins_with]
-            player.connection.count_and_say(200, [])
-        player.open(begins_with)
+            begins_with = [*player.connection.begin_endless(_TYPES[form.kind]), *begins_with]
+        player.open(begins_with, since_seq)
 
     def play_ended(self, player: Player) -> None:
         """``player`` plays no more, or has never begun to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from cluster.core.errors import PeerViolation
@@ -39,8 +40,17 @@ _ENDLESS = {".flv": Kind.FLV, ".mp4": Kind.MP4}
 _DOTS = (".", "..")
 
 
+#: Players of one stream ask for the same files. Longer paths, and more of them, are read each time.
+_REMEMBERED = 512
+_REMEMBERED_CHARACTERS = 256
+
+
 def route_of(path: str) -> Route:
     """NoRoute if there is none."""
+    return _remembered(path) if len(path) <= _REMEMBERED_CHARACTERS else _read(path)
+
+
+def _read(path: str) -> Route:
     if not path.strip("/"):
         return Route(Kind.PAGE, "")
     if any(segment in _DOTS for segment in path.split("/")):
@@ -53,6 +63,9 @@ def route_of(path: str) -> Route:
     stem, dot, suffix = path.rpartition(".")
     kind = _ENDLESS.get(dot + suffix)
     return Route(Kind.PAGE, _key(path.rstrip("/"))) if kind is None else Route(kind, _key(stem))
+
+
+_remembered = lru_cache(_REMEMBERED)(_read)
 
 
 def _key(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from cluster.core.errors import CloseReason
 from cluster.core.limits import MIB
 from cluster.edge.http.answer import Waiting
 from cluster.edge.http.connection import HttpConnection
+from cluster.edge.http.http_socket import HttpSocket
+from cluster.edge.http.interfaces import Exchange
 from cluster.edge.http.opening import Media
 from cluster.edge.http.player import Player
 from cluster.edge.http.replies import Replies
@@ -21,6 +24,9 @@ from cluster.edge.peers.places import Places
 from cluster.edge.streams.streams import Streams
 from cluster.net.outbox import StreamSocket
 from cluster.net.poller import Poller
+from cluster.net.tls_certificate import HTTP2
+
+logger = logging.getLogger(__name__)
 
 #: Read at once from one connection: a request, or some that were sent ahead.
 READ_BYTES = 16 * 1024
@@ -61,15 +67,19 @@ class HttpSessions:
             streams, places, self.replies, rules.hls_bytes, control, rules.secret
         )
         self._places = places
-        self._connections: dict[HttpConnection, None] = {}
+        self._connections: dict[HttpSocket, None] = {}
         self._ticks = 0
-        self._door = Door(self, places, rules.handshake_timeout_s, self.counters.http_closes)
+        self._door = Door(self, places, rules.handshake_timeout_s, self.counters.http_closes, for_http=True)
         self.accept = self._door.accept
         self.accept_tls = self._door.accept_tls
         self.wait_until_empty = self._door.wait_until_empty
 
     def __len__(self) -> int:
         return len(self._door)
+
+    def prepare_tls(self) -> None:
+        """Connections over TLS may come: what they need is imported now, not when media has to wait."""
+        _h2_connections()
 
     @property
     def now(self) -> float:
@@ -88,7 +98,7 @@ class HttpSessions:
         self._door.tick()
         self._ticks += 1
         turn = self._ticks % TICKS_PER_VIEWER
-        unfinished: dict[HttpConnection, int] = {}
+        unfinished: dict[HttpSocket, int] = {}
         for connection in list(self._connections):
             if connection.unfinished_bytes:
                 unfinished[connection] = connection.unfinished_bytes
@@ -98,7 +108,7 @@ class HttpSessions:
                 connection.tick(self.now)
         self._bound_unfinished(unfinished)
 
-    def _bound_unfinished(self, unfinished: dict[HttpConnection, int]) -> None:
+    def _bound_unfinished(self, unfinished: dict[HttpSocket, int]) -> None:
         """Close those that keep most, until all together keep no more than they may."""
         held = sum(unfinished.values())
         for connection in sorted(unfinished, key=unfinished.__getitem__, reverse=True):
@@ -112,8 +122,7 @@ class HttpSessions:
         """The server is about to end: who waits for nothing may go, the others after their answer."""
         self._requests.draining = True
         for connection in list(self._connections):
-            if connection.is_idle:
-                connection.end(CloseReason.DRAINED, "the server is shutting down")
+            connection.drain()
 
     def serve_again(self) -> None:
         """The drain is called off."""
@@ -140,7 +149,11 @@ class HttpSessions:
 
     def opened(self, accepted: StreamSocket, arrival: Arrival) -> Callable[[CloseReason, str], None]:
         """A connection may send its first request."""
-        connection = HttpConnection(self, accepted, arrival)
+        connection: HttpSocket
+        if arrival.alpn == HTTP2:
+            connection = _h2_connections()(self, accepted, arrival)
+        else:
+            connection = HttpConnection(self, accepted, arrival)
         self._connections[connection] = None
         self._places.roster.add(arrival.number, connection)
         return connection.close
@@ -152,9 +165,9 @@ class HttpSessions:
 
     # ---- called by connections ---------------------------------------------------------------
 
-    def begin(self, connection: HttpConnection, request: Request) -> Waiting | None:
+    def begin(self, exchange: Exchange, request: Request) -> Waiting | None:
         """Answer ``request``, now or later."""
-        waiting = self._requests.begin(connection, request)
+        waiting = self._requests.begin(exchange, request)
         self.counters.connections_half_open = self._places.half_open
         return waiting
 
@@ -163,22 +176,29 @@ class HttpSessions:
         requests, name = self.counters.http_requests, str(status)
         requests[name] = requests.get(name, 0) + 1
 
-    def play_opens(self, player: Player, media: Media) -> None:
-        self._requests.play_opens(player, media)
+    def play_opens(self, player: Player, media: Media, since_seq: int) -> None:
+        self._requests.play_opens(player, media, since_seq)
 
     def play_ended(self, player: Player) -> None:
         self._requests.play_ended(player)
 
-    def ended(self, connection: HttpConnection, reason: CloseReason, detail: str) -> None:
+    def play_over(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
+        """What was played on a stream of ``connection`` is over, and the connection stays."""
+        closes = self.counters.http_closes
+        closes[reason] = closes.get(reason, 0) + 1
+        fields = {"reason": reason.value, "detail": detail}
+        extra = {"event": "play_over", **connection.facts()}
+        logger.info("what was played is over: %(reason)s (%(detail)s)", fields, extra=extra)
+
+    def ended(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
         """The connection's one end: its player goes, and the reason is counted."""
         carried: dict[str, object] = {"bytes_received": connection.bytes_received}
         if (sent := connection.bytes_sent()) is not None:
             carried["bytes_sent"] = sent
-        player = connection.player
-        if player is not None:
-            if player.reader.skipped:
-                carried["dropped"] = player.reader.skipped
-            connection.player = None
+        players = connection.take_players()
+        if skipped := sum(player.reader.skipped for player in players):
+            carried["dropped"] = skipped
+        for player in players:
             self._requests.play_ended(player)
         level = self._door.ended(
             reason, connection.arrival.peer, has_spoken=connection.bytes_received > 0,
@@ -188,8 +208,14 @@ class HttpSessions:
             arrival = connection.arrival
             self._door.log_close(level, connection.facts(), arrival.began_at, (reason, detail), carried)
 
-    def forget(self, connection: HttpConnection) -> None:
+    def forget(self, connection: HttpSocket) -> None:
         """The socket of ``connection`` is closed."""
         del self._connections[connection]
         self._places.roster.discard(connection.arrival.number)
         self._door.leave(connection.arrival.place)
+
+
+def _h2_connections() -> type[HttpSocket]:
+    from cluster.edge.http.h2_connection import H2Connection
+
+    return H2Connection

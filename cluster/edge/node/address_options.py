@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from cluster.core.limits import MIB
@@ -18,6 +19,13 @@ def _origin(text: str) -> str:
     if _ORIGIN.fullmatch(text) is None:
         raise ValueError(f"{text!r} is neither * nor an origin, such as https://www.example.org")
     return text
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no network such as 10.0.0.0/24: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,12 @@ class AddressOptions:
         "--hls-bytes", Whole(MIB, 1024 * 1024 * MIB), "BYTES",
         "Memory that the segments of all streams of one worker may take, for HLS.",
         256 * MIB, group="http",
+    )  # fmt: skip
+    proxies: tuple[IPv4Network | IPv6Network, ...] = option(
+        "--proxy-from", _network, "CIDR",
+        "Balancers, such as 10.0.0.0/24, whose connections must begin with a header of the PROXY protocol "
+        "that says whose they are. Repeatable.",
+        (), default_text="none", repeatable=True, group="network",
     )  # fmt: skip
 
     @property

@@ -35,6 +35,7 @@ from cluster.process.options import (
     file_name,
     one_of,
     option,
+    secret,
     yes_or_no,
 )
 
@@ -167,7 +168,8 @@ class EdgeConfig(AddressOptions):
     )  # fmt: skip
     publisher_reserve: int = option(
         "--publisher-reserve", Whole(0, 90), "PERCENT",
-        "How much of --max-connections is for those who publish: players are refused before.",
+        "How much of --max-connections and of the bandwidth is for those who publish: players are refused "
+        "before.",
         5, group="limits",
     )  # fmt: skip
     max_half_open: int = option(
@@ -178,12 +180,18 @@ class EdgeConfig(AddressOptions):
     )  # fmt: skip
     max_from_address: int = option(
         "--max-from-address", Whole(0, 1_000_000), "N",
-        "Connections per worker from one IPv4 address, or one /64 of IPv6; 0 is any number.",
+        "Connections from one IPv4 address, or one /64 of IPv6, to all workers; 0 is any number.",
         0, group="limits",
     )  # fmt: skip
     new_from_address: int = option(
         "--new-from-address", Whole(0, 100_000), "N",
         "New ones of these a second, ten times as many at once; 0 is any number.", 0, group="limits",
+    )  # fmt: skip
+    max_bandwidth: int = option(
+        "--max-bandwidth", Whole(0, 2**50), "BYTES_PER_S",
+        "What all workers may send to players together: beyond it newcomers are refused, players "
+        "--publisher-reserve earlier. 0 is any number.",
+        0, group="limits",
     )  # fmt: skip
     max_message_bytes: int = option(
         "--max-message-bytes", Whole(65_536, _LARGEST_MESSAGE_BYTES), "BYTES",
@@ -237,6 +245,20 @@ class EdgeConfig(AddressOptions):
         "--api-read-token", file_name, "FILE", "Tokens that may only look.",
         None, default_text="none", group="network",
     )  # fmt: skip
+    events_queue: Path | None = option(
+        "--events-queue", file_name, "FILE",
+        "Keep events that wait to be delivered in this file, so that they survive the node.",
+        None, default_text="none: they survive any process of the node, not the node", group="events",
+    )  # fmt: skip
+    events_kept: int = option(
+        "--events-kept", Whole(100, 10_000_000), "N",
+        "Events that may wait to be delivered; beyond it the oldest are dropped.", 100_000, group="events",
+    )  # fmt: skip
+    publish_key: str | None = option(
+        "--publish-key", secret, "SECRET",
+        "What publishers have to show, as ?key=SECRET behind the name; better given by its variable.",
+        None, default_text="none", group="access", is_secret=True,
+    )  # fmt: skip
     log_format: LogFormat = option(
         "--log-format", one_of("text", "json"), "text|json",
         "One line, or one JSON object, per event.", "text", group="logging",
@@ -286,6 +308,7 @@ class EdgeConfig(AddressOptions):
             half_open=self.max_half_open,
             from_one_network=self.max_from_address,
             new_per_s=self.new_from_address,
+            proxies=self.proxies,
         )
 
     def limits(self) -> Limits:

@@ -13,8 +13,12 @@ from cluster.core.errors import CloseReason
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.peers.access import Judge
 from cluster.edge.peers.access_control import AccessControl
+from cluster.edge.peers.bandwidth import Bandwidth
+from cluster.edge.peers.key_limits import KeyLimits
+from cluster.edge.peers.load_limits import LoadLimits
 from cluster.edge.peers.places import Places
 from cluster.edge.peers.roster import Roster
+from cluster.edge.peers.shared_counts import SharedCounts
 from cluster.edge.rtmp.admission import Admission
 from cluster.edge.rtmp.judged import JudgedAdmission
 from cluster.edge.rtmp.requests import Requests, SessionObserver
@@ -39,7 +43,8 @@ class Serving:
 
     ``open_uplink`` gives the way to other workers; ``identity`` names the worker in the log; ``admission``
     decides who is let in over RTMP, without one the judge that is in use; ``observer`` hears what peers
-    do. ``secret``: what the workers of a node sign with.
+    do. ``secret``: what the workers of a node sign with. ``counts``: where they count together; None if
+    there is one worker alone.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Serving:
         admission: Admission | None = None,
         observer: SessionObserver | None = None,
         secret: bytes = b"",
+        counts: SharedCounts | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.turn = Turn(loop)
@@ -60,7 +66,10 @@ class Serving:
         self._requests = Requests(self.streams, admission, observer)
         self._control = AccessControl(counters, lambda: self.turn.now)
         self._secret = secret
-        self._places = Places(config.place_bounds())
+        self._places = Places(config.place_bounds(), counts)
+        self.key_limits = KeyLimits(self.streams, (), counts)
+        bandwidth = bandwidth_of(config, counters, counts)
+        self._load_limits = self.streams.room = LoadLimits(self.streams, self.key_limits, bandwidth)
         self.sessions = Sessions(
             self._requests, self._poller, config.limits(), self._places, counters, identity,
             config.publish_idle_s,
@@ -111,6 +120,8 @@ class Serving:
             self._http = HttpSessions(
                 self.streams, self._poller, self._places, self._identity, rules, self._control
             )
+        if certificate is not None:
+            self._http.prepare_tls()
         self._listen(bound, self._http, certificate)
 
     def _listen(
@@ -155,6 +166,7 @@ class Serving:
             self.streams.counters.latency_budget_seconds = self._budget.seconds
             sweeps += 1
             if sweeps % SWEEPS_PER_TICK == 0:
+                self._load_limits.tick(self.turn.now)
                 self.sessions.tick()
                 self._control.tick()
                 if self._http is not None:
@@ -198,3 +210,14 @@ class Serving:
             self._http.close_all(CloseReason.DRAINED)
         await self._requests.close()
         self._poller.close()
+
+
+def bandwidth_of(config: EdgeConfig, counters: Counters, counts: SharedCounts | None) -> Bandwidth | None:
+    """What watches over ``--max-bandwidth``, if that is any."""
+    most = config.max_bandwidth
+    if not most:
+        return None
+    return Bandwidth(
+        most, most - most * config.publisher_reserve // 100,
+        bytes_sent=lambda: counters.bytes_sent, players=lambda: counters.players, counts=counts,
+    )  # fmt: skip

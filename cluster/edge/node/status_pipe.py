@@ -4,10 +4,12 @@
     {"beat": {"connections": 3}, "routers": {"tcp://r1:1936": ""}}
                                     its event loop turns, this is what it has counted, and what is wrong
                                     with each router of the cluster: nothing, or null if it cannot tell yet
+    {"prepared": 3}                 it could go by policy 3 now
+    {"failed": 3, "text": "…"}      it could not, and why
     {"asked": "drain", "deadline_s": 600.0}
                                     an operator asks this of the node, through this worker
 
-Nothing goes the other way: the supervisor speaks in signals, and by closing the worker's stdin.
+Nothing goes the other way: the supervisor speaks in signals, and on the worker's stdin (``orders``).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from cluster.net.addresses import BindAddress
 
@@ -43,6 +45,22 @@ class Asked(NamedTuple):
 
     what: str
     deadline_s: float = 0.0
+
+
+class Prepared(NamedTuple):
+    """The worker could go by the policy of this number now."""
+
+    generation: int
+
+
+class Failed(NamedTuple):
+    """The worker could not; ``text`` says why, and holds no secret."""
+
+    generation: int
+    text: str
+
+
+Said: TypeAlias = Ready | Beat | Prepared | Failed | Asked
 
 
 class StatusPipe:
@@ -74,6 +92,16 @@ class StatusPipe:
         self._unsent += _line({"asked": asked.what, "deadline_s": asked.deadline_s})
         self._flush()
 
+    def prepared(self, generation: int) -> None:
+        """Say that the policy of this number could be put in force."""
+        self._unsent += _line({"prepared": generation})
+        self._flush()
+
+    def failed(self, generation: int, text: str) -> None:
+        """Say that it could not, and why."""
+        self._unsent += _line({"failed": generation, "text": text})
+        self._flush()
+
     def _flush(self) -> None:
         try:
             while self._unsent:
@@ -96,9 +124,9 @@ class StatusReader:
     def fileno(self) -> int:
         return self._fd
 
-    def read(self) -> list[Ready | Beat | Asked]:
+    def read(self) -> list[Said]:
         """What the worker has said since the last call, without waiting."""
-        said: list[Ready | Beat | Asked] = []
+        said: list[Said] = []
         while data := self._receive():
             *lines, self._partial = (self._partial + data).split(b"\n")
             for line in lines:
@@ -106,7 +134,7 @@ class StatusReader:
                     said.append(_parse(line))
                 except (ValueError, TypeError, KeyError):
                     logger.error(
-                        "a worker's status line cannot be read: %(line)r",
+                        "a worker's status line is not understood: %(line)r",
                         {"line": line[:200]}, extra={"event": "status_unreadable"},
                     )  # fmt: skip
         return said
@@ -125,10 +153,14 @@ def _line(said: Mapping[str, Any]) -> bytes:
     return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 
-def _parse(line: bytes) -> Ready | Beat | Asked:
+def _parse(line: bytes) -> Said:
     said = json.loads(line)
     if "asked" in said:
         return Asked(str(said["asked"]), float(said["deadline_s"]))
+    if "prepared" in said:
+        return Prepared(int(said["prepared"]))
+    if "failed" in said:
+        return Failed(int(said["failed"]), str(said["text"]))
     if "ready" in said:
         return Ready(list(said["ready"]))
     return Beat(dict(said["beat"]), dict(said.get("routers", {})))

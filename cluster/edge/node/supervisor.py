@@ -11,23 +11,27 @@ import contextlib
 import logging
 import math
 import os
-import resource
 import secrets
 import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.events_process import ENDS_AFTER_S, EventsProcess
 from cluster.edge.node.in_service import InService, State
 from cluster.edge.node.metrics import NodeNumbers
-from cluster.edge.node.node_shared import NodeShared
+from cluster.edge.node.node_shared import NodeShared, shared_secret
+from cluster.edge.node.open_files import bounded_by_open_files
+from cluster.edge.node.orders import OrderPipe
+from cluster.edge.node.policy_source import PolicySource
+from cluster.edge.node.reload import Reload
 from cluster.edge.node.router_lines import RouterLines
-from cluster.edge.node.status_pipe import Asked, Beat, StatusReader
+from cluster.edge.node.status_pipe import Asked, Beat, Failed, Prepared, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
+from cluster.edge.peers.shared_counts import CountsMemory
 from cluster.net.addresses import BindAddress
 from cluster.net.metrics_page import served
 from cluster.process import signals
@@ -40,20 +44,12 @@ logger = logging.getLogger(__name__)
 #: How long ``ready`` waits for the routers once every worker accepts connections: it says how many answer.
 _ROUTERS_WAIT_S = 1.0
 
-#: File descriptors of a worker that are not connections: listeners, bus sockets, the loop's own.
-_RESERVED_FILES = 64
+#: The loop turns at least every 30 s, while a worker boots, and every 10 s else.
+_STUCK_S = 60.0
 
 #: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
-#: Of what workers sign with: as many as SHA-256 has.
-_SECRET_BYTES = 32
-
-#: The loop turns at least every 30 s, while a worker boots, and every 10 s else.
-_STUCK_S = 60.0
-
-#: There are no rules yet that could say who may do what.
-_OPEN_TO_ALL = "open to all: whoever reaches it may publish and play"
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -61,7 +57,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 class Supervisor:
     """Runs one node whose addresses are reserved already: no port 0 and no name in ``config.addresses``.
     ``own_router``: the address of the node's own router, beside those of
-    ``config.routers``; None if it is the only one. ``is_alone``: it is, and there is no cluster."""
+    ``config.routers``; None if it is the only one. ``is_alone``: it is, and there is no cluster.
+    ``policy``: who may, how much, and who is told."""
 
     def __init__(
         self,
@@ -69,6 +66,7 @@ class Supervisor:
         *,
         own_router: str | None = None,
         is_alone: bool = False,
+        policy: PolicySource | None = None,
         worker_class: str = WORKER_CLASS,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -78,7 +76,17 @@ class Supervisor:
         self._clock = clock
         self._numbers = NodeNumbers(config.workers)
         instance = secrets.token_hex(_INSTANCE_BYTES)
-        shared = NodeShared(secret=secrets.token_hex(_SECRET_BYTES))
+        policy = policy or PolicySource()
+        tables = policy.found.tables
+        self._events = EventsProcess(tables, config, instance, self._numbers, self._timing, clock)
+        #: None for a worker alone. Nothing of it is in use until a worker counts something in it.
+        self._counts = CountsMemory(config.workers) if config.workers > 1 else None
+        shared = NodeShared(
+            secret=shared_secret(config.cluster_key),
+            policy=tables,
+            events=self._events.address,
+            counts_fd=-1 if self._counts is None else self._counts.fd,
+        )
         self._slots = [
             WorkerSlot(
                 slot,
@@ -102,6 +110,12 @@ class Supervisor:
         self._all_ready_at = math.inf
         self._announced = False
         self._notifier = Notifier.taken_from(os.environ)
+        self._reload = Reload(
+            self._slots, policy, shared, self._notifier, self._timing.prepare_s, clock
+        )
+        self._reload.changed = self._events.changed
+        #: The pipes to workers that wait until they can take more, by slot.
+        self._behind: dict[int, OrderPipe] = {}
         self._drain_deadline = math.inf
         self._exit_code = ExitCode.OK
 
@@ -112,14 +126,18 @@ class Supervisor:
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._selector)
+            stack.callback(self._events.kill)
             queue = stack.enter_context(signals.queued(*_SIGNALS))
             self._selector.register(queue, selectors.EVENT_READ)
             if self._config.metrics is not None:
                 self._metrics_address = stack.enter_context(served(self._numbers, self._config.metrics))
+            if self._counts is not None:
+                stack.callback(self._counts.close)
             stack.callback(self._kill_all)
+            self._tend_events()
             for slot in self._slots:
                 self._start(slot)
-            while any(slot.state is not SlotState.EMPTY for slot in self._slots):
+            while self._has_workers or self._events.runs:
                 self._turn(queue)
         return self._exit_code
 
@@ -143,6 +161,8 @@ class Supervisor:
 
     def _turn(self, queue: socket.socket) -> None:
         """Wait for something to happen, or to be due, and do it."""
+        for slot in self._slots:
+            self._watch_behind(slot)
         self._selector.select(self._until_due())
         self._turned_at = self._clock()
         # What was said comes before what was not: beats may have waited while we were stopped.
@@ -159,12 +179,26 @@ class Supervisor:
                 slot.kill_if_stuck()
         if not self._announced:
             self._announce_if_ready()
+        self._reload.tick()
+        self._numbers.reload_refused = self._reload.refused
         if not self._draining:
             self._router_lines.tick()
             self._shun_silent()
             self._service.tick()
-        if self._draining and self._clock() >= self._drain_deadline:
+        if self._draining and self._has_workers and self._clock() >= self._drain_deadline:
             self._drain_timed_out()
+        self._tend_events()
+
+    @property
+    def _has_workers(self) -> bool:
+        """A process is in some slot, or will be."""
+        return any(slot.state is not SlotState.EMPTY for slot in self._slots)
+
+    def _tend_events(self) -> None:
+        """See to the process that delivers events. It ends when there is nobody who could tell one."""
+        if self._draining and not self._has_workers:
+            self._events.end()
+        self._events.tick()
 
     @property
     def _draining(self) -> bool:
@@ -183,7 +217,9 @@ class Supervisor:
                     self._numbers.silent(slot.slot)
 
     def _until_due(self) -> float:
-        due = [self._drain_deadline, self._service.until]
+        due = [self._events.due, self._reload.due, self._service.until]
+        if self._has_workers:
+            due.append(self._drain_deadline)
         if not self._announced:
             due.append(self._all_ready_at + _ROUTERS_WAIT_S)
         for slot in self._slots:
@@ -212,6 +248,8 @@ class Supervisor:
                 self._numbers.beat(slot.slot, said.numbers)
                 if not self._is_alone:
                     self._router_lines.hear(slot.slot, said.routers)
+            elif isinstance(said, Prepared | Failed):
+                self._reload.heard(slot.slot, said)
             elif isinstance(said, Asked):
                 self._asked(said)
             else:
@@ -220,18 +258,32 @@ class Supervisor:
     def _asked(self, asked: Asked) -> None:
         """An operator asks for this, through a worker."""
         if asked.what == "reload":
-            self._handle_signal(signal.SIGHUP)
-        elif asked.what == "undrain":
-            self._service.undrain()
-        elif asked.what == "drain":
-            self._service.drain(asked.deadline_s)
-        self._numbers.draining = self._draining or self._service.state is not State.IN
+            self._reload.ask()
+        else:
+            self._service.asked(asked)
+            self._numbers.draining = self._draining or self._service.state is not State.IN
+
+    def _watch_behind(self, slot: WorkerSlot) -> None:
+        """Wake up when the worker can take more of what it is told."""
+        before, now = self._behind.get(slot.slot), slot.behind()
+        if before is now:
+            return
+        if before is not None:
+            self._selector.unregister(self._behind.pop(slot.slot))
+        if now is not None:
+            self._behind[slot.slot] = now
+            self._selector.register(now, selectors.EVENT_WRITE)
 
     def _ended(self, slot: WorkerSlot) -> None:
         self._hear(slot)  # its last words: what it counted until the end
         self._numbers.ended(slot.slot)
         self._router_lines.ended(slot.slot)
         self._selector.unregister(self._readers.pop(slot.slot))
+        if slot.slot in self._behind:
+            self._selector.unregister(self._behind.pop(slot.slot))
+        self._reload.ended(slot.slot)
+        if self._counts is not None:
+            self._counts.clear(slot.slot)
         slot.bury(restart=not self._draining)
         if slot.state is SlotState.EMPTY and not self._draining:
             self._given_up()
@@ -272,22 +324,25 @@ class Supervisor:
         if not self._is_alone:
             fields["routers_answering"], fields["routers"] = self._router_lines.counts()
             routers = ", routers: %(routers_answering)d of %(routers)d answer"
-        text = f"ready on {where}; workers: %(workers)d{routers}, pid %(pid)d; {_OPEN_TO_ALL}"
-        announce(logger, "ready", text, fields | {"open_to_all": True})
+        text = f"ready on {where}; workers: %(workers)d{routers}, pid %(pid)d; %(openness)s"
+        policy = self._reload.found
+        fields |= {"openness": policy.openness, "open_to_all": not policy.restricts}
+        if policy.restricts:
+            fields["opens"] = list(policy.opens)
+        announce(logger, "ready", text, fields)
         self._notifier.ready(f"ready on {where}")
+        self._reload.is_ready(f"ready on {where}")
 
     # ---- the end -----------------------------------------------------------------------------
 
     def _handle_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
-            logger.info(
-                "SIGHUP: there is nothing to reload; restart to change options",
-                extra={"event": "not_reloaded"},
-            )
+            self._reload.ask()
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._draining:
                 logger.warning("a second signal: ending at once", extra={"event": "killing"})
                 self._signal_all(signal.SIGKILL)
+                self._events.end(within_s=0.0)
             else:
                 self._drain()
 
@@ -300,9 +355,11 @@ class Supervisor:
             extra={"event": "draining"},
         )
         self._numbers.draining = True
+        self._reload.drain()
         self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
         # Twice the margin: the second is for those that have to be killed.
         within_s = timeout_s + 2 * self._timing.drain_margin_s
+        within_s += ENDS_AFTER_S if self._events.address else 0.0
         self._notifier.stopping("draining", within_s=within_s)
         for slot in self._slots:
             slot.cancel_restart()
@@ -321,22 +378,3 @@ class Supervisor:
         """Whatever ends the loop, no worker outlives it."""
         for slot in self._slots:
             slot.kill()
-
-
-def bounded_by_open_files(config: EdgeConfig) -> EdgeConfig:
-    """``config`` with no more connections than a worker may have files open, once this process (and so
-    every worker) may open as many as the host allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses "unlimited"
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-    if soft == resource.RLIM_INFINITY or soft - _RESERVED_FILES >= config.max_connections:
-        return config
-    possible = max(1, soft - _RESERVED_FILES)
-    logger.warning(
-        "%(possible)d connections per worker, not %(wanted)d: raise the limit on open files (%(files)d)",
-        {"possible": possible, "wanted": config.max_connections, "files": soft},
-        extra={"event": "connections_bounded"},
-    )
-    return replace(config, max_connections=possible)

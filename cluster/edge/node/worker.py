@@ -8,23 +8,31 @@ import logging
 import signal
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.inquiries import Inquiries
+from cluster.edge.node.judging import Judging
 from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.node_shared import NodeShared
+from cluster.edge.node.policy_in_force import PolicyInForce
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import StatusPipe
+from cluster.edge.peers.shared_counts import SharedCounts
 from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
 from cluster.edge.streams.remote import Remote
+from cluster.edge.streams.streams import Streams
 from cluster.net.tls_certificate import Certificate
 from cluster.process import usage
 from cluster.process.logs import lines_lost
+
+if TYPE_CHECKING:
+    from cluster.edge.events.teller import EventTeller
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +82,8 @@ class Worker:
         self._own_router = own_router
         self._bound = bound
         self._shared = shared
+        #: Who may, how much, and who is told. The supervisor puts another in force (``worker_process``).
+        self.in_force = PolicyInForce(shared.policy)
         self.counters = Counters()
         self._drain_asked = asyncio.Event()
         self._facts = FactsReporter()
@@ -98,10 +108,17 @@ class Worker:
             )  # fmt: skip
             return self._link
 
+        secret = bytes.fromhex(self._shared.secret)
+        counts: SharedCounts | None = None
+        if self._shared.counts_fd >= 0:
+            slot = self._identity.slot
+            counts = SharedCounts(self._shared.counts_fd, config.workers, slot, secret)
         serving = self._serving = Serving(
-            config, self.counters, open_link, self._identity, secret=bytes.fromhex(self._shared.secret)
+            config, self.counters, open_link, self._identity, secret=secret, counts=counts
         )
         self._inquiries = Inquiries(serving, self._identity, self._link, self._status.ask)
+        self._judging = Judging(self.in_force, serving, self.counters, secret)
+        teller = self._make_teller(serving.streams)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
         loop.add_signal_handler(signal.SIGUSR1, self._go_out_of_service)
@@ -121,7 +138,20 @@ class Worker:
             if sweeper is not None:
                 sweeper.cancel()
             await serving.close()
+            await self._judging.close()
+            if teller is not None:
+                await teller.close()
             await self._link.close()
+
+    def _make_teller(self, streams: Streams) -> EventTeller | None:
+        """Who tells what happens, if anybody is to be told."""
+        if not self._shared.events:
+            return None
+        from cluster.edge.events.teller import EventTeller
+
+        teller = EventTeller(self._shared.events, streams, self._identity, self.counters)
+        streams.listeners.add(teller)
+        return teller
 
     def _listen(self, serving: Serving) -> None:
         config, bound = self._config, iter(self._bound)
@@ -170,6 +200,7 @@ class Worker:
             self._link.report(self._facts.report(streams.by_key.values(), streams.now))
         if sweeps % SWEEPS_PER_BEAT == 0:
             self.counters.log_lines_lost = lines_lost()
+            self._judging.count()
             self.counters.process_cpu_seconds = usage.cpu_seconds()
             self.counters.process_memory_bytes = usage.memory_bytes()
             self._beat()

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.errors import MisuseError
-from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.config import OPTIONS, EdgeConfig
 from cluster.edge.node.node_shared import NodeShared
-from cluster.edge.node.status_pipe import Asked, Beat, Ready, StatusReader
+from cluster.edge.node.orders import OrderPipe
+from cluster.edge.node.status_pipe import Ready, Said, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS, WorkerStart
 from cluster.net.listener import bound_socket
 from cluster.process.exit_codes import ExitCode
@@ -42,6 +43,8 @@ class Timing:
     longest_delay_s: float = 5.0
     #: What a worker gets beyond the drain timeout to close its sockets and exit.
     drain_margin_s: float = 2.0
+    #: To prepare a new policy: a loop that has not turned for this long is not well.
+    prepare_s: float = 5.0
     #: Failures to boot in a row after which a slot stays empty.
     boot_attempts: int = 5
 
@@ -103,6 +106,7 @@ class WorkerSlot:
         self._backoff = Backoff(timing)
         self._process: subprocess.Popen[bytes] | None = None
         self._status: StatusReader | None = None
+        self._orders: OrderPipe | None = None
         #: What the worker listens on. Held here too, so that it can be shut down while the worker is stuck.
         self._bound: list[socket.socket] = []
         self._shunned = False
@@ -147,12 +151,10 @@ class WorkerSlot:
             for address in config.addresses:
                 self._bound.append(bound_socket(*address, config.unacknowledged_s))
             bound_fds = [bound.fileno() for bound in self._bound]
-            self._process = _spawn(
-                WorkerStart(
-                    config, identity, worker_fd, self._worker_class, self._own_router,
-                    bound_fds, self.shared,
-                )
+            start = WorkerStart(
+                config, identity, worker_fd, self._worker_class, self._own_router, bound_fds, self.shared
             )
+            self._process, self._orders = _spawn(start)
         except OSError:
             os.close(status_fd)
             self._close_bound()
@@ -169,9 +171,9 @@ class WorkerSlot:
         )
         return self._status
 
-    def hear(self) -> list[Ready | Beat | Asked]:
+    def hear(self) -> list[Said]:
         """Read what the process has said."""
-        heard: list[Ready | Beat | Asked] = []
+        heard: list[Said] = []
         for said in self._status.read() if self._status is not None else ():
             self._heard_at = self._clock()
             self._shunned = False  # it listens again by itself
@@ -231,6 +233,18 @@ class WorkerSlot:
         if self._process is not None:
             self._process.send_signal(number)
 
+    def say(self, line: bytes) -> None:
+        """Tell the process an order, if there is one. Never waits: see ``behind``."""
+        if self._orders is not None:
+            self._orders.say(line)
+
+    def behind(self) -> OrderPipe | None:
+        """The pipe that has not taken all that was said, once what it can take has been tried."""
+        if self._orders is not None and self._orders.is_behind:
+            self._orders.flush()
+            return self._orders if self._orders.is_behind else None
+        return None
+
     def exit_code(self) -> int | None:
         """The code the process has ended with (negative: by that signal); None while it runs."""
         return self._process.poll() if self._process is not None else None
@@ -269,7 +283,7 @@ class WorkerSlot:
         status.close()
         process.stdin.close()
         self._close_bound()
-        self._process = self._status = None
+        self._process = self._status = self._orders = None
         self.state = SlotState.EMPTY
         return process
 
@@ -293,20 +307,29 @@ class WorkerSlot:
         return False
 
 
-def _spawn(start: WorkerStart) -> subprocess.Popen[bytes]:
+def _spawn(start: WorkerStart) -> tuple[subprocess.Popen[bytes], OrderPipe]:
+    shared_fds = [start.shared.counts_fd] if start.shared.counts_fd >= 0 else []
     process = subprocess.Popen(
         # -P: the search path is the parent's, never by accident the current directory.
         [sys.executable, "-P", "-m", "cluster.edge.node.worker_process"],
         stdin=subprocess.PIPE,
         bufsize=0,
-        pass_fds=(start.status_fd, *start.bound_fds),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        pass_fds=(start.status_fd, *start.bound_fds, *shared_fds),
+        env=process_environment(),
         process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then asks the workers
     )
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):  # it died at once: seen as any other exit
-            process.stdin.write(start.to_line())
-    return process
+    if process.stdin is None:
+        raise MisuseError("a process that was given a pipe has none")
+    pipe = OrderPipe(process.stdin.fileno())
+    pipe.say(start.to_line())
+    return process, pipe
+
+
+def process_environment() -> dict[str, str]:
+    """What a process of the node gets of ours: no secret, as it is told all by its standard input."""
+    secret = {option.env for option in OPTIONS.values() if option.is_secret}
+    kept = {name: value for name, value in os.environ.items() if name not in secret}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
 
 
 def _how(code: int) -> str:

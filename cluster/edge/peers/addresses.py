@@ -1,4 +1,4 @@
-"""Who connects from where: connections by network, as far as one worker sees them.
+"""Who connects from where: connections by network, in this worker and in the others of its node.
 
 A network is an IPv4 address, or a /64 of IPv6, which is what one customer has. An entry lives while it has
 a connection, or a rate to remember, so that a million addresses that came once leave nothing behind.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cluster.edge.peers.places import Place
+    from cluster.edge.peers.shared_counts import SharedCounts
 
 #: So many seconds' worth of new connections may come from a network at once: its encoders come back
 #: together after an outage, and all its viewers when an event begins.
@@ -39,19 +40,26 @@ def network_of(host: str) -> str:
 @dataclass(slots=True, eq=False)
 class Network:
     """``connections``: those open now; ``half_open`` of them have neither published nor played, the oldest
-    comes first. ``paid_until``: until when its new connections use up its rate."""
+    comes first. ``paid_until``: until when its new connections use up its rate. ``id``: in the counts that
+    workers share."""
 
     name: str
     connections: int = 0
     half_open: OrderedDict[Place, None] = field(default_factory=OrderedDict)
     paid_until: float = -inf
+    id: int = 0
 
 
 class Addresses:
-    """The networks that one worker has to do with. ``per_s``: new connections of one; 0 is any number."""
+    """The networks that one worker has to do with. ``per_s``: new connections of one; 0 is any number.
 
-    def __init__(self, per_s: int) -> None:
+    ``counts``: where the workers of a node count together; None if there are no others, or nothing is
+    limited.
+    """
+
+    def __init__(self, per_s: int, counts: SharedCounts | None = None) -> None:
         self._per_s = per_s
+        self._counts = counts
         self._networks: dict[str, Network] = {}
         #: Of these, the ones without a connection, in the order in which they lost their last.
         self._remembered: OrderedDict[str, Network] = OrderedDict()
@@ -65,23 +73,40 @@ class Addresses:
         network = self._networks.get(name)
         if network is None:
             network = self._networks[name] = Network(name)
+            if self._counts is not None:
+                network.id = self._counts.id_of("network", name)
         return network
+
+    def connections_of(self, network: Network) -> int:
+        """Those of ``network`` that are open, in all workers."""
+        if self._counts is None:
+            return network.connections
+        return network.connections + self._counts.count_elsewhere(network.id)
 
     def is_too_fast(self, network: Network, now: float) -> bool:
         """Whether one more connection would exceed the rate of ``network``."""
-        return self._per_s > 0 and max(network.paid_until, now - BURST_S) + 1 / self._per_s > now
+        return self._per_s > 0 and self._paid_with_one_more(network, now) > now
+
+    def _paid_with_one_more(self, network: Network, now: float) -> float:
+        # What another worker has let in meanwhile is in the time that it has written: the latest holds.
+        elsewhere = 0.0 if self._counts is None else self._counts.until_elsewhere(network.id)
+        return max(network.paid_until, elsewhere, now - BURST_S) + 1 / self._per_s
 
     def joined(self, network: Network, now: float) -> None:
         """``network`` has one connection more."""
         network.connections += 1
         self._remembered.pop(network.name, None)
         if self._per_s:
-            network.paid_until = max(network.paid_until, now - BURST_S) + 1 / self._per_s
+            network.paid_until = self._paid_with_one_more(network, now)
+            if self._counts is not None:
+                self._counts.set_until(network.id, network.paid_until)
+        self._share(network)
         self._forget(now)
 
     def left(self, network: Network, now: float) -> None:
         """``network`` has one connection less."""
         network.connections -= 1
+        self._share(network)
         self.tidy(network, now)
 
     def tidy(self, network: Network, now: float) -> None:
@@ -90,6 +115,10 @@ class Addresses:
             self._remembered.setdefault(network.name, network)
         self._forget(now)
 
+    def _share(self, network: Network) -> None:
+        if self._counts is not None:
+            self._counts.set_count(network.id, network.connections)
+
     def _forget(self, now: float) -> None:
         """Drop those that have their whole burst again. All take as long for that: they come in order."""
         while self._remembered:
@@ -97,3 +126,5 @@ class Addresses:
             if oldest.paid_until > now - BURST_S and len(self._remembered) <= MAX_REMEMBERED:
                 break
             del self._remembered[name], self._networks[name]
+            if self._counts is not None:
+                self._counts.forget(oldest.id)

@@ -1,6 +1,7 @@
 """The door of one protocol: its connections come in here, have a place, and are told of when they end.
 
-A connection of a TLS address is here until it has shaken hands. What it speaks then is not known here.
+A connection of a proxy is here until it has said whose it is, and one of a TLS address until it has shaken
+hands. What it speaks then is not known here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cluster.edge.peers.places import Place, Places
 from cluster.net.addresses import BindAddress
 from cluster.net.outbox import StreamSocket
 from cluster.net.poller import Poller
+from cluster.net.proxy_headers import AwaitedHeader, ProxyHeaders, Source
 from cluster.net.tls_certificate import Certificate
 from cluster.net.tls_handshakes import TlsHandshake, TlsHandshakes
 from cluster.net.tls_socket import TlsSocket
@@ -41,12 +43,20 @@ _LIMITS = {
 
 
 class Arrival(NamedTuple):
-    """A connection that has come in. ``number`` counts those of the worker, ``began_at``: when it came."""
+    """A connection that has come in. ``number`` counts those of the worker, ``began_at``: when it came.
+
+    ``alpn``: what its peer has agreed to speak over TLS, if that was talked about.
+    """
 
     peer: str
     number: int
     began_at: float
     place: Place
+    alpn: str = ""
+
+
+#: What follows when it is known whose connection it is.
+_GoOn = Callable[[socket.socket, Arrival], None]
 
 
 class DoorOwner(Protocol):
@@ -70,24 +80,28 @@ class DoorOwner(Protocol):
 
 
 class Door:
-    """Takes over what a listener accepts. ``closes`` counts the ends by reason."""
+    """Takes over what a listener accepts. ``closes`` counts the ends by reason. ``for_http``: over TLS,
+    HTTP is offered by its name."""
 
     def __init__(
-        self, owner: DoorOwner, places: Places, handshake_timeout_s: float, closes: dict[str, int]
-    ) -> None:
+        self, owner: DoorOwner, places: Places, handshake_timeout_s: float, closes: dict[str, int],
+        *, for_http: bool = False,
+    ) -> None:  # fmt: skip
         self.poller = owner.poller
         self._owner = owner
         self._places = places
         self._closes = closes
+        self._headers = ProxyHeaders(self, handshake_timeout_s)
+        self._for_http = for_http
         self._handshakes = TlsHandshakes(self, handshake_timeout_s)
-        #: The places and numbers of those that are in their TLS handshake.
-        self._shaking: dict[TlsHandshake, tuple[Place, int]] = {}
+        #: Those that are in their TLS handshake.
+        self._shaking: dict[TlsHandshake, Arrival] = {}
         self._open = 0
         self._empty = asyncio.Event()
         self._lines = StrangerLines(logger, "closed", lambda: owner.now)
 
     def __len__(self) -> int:
-        """Connections that are open, also those in their TLS handshake."""
+        """Connections that are open, also those that may not speak yet."""
         return self._open
 
     @property
@@ -104,10 +118,12 @@ class Door:
     def tick(self) -> None:
         """Once a second: handshakes that take too long, and sums in the log."""
         self._lines.tick()
+        self._headers.tick(self.now)
         self._handshakes.tick(self.now)
 
     def close_handshakes(self, reason: CloseReason) -> None:
         """Close those that have not said what they want."""
+        self._headers.close_all(reason)
         self._handshakes.close_all(reason)
 
     def log_sum(self) -> None:
@@ -118,45 +134,71 @@ class Door:
 
     def accept(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Take over a connection that a listener accepted."""
-        admitted = self._admit(accepted, peer)
-        if admitted is not None:
-            self._open_up(accepted, Arrival(_spelled(peer), admitted[1], self.now, admitted[0]))
+        self._come_in(accepted, peer, self._open_up)
 
     def accept_tls(self, certificate: Certificate, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Take over a connection that has to speak TLS first."""
-        admitted = self._admit(accepted, peer)
-        if admitted is None:
-            return
-        place, number = admitted
-        spelled = _spelled(peer)
-        try:
-            handshake = self._handshakes.begin(accepted, certificate.context, spelled)
-        except OSError:
-            why = CloseReason.PEER_CLOSED, "before the TLS handshake"
-            self._ended_unserved(Arrival(spelled, number, self.now, place), why, has_spoken=False)
-            self.leave(place)
-            return
-        self._shaking[handshake] = admitted
-        place.evict = partial(handshake.end, CloseReason.HALF_OPEN_EVICTED, _EVICTED)
-        self._owner.count_changed()
+        self._come_in(accepted, peer, partial(self._shake_hands, certificate))
 
-    def _admit(self, accepted: socket.socket, peer: tuple[str, int]) -> tuple[Place, int] | None:
+    def _come_in(self, accepted: socket.socket, peer: tuple[str, int], go_on: _GoOn) -> None:
         number = self._places.next_number()
         self._owner.came()
-        place = self._places.take(peer[0], self.now)
-        if isinstance(place, Place):
-            self._open += 1
-            return place, number
-        accepted.close()
-        self._count_close(place)
-        if self._lines.admit(logging.WARNING, place, peer[0]):
+        is_proxy = self._places.is_proxy(peer[0])
+        taken = self._places.take_nameless() if is_proxy else self._places.take(peer[0], self.now)
+        if not isinstance(taken, Place):
+            accepted.close()
+            self._refuse(taken, peer, number)
+            return
+        self._open += 1
+        arrival = Arrival(_spelled(peer), number, self.now, taken)
+        if is_proxy:
+            self._await_header(accepted, arrival, go_on)
+        else:
+            go_on(accepted, arrival)
+
+    def _refuse(self, reason: CloseReason, peer: tuple[str, int], number: int) -> None:
+        self._count_close(reason)
+        if self._lines.admit(logging.WARNING, reason, peer[0]):
             who = log_facts.who(self._owner.identity, number, _spelled(peer))
-            fields = {"reason": place.value, "limit": _LIMITS[place], "open": len(self._places)}
+            fields = {"reason": reason.value, "limit": _LIMITS[reason], "open": len(self._places)}
             logger.warning(
                 "refused: %(reason)s (%(limit)s), %(open)d are open", fields,
                 extra={"event": "connection_refused", **who},
             )  # fmt: skip
-        return None
+
+    def _await_header(self, accepted: socket.socket, arrival: Arrival, go_on: _GoOn) -> None:
+        """The proxy says first whose connection it is; everything else is about that address."""
+
+        def introduced(accepted: socket.socket, source: Source) -> None:
+            if source is None:
+                go_on(accepted, arrival)
+            elif (reason := self._places.name(arrival.place, source[0], self.now)) is None:
+                go_on(accepted, arrival._replace(peer=_spelled(source)))
+            else:
+                accepted.close()
+                self._refuse(reason, source, arrival.number)
+                self.leave(arrival.place)
+
+        def failed(waiting: AwaitedHeader, reason: CloseReason, detail: str) -> None:
+            self._ended_unserved(arrival, (reason, detail), has_spoken=waiting.has_spoken)
+            self.leave(arrival.place)
+
+        waiting = self._headers.begin(accepted, introduced, failed)
+        arrival.place.evict = partial(waiting.end, CloseReason.HALF_OPEN_EVICTED, _EVICTED)
+        self._owner.count_changed()
+
+    def _shake_hands(self, certificate: Certificate, accepted: socket.socket, arrival: Arrival) -> None:
+        context = certificate.http_context if self._for_http else certificate.context
+        try:
+            handshake = self._handshakes.begin(accepted, context, arrival.peer)
+        except OSError:
+            why = CloseReason.PEER_CLOSED, "before the TLS handshake"
+            self._ended_unserved(arrival, why, has_spoken=False)
+            self.leave(arrival.place)
+            return
+        self._shaking[handshake] = arrival
+        arrival.place.evict = partial(handshake.end, CloseReason.HALF_OPEN_EVICTED, _EVICTED)
+        self._owner.count_changed()
 
     def _open_up(self, accepted: StreamSocket, arrival: Arrival) -> None:
         close = self._owner.opened(accepted, arrival)
@@ -167,15 +209,14 @@ class Door:
 
     def shook_hands(self, handshake: TlsHandshake, ready: TlsSocket) -> None:
         """A connection may speak from here on. Its own handshake has what is left of the same timeout."""
-        place, number = self._shaking.pop(handshake)
-        self._open_up(ready, Arrival(handshake.peer, number, handshake.began_at, place))
+        arrival = self._shaking.pop(handshake)
+        self._open_up(ready, arrival._replace(alpn=ready.alpn))
 
     def handshake_failed(self, handshake: TlsHandshake, reason: CloseReason, detail: str) -> None:
         """A connection that has ended before it could say what it wants."""
-        place, number = self._shaking.pop(handshake)
-        arrival = Arrival(handshake.peer, number, handshake.began_at, place)
+        arrival = self._shaking.pop(handshake)
         self._ended_unserved(arrival, (reason, detail), has_spoken=handshake.has_spoken)
-        self.leave(place)
+        self.leave(arrival.place)
 
     # ---- going -------------------------------------------------------------------------------
 

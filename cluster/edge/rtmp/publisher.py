@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
 from cluster.core.rtmp.status import Code
+from cluster.edge.peers import log_facts
 from cluster.edge.peers.join_rates import sender_of
 from cluster.edge.streams.interfaces import EndOfPublish, Refusal
 
@@ -17,17 +18,21 @@ _CLOSE_REASONS = {
     EndOfPublish.REPLACED: CloseReason.PUBLISHER_REPLACED,
     EndOfPublish.MEMORY: CloseReason.WORKER_MEMORY,
     EndOfPublish.OPERATOR: CloseReason.KICKED,
+    EndOfPublish.BITRATE: CloseReason.PUBLISHER_BITRATE,
 }
 
 
 class RtmpPublisher:
     """See ``streams.interfaces.Publisher``."""
 
-    __slots__ = ("connection", "stream_id")
+    __slots__ = ("connection", "most_bytes_per_s", "stream_id")
 
-    def __init__(self, connection: Connection, stream_id: int) -> None:
+    def __init__(
+        self, connection: Connection, stream_id: int, most_bytes_per_s: int | None = None
+    ) -> None:
         self.connection = connection
         self.stream_id = stream_id
+        self.most_bytes_per_s = most_bytes_per_s
 
     @property
     def name(self) -> str:
@@ -35,7 +40,9 @@ class RtmpPublisher:
 
     @property
     def facts(self) -> dict[str, object]:
-        return self.connection.who()
+        connection = self.connection
+        secure, ended = connection.is_secure, connection.close_reason
+        return {**connection.who(), **log_facts.session("rtmp", secure, connection.user, ended)}
 
     @property
     def sender(self) -> str:
@@ -66,7 +73,8 @@ class RtmpPublisher:
             connection.end(CloseReason.PUBLISH_REFUSED, detail)
 
     def ended(self, why: EndOfPublish, detail: str) -> None:
-        self.connection.session.end_publish(self.stream_id, Code.PUBLISH_BAD_NAME, detail)
+        code = Code.PUBLISH_DENIED if why is EndOfPublish.BITRATE else Code.PUBLISH_BAD_NAME
+        self.connection.session.end_publish(self.stream_id, code, detail)
         self.connection.end(_CLOSE_REASONS[why], detail)
 
     def heard(self) -> None:

@@ -23,6 +23,7 @@ from cluster.edge.rtmp.encoding import encoding_for
 from cluster.edge.rtmp.player import Player
 from cluster.edge.rtmp.publisher import RtmpPublisher
 from cluster.edge.rtmp.request_book import WHOLE_CONNECTION, RequestBook
+from cluster.edge.rtmp.turn_away import turn_away
 from cluster.edge.rtmp.work_budget import HEADER_BYTES_PER_WORK
 from cluster.edge.streams.streams import Streams
 from cluster.process.complaints import Complaints
@@ -147,14 +148,19 @@ class Requests:
         self, connection: Connection, event: events.PublishRequested, asked: str, wait_s: float
     ) -> None:
         await self._pass_time(wait_s)
-        key = asked
+        key, most_bytes_per_s = asked, None
         if self.admission is not None:
             answer = self.admission.publish(connection, asked, event)
             allowed = await self._allowed(connection, event, answer)
             if allowed is None:
                 return
-            key = allowed.key or asked
-        await self._streams.publishing.request(key, RtmpPublisher(connection, event.stream_id))
+            key, most_bytes_per_s = allowed.key or asked, allowed.most_bytes_per_s
+        publisher = RtmpPublisher(connection, event.stream_id, most_bytes_per_s)
+        with self._streams.room.asking(key) as no_room:
+            if no_room is not None:
+                turn_away(connection, event, no_room)
+                return
+            await self._streams.publishing.request(key, publisher)
 
     def _publish_ended(self, connection: Connection, event: events.PublishEnded) -> None:
         self._book.take_back(connection, event.stream_id)
@@ -190,6 +196,9 @@ class Requests:
 
     def _play(self, connection: Connection, event: events.PlayRequested, key: str) -> None:
         """Play ``key``; ``event.duration`` of media at most, in seconds."""
+        if (no_room := self._streams.room.for_player(key)) is not None:
+            turn_away(connection, event, no_room)
+            return
         if not connection.session.accept_play(event.stream_id):
             return  # it closed the stream while a verdict was pending
         connection.write_control()
@@ -270,6 +279,7 @@ class Requests:
         if isinstance(verdict, Deny):
             deny(connection, request, verdict)
             return None
+        connection.user = verdict.user or connection.user
         if verdict.ends_at is not None:
             ends_at = self.now + verdict.ends_at - time.time()
             connection.ends_at = min(ends_at, connection.ends_at or math.inf)

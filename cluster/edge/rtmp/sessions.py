@@ -194,6 +194,8 @@ class Sessions:
     def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
         """The connection's one end: its players and publications go, and the reason is counted."""
         self._requests.ended(connection, reason)
+        if connection in self._connections:
+            self._places.ends(self._connections[connection], self.now)
         self.counters.aggregates_truncated += connection.session.truncated_aggregates
         self.counters.messages_ignored += connection.session.ignored_messages
         self.counters.publisher_messages_dropped += connection.session.dropped_messages

@@ -112,6 +112,10 @@ class Counters:
     bus_gaps: int = _counter("Gaps seen in the sequence numbers of streams from other workers.")
     snapshots_sent: int = _counter("Snapshots of streams sent to other workers.")
     snapshots_received: int = _counter("Snapshots of streams received from other workers.")
+    events_lost: int = _counter(
+        "Events that nobody will be told of, for want of room: at a worker, whose line to the process that "
+        "delivers them is full, or in its queue (--events-kept)."
+    )
     log_lines_lost: int = _counter("Lines of the log that could not be written in time, and are missing.")
     process_cpu_seconds: float = _counter(
         "CPU time that the process has used, user and system, in seconds."
@@ -120,6 +124,19 @@ class Counters:
     access_denied: dict[str, int] = _by(
         "reason", "Requests to publish or play that were refused by the rules, or by whoever they ask."
     )
+    hook_answers: dict[str, int] = _by(
+        "outcome", "Questions whether somebody may publish or play, put to the program named in [hooks]."
+    )
+    hook_answers_cached: int = _counter("Such questions that were not asked: the answer was known.")
+    hook_wait_seconds: float = _counter("How long those who asked waited for the answers, in all.")
+    hook_waiting: int = _gauge("Such questions that have no answer now.")
+    turned_away: dict[str, int] = _by(
+        "reason",
+        "Requests to play or publish that were refused, and publishes that were ended, because of a limit.",
+    )
+    counts_lost: int = _counter(
+        "Times a worker had no place to tell the others of its node what it counts for a limit."
+    )
     closes: dict[str, int] = _by("reason", "RTMP connections ended, by their one named reason.")
     http_connections_accepted: int = _counter("HTTP connections accepted.")
     http_connections: int = _gauge("HTTP connections open now.")
@@ -127,7 +144,9 @@ class Counters:
         "kind", "Of the players on this worker now, those that play over HTTP.", "gauge"
     )
     http_requests: dict[str, int] = _by("status", "HTTP requests answered, by the status of the answer.")
-    http_closes: dict[str, int] = _by("reason", "HTTP connections ended, by their one named reason.")
+    http_closes: dict[str, int] = _by(
+        "reason", "HTTP connections ended, and players on streams of HTTP/2, by their one named reason."
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """A copy by attribute name: what a beat carries."""

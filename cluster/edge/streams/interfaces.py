@@ -141,6 +141,8 @@ class EndOfPublish(Enum):
     MEMORY = auto()
     #: An operator has ended it.
     OPERATOR = auto()
+    #: The publisher has sent more than it may.
+    BITRATE = auto()
 
 
 class Publisher(Protocol):
@@ -161,6 +163,10 @@ class Publisher(Protocol):
     @property
     def unfinished_bytes(self) -> int:
         """What is kept of messages whose end has not come."""
+
+    @property
+    def most_bytes_per_s(self) -> int | None:
+        """What it may send, over ten seconds; None if the limits of its key say it."""
 
     def granted(self) -> bool:
         """The stream is the publisher's own; False if the publisher has gone meanwhile."""

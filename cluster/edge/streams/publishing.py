@@ -165,6 +165,12 @@ class Publishing:
             why = f"it makes the server keep {cost_bytes} bytes, and there is no room for them"
             self._take_away(feed, EndOfPublish.MEMORY, why)
 
+    def end_for_bitrate(self, key: str, detail: str) -> None:
+        """The publisher of ``key`` has sent too much; without effect if it is not ours."""
+        feed = self._feeds.get(key)
+        if feed is not None:
+            self._take_away(feed, EndOfPublish.BITRATE, detail)
+
     def end_by_operator(self, key: str, why: str) -> bool:
         """Take ``key`` from its publisher; False if nobody publishes it here."""
         feed = self._feeds.get(key)

@@ -87,6 +87,11 @@ class Reader:
         """A pause is over: the reader goes on at the latest keyframe, but nothing is sent twice."""
         self.stream.readers.resume(self)
 
+    def begin_late(self, since_seq: int) -> bool:
+        """Its sink, which has been full since this reader joined, takes bytes now: the reader begins with
+        the first frame there is for it since ``since_seq``. False if it has been paused instead."""
+        return self.stream.readers.begin_late(self, since_seq)
+
     def want(self, *, audio: bool | None = None, video: bool | None = None) -> None:
         """The reader wants a medium from here on, or does not; None leaves it as it is."""
         wanted = self.audio if audio is None else audio, self.video if video is None else video

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from cluster.core.limits import MIB
+from cluster.core.media.classify import NOT_FRAME
 from cluster.core.media.log_entry import LogEntry
 from cluster.edge.streams.fan_out import Send, cut_at
 from cluster.edge.streams.interfaces import Encoding, EndOfRead
@@ -33,6 +34,8 @@ REJOIN_S = 1.0
 REJOIN_BYTES_PER_S = 4 * MIB
 #: So many such parts in one go, 2 MiB; then others have their turn.
 CATCH_UPS_AT_ONCE = 4
+
+_NOT_FRAME = int(NOT_FRAME)
 
 # An enum's member is found more slowly than a name.
 _IN_STEP, _PRIVATE, _BEHIND = ReaderState.IN_STEP, ReaderState.PRIVATE, ReaderState.BEHIND
@@ -139,6 +142,20 @@ class Readers:
             live = self._owner.now < reader.rejoins_at
             reader.needs_headers = not live or reader.lacks_headers
             self.join(reader, not_before=reader.seq, live=live)
+
+    def begin_late(self, reader: Reader, since_seq: int) -> bool:
+        """See ``Reader``. Headers that stand before its first frame are those that it is told anyway."""
+        if reader.state is not _BEHIND:
+            return False
+        log, flushed_seq = self._log, self._stream.flushed_seq
+        reader.seq = max(reader.seq, since_seq, log.first_seq)
+        for entry in log.read(reader.seq, flushed_seq):
+            if not entry.flags & _NOT_FRAME:
+                break
+            reader.seq += 1
+        reader.needs_headers = True
+        self.catch_up(reader)
+        return True
 
     def change_media(self, reader: Reader, *, audio: bool, video: bool) -> None:
         """``reader`` wants these media from here on. Video that it did not want begins with a keyframe."""

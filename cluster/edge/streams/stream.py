@@ -250,7 +250,7 @@ class Stream:
         if self.log.last_mark:
             with contextlib.suppress(MarkError):  # of a node of another version
                 last = decode_mark(self.log.last_mark)
-        return Marker(self._owner.segment_ms, _wall_ms, last)
+        return Marker(self._owner.segment_ms, _wall_ms, last, self.log.timeline.audio_since_ms)
 
     # ---- what the log must keep --------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from cluster.edge.streams.interfaces import Encoding, EndOfRead, Follower, Sink,
 from cluster.edge.streams.publishing import Publishing
 from cluster.edge.streams.reader import Reader
 from cluster.edge.streams.remote import Remote
+from cluster.edge.streams.room import EndlessRoom, Room
 from cluster.edge.streams.rules import StreamRules
 from cluster.edge.streams.stream import Stream
 from cluster.edge.streams.turn import Turn
@@ -52,6 +53,8 @@ class Streams:
         self.turn = turn
         self.by_key: dict[str, Stream] = {}
         self.listeners = Listeners()
+        #: Who knows whether one more may play or publish: to be asked before.
+        self.room: Room = EndlessRoom()
         #: The streams that somebody publishes, here or elsewhere, or did so until a moment ago.
         self._fed: dict[Stream, None] = {}
         self._waiting = Waiting()

@@ -12,12 +12,8 @@ import pytest
 from cluster.core.errors import CloseReason
 from cluster.core.message import Message
 from cluster.edge.http import sessions as sessions_module
-from cluster.edge.http.connection import (
-    ANSWER_S,
-    MAX_PIPELINED,
-    MAX_REQUESTS_PER_S,
-    MAX_UNASKED_BYTES_PER_S,
-)
+from cluster.edge.http.connection import MAX_PIPELINED, MAX_UNASKED_BYTES_PER_S
+from cluster.edge.http.http_socket import ANSWER_S, MAX_REQUESTS_PER_S
 from cluster.edge.peers.join_rates import JoinRates
 from cluster.net.outbox import LINGER_S
 from support.house import (
@@ -296,6 +292,28 @@ def test_requests_without_end_take_no_more_than_they_may_together(
     house.advance(1)
     assert [large.closed, small.closed, waiting.closed] == [True, False, False]
     assert house.counters.http_closes == {"worker_memory": 1}
+
+
+def test_too_many_viewers_of_hls_of_one_address_wait(
+    houses: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their first request on a connection does: it may have a stream followed that nobody asked for."""
+    house = houses()
+    publisher = house.publisher("x")
+    house.send(publisher, Message(9, 0, AVC_HEADER, 1), video(0, KEY))
+    monkeypatch.setattr(JoinRates, "wait_s", lambda *_: 2.0)
+    viewer, leaver = HttpPeer(house).get("/live/x.m3u8"), HttpPeer(house).get("/live/x.m3u8")
+    assert house.counters.joins_paced == 2
+    house.leave(leaver)
+    house.advance(1.9)
+    assert viewer.received == b""
+    house.advance(0.2)
+    for second in range(3, 8):
+        house.send(publisher, video(second * 1000, KEY))
+        house.advance(1)
+    assert viewer.answer.status == 200
+    viewer.get("/live/x/media.m3u8")
+    assert [each.status for each in viewer.answers()] == [200, 200], "the next request does not wait"
 
 
 def test_too_many_plays_of_one_address_wait(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,51 @@ def test_a_medium_that_does_not_come_is_waited_for_a_second(house: House) -> Non
     assert [each.timestamp for each in messages] == [0, 0, 900]
 
 
+@pytest.mark.parametrize("is_audio", [True, False])
+def test_who_waited_for_the_publisher_misses_nothing_of_one_medium(house: House, is_audio: bool) -> None:
+    """That the other does not come is known a second later. Until then the log is kept for this player."""
+    player = HttpPeer(house).get("/live/x.flv?raw=1")
+    publisher = house.publisher("x")
+    house.send(publisher, HEADERS[1] if is_audio else HEADERS[0])
+    for ms in range(0, 1200, 100):
+        house.send(publisher, audio(ms) if is_audio else video(ms, INTER if ms % 400 else KEY))
+        house.advance(0.1)
+    reader, messages = player.flv()
+    assert reader.header is not None
+    assert (reader.header.audio, reader.header.video) == (is_audio, not is_audio)
+    assert [each.timestamp for each in messages] == [0, *range(0, 1200, 100)]
+
+
+@pytest.mark.parametrize("is_video", [True, False])
+def test_who_waits_for_a_publisher_that_sends_nothing_is_not_slow(house: House, is_video: bool) -> None:
+    player = HttpPeer(house).get("/live/x.flv?raw=1")
+    for _ in range(2):
+        publisher = house.publisher("x")
+        for _ in range(25):
+            house.advance(1)
+        house.leave(publisher)
+        house.advance(1)
+    publisher = house.publisher("x")
+    assert not player.closed
+    house.send(publisher, *HEADERS, *([video(0, KEY)] if is_video else []), audio(0))
+    house.advance(1)
+    house.advance(1)
+    _, messages = player.flv()
+    assert [each.timestamp for each in messages if each.payload[1]] == ([0, 0] if is_video else [0])
+
+
+def test_who_waited_is_sent_nothing_of_a_publisher_that_left_at_once(house: House) -> None:
+    player = HttpPeer(house).get("/live/x.flv?raw=1")
+    first = house.publisher("x")
+    house.send(first, HEADERS[1], audio(0), audio(20))
+    house.leave(first)
+    house.advance(1)
+    assert player.received == b""
+    house.send(house.publisher("x"), *HEADERS, video(0, KEY), audio(0))
+    _, messages = player.flv()
+    assert [each.type_id for each in messages] == [9, 8, 9, 8]
+
+
 def test_who_comes_later_does_not_wait_for_what_has_been_waited_for(house: House) -> None:
     publisher = house.publisher("x")
     house.send(publisher, HEADERS[0], video(0, KEY))

@@ -22,3 +22,16 @@ def test_a_worker_imports_http_when_it_is_to_serve_it() -> None:
     command = [sys.executable, "-c", program]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert said.stdout == "\n\n"
+
+
+def test_http_2_is_imported_with_tls_alone() -> None:
+    absent = ("h2", "hpack", "hyperframe")
+    program = (
+        "import sys, cluster.edge.http.sessions\n"
+        f"print(*[each for each in {absent!r} if each in sys.modules])\n"
+        "cluster.edge.http.sessions.HttpSessions.prepare_tls(None)\n"
+        f"print(*[each for each in {absent!r} if each not in sys.modules])"
+    )
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout == "\n\n"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.core.media.log_entry import LogEntry
+from cluster.core.media.marks import Mark, encode_mark
 from cluster.core.media.metadata import READ_METADATA_BYTES, encode_metadata
 from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Buffer, Message, MessageType
@@ -17,7 +18,7 @@ from cluster.edge.http.mp4_encoding import START_MS, Mp4Encoding
 from support.media_clips import make_flv, messages_of, packets_of
 from support.media_examples import EXAMPLES, MALFORMED
 
-AUDIO, VIDEO, DATA = 8, 9, 18
+AUDIO, VIDEO, DATA, MARK = 8, 9, 18, int(MessageType.MARK)
 AVC_HEADER = bytes.fromhex("1700000000 0164000b ffe1 0000")
 OTHER_AVC_HEADER = bytes.fromhex("1700000000 0142001e ffe1 0000")
 AAC_HEADER = bytes.fromhex("af001190")
@@ -240,6 +241,26 @@ def test_another_publisher_without_audio() -> None:
     made = stream.join()
     assert list(packets_of(made, "mp4")) == ["video"]
     assert boxes(stream.more(audio(40, AAC_HEADER), audio(40))) == INIT + FRAGMENT
+
+
+def test_audio_that_stops_is_not_announced_any_more() -> None:
+    """Browsers wait for what is announced. The origin says at a segment's beginning that audio has gone."""
+    stream = Stream(video(0, AVC_HEADER), audio(0, AAC_HEADER), video(0, KEY), audio(0))
+    stream.join()
+    silent = encode_mark(Mark(7, 1, 0, True, False, has_audio=False))
+    made = stream.more(Message(MARK, 0, silent), video(9000, KEY), Message(MARK, 0, silent), video(9040))
+    assert boxes(made) == INIT + FRAGMENT * 2
+    assert (made.count(b"vide"), made.count(b"soun")) == (1, 0)
+    made = stream.more(audio(9100, AAC_HEADER), audio(9100))
+    assert boxes(made) == INIT + FRAGMENT
+    assert (made.count(b"vide"), made.count(b"soun")) == (1, 1)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x02" + bytes(21)])
+def test_a_mark_of_another_version_changes_nothing(payload: bytes) -> None:
+    stream = Stream(video(0, AVC_HEADER), audio(0, AAC_HEADER), video(0, KEY), audio(0))
+    stream.join()
+    assert boxes(stream.more(Message(MARK, 0, payload), video(40))) == FRAGMENT
 
 
 def test_a_codec_without_header() -> None:

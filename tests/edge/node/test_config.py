@@ -79,6 +79,7 @@ _BOUNDS = {
     "publisher_reserve": ("0", "90", "-1", "91"),
     "max_half_open": ("2", "1000000", "1", "1000001"),
     "max_from_address": ("0", "1000000", "-1", "1000001"),
+    "max_bandwidth": ("0", "1125899906842624", "-1", "1125899906842625"),
     "new_from_address": ("0", "100000", "-1", "100001"),
     "max_message_bytes": ("65536", "16777215", "65535", "16777216"),
     "handshake_timeout_s": ("0.1", "86400", "0.09", "86401"),
@@ -87,6 +88,7 @@ _BOUNDS = {
     "log_bytes": ("1048576", "1073741824", "1048575", "1073741825"),
     "worker_bytes": ("67108864", "1099511627776", "67108863", "1099511627777"),
     "log_seconds": ("1", "600", "0.9", "601"),
+    "events_kept": ("100", "10000000", "99", "10000001"),
     "slow_skip_s": ("0.1", "86400", "0.09", "86401"),
     "slow_close_s": ("0.1", "86400", "0.09", "86401"),
 }
@@ -104,6 +106,7 @@ _WORDS = {
     "http_binds": (":8080", "8080", "has no port"),
     "http_tls_binds": ("[::]:8443", "http://edge:8443", "write :PORT"),
     "http_origin": ("https://www.example.org", "www.example.org", "is neither * nor an origin"),
+    "proxies": ("10.0.0.0/24", "10.0.0.1/24", "is no network such as 10.0.0.0/24"),
     "cluster_key": ("/etc/cluster.key", "", "is not the name of a file"),
     "tls_cert": ("/etc/edge.crt", "", "is not the name of a file"),
     "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
@@ -111,6 +114,8 @@ _WORDS = {
     "api": ("127.0.0.1:9997", "9997", "has no port"),
     "api_token": ("/etc/token", "", "is not the name of a file"),
     "api_read_token": ("/etc/token", "", "is not the name of a file"),
+    "events_queue": ("/var/lib/events", "", "is not the name of a file"),
+    "publish_key": ("S3cret", "", "visible characters"),
 }
 
 
@@ -202,12 +207,20 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
         tls_binds=(BindAddress("", 1443),), tls_cert=Path("/tls/edge.crt"), tls_key=Path("/tls/edge.key"),
             cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30, insecure_links=True,
             http_binds=(BindAddress("", 8080),), http_tls_binds=(BindAddress("::1", 8443),),
-            http_origin="https://www.example.org", hls_bytes=1 << 20,
+            http_origin="https://www.example.org", hls_bytes=1 << 20, publish_key="S3cret é",
+            events_queue=Path("/var/lib/events"),
             api=BindAddress("", 9997), api_token=Path("/a"), api_read_token=Path("/b"),
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()
     assert dataclasses.replace(config, metrics=None).to_texts().keys() == OPTIONS.keys() - {"metrics"}
+
+
+def test_a_secret_is_in_no_text_that_people_see() -> None:
+    assert "S3cret" not in repr(EdgeConfig(publish_key="S3cret"))
+    with pytest.raises(ConfigError) as raised:
+        EdgeConfig(publish_key="S3cret\n")
+    assert "S3cret" not in str(raised.value)
 
 
 def test_an_unknown_option_is_refused_by_name() -> None:

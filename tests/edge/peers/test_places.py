@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,10 @@ from cluster.core.rtmp.shared_object import SharedEvent, SharedEventType, Shared
 from cluster.core.rtmp.status import Code
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.peers import addresses as addresses_module
+from cluster.edge.peers.access import Allow, Deny, Verdict
 from cluster.edge.peers.addresses import BURST_S, Addresses, network_of
 from cluster.edge.peers.places import Place, PlaceBounds, Places
+from cluster.edge.peers.shared_counts import CountsMemory, SharedCounts
 from cluster.edge.rtmp.sessions import TICKS_PER_BUSY_SESSION
 from support.house import KEY, House, Peer, audio, stepped_loop, unix_pair, video
 
@@ -28,9 +31,9 @@ Houses = Callable[..., House]
 class Book:
     """Places whose holders, named, leave when they are evicted."""
 
-    def __init__(self, **bounds: int) -> None:
+    def __init__(self, counts: SharedCounts | None = None, **bounds: Any) -> None:
         many = {"connections": 1_000_000, "players": 1_000_000, "half_open": 1_000_000}
-        self.places = Places(PlaceBounds(**{**many, **bounds}))
+        self.places = Places(PlaceBounds(**{**many, **bounds}), counts)
         self.held: dict[str, Place] = {}
         self.evicted: list[str] = []
         self.now = NOW
@@ -245,6 +248,54 @@ def test_who_is_refused_leaves_nothing_behind() -> None:
     assert len(networks) == 0
 
 
+# ---- several workers -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def regions() -> Iterator[list[SharedCounts]]:
+    memory = CountsMemory(2)
+    yield [SharedCounts(memory.fd, 2, slot, b"secret") for slot in range(2)]
+    memory.close()
+
+
+def test_connections_of_a_network_are_those_of_all_workers(regions: list[SharedCounts]) -> None:
+    first, second = (Book(counts, from_one_network=3) for counts in regions)
+    assert [first.take("2001:db8::1"), second.take("2001:db8::2"), first.take("2001:db8::3")] == [None] * 3
+    assert second.take("2001:db8::4") is CloseReason.TOO_MANY_FROM_ADDRESS
+    assert second.take("2001:db8:0:1::4") is None
+    first.leave("0")
+    assert second.take("2001:db8::4") is None
+    assert first.take("2001:db8::1") is CloseReason.TOO_MANY_FROM_ADDRESS
+
+
+def test_new_ones_of_a_network_are_those_of_all_workers(regions: list[SharedCounts]) -> None:
+    books = [Book(counts, new_per_s=2) for counts in regions]
+    taken = [books[number % 2].take() for number in range(24)]
+    assert taken == [None] * 20 + [CloseReason.TOO_MANY_FROM_ADDRESS] * 4
+    for book in books:
+        book.now += 1
+    assert [book.take() for book in (*books, *books)] == [None, None] + [
+        CloseReason.TOO_MANY_FROM_ADDRESS
+    ] * 2
+
+
+def test_nothing_is_left_of_networks_that_have_gone(regions: list[SharedCounts]) -> None:
+    book = Book(regions[0], new_per_s=2, from_one_network=3)
+    for host in some_hosts():
+        book.take(host)
+    for name in list(book.held):
+        book.leave(name)
+    book.now += BURST_S + 1
+    book.take()
+    assert len(regions[0]._slots) == 1
+
+
+def test_what_is_not_limited_is_not_shared(regions: list[SharedCounts]) -> None:
+    book = Book(regions[0])
+    book.take()
+    assert not regions[0]._slots
+
+
 # ---- in a worker -----------------------------------------------------------------------------
 
 
@@ -253,7 +304,7 @@ def houses() -> Iterator[Houses]:
     made: list[House] = []
     with stepped_loop() as loop:
 
-        def make(**options: object) -> House:
+        def make(**options: Any) -> House:
             made.append(House(loop, **options))
             return made[-1]
 
@@ -336,6 +387,33 @@ def test_too_many_from_one_address_are_refused_and_counted(houses: Houses) -> No
     assert house.peer().closed
     assert house.peer(host="198.51.100.1").connected
     assert house.counters.closes == {CloseReason.TOO_MANY_FROM_ADDRESS: 1}
+
+
+def test_the_three_connections_of_the_adobe_dialogue_are_one_at_once(houses: Houses) -> None:
+    """Each is sent away with what it has to show, and the next comes before it has gone."""
+    admission = Asks()
+    house = houses(max_from_address=1, new_from_address=1, admission=admission)
+    peers = [house.peer() for _ in range(3)]
+    assert [peer.connected for peer in peers] == [False, False, True]
+    assert house.counters.closes == {CloseReason.CONNECT_REJECTED: 2}
+    assert house.peer().closed
+
+
+class Asks:
+    """Rejects ``connect`` twice, as the dialogue does."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    async def connect(self, connection: object, request: object) -> Verdict:
+        self._asked += 1
+        return Allow() if self._asked == 3 else Deny("authmod=adobe")
+
+    async def publish(self, connection: object, key: str, request: object) -> Verdict:
+        return Allow()
+
+    async def play(self, connection: object, key: str, request: object) -> Verdict:
+        return Allow()
 
 
 # ---- publishes without media -----------------------------------------------------------------
