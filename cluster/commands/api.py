@@ -77,7 +77,7 @@ def streams(key: str, node: str, as_json: bool, url: str | None, **values: Any) 
 @click.command()
 @click.option("--key", default="", help="This stream key, or with * at its end all that begin so.")
 @click.option("--node", default="", help="Those at this node.")
-@click.option("--role", default="", type=click.Choice(["publisher", "player"]), help="Those alone.")
+@click.option("--role", type=click.Choice(["publisher", "player"]), help="Those alone.")
 @_json_option
 @api_option
 @declared(_TOKEN)

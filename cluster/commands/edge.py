@@ -8,13 +8,12 @@ import functools
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cluster.api.health import Health
 from cluster.api.sources import Sources
 from cluster.bus import cluster_key
 from cluster.bus.cluster_key import ClusterKey
@@ -33,7 +32,7 @@ from cluster.commands.guarded import check_guarded
 from cluster.commands.policy_tables import found_policy, rereader
 from cluster.core.bus.endpoints import endpoints
 from cluster.edge.node.config import OPTIONS, EdgeConfig
-from cluster.edge.node.policy_source import PolicyFound, PolicySource
+from cluster.edge.node.policy_source import PolicySource
 from cluster.edge.node.supervisor import Supervisor
 from cluster.net.addresses import reserved
 from cluster.net.tls_certificate import Certificate
@@ -104,33 +103,48 @@ def _run(
         has_siblings = config.workers > 1  # with none, it shares no subscription
         own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
         key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
-        note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls)
-        leave = None if file is None else _leaves(note, file)
-        if leave is not None:
-            policy = dataclasses.replace(policy, in_force=leave)
-        if own_router is None:
-            supervisor = Supervisor(config, policy=policy)
-        elif not config.routers:
-            alone = dataclasses.replace(config, routers=(own_router,))
-            supervisor = Supervisor(alone, is_alone=True, policy=policy)
-        else:
-            stack.enter_context(Repeaters(config.routers, own_router, key))
-            supervisor = Supervisor(config, own_router=own_router, policy=policy)
+        health = _Health()
         sources = Sources(config.routers, own_router, key)
-        health = Health(supervisor.alive, supervisor.ready)
         api = stack.enter_context(served_api(config.api, config, sources, health))
         token = None if config.api_token is None else str(config.api_token.absolute())
-        stack.enter_context(noted(dataclasses.replace(note, api=api, api_token=token)))
-        if leave is not None:
-            leave(policy.found)
+        note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls, api, token)
+        stack.enter_context(noted(note))
+        if file is not None:
+            policy = _left(note, policy, file)
+        if own_router is not None and config.routers:
+            stack.enter_context(Repeaters(config.routers, own_router, key))
+        health.supervisor = supervisor = _supervisor(config, own_router, policy)
         return supervisor.run()
 
 
-def _leaves(note: Note, file: ConfigFile) -> Callable[[PolicyFound], None]:
-    """Leaves a policy for ``check --against running``: the first, and each that follows it."""
+def _supervisor(config: EdgeConfig, own_router: str | None, policy: PolicySource) -> Supervisor:
+    if own_router is None:
+        return Supervisor(config, policy=policy)
+    if config.routers:
+        return Supervisor(config, own_router=own_router, policy=policy)
+    alone = dataclasses.replace(config, routers=(own_router,))
+    return Supervisor(alone, is_alone=True, policy=policy)
+
+
+class _Health:
+    """That of the node's supervisor, once there is one."""
+
+    supervisor: Supervisor | None = None
+
+    def alive(self) -> dict[str, str]:
+        return {} if self.supervisor is None else self.supervisor.alive()
+
+    def ready(self) -> dict[str, str]:
+        return {"supervisor": "it begins"} if self.supervisor is None else self.supervisor.ready()
+
+
+def _left(note: Note, policy: PolicySource, file: ConfigFile) -> PolicySource:
+    """The policy, once it has been left for ``check --against running``, as each will be that follows."""
     from cluster.commands import policy_note
 
-    return functools.partial(policy_note.leave, note, policy_note.shown_options(file.values))
+    leave = functools.partial(policy_note.leave, note, policy_note.shown_options(file.values))
+    leave(policy.found)
+    return dataclasses.replace(policy, in_force=leave)
 
 
 @contextlib.contextmanager

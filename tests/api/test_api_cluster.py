@@ -94,6 +94,8 @@ def test_what_a_stream_and_its_sessions_and_routes_say(cluster: ApiCluster, live
     assert 24 < video["fps"] < 26
     assert (audio["codec"], audio["profile"], audio["sample_rate"]) == ("mp4a", "mp4a.40.2", 44_100)
     assert (shown["node"], shown["worker"], shown["players"]) == ("a", 0, 2)
+    told = lambda: ask(url, f"/v1/streams/{live}").json["keyframe_interval_ms"]  # noqa: E731
+    assert 1_900 <= wait_until(told, "two keyframes") <= 2_100
     assert shown["agent"].startswith("FMLE") or "Lavf" in shown["agent"]
 
     sessions = ask(url, f"/v1/sessions?key={live}").json["items"]

@@ -271,10 +271,6 @@ class HttpConnection(HttpSocket):
     def is_playing(self) -> bool:
         return self.player is not None
 
-    @property
-    def played(self) -> list[Player]:
-        return [] if self.player is None else [self.player]
-
     def take_players(self) -> list[Player]:
         player, self.player = self.player, None
         return [] if player is None else [player]
@@ -290,6 +286,10 @@ class HttpConnection(HttpSocket):
         self.unfinished_bytes = 0
         self._owner.ended(self, reason, detail)
         self.websocket = None
+
+    @property
+    def players(self) -> list[Player]:
+        return [] if self.player is None else [self.player]
 
     @property
     def protocol(self) -> str:

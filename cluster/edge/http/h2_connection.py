@@ -68,6 +68,10 @@ class H2Connection(H2Sender):
     def is_playing(self) -> bool:
         return any(stream.player is not None for stream in self._streams.values())
 
+    @property
+    def players(self) -> list[Player]:
+        return [stream.player for stream in self._streams.values() if stream.player is not None]
+
     # ---- reading -----------------------------------------------------------------------------
 
     def _receive(self, data: Buffer) -> None:
@@ -253,10 +257,6 @@ class H2Connection(H2Sender):
         if self._leaves is None:
             self._say_goodbye(ErrorCodes.NO_ERROR)
         self.end(reason, why)
-
-    @property
-    def played(self) -> list[Player]:
-        return [stream.player for stream in self._streams.values() if stream.player is not None]
 
     def take_players(self) -> list[Player]:
         players = []

@@ -117,6 +117,20 @@ class HttpSocket(Outbox):
         """The same, and what it does or has asked to do."""
         return {**log_facts.use(*self.use), **self.who()}
 
+    # ---- what an operator sees and does (``peers.roster.Listed``) ----------------------------
+
+    @property
+    def kind(self) -> str:
+        return session_row.kind_of(self)
+
+    def row(self) -> SessionRow:
+        """All that there is to say of it."""
+        return session_row.row_of(self, self._owner.now)
+
+    def kick(self, why: str) -> None:
+        """End it, because an operator wants that; whoever can be told is."""
+        self.end_with_goodbye(CloseReason.KICKED, why)
+
     # ---- what the versions build on it -------------------------------------------------------
 
     @property
@@ -129,27 +143,14 @@ class HttpSocket(Outbox):
         """Something without end is played on it."""
         raise NotImplementedError
 
+    @property
+    def players(self) -> list[Player]:
+        """What is played on it without end."""
+        raise NotImplementedError
+
     def _receive(self, data: Buffer) -> None:
         """These bytes have come."""
         raise NotImplementedError
-
-    @property
-    def played(self) -> list[Player]:
-        """What is played on it."""
-        raise NotImplementedError
-
-    @property
-    def kind(self) -> str:
-        """See ``peers.roster.Listed``."""
-        return session_row.kind_of(self)
-
-    def row(self) -> SessionRow:
-        """See ``peers.roster.Listed``."""
-        return session_row.row_of(self, self._owner.now)
-
-    def kick(self, why: str) -> None:
-        """End it, because an operator wants that; whoever can be told is."""
-        self.end_with_goodbye(CloseReason.KICKED, why)
 
     def take_players(self) -> list[Player]:
         """It has ended: what is played on it, which it forgets."""

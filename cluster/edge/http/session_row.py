@@ -15,28 +15,33 @@ HLS, HTTP = "hls", "http"
 
 
 def kind_of(connection: HttpSocket) -> str:
-    """As what it is served."""
-    for player in connection.played:
-        return player.form.name
+    """As what it is served; of several streams on one connection, the first."""
+    players = connection.players
+    if players:
+        return players[0].form.name
     return HLS if connection.arrival.place.plays else HTTP
 
 
 def row_of(connection: HttpSocket, now: float) -> SessionRow:
-    """As it is now; of several players, which HTTP/2 allows, it is the first's."""
+    """As it is now. Of several streams on one connection, the state is that of the slowest."""
     role, key = connection.use
-    player = next(iter(connection.played), None)
-    reader = None if player is None else player.reader
+    players = connection.players
+    slowest = max(players, key=lambda player: delay_ms(player.reader), default=None)
     if connection.close_reason is not None:
         state = "closing"
-    elif player is not None and reader is not None:
-        state = reading_state(reader) if player.is_open else "waiting"
+    elif slowest is not None:
+        state = reading_state(slowest.reader) if slowest.is_open else "waiting"
     else:
         state = "playing" if connection.arrival.place.plays else "connected"
     arrival = connection.arrival
-    dropped = {} if reader is None else {"slow": reader.skipped, "no_keyframe": reader.held_back}
+    dropped = {
+        "slow": sum(player.reader.skipped for player in players),
+        "no_keyframe": sum(player.reader.held_back for player in players),
+    }
     return SessionRow(
         arrival.number, role, kind_of(connection), key, arrival.peer, connection.agent,
         connection.is_secure, state, round((now - arrival.began_at) * 1000),
-        0 if reader is None else delay_ms(reader), connection.bytes_waiting(), connection.bytes_received,
-        connection.bytes_sent(), {reason: count for reason, count in dropped.items() if count},
+        0 if slowest is None else delay_ms(slowest.reader), connection.bytes_waiting(),
+        connection.bytes_received, connection.bytes_sent(),
+        {reason: count for reason, count in dropped.items() if count},
     )  # fmt: skip

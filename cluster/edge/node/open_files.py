@@ -1,4 +1,4 @@
-"""How many connections a worker may have, by its limit on open files."""
+"""How many connections a worker may have, by the files that it may have open."""
 
 from __future__ import annotations
 

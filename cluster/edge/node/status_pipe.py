@@ -43,6 +43,13 @@ class Beat(NamedTuple):
     routers: dict[str, str | None]
 
 
+class Asked(NamedTuple):
+    """An operator asks for ``what`` ("drain", "undrain", "reload") of the node."""
+
+    what: str
+    deadline_s: float = 0.0
+
+
 class Prepared(NamedTuple):
     """The worker could go by the policy of this number now."""
 
@@ -54,13 +61,6 @@ class Failed(NamedTuple):
 
     generation: int
     text: str
-
-
-class Asked(NamedTuple):
-    """An operator asks for ``what`` ("drain", "undrain", "reload") of the node."""
-
-    what: str
-    deadline_s: float = 0.0
 
 
 Said: TypeAlias = Ready | Beat | Prepared | Failed | Asked
@@ -90,6 +90,11 @@ class StatusPipe:
             self._unsent = _line({"beat": numbers, "routers": routers or {}})
             self._flush()
 
+    def ask(self, asked: Asked) -> None:
+        """Pass on what is asked of the node."""
+        self._unsent += _line({"asked": asked.what, "deadline_s": asked.deadline_s})
+        self._flush()
+
     def prepared(self, generation: int) -> None:
         """Say that the policy of this number could be put in force."""
         self._unsent += _line({"prepared": generation})
@@ -98,11 +103,6 @@ class StatusPipe:
     def failed(self, generation: int, text: str) -> None:
         """Say that it could not, and why."""
         self._unsent += _line({"failed": generation, "text": text})
-        self._flush()
-
-    def ask(self, asked: Asked) -> None:
-        """Pass on what is asked of the node."""
-        self._unsent += _line({"asked": asked.what, "deadline_s": asked.deadline_s})
         self._flush()
 
     def _flush(self) -> None:

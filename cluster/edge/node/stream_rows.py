@@ -37,7 +37,7 @@ class StreamRows:
         return StreamRow(
             key, stream.epoch, stream.is_local, int(number) if number.isdigit() else 0,
             str(facts.get("peer", "")), str(facts.get("agent", "")), _tracks(stream),
-            0, stream.log.bytes_appended, stream.readers.by_kind(),
+            stream.log.timeline.keyframe_interval_ms, stream.log.bytes_appended, stream.readers.by_kind(),
         )  # fmt: skip
 
 

@@ -170,6 +170,7 @@ class Publishing:
         feed = self._feeds.get(key)
         if feed is not None:
             self._take_away(feed, EndOfPublish.BITRATE, detail)
+
     def end_by_operator(self, key: str, why: str) -> bool:
         """Take ``key`` from its publisher; False if nobody publishes it here."""
         feed = self._feeds.get(key)
