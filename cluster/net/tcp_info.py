@@ -16,10 +16,10 @@ _SENT_AT = 200
 _COUNT = struct.Struct("=i")
 
 _NUMBER = struct.Struct("=I")
-#: tcpi_last_data_recv, in milliseconds, which the kernel counts in ticks, of 4 ms as a rule; tcpi_rtt, in
-#: microseconds.
+#: tcpi_last_data_recv, in milliseconds, which the kernel counts in ticks, of 4 ms as a rule; tcpi_min_rtt, in
+#: microseconds: the smoothed one has the peer's delayed acknowledgements in it, 40 ms of a local one.
 _SILENT_AT = 52
-_ROUND_TRIP_AT = 68
+_ROUND_TRIP_AT = 148
 
 
 class _Asked(Protocol):
@@ -44,7 +44,7 @@ def silent_s(connection: object) -> float:
 
 
 def round_trip_s(connection: object) -> float:
-    """To the peer and back, smoothed; 0 where the kernel does not say."""
+    """To the peer and back, the shortest of the last minutes; 0 where the kernel does not say."""
     return _number(connection, _ROUND_TRIP_AT) / 1_000_000
 
 

@@ -322,7 +322,7 @@ class House:
         self.config = EdgeConfig(**options)
         self.counters = Counters()
         self.link = FakeLink()
-        turn = Turn(loop)
+        turn = Turn(loop, loop.time)
         self.streams = Streams(self.config.stream_rules(), self.counters, turn, lambda remote: self.link)
         self.poller = Poller(loop, LatencyBudget(self.config.latency_budget), turn.begin, turn.end)
         self.requests = Requests(self.streams, admission)

@@ -23,7 +23,7 @@ RULES = StreamRules(
 def make_streams(loop: SteppedLoop, rules: StreamRules = RULES) -> tuple[Streams, FakeLink]:
     """The streams of a worker without sockets, and the link that grants what they ask for."""
     link = FakeLink()
-    return Streams(rules, Counters(), Turn(loop), lambda remote: link), link
+    return Streams(rules, Counters(), Turn(loop, loop.time), lambda remote: link), link
 
 
 class FakeSink:

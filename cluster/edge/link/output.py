@@ -8,6 +8,7 @@ but with NODROP one router that hangs would then stop the media through all the 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -212,7 +213,7 @@ class LinkOutput:
         ahead_us = self._clock_offset_us(outlet.name)
         if ahead_us is None:
             return envelope
-        now_us = int(self._loop.time() * 1_000_000)
+        now_us = int(time.monotonic() * 1_000_000)  # the loop's own time may be an iteration old
         return stamped(envelope, Stamp(max(0, now_us + ahead_us), int(waited_s * 1_000_000)))
 
     def _send_waiting(self) -> None:
@@ -256,7 +257,7 @@ class LinkOutput:
         ahead_us = self._clock_offset_us(outlet.name)
         if ahead_us is not None:
             outlet.has_sent, outlet.probe_at = False, now + PROBE_INTERVAL_S
-            sent_us = max(0, int(self._loop.time() * 1_000_000) + ahead_us)
+            sent_us = max(0, int(time.monotonic() * 1_000_000) + ahead_us)
             outlet.send(encode_probe(Probe(self._sender_id.decode("utf-8", "surrogateescape"), sent_us)))
 
     def dropped(self, router: str) -> int:

@@ -182,10 +182,10 @@ class RouterPeer:
         if self._clock.is_settled and now < self._clock_at:
             return 0
         self._clock_at = now + CLOCK_INTERVAL_S
-        return _now_us(self._loop)
+        return _now_us()
 
     def _clock_told(self, answer: control.Heartbeat) -> None:
-        received_us = _now_us(self._loop)
+        received_us = _now_us()
         self._clock.note(answer.sent_us, answer.clock_us, received_us)
         half_s = (received_us - answer.sent_us) / 2_000_000
         self.wall_offset_s = answer.wall_ms / 1000 + half_s - time.time()
@@ -266,5 +266,6 @@ class RouterPeer:
             self._say_hello()
 
 
-def _now_us(loop: asyncio.AbstractEventLoop) -> int:
-    return int(loop.time() * 1_000_000)
+def _now_us() -> int:
+    """The loop's own time may be an iteration old."""
+    return int(time.monotonic() * 1_000_000)

@@ -178,7 +178,7 @@ class Serving:
             now = self.turn.loop.time()
             due_at = next_moment(now, SWEEP_INTERVAL_S)
             await asyncio.sleep(due_at - now)
-            self.streams.counters.loop_lag_seconds.note(max(0.0, self.turn.loop.time() - due_at))
+            self.streams.counters.loop_lag_seconds.note(max(0.0, self.turn.clock() - due_at))
 
     async def drain(self, timeout_s: float) -> None:
         """Ask all to go; return once they have, or after the timeout."""

@@ -252,7 +252,7 @@ class Streams:
         return self.turn.now - (feed.publisher.unread_s if feed is not None else 0.0)
 
     def clock(self) -> float:
-        return self.turn.loop.time()
+        return self.turn.clock()
 
     @property
     def dirty_streams(self) -> list[Stream]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,12 @@ class Turn:
     ``ends_soon``: what the bus has brought so far goes out with what else it brings in this iteration.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.loop = loop
+        #: What the loop's time is taken from: that of uvloop stands still in an iteration.
+        self.clock = clock
         self.now = loop.time()
         self.dirty_streams: list[Stream] = []
         #: Called when all of a turn has gone out.
