@@ -2,7 +2,7 @@
 # peers.sh NAME ...: install the strangers' software that tests and benchmarks talk to, where it is missing
 # and that is possible. Names: ffmpeg nginx gstreamer rtmpdump mpv obs vlc nghttp2 node-media-server fail2ban chromium
 # browser-players, and what the tests of several hosts and of deploy/ need: ip units compose ssh-hosts machine image.
-# A compiled build: compiler.
+# A compiled build: compiler. What reads metrics and alerts: promtool.
 # Never fails: what is missing is said in one line.
 set -u
 
@@ -61,6 +61,10 @@ for peer in "$@"; do
         ;;
     fail2ban)
         want fail2ban-regex fail2ban
+        ;;
+    promtool)
+        # It comes with the server, which nobody here starts.
+        want promtool prometheus
         ;;
     ip)
         want ip iproute2

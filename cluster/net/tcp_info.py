@@ -16,8 +16,8 @@ _SENT_AT = 200
 _COUNT = struct.Struct("=i")
 
 _NUMBER = struct.Struct("=I")
-#: tcpi_last_data_recv, in milliseconds, which the kernel counts in ticks, of 4 ms as a rule; tcpi_min_rtt, in
-#: microseconds: the smoothed one has the peer's delayed acknowledgements in it, 40 ms of a local one.
+#: tcpi_last_data_recv, in milliseconds, which the kernel counts in ticks, of 4 ms as a rule; tcpi_min_rtt,
+#: in microseconds: the smoothed one has the peer's delayed acknowledgements in it, 40 ms of a local one.
 _SILENT_AT = 52
 _ROUND_TRIP_AT = 148
 

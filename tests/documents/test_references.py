@@ -22,6 +22,7 @@ OF_OTHERS = {
 }  # fmt: skip
 
 ALERTS = "deploy/prometheus/alerts.yml"
+DASHBOARD = "deploy/grafana/rtmp-cluster.json"
 
 #: Not of a metric either: the claim of a token.
 OF_TOKENS = {"rtmp_cluster_permissions"}
@@ -74,9 +75,14 @@ def test_options_and_variables_exist(name: str) -> None:
 OF_TESTS = {"RTMP_CLUSTER_LONG_TESTS"}
 
 
-@pytest.mark.parametrize("name", [*texts, ALERTS])
+@pytest.mark.parametrize("name", [*texts, ALERTS, DASHBOARD])
 def test_metrics_exist(name: str) -> None:
-    known = set(re.findall(r"^\| `(rtmp_cluster_\w+)`", texts["docs/metrics.md"], re.MULTILINE))
+    rows = re.findall(r"^\| `(rtmp_cluster_\w+)` \| (\w+) \|", texts["docs/metrics.md"], re.MULTILINE)
+    known = {name for name, _ in rows}
+    known |= {
+        f"{name}_{series}" for name, kind in rows if kind == "histogram"
+        for series in ("bucket", "sum", "count")
+    }  # fmt: skip
     named = set(re.findall(r"rtmp_cluster_[a-z_]+[a-z]", (ROOT / name).read_text()))
     assert named <= known | OF_ANSIBLE | OF_TOKENS
 

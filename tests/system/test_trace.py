@@ -48,10 +48,15 @@ class LateLink:
 
     async def _run(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        for offset in range(3):
+        servers = [
             await asyncio.start_server(self._at(self._target + offset), "127.0.0.1", self._port + offset)
+            for offset in range(3)
+        ]
         self._begun.set()
         await self._end.wait()
+        for server in servers:
+            server.close()
+            await server.wait_closed()
 
     def _at(self, port: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
         async def accepted(near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
@@ -90,20 +95,18 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         address = free_router_address()
-        router = self._started(ClusterProcess(["router", "--bind", address, "--api", "127.0.0.1:0"], self._log()))
-        self.api: str = wait_until(lambda: next(iter(router.events("api_ready")), None), "the API")["url"]
+        arguments = ["router", "--bind", address, "--api", "127.0.0.1:0"]
+        router = self._started(ClusterProcess(arguments, self._log()))
+        said = wait_until(lambda: next(iter(router.events("api_ready")), None), "the API")
+        assert said is not None
+        self.api = f"http://{said['api']}"
         self._link = LateLink(address)
         self._link.__enter__()
-        self.edges = {
-            name: self._started(
-                Edge(
-                    ["--workers", "2", "--node-name", name, "--router",
-                     self._link.address if name == self._late else address],
-                    self._log(),
-                )  # fmt: skip
-            )
-            for name in ("near", "far")
-        }
+        self.edges: dict[str, Edge] = {}
+        for name in ("near", "far"):
+            router_there = self._link.address if name == self._late else address
+            arguments = ["--workers", "2", "--node-name", name, "--router", router_there]
+            self.edges[name] = self._started(Edge(arguments, self._log()))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -155,14 +158,16 @@ def test_the_hops_add_up_and_a_late_link_is_found(
     cluster: Cluster, request: pytest.FixtureRequest
 ) -> None:
     late = cluster._late
-    for attempt in range(TRIES):
+    for _ in range(TRIES):
         seen_ms, trace = cluster.seen()
         (origin,), (router,) = hops(trace, "origin"), hops(trace, "router")
         workers, players = hops(trace, "worker"), hops(trace, "players")
         assert trace["complete"], trace
         assert sum(each["players"] for each in players) == 4
         sums = [each["total_ms"] for each in players]
-        expected = {"to the router": LATE_MS * (late == "near"), "from the router": LATE_MS * (late == "far")}
+        expected = {
+            "to the router": LATE_MS * (late == "near"), "from the router": LATE_MS * (late == "far")
+        }  # fmt: skip
         found = {
             "to the router": router["delay_ms"],
             "from the router": max(each["delay_ms"] for each in workers),
