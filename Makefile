@@ -77,11 +77,11 @@ interop-table: $(VENV)/.for-interop
 
 browsers: $(VENV)/.for-browsers
 	@sh tools/peers.sh $(BROWSER_PEERS)
-	$(PY) -m pytest tests/browser -m browser
+	$(PY) -m pytest tests/browser -m browser -o faulthandler_timeout=600
 
 browsers-short: $(VENV)/.for-browsers
 	@sh tools/peers.sh $(BROWSER_PEERS)
-	BROWSER_SECONDS=20 $(PY) -m pytest tests/browser -m 'browser and not in_full'
+	BROWSER_SECONDS=20 $(PY) -m pytest tests/browser -m 'browser and not in_full' -o faulthandler_timeout=600
 
 long-outage: $(VENV)/.for-test
 	@sh tools/peers.sh ip

@@ -77,6 +77,11 @@ class Player:
         """See ``opening.Opened``."""
         self.connection.play_opens(media, since_seq)
 
+    def waits_on(self, now: float) -> None:
+        """See ``opening.Opened``. It lacks nothing that it could have been sent, so it is not slow."""
+        if self.reader.behind_since is not None:
+            self.reader.behind_since = now
+
     def open(self, begins_with: list[Buffer], since_seq: int) -> None:
         """Send ``begins_with``, which says what media the stream has, and then the stream: from the latest
         keyframe, or all that has come since ``since_seq`` if this player was there before."""
