@@ -28,7 +28,7 @@ PURE := tests/core tests/fuzz tests/benchmarks
 LONG := tests/load tests/system tests/client
 OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
 BROWSER_PEERS := ffmpeg chromium browser-players
-INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server fail2ban
+INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc nghttp2 node-media-server fail2ban
 
 .PHONY: run test system check rules interop interop-table browsers browsers-short coverage fuzz soak-slow-player demo bench soak \
 	wheel compiled test-compiled image wheelhouse strangers strangers-short soak-strangers documents \

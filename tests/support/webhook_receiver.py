@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -53,19 +54,25 @@ class WebhookReceiver:
     attempts that break Standard Webhooks. ``stop`` and ``start`` keep the port.
     """
 
-    def __init__(self, answer: Callable[[str, int], Answer] = lambda id, attempt: OK) -> None:
+    def __init__(
+        self,
+        answer: Callable[[str, int], Answer] = lambda id, attempt: OK,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.answer = answer
+        self._tls = tls
         self.attempts: dict[str, int] = {}
         self.arrived: list[Arrived] = []
         self.faults: list[str] = []
         self._lock = threading.Lock()
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
         self._port = 0
         self.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/events?token=MARKED-SECRET"
+        scheme, host = ("http", "127.0.0.1") if self._tls is None else ("https", "localhost")
+        return f"{scheme}://{host}:{self._port}/events?token=MARKED-SECRET"
 
     def start(self) -> None:
         receiver = self
@@ -75,6 +82,8 @@ class WebhookReceiver:
 
         self._server = _Server(("127.0.0.1", self._port), Handler)
         self._port = self._server.server_address[1]
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:

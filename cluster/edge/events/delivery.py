@@ -48,15 +48,13 @@ class Telling(Protocol):
 class Lane:
     """The events of one stream key that wait, by their rows in the queue."""
 
-    __slots__ = ("failures", "is_on_its_way", "key", "ready_at", "rows")
+    __slots__ = ("failures", "is_on_its_way", "key", "rows")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.rows: deque[int] = deque()
         self.failures = 0
         self.is_on_its_way = False
-        #: When it may go on; it waits in the heap until then.
-        self.ready_at: float | None = None
 
 
 class Health:
@@ -116,6 +114,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[str, Lane] = {}
         self._ready: deque[Lane] = deque()
+        #: When each may go on, the row of its event, and the lane.
         self._later: list[tuple[float, int, Lane]] = []
         self._on_their_way: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -195,9 +194,7 @@ class Delivery:
         """Send what may be sent now, and see to what may be later."""
         now = self._loop.time()
         while self._later and self._later[0][0] <= now:
-            lane = heapq.heappop(self._later)[2]
-            lane.ready_at = None
-            self._ready.append(lane)
+            self._ready.append(heapq.heappop(self._later)[2])
         most = 1 if self._health.is_down else MAX_ON_THE_WAY
         while self._ready and len(self._on_their_way) < most and now >= self._health.not_before:
             lane = self._ready.popleft()
@@ -234,6 +231,8 @@ class Delivery:
         if self._is_disabled:
             return
         row = lane.rows[0]
+        if not self._queue.is_kept(row):  # what somebody has seen must not be forgotten
+            self._queue.commit()
         event = self._queue.event(row)
         attempt = await self._receiver.tell(event)
         lane.is_on_its_way = False
@@ -273,8 +272,7 @@ class Delivery:
             return
         # Not more often than the float allows: a lane may fail for days.
         wait_s = min(FIRST_WAIT_S * 2 ** min(lane.failures - 1, 20), LONGEST_WAIT_S)
-        lane.ready_at = now + wait_s * random.uniform(0.5, 1.0)
-        heapq.heappush(self._later, (lane.ready_at, row, lane))
+        heapq.heappush(self._later, (now + wait_s * random.uniform(0.5, 1.0), row, lane))
 
     def _is_back(self) -> None:
         """The receiver answers again. What has failed meanwhile was not the fault of the events."""
@@ -284,7 +282,6 @@ class Delivery:
         )  # fmt: skip
         for _, _, lane in sorted(self._later, key=lambda each: each[1]):
             lane.failures = 0
-            lane.ready_at = None
             self._ready.append(lane)
         self._later.clear()
 

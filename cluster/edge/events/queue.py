@@ -72,6 +72,7 @@ class EventQueue:
         except (sqlite3.Error, OSError) as error:
             raise EnvironmentFault(f"cannot use {path} as the queue of events: {error}") from error
         self._numbered = 0
+        self._last_row = self._kept_row = max((row for row, _ in self.rows()), default=0)
 
     def close(self) -> None:
         self._database.commit()
@@ -80,6 +81,11 @@ class EventQueue:
     def commit(self) -> None:
         """Keep what has changed."""
         self._database.commit()
+        self._kept_row = self._last_row
+
+    def is_kept(self, row: int) -> bool:
+        """The event would be there if the process were killed now."""
+        return row <= self._kept_row
 
     # ---- events ------------------------------------------------------------------------------
 
@@ -88,6 +94,7 @@ class EventQueue:
         text = "INSERT INTO events (key, id, at, body) VALUES (?, ?, ?, ?)"
         row = self._database.execute(text, (key, *event)).lastrowid
         assert row is not None
+        self._last_row = row
         return row
 
     def event(self, row: int) -> Waiting:

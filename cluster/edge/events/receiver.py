@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import math
+import ssl
 import time
 from enum import Enum, auto
 from typing import NamedTuple
@@ -11,8 +12,8 @@ from typing import NamedTuple
 import aiohttp
 
 from cluster import __version__
+from cluster.core.webhooks import signed_headers
 from cluster.edge.events.queue import Waiting
-from cluster.edge.events.signing import signed_headers
 from cluster.edge.events.start import Receiver
 
 #: Standard Webhooks: 15 to 30 s.
@@ -47,7 +48,8 @@ class HttpReceiver:
     def __init__(self, receiver: Receiver, connections: int, timeout_s: float = TIMEOUT_S) -> None:
         self._receiver = receiver
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections),
+            # Its own context: aiohttp's knows the authorities of when it was imported.
+            connector=aiohttp.TCPConnector(limit=connections, ssl=ssl.create_default_context()),
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             headers={"User-Agent": f"rtmp-cluster/{__version__}", "Content-Type": "application/json"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -79,6 +81,9 @@ class HttpReceiver:
 
 def _spelled(error: Exception) -> str:
     """What went wrong, without the address: it may have a secret in its query."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = error.certificate_error
+        return f"its certificate is not good: {getattr(why, 'verify_message', type(why).__name__)}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__

@@ -17,7 +17,7 @@ from cluster.edge.streams.reader import Reader
 from cluster.edge.streams.streams import Streams
 
 #: How long a worker that ends waits until its last events have arrived.
-_LAST_EVENTS_S = 1.0
+_LAST_EVENTS_S = 0.5
 
 #: Of what a log line says of a peer: what an event says too, under which name.
 _FACTS = {"id": "session", "peer": "peer", "protocol": "protocol", "user": "user", "agent": "agent"}

@@ -107,6 +107,7 @@ class WorkerLine:
             self._connecting.cancel()
         if self._transport is not None:
             self._transport.close()
+            self._transport = None
 
     # ---- the connection ----------------------------------------------------------------------
 

@@ -82,6 +82,7 @@ class NodeNumbers(Collector):
 
     def __init__(self, workers: int) -> None:
         self.draining = False
+        self.reload_refused = False
         self._lock = threading.Lock()
         self._slots = [SlotNumbers() for _ in range(workers)]
         #: Of the process that delivers events, once there is one.
@@ -146,6 +147,8 @@ class NodeNumbers(Collector):
             yield family
         help = "1 from the moment at which the node was asked to end."
         yield GaugeMetricFamily(_PREFIX + "draining", help, value=int(self.draining))
+        help = "1 while the last SIGHUP was refused, because something was wrong."
+        yield GaugeMetricFamily(_PREFIX + "reload_refused", help, value=int(self.reload_refused))
         yield build_info()
 
     def _family(self, name: str, declaration: Declaration) -> Metric:

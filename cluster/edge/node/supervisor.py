@@ -124,6 +124,7 @@ class Supervisor:
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._selector)
+            stack.callback(self._events.kill)
             queue = stack.enter_context(signals.queued(*_SIGNALS))
             self._selector.register(queue, selectors.EVENT_READ)
             if self._config.metrics is not None:
@@ -158,6 +159,7 @@ class Supervisor:
         if not self._announced:
             self._announce_if_ready()
         self._reload.tick()
+        self._numbers.reload_refused = self._reload.refused
         if not self._draining:
             self._router_lines.tick()
             self._shun_silent()
@@ -340,7 +342,6 @@ class Supervisor:
         """Whatever ends the loop, no worker outlives it."""
         for slot in self._slots:
             slot.kill()
-        self._events.kill()
 
 
 def bounded_by_open_files(config: EdgeConfig) -> EdgeConfig:

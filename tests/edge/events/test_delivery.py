@@ -14,7 +14,7 @@ import pytest
 from events_support import FAILED, GONE, TAKEN, FakeReceiver, new_queue, until
 
 from cluster.edge.events import delivery as delivery_module
-from cluster.edge.events.delivery import DOWN_AFTER_FAILURES, Delivery
+from cluster.edge.events.delivery import DOWN_AFTER_FAILURES, MAX_ON_THE_WAY, Delivery
 from cluster.edge.events.queue import EventQueue, Waiting
 from cluster.edge.events.receiver import Attempt, Outcome
 from cluster.edge.events.start import EventCounts
@@ -101,6 +101,31 @@ def test_one_of_a_stream_is_on_its_way_and_others_pass_it(queue: EventQueue) -> 
     assert asyncio.run(run()) == ["quick1", "slow1", "slow2"]
 
 
+def test_no_more_are_on_their_way_than_may_be(queue: EventQueue) -> None:
+    at_once = most_at_once = 0
+
+    class Slow(FakeReceiver):
+        async def tell(self, event: Waiting) -> Attempt:
+            nonlocal at_once, most_at_once
+            at_once += 1
+            most_at_once = max(most_at_once, at_once)
+            await asyncio.sleep(0.005)
+            at_once -= 1
+            return await super().tell(event)
+
+    receiver = Slow()
+
+    async def run() -> None:
+        bench = Bench(queue, receiver)
+        for number in range(MAX_ON_THE_WAY + 1):
+            bench.add(f"k{number}", f"e{number}")
+        await bench.end()
+
+    asyncio.run(run())
+    assert most_at_once == MAX_ON_THE_WAY
+    assert len(receiver.taken) == MAX_ON_THE_WAY + 1
+
+
 def test_an_event_that_has_failed_for_too_long_is_given_up_and_the_next_go_on(
     queue: EventQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,7 +210,7 @@ def test_a_receiver_that_is_down_is_tried_with_one_at_a_time(
         async def tell(self, event: Waiting) -> Attempt:
             nonlocal at_once, most_at_once
             at_once += 1
-            if len(self.tries) > DOWN_AFTER_FAILURES + delivery_module.MAX_ON_THE_WAY:
+            if len(self.tries) > DOWN_AFTER_FAILURES + MAX_ON_THE_WAY:
                 most_at_once = max(most_at_once, at_once)
             await asyncio.sleep(0)
             at_once -= 1
@@ -247,6 +272,25 @@ def test_410_ends_it_all_with_one_line(queue: EventQueue, caplog: pytest.LogCapt
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert (counts.events_dead, counts.events_waiting, counts.events_sent) == (51, 0, 0)
     assert queue.rows() == []
+
+
+def test_what_is_told_has_been_kept_before(queue: EventQueue) -> None:
+    kept: list[bool] = []
+
+    class Watching(FakeReceiver):
+        async def tell(self, event: Waiting) -> Attempt:
+            kept.append(all(queue.is_kept(row) for row, _ in queue.rows(1)))
+            return await super().tell(event)
+
+    async def run() -> None:
+        bench = Bench(queue, Watching())
+        bench.add("a", "a1")
+        assert not queue.is_kept(queue.rows()[0][0])
+        bench.add("a", "a2")
+        await bench.end()
+
+    asyncio.run(run())
+    assert kept == [True, True]
 
 
 def test_what_waited_in_the_file_goes_first(queue: EventQueue) -> None:

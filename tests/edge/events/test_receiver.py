@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from cluster.edge.events.queue import Waiting
 from cluster.edge.events.receiver import Attempt, HttpReceiver, Outcome
 from cluster.edge.events.start import Receiver
+from support.tls import make_certificate
 from support.webhook_receiver import SECRET, Answer, WebhookReceiver
 
 BODY = b'{"type": "play.started", "data": {"key": "live/a"}}'
@@ -85,6 +88,25 @@ def test_a_receiver_that_does_not_answer_fails_and_its_address_is_not_told(
     assert failed.outcome is Outcome.FAILED
     assert "Connect call failed" in failed.why
     assert "MARKED" not in failed.why
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_certificates_are_checked(
+    is_trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = make_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.cert, files.key)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(files.cert))
+    receiver = WebhookReceiver(tls=context)
+    attempted = attempt(receiver.url)
+    receiver.stop()
+    if is_trusted:
+        assert attempted == Attempt(Outcome.DELIVERED)
+    else:
+        why = "its certificate is not good: self-signed certificate"
+        assert attempted == Attempt(Outcome.FAILED, why)
 
 
 def test_an_address_that_cannot_be_is_a_failure_that_repeats_nothing_of_it() -> None:

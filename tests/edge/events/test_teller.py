@@ -18,7 +18,7 @@ from support.house import KEY, SteppedLoop, run_until, stepped_loop, video
 from support.streams import FakePublisher, FakeSink, make_streams
 
 SHOWN = {"session": "ab12-3.1-9", "peer": "192.0.2.1:5", "agent": "OBS", "protocol": "rtmps"}
-FACTS = {"id": "ab12-3.1-9", "worker": "n/3", **SHOWN, "x": 1}
+FACTS = {"id": "ab12-3.1-9", "worker": "n/3", **SHOWN, "x": "1"}
 WHERE = {"node": "n", "worker": 3}
 
 

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from events_support import until
 
+from cluster.edge.events import worker_line
 from cluster.edge.events.worker_line import WorkerLine
 from cluster.edge.streams.counters import Counters
 
@@ -127,6 +129,28 @@ def test_what_does_not_fit_is_counted_and_leaves_a_gap(tmp_path: Path) -> None:
             line.tell("play.started", "live/a", {})
             said = await process.wait_said(10)
             assert [(each["n"], each.get("skipped", 0)) for each in said[-3:]] == [(9, 3), (10, 1), (11, 0)]
+
+    asyncio.run(run())
+
+
+def test_of_more_streams_than_are_remembered_the_number_alone_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_line, "MAX_KEYS_SKIPPED", 1)
+
+    async def run() -> None:
+        async with connected(tmp_path, kept=2) as (process, line, counters):
+            await process.wait_said(2)
+            for key in ("x", "x", "a", "b", "a"):
+                line.tell("play.started", key, {})
+            assert counters.events_lost == 3
+            await process.wait_said(4)
+            await process.ack(2)
+            await process.wait_said(5)
+            line.tell("play.started", "a", {})
+            line.tell("play.started", "b", {})
+            said = await process.wait_said(7)
+            assert [(each["key"], each.get("skipped", 0)) for each in said[-2:]] == [("a", 2), ("b", 0)]
 
     asyncio.run(run())
 
