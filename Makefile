@@ -9,6 +9,7 @@
 # make compiled     the wheel with the modules that every message passes made extensions, in dist/compiled
 # make test-compiled   that wheel, by the tests of what it has compiled: 3 minutes
 # make wheelhouse   what a host needs to be installed without a network (deploy/README.md)
+# make events       10,000 events through a receiver that fails, as what delivers them is killed (5 minutes)
 # make coverage     cluster/core by its own tests: fails below every branch
 # make fuzz         every decoder and the session, FUZZ_SECONDS long (600)
 # make strangers    attacks on the ports, and what each costs; strangers-short: a few seconds of each
@@ -27,11 +28,11 @@ PURE := tests/core tests/fuzz tests/benchmarks
 LONG := tests/load tests/system tests/client
 OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
 BROWSER_PEERS := ffmpeg chromium browser-players
-INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server fail2ban
+INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc nghttp2 node-media-server fail2ban
 
 .PHONY: run test system check rules interop interop-table browsers browsers-short coverage fuzz soak-slow-player demo bench soak \
 	wheel compiled test-compiled image wheelhouse strangers strangers-short soak-strangers documents \
-	deploy-test clean
+	deploy-test events clean
 
 run: $(VENV)/.for-run
 	@echo 'Publish with OBS:    Settings > Stream > Service: Custom, Server: rtmp://localhost/live, Stream Key: test'
@@ -76,15 +77,18 @@ interop-table: $(VENV)/.for-interop
 
 browsers: $(VENV)/.for-browsers
 	@sh tools/peers.sh $(BROWSER_PEERS)
-	$(PY) -m pytest tests/browser -m browser
+	$(PY) -m pytest tests/browser -m browser -o faulthandler_timeout=600
 
 browsers-short: $(VENV)/.for-browsers
 	@sh tools/peers.sh $(BROWSER_PEERS)
-	BROWSER_SECONDS=20 $(PY) -m pytest tests/browser -m 'browser and not in_full'
+	BROWSER_SECONDS=20 $(PY) -m pytest tests/browser -m 'browser and not in_full' -o faulthandler_timeout=600
 
 long-outage: $(VENV)/.for-test
 	@sh tools/peers.sh ip
 	RTMP_CLUSTER_LONG_TESTS=1 $(PY) -m pytest tests/hosts -k 'link or only_router'
+
+events: $(VENV)/.for-test
+	EVENTS_FULL=1 $(PY) -m pytest -rP tests/system/test_events.py -o faulthandler_timeout=900
 
 soak-slow-player: $(VENV)/.for-test
 	SLOW_PLAYER_SECONDS=60 $(PY) -m pytest -rP tests/system/test_slow_player.py

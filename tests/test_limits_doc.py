@@ -1,4 +1,4 @@
-"""docs/limits.md, http.md and access-limits.md name every limit, with the value of the code."""
+"""The documents of limits name every budget, rate and limit, with the value of the code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cluster.edge.node.config import OPTIONS
 from cluster.edge.streams.counters import DECLARATIONS
 
 ROOT = Path(__file__).parents[1]
-DOCS = [ROOT / "docs" / name for name in ("limits.md", "http.md", "access-limits.md")]
+DOCS = [ROOT / "docs" / name for name in ("limits.md", "http.md", "access-limits.md", "events.md")]
 
 #: Where a constant with such a name is a limit on what a peer, or another process, may cost.
 PLACES = (
@@ -40,7 +40,7 @@ def rows() -> dict[str, tuple[str, str]]:
     """By name: the value the document gives, and how it says that the limit is counted."""
     found = {}
     for line in chain.from_iterable(doc.read_text().splitlines() for doc in DOCS):
-        match = re.fullmatch(r"\| `([\w.-]+)` \| (.+?) \| .+ \| (.+?) \|", line)
+        match = re.fullmatch(r"\| `(--[\w-]+|\w+(?:\.\w+)+)` \| (.+?) \| .+ \| (.+?) \|", line)
         if match:
             found[match[1]] = match[2], match[3]
     return found

@@ -1,4 +1,5 @@
-"""The tables of docs/operating.md (log events, close reasons) and of docs/metrics.md are those of the code.
+"""The tables of docs/operating.md, docs/events.md and docs/metrics.md (log events, close reasons) are
+those of the code.
 
 To write the tables of metrics anew:
 METRICS_DOC=docs/metrics.md .venv/bin/python -m pytest tests/test_operating_doc.py
@@ -21,7 +22,8 @@ from cluster.router.metrics import RouterNumbers
 from cluster.router.router import Router
 
 ROOT = Path(__file__).parents[1]
-DOC = ROOT / "docs" / "operating.md"
+#: The same section may stand in several.
+DOCS = [ROOT / "docs" / "operating.md", ROOT / "docs" / "events.md"]
 METRICS_DOC = ROOT / "docs" / "metrics.md"
 WRITE = os.environ.get("METRICS_DOC", "")
 ANEW = "write it anew, as the head of tests/test_operating_doc.py says"
@@ -117,9 +119,9 @@ def events() -> dict[str, set[str]]:
 
 
 def section(title: str) -> str:
-    text = DOC.read_text()
-    assert f"\n## {title}\n" in text, title
-    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    parts = [doc.read_text().partition(f"\n## {title}\n") for doc in DOCS]
+    assert any(found for _, found, _ in parts), title
+    return "".join(after.partition("\n## ")[0] for _, _, after in parts)
 
 
 def rows(title: str) -> list[list[str]]:

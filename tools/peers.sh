@@ -1,6 +1,6 @@
 #!/bin/sh
 # peers.sh NAME ...: install the strangers' software that tests and benchmarks talk to, where it is missing
-# and that is possible. Names: ffmpeg nginx gstreamer rtmpdump mpv obs vlc node-media-server fail2ban chromium
+# and that is possible. Names: ffmpeg nginx gstreamer rtmpdump mpv obs vlc nghttp2 node-media-server fail2ban chromium
 # browser-players, and what the tests of several hosts and of deploy/ need: ip units compose ssh-hosts machine image.
 # A compiled build: compiler.
 # Never fails: what is missing is said in one line.
@@ -34,6 +34,10 @@ for peer in "$@"; do
         want cvlc vlc-bin
         [ -n "$(find /usr/lib -name libavformat_plugin.so -path '*vlc*' 2>/dev/null)" ] ||
             missing="$missing vlc-plugin-base"
+        ;;
+    nghttp2)
+        want curl curl
+        want h2load nghttp2-client
         ;;
     chromium)
         # With letters for the page, where there are none yet.

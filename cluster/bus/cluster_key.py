@@ -47,6 +47,8 @@ class ClusterKey:
     def __init__(self, secret: bytes) -> None:
         self._router = _pair(secret, b"router")
         self._worker = _pair(secret, b"worker")
+        #: What the nodes of the cluster sign with that any of them may have to check.
+        self.signing = _derived(secret, b"signing")
 
     def secure_router(self, socket: zmq.Socket[bytes]) -> None:
         """Before it is bound: ``socket`` speaks CURVE only, and asks the ZAP handler whom to admit."""
@@ -103,6 +105,9 @@ def generate(directory: Path) -> Path:
 
 def _pair(secret: bytes, role: bytes) -> tuple[bytes, bytes]:
     """(public, secret) of one role, in Z85 as libzmq takes them."""
-    derived = hashlib.blake2b(secret, digest_size=_SECRET_BYTES, person=b"rtmp-" + role).digest()
-    secret_key = z85.encode(derived)
+    secret_key = z85.encode(_derived(secret, role))
     return zmq.curve_public(secret_key), secret_key
+
+
+def _derived(secret: bytes, role: bytes) -> bytes:
+    return hashlib.blake2b(secret, digest_size=_SECRET_BYTES, person=b"rtmp-" + role).digest()

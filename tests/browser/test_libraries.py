@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from browser_cluster import Cluster, HttpEdge, OpenPage, StartPublisher
 from playwright.sync_api import Page
 from watching import Watch, Watched
@@ -78,6 +79,7 @@ def test_mpegts_js_plays_http_flv(
     assert seen.delay_p50_ms < FLV_DELAY_P50_MS + seen.excused_s * 1000
 
 
+@pytest.mark.in_full
 def test_mpegts_js_plays_flv_over_a_web_socket(
     cluster: Cluster, open_page: OpenPage, publish: StartPublisher, watch: Watch, browser_players: Path
 ) -> None:

@@ -30,7 +30,7 @@ PATIENCE_S = 60.0
 #: It is watched in pieces, until enough of them is undisturbed, or this is over.
 _PIECE_S = 2.0
 _LONGEST_TIMES = 3
-_SLACK_S = 10.0  # for a short time to watch, one standstill takes long
+_SLACK_S = 30.0  # for a short time to watch, one standstill takes long
 
 
 @dataclass(slots=True)

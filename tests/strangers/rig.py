@@ -75,6 +75,7 @@ def _target(attack: Attack, form: Form, servers: Servers, seconds: float, number
     return Target(
         edge.port, edge.tls_port, seconds, form.share, number, attack.sources,
         servers.router_address, tuple(servers.workers), edge.http_port,
+        edge.https_port,
     )  # fmt: skip
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import beyond, bus, honest, joins, logs, media, networks, objects, places, web, work
+from . import beyond, bus, honest, joins, logs, media, networks, objects, places, web, web2, work
 from .attack import Attack
 
-_MODULES = (media, work, joins, places, networks, objects, logs, bus, beyond, web, honest)
+_MODULES = (media, work, joins, places, networks, objects, logs, bus, beyond, web, web2, honest)
 
 ATTACKS: list[Attack] = [attack for module in _MODULES for attack in module.ATTACKS]
 

@@ -23,6 +23,7 @@ from .wire import (
 
 #: Of the edge under attack: few, so that an attack on all of them is over soon.
 _CONNECTIONS = 400
+_MANY = 10_000
 _HOST = b"Host: edge\r\n"
 _SLOW_HEAD = b"GET /live/x HTTP/1.1\r\n" + _HOST + b"A: b\r\n" * 200
 _FRAME_BYTES = 20_000
@@ -43,6 +44,13 @@ def silent(target: Target) -> Tally:
     """More connections than a worker has places, that say nothing."""
     until, tally = time.monotonic() + target.seconds, Tally()
     hold(tally, gather(tally, 2 * _CONNECTIONS + 100, partial(_web, target), until), until)
+    return tally
+
+
+def ten_thousand(target: Target) -> Tally:
+    """Connections that say nothing, and all of them have a place."""
+    until, tally = time.monotonic() + target.seconds, Tally()
+    hold(tally, gather(tally, target.amount(_MANY, 500), partial(_web, target), until), until)
     return tally
 
 
@@ -103,8 +111,13 @@ _HTTP = ("--http", "127.0.0.1:0")
 _one = partial(Attack, wishes=_HTTP, crowd=True, sources=8)
 _few = partial(_one, options=("--max-connections", str(_CONNECTIONS)))
 
+_ALL_HAVE_A_PLACE = (
+    "--max-connections", str(2 * _MANY), "--max-half-open", str(2 * _MANY), "--handshake-timeout", "600",
+)  # fmt: skip
+
 ATTACKS = [
     _few("http-silent", "+11", silent),
+    _one("http-10000-silent", "+11", ten_thousand, in_short=False, options=_ALL_HAVE_A_PLACE),
     _few("http-slow-heads", "+11", slow_heads),
     _one("http-requests", "+12", requests),
     _one("http-ahead", "+12", partial(requests, ahead=12), in_short=False),

@@ -50,6 +50,7 @@ class Target:
     router: str = ""
     workers: tuple[int, ...] = ()
     http_port: int = 0
+    https_port: int = 0
 
     def amount(self, full: int, least: int = 1) -> int:
         return max(least, round(full * self.share))
@@ -135,7 +136,9 @@ def picture_header(stream: int = 1) -> bytes:
 class Stranger:
     """One connection. Blocking until ``flood`` takes it over; OSError is for the attack to expect."""
 
-    def __init__(self, target: Target, number: int = 0, *, tls: bool = False, small: bool = False) -> None:
+    def __init__(
+        self, target: Target, number: int = 0, *, tls: bool = False, small: bool = False, alpn: str = ""
+    ) -> None:
         self.number = number
         self.seen = b""
         sock = socket.socket()
@@ -146,7 +149,7 @@ class Stranger:
             sock.bind((f"127.0.0.{FIRST_SOURCE + (target.number + number) % target.sources}", 0))
             sock.connect(("127.0.0.1", target.tls_port if tls else target.port))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.socket = _careless_tls().wrap_socket(sock) if tls else sock
+            self.socket = _careless_tls(alpn).wrap_socket(sock) if tls else sock
         except OSError:
             sock.close()
             raise
@@ -181,10 +184,12 @@ class Stranger:
             self.socket.close()
 
 
-def _careless_tls() -> ssl.SSLContext:
+def _careless_tls(alpn: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols([alpn])
     return context
 
 

@@ -113,7 +113,15 @@ class Edge(ClusterProcess):
     @property
     def http_port(self) -> int:
         """0 if it serves no HTTP."""
-        return int(str(self.ready.get("http_addresses", [":0"])[0]).rpartition(":")[2])
+        return self._port_of("http_addresses")
+
+    @property
+    def https_port(self) -> int:
+        """0 if it serves no HTTPS."""
+        return self._port_of("https_addresses")
+
+    def _port_of(self, addresses: str) -> int:
+        return int(str(self.ready.get(addresses, [":0"])[0]).rpartition(":")[2])
 
     def url(self, name: str) -> str:
         return f"rtmp://127.0.0.1:{self.port}/live/{name}"

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
+from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
 
 _READ_BYTES = 1 << 16
 _TIMEOUT_S = 30.0
+_HEAD_BYTES = 9
+_GOAWAY = 0x7
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Got:
 
 
 class H2Client:
-    """``requests``: all that was asked for, by the number of its stream."""
+    """``requests``: all that was asked for, by the number of its stream. ``goodbye``: the code of it."""
 
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
         context.set_alpn_protocols(["h2"])
@@ -43,6 +45,8 @@ class H2Client:
         self._protocol.initiate_connection()
         self._protocol.increment_flow_control_window(1 << 24)
         self.requests: dict[int, Got] = {}
+        self.goodbye: int | None = None
+        self._received = b""
 
     @property
     def local_port(self) -> int:
@@ -78,7 +82,7 @@ class H2Client:
     def _read(self) -> None:
         data = self._socket.recv(_READ_BYTES)
         assert data, "the server has closed the connection"
-        for event in self._protocol.receive_data(data):
+        for event in self._events(data):
             if isinstance(event, ResponseReceived):
                 got = self.requests[event.stream_id]
                 fields = {name.decode(): value.decode() for name, value in event.headers}
@@ -90,6 +94,21 @@ class H2Client:
                 got = self.requests[event.stream_id]
                 got.took_s = time.monotonic() - got.began_at
         self._flush()
+
+    def _events(self, data: bytes) -> list[Event]:
+        """``h2`` hears nothing more once the server has said goodbye, which yet answers what was asked."""
+        found: list[Event] = []
+        self._received += data
+        while len(self._received) >= _HEAD_BYTES:
+            size = _HEAD_BYTES + int.from_bytes(self._received[:3])
+            if len(self._received) < size:
+                break
+            frame, self._received = self._received[:size], self._received[size:]
+            if frame[3] == _GOAWAY:
+                self.goodbye = int.from_bytes(frame[13:17])
+            else:
+                found += self._protocol.receive_data(frame)
+        return found
 
     def _flush(self) -> None:
         if data := self._protocol.data_to_send():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -34,6 +36,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def files(tmp_path: Path) -> CertificateFiles:
     return make_certificate(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _curl_speaks_it() -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
 
 
 def curl(files: CertificateFiles, urls: Sequence[str], *options: str) -> list[tuple[str, int, bytes]]:
@@ -146,3 +154,39 @@ def test_hundreds_of_requests_of_low_latency_at_once(
     assert sum(viewers.asked for viewers in crowd) > 800
     assert all(max(viewers.parts_s) < 1.0 for viewers in crowd)
     assert edge.metrics().total("hls_streams") <= 2
+
+
+def agreed(port: int, files: CertificateFiles, *offered: str) -> str | None:
+    """What the server picks of what is offered."""
+    context = files.client_context()
+    if offered:
+        context.set_alpn_protocols(offered)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as ready,
+    ):
+        return ready.selected_alpn_protocol()
+
+
+def test_what_is_spoken_is_agreed_on_where_http_is(start_edge: StartEdge, files: CertificateFiles) -> None:
+    options = ["--bind-tls", "127.0.0.1:0", "--http-tls", "127.0.0.1:0", *files.options]
+    edge = start_edge("--workers", "1", *options)
+    assert agreed(edge.https_port, files, "http/1.1", "h2") == "h2"
+    assert agreed(edge.https_port, files, "http/1.1") == "http/1.1"
+    assert agreed(edge.https_port, files, "spdy/3") is None
+    assert agreed(edge.https_port, files) is None
+    assert agreed(edge.tls_port, files, "h2", "http/1.1") is None
+
+
+def test_a_drain_says_goodbye(start_edge: StartEdge, files: CertificateFiles) -> None:
+    edge = start_edge("--workers", "1", "--http-tls", "127.0.0.1:0", *files.options)
+    with contextlib.closing(H2Client(edge.https_port, files.client_context())) as client:
+        assert client.get("/live/x").status == 200
+        waiting = client.ask("/live/x.m3u8")
+        wait_until(lambda: edge.metrics().total("hls_waiting") == 1, "the request to wait")
+        with ThreadPoolExecutor(1) as pool:
+            stopped = pool.submit(edge.stop)
+            client.wait(waiting)
+            assert stopped.result(60) == 0
+        assert waiting.status == 503
+        assert client.goodbye == 0

@@ -37,12 +37,13 @@ class HttpConnection(HttpSocket):
 
     __slots__ = (
         "_ends_at", "_ends_when_sent", "_reader", "_request", "_requests", "_unasked_bytes", "_waiting",
-        "player", "websocket",
+        "player", "user", "websocket",
     )  # fmt: skip
 
     def __init__(self, owner: ConnectionOwner, accepted: StreamSocket, arrival: Arrival) -> None:
         super().__init__(owner, accepted, arrival)
         self.player: Player | None = None
+        self.user = ""
         self.websocket: WebSocket | None = None
         self._reader: RequestReader | None = None
         self._requests: list[Request] = []

@@ -86,6 +86,7 @@ class Entrance:
             connection.answer(request, denial(verdict))
             return None
         key = verdict.key or route.key
+        connection.user = verdict.user
         if route.kind is not Kind.HLS:
             if verdict.ends_at is not None:
                 connection.lasts_until(self._turn.now + verdict.ends_at - self._control.time())

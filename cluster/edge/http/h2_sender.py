@@ -29,7 +29,7 @@ from cluster.net.outbox import StreamSocket
 #: advises no fewer.
 MAX_STREAMS = 100
 #: What is framed before others have their turn takes a millisecond.
-_BYTES_AT_ONCE: Final = 256 * 1024
+_BATCH_BYTES: Final = 256 * 1024
 #: What both ends remember of fields that were sent, to name them shortly (RFC 7541, section 4.2). What a
 #: peer allows has no bound, and what we say repeats itself.
 TABLE_BYTES: Final = 4096
@@ -139,7 +139,7 @@ class H2Sender(HttpSocket):
         if self._protocol is None:
             return
         framed = 0
-        while self._sending and not self.pending and framed < _BYTES_AT_ONCE:
+        while self._sending and not self.pending and framed < _BATCH_BYTES:
             stream = next(iter(self._sending))
             del self._sending[stream]
             size = self._frame_next(stream)

@@ -30,13 +30,14 @@ class H2Stream:
 
     __slots__ = (
         "_connection", "_request", "_waiting", "close_reason", "ends", "ends_at", "has_played",
-        "is_answered", "is_behind", "is_half_closed", "number", "outgoing", "player", "since",
+        "is_answered", "is_behind", "is_half_closed", "number", "outgoing", "player", "since", "user",
     )  # fmt: skip
 
     def __init__(self, connection: H2Connection, number: int, *, is_half_closed: bool) -> None:
         self.number = number
         self.close_reason: CloseReason | None = None
         self.player: Player | None = None
+        self.user = ""
         self.has_played = False
         self.outgoing: deque[Buffer] = deque()
         self.ends = False

@@ -55,7 +55,10 @@ class HttpSocket(Outbox):
         """The poller's call: the socket is readable, takes bytes again, or has failed."""
         if mask != READABLE:
             if mask & WRITABLE:
-                self._on_writable()
+                try:
+                    self._on_writable()
+                except Exception:
+                    self._failed()
             if not mask & ~WRITABLE or self._socket.fileno() < 0:
                 return
             if self._owner.poller.is_paused(self._socket.fileno()):

@@ -34,11 +34,13 @@ class Exchange(Protocol):
     """A request, what it is answered, and what is played for it.
 
     That is a connection of HTTP/1.1, on which one request follows the other, or a stream of HTTP/2.
-    ``use``: role and stream key, as far as they are known. ``player``: what it plays until its end.
+    ``use``: role and stream key, as far as they are known. ``user``: whose rights it has, if anybody has
+    said so. ``player``: what it plays until its end.
     """
 
     agent: str
     use: tuple[str, str]
+    user: str
     player: Player | None
     has_played: bool  # it has been sent media
 

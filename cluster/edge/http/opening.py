@@ -39,6 +39,9 @@ class Opened(Protocol):
     def opens(self, media: Media, since_seq: int) -> None:
         """The stream has these. What stands in its log before ``since_seq`` is of another publisher."""
 
+    def waits_on(self, now: float) -> None:
+        """There is, or was, a publisher, and still nothing to open with."""
+
 
 def media_of(stream: Stream) -> Media:
     """What a player that joins now is sent, as far as it has come: of codecs whose header says nothing,
@@ -115,10 +118,12 @@ class _Wait:
         self._settled = settled
         self._since: float | None = None
         self._since_seq = 0
+        self._has_begun = False
         self._is_due = False
 
     def began(self, headers: list[LogEntry], entries: list[LogEntry], *, at_origin: bool) -> None:
         self._since = None
+        self._has_begun = True
         if not entries:
             self._since_seq = self._stream.flushed_seq
         self._look_soon()
@@ -148,9 +153,12 @@ class _Wait:
 
     def look(self) -> None:
         """Tell those who wait, if it is known."""
+        now, stream = self._streams.turn.now, self._stream
+        if self._has_begun:
+            for each in self.waiting:
+                each.waits_on(now)
         if not self.waiting or self.following.offline_since is not None:
             return
-        now, stream = self._streams.turn.now, self._stream
         media = media_of(stream)
         if not any(media):
             return

@@ -10,6 +10,7 @@ from cluster.core.errors import CloseReason
 from cluster.core.message import Buffer
 from cluster.edge.http.request import Request
 from cluster.edge.http.routes import Kind
+from cluster.edge.peers import log_facts
 from cluster.edge.streams.interfaces import EndOfRead
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ class Player:
 
     @property
     def facts(self) -> dict[str, object]:
-        return self.connection.who()
+        connection = self.connection
+        who, secure, ended = connection.who(), connection.is_secure, connection.close_reason
+        return {**who, **log_facts.session(str(who["protocol"]), secure, connection.user, ended)}
 
     def begin(self, reader: Reader) -> None:
         self.reader = reader
@@ -73,6 +76,11 @@ class Player:
     def opens(self, media: Media, since_seq: int) -> None:
         """See ``opening.Opened``."""
         self.connection.play_opens(media, since_seq)
+
+    def waits_on(self, now: float) -> None:
+        """See ``opening.Opened``. It lacks nothing that it could have been sent, so it is not slow."""
+        if self.reader.behind_since is not None:
+            self.reader.behind_since = now
 
     def open(self, begins_with: list[Buffer], since_seq: int) -> None:
         """Send ``begins_with``, which says what media the stream has, and then the stream: from the latest

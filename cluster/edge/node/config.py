@@ -231,6 +231,15 @@ class EdgeConfig(AddressOptions):
         "--metrics", parse_bind, "ADDRESS", "Serve Prometheus metrics over HTTP here.",
         None, default_text="off", group="network",
     )  # fmt: skip
+    events_queue: Path | None = option(
+        "--events-queue", file_name, "FILE",
+        "Keep events that wait to be delivered in this file, so that they survive the node.",
+        None, default_text="none: they survive any process of the node, not the node", group="events",
+    )  # fmt: skip
+    events_kept: int = option(
+        "--events-kept", Whole(100, 10_000_000), "N",
+        "Events that may wait to be delivered; beyond it the oldest are dropped.", 100_000, group="events",
+    )  # fmt: skip
     publish_key: str | None = option(
         "--publish-key", secret, "SECRET",
         "What publishers have to show, as ?key=SECRET behind the name; better given by its variable.",

@@ -22,6 +22,18 @@ _PREFIX = "rtmp_cluster_"
 
 Numbers = Mapping[str, Any]
 
+#: What the process has that delivers events.
+_OF_EVENTS: Mapping[str, Declaration] = {
+    "events_sent": Declaration("counter", "Events that the receiver has taken."),
+    "events_retried": Declaration("counter", "Attempts with an event that had failed before."),
+    "events_dead": Declaration(
+        "counter", "Events given up: they failed for a day, or the receiver wants no more (410)."
+    ),
+    "events_waiting": Declaration("gauge", "Events in the queue now."),
+}
+#: What it has as workers have it.
+_SHARED_WITH_EVENTS = ("events_lost", "log_lines_lost", "process_cpu_seconds", "process_memory_bytes")
+
 #: What the supervisor has too, with the node's own router and its repeaters in it.
 _OF_SUPERVISOR: Mapping[str, Callable[[], float]] = {
     "log_lines_lost": lambda: lines_lost(),
@@ -33,7 +45,8 @@ _OF_SUPERVISOR: Mapping[str, Callable[[], float]] = {
 class SlotNumbers:
     """The numbers of one worker slot over all its incarnations."""
 
-    def __init__(self) -> None:
+    def __init__(self, declared: Mapping[str, Declaration] = DECLARATIONS) -> None:
+        self._declared = declared
         self.restarts = 0
         self.silences = 0
         self.alive = False
@@ -48,7 +61,7 @@ class SlotNumbers:
     def ended(self) -> None:
         """The incarnation is gone: keep its counters, forget its gauges."""
         self._past = {
-            name: self.value(name) for name, declared in DECLARATIONS.items() if declared.kind != "gauge"
+            name: self.value(name) for name, declared in self._declared.items() if declared.kind != "gauge"
         }
         self._current = {}
         self.alive = False
@@ -56,7 +69,7 @@ class SlotNumbers:
     def value(self, name: str) -> Any:
         """A number, or numbers by the values of a label."""
         past, current = self._past.get(name), self._current.get(name)
-        if not DECLARATIONS[name].label:
+        if not self._declared[name].label:
             return (past or 0) + (current or 0)
         total = dict(past or {})
         for reason, count in (current or {}).items():
@@ -69,8 +82,11 @@ class NodeNumbers(Collector):
 
     def __init__(self, workers: int) -> None:
         self.draining = False
+        self.reload_refused = False
         self._lock = threading.Lock()
         self._slots = [SlotNumbers() for _ in range(workers)]
+        #: Of the process that delivers events, once there is one.
+        self._events: SlotNumbers | None = None
 
     def beat(self, slot: int, numbers: Numbers) -> None:
         with self._lock:
@@ -79,6 +95,20 @@ class NodeNumbers(Collector):
     def ended(self, slot: int) -> None:
         with self._lock:
             self._slots[slot].ended()
+
+    def events_beat(self, numbers: Numbers) -> None:
+        """What the process that delivers events has counted."""
+        with self._lock:
+            if self._events is None:
+                shared = {name: DECLARATIONS[name] for name in _SHARED_WITH_EVENTS}
+                self._events = SlotNumbers({**_OF_EVENTS, **shared})
+            self._events.beat(numbers)
+
+    def events_ended(self) -> None:
+        """That process is gone."""
+        with self._lock:
+            if self._events is not None:
+                self._events.ended()
 
     def restarted(self, slot: int) -> None:
         with self._lock:
@@ -110,12 +140,19 @@ class NodeNumbers(Collector):
         yield restarts
         yield silences
         yield up
+        for name, declaration in _OF_EVENTS.items():
+            family = _kind(declaration)(_PREFIX + name, declaration.help)
+            if self._events is not None:
+                family.add_metric([], self._events.value(name))
+            yield family
         help = "1 from the moment at which the node was asked to end."
         yield GaugeMetricFamily(_PREFIX + "draining", help, value=int(self.draining))
+        help = "1 while the last SIGHUP was refused, because something was wrong."
+        yield GaugeMetricFamily(_PREFIX + "reload_refused", help, value=int(self.reload_refused))
         yield build_info()
 
     def _family(self, name: str, declaration: Declaration) -> Metric:
-        kind = CounterMetricFamily if declaration.kind == "counter" else GaugeMetricFamily
+        kind = _kind(declaration)
         if declaration.label:
             labelled = kind(_PREFIX + name, declaration.help, labels=["worker", declaration.label])
             for slot, numbers in enumerate(self._slots):
@@ -127,4 +164,10 @@ class NodeNumbers(Collector):
             family.add_metric([str(slot)], numbers.value(name))
         if name in _OF_SUPERVISOR:
             family.add_metric(["supervisor"], _OF_SUPERVISOR[name]())
+        if self._events is not None and name in _SHARED_WITH_EVENTS:
+            family.add_metric(["events"], self._events.value(name))
         return family
+
+
+def _kind(declaration: Declaration) -> type[CounterMetricFamily | GaugeMetricFamily]:
+    return CounterMetricFamily if declaration.kind == "counter" else GaugeMetricFamily

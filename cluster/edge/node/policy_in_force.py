@@ -25,7 +25,15 @@ def parse_policy(tables: Mapping[str, Any]) -> Policy | None:
         return None
     from cluster.edge.admission import policy
 
-    return policy.parse(tables, publish_key(tables))
+    parsed = policy.parse(tables, publish_key(tables))
+    if not parsed.is_open:
+        # What will decide by it is imported here too. That takes a quarter of a second, and here sessions
+        # that go on need not wait for it.
+        from cluster.edge.admission import judge  # noqa: F401
+
+        if parsed.hooks.publish or parsed.hooks.play:
+            from cluster.edge.admission.hooks import asker  # noqa: F401
+    return parsed
 
 
 def publish_key(tables: Mapping[str, Any]) -> str | None:
@@ -45,7 +53,8 @@ class PolicyInForce:
         tables: Mapping[str, Any],
         parse: Callable[[Mapping[str, Any]], Policy | None] = parse_policy,
     ) -> None:
-        self._parse = parse
+        #: Of what tables say; from any thread, for many rules take a while. PolicyFaults if they are wrong.
+        self.parse = parse
         self.policy = parse(tables)
         self._makers: list[Maker] = []
         #: What puts a prepared policy in force, step by step; None if none is prepared.
@@ -60,11 +69,10 @@ class PolicyInForce:
         """Let ``make`` have a part in preparing: what can fail of a change is done there."""
         self._makers.append(make)
 
-    def prepare(self, generation: int, tables: Mapping[str, Any]) -> None:
+    def prepare(self, generation: int, policy: Policy | None) -> None:
         """Make all that the policy of this number needs, and change nothing yet. What it raises is what
         speaks against that policy; one that was prepared before is forgotten in any case."""
         self._steps = None
-        policy = self._parse(tables)
         steps = [make(policy) for make in self._makers]
         self._steps = [partial(self._set, policy), *steps]
         self._generation = generation

@@ -55,6 +55,8 @@ class Reload:
         clock: Callable[[], float],
     ) -> None:
         self.shared = shared
+        #: The last reload has changed nothing, for something was wrong.
+        self.refused = False
         #: What is in force.
         self.found = source.found
         self.changed: Callable[[NodeShared], None] = lambda shared: None
@@ -196,12 +198,14 @@ class Reload:
             {"text": text, "openness": found.openness, "changes": named, "more": more},
             extra={"event": "reloaded"},
         )
+        self.refused = False
         self._over("")
 
     def _refused(self, why: str) -> None:
         logger.error(
             "not reloaded, all stays as it was: %(why)s", {"why": why}, extra={"event": "reload_refused"}
         )
+        self.refused = True
         self._over("; the last reload was refused, see the log")
 
     def _over(self, how: str) -> None:

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.events_process import ENDS_AFTER_S, EventsProcess
 from cluster.edge.node.metrics import NodeNumbers
-from cluster.edge.node.node_shared import NodeShared
+from cluster.edge.node.node_shared import NodeShared, shared_secret
 from cluster.edge.node.orders import OrderPipe
 from cluster.edge.node.policy_source import PolicySource
 from cluster.edge.node.reload import Reload
@@ -49,8 +50,6 @@ _RESERVED_FILES = 64
 #: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
-#: Of what workers sign with: as many as SHA-256 has.
-_SECRET_BYTES = 32
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -78,11 +77,14 @@ class Supervisor:
         self._numbers = NodeNumbers(config.workers)
         instance = secrets.token_hex(_INSTANCE_BYTES)
         policy = policy or PolicySource()
+        tables = policy.found.tables
+        self._events = EventsProcess(tables, config, instance, self._numbers, self._timing, clock)
         #: None for a worker alone. Nothing of it is in use until a worker counts something in it.
         self._counts = CountsMemory(config.workers) if config.workers > 1 else None
         shared = NodeShared(
-            secret=secrets.token_hex(_SECRET_BYTES),
-            policy=policy.found.tables,
+            secret=shared_secret(config.cluster_key),
+            policy=tables,
+            events=self._events.address,
             counts_fd=-1 if self._counts is None else self._counts.fd,
         )
         self._slots = [
@@ -109,6 +111,7 @@ class Supervisor:
         self._reload = Reload(
             self._slots, policy, shared, self._notifier, self._timing.prepare_s, clock
         )
+        self._reload.changed = self._events.changed
         #: The pipes to workers that wait until they can take more, by slot.
         self._behind: dict[int, OrderPipe] = {}
         self._drain_deadline = math.inf
@@ -121,6 +124,7 @@ class Supervisor:
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._selector)
+            stack.callback(self._events.kill)
             queue = stack.enter_context(signals.queued(*_SIGNALS))
             self._selector.register(queue, selectors.EVENT_READ)
             if self._config.metrics is not None:
@@ -128,9 +132,10 @@ class Supervisor:
             if self._counts is not None:
                 stack.callback(self._counts.close)
             stack.callback(self._kill_all)
+            self._tend_events()
             for slot in self._slots:
                 self._start(slot)
-            while any(slot.state is not SlotState.EMPTY for slot in self._slots):
+            while self._has_workers or self._events.runs:
                 self._turn(queue)
         return self._exit_code
 
@@ -154,11 +159,24 @@ class Supervisor:
         if not self._announced:
             self._announce_if_ready()
         self._reload.tick()
+        self._numbers.reload_refused = self._reload.refused
         if not self._draining:
             self._router_lines.tick()
             self._shun_silent()
-        if self._draining and self._clock() >= self._drain_deadline:
+        if self._draining and self._has_workers and self._clock() >= self._drain_deadline:
             self._drain_timed_out()
+        self._tend_events()
+
+    @property
+    def _has_workers(self) -> bool:
+        """A process is in some slot, or will be."""
+        return any(slot.state is not SlotState.EMPTY for slot in self._slots)
+
+    def _tend_events(self) -> None:
+        """See to the process that delivers events. It ends when there is nobody who could tell one."""
+        if self._draining and not self._has_workers:
+            self._events.end()
+        self._events.tick()
 
     @property
     def _draining(self) -> bool:
@@ -177,7 +195,7 @@ class Supervisor:
                     self._numbers.silent(slot.slot)
 
     def _until_due(self) -> float:
-        due = [self._drain_deadline, self._reload.due]
+        due = [self._drain_deadline if self._has_workers else math.inf, self._events.due, self._reload.due]
         if not self._announced:
             due.append(self._all_ready_at + _ROUTERS_WAIT_S)
         for slot in self._slots:
@@ -288,6 +306,7 @@ class Supervisor:
             if self._draining:
                 logger.warning("a second signal: ending at once", extra={"event": "killing"})
                 self._signal_all(signal.SIGKILL)
+                self._events.end(within_s=0.0)
             else:
                 self._drain()
 
@@ -304,6 +323,7 @@ class Supervisor:
         self._drain_deadline = self._clock() + timeout_s + self._timing.drain_margin_s
         # Twice the margin: the second is for those that have to be killed.
         within_s = timeout_s + 2 * self._timing.drain_margin_s
+        within_s += ENDS_AFTER_S if self._events.address else 0.0
         self._notifier.stopping("draining", within_s=within_s)
         for slot in self._slots:
             slot.cancel_restart()

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
@@ -24,9 +25,13 @@ from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
 from cluster.edge.streams.remote import Remote
+from cluster.edge.streams.streams import Streams
 from cluster.net.tls_certificate import Certificate
 from cluster.process import usage
 from cluster.process.logs import lines_lost
+
+if TYPE_CHECKING:
+    from cluster.edge.events.teller import EventTeller
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +115,7 @@ class Worker:
             config, self.counters, open_link, self._identity, secret=secret, counts=counts
         )
         self._judging = Judging(self.in_force, serving, self.counters, secret)
+        teller = self._make_teller(serving.streams)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
         sweeper: asyncio.Task[None] | None = None
@@ -128,7 +134,19 @@ class Worker:
                 sweeper.cancel()
             await serving.close()
             await self._judging.close()
+            if teller is not None:
+                await teller.close()
             await self._link.close()
+
+    def _make_teller(self, streams: Streams) -> EventTeller | None:
+        """Who tells what happens, if anybody is to be told."""
+        if not self._shared.events:
+            return None
+        from cluster.edge.events.teller import EventTeller
+
+        teller = EventTeller(self._shared.events, streams, self._identity, self.counters)
+        streams.listeners.add(teller)
+        return teller
 
     def _listen(self, serving: Serving) -> None:
         config, bound = self._config, iter(self._bound)

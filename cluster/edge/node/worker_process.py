@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -44,7 +44,9 @@ WORKER_CLASS = "cluster.edge.node.worker:Worker"
 class Changeable(Protocol):
     """What ``PolicyInForce`` is to the supervisor."""
 
-    def prepare(self, generation: int, tables: Mapping[str, Any]) -> None: ...
+    @property
+    def parse(self) -> Callable[[Mapping[str, Any]], Any]: ...
+    def prepare(self, generation: int, policy: Any) -> None: ...
     def commit(self, generation: int) -> None: ...
     def abort(self, generation: int) -> None: ...
 
@@ -123,26 +125,35 @@ async def _run(start: WorkerStart, status: StatusPipe, inbox: Inbox) -> None:
     worker: Runnable = worker_class(
         start.config, start.identity, status, start.own_router, bound, start.shared
     )
-    loop = asyncio.get_running_loop()
-
-    def obey() -> None:
-        for order in inbox.taken():
-            _carry_out(order, worker.in_force, status)
+    loop, woken = asyncio.get_running_loop(), asyncio.Event()
 
     def wake() -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and the process is about to
-            loop.call_soon_threadsafe(obey)
+            loop.call_soon_threadsafe(woken.set)
+
+    async def obey() -> None:
+        for order in inbox.taken():
+            await _carry_out(order, worker.in_force, status)
+
+    async def obey_on() -> None:
+        while await woken.wait():
+            woken.clear()
+            await obey()
 
     inbox.open(wake)
-    obey()  # what has changed while it started, before anybody is let in
-    await worker.run()
+    await obey()  # what has changed while it started, before anybody is let in
+    obeying = loop.create_task(obey_on())
+    try:
+        await worker.run()
+    finally:
+        obeying.cancel()
 
 
-def _carry_out(order: Order, in_force: Changeable, status: StatusPipe) -> None:
+async def _carry_out(order: Order, in_force: Changeable, status: StatusPipe) -> None:
     match order:
         case Prepare(generation, tables):
             try:
-                in_force.prepare(generation, tables)
+                in_force.prepare(generation, await asyncio.to_thread(in_force.parse, tables))
             except ClusterError as error:
                 status.failed(generation, str(error))
             except Exception as error:  # whose text may hold what was in the tables

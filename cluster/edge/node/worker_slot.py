@@ -316,7 +316,7 @@ def _spawn(start: WorkerStart) -> tuple[subprocess.Popen[bytes], OrderPipe]:
         stdin=subprocess.PIPE,
         bufsize=0,
         pass_fds=(start.status_fd, *start.bound_fds, *shared_fds),
-        env=_environment(),
+        env=process_environment(),
         process_group=0,  # Ctrl-C in a terminal is for the supervisor, which then asks the workers
     )
     if process.stdin is None:
@@ -326,8 +326,8 @@ def _spawn(start: WorkerStart) -> tuple[subprocess.Popen[bytes], OrderPipe]:
     return process, pipe
 
 
-def _environment() -> dict[str, str]:
-    """What a worker process gets of ours: no secret, for it is told its options by its standard input."""
+def process_environment() -> dict[str, str]:
+    """What a process of the node gets of ours: no secret, as it is told all by its standard input."""
     secret = {option.env for option in OPTIONS.values() if option.is_secret}
     kept = {name: value for name, value in os.environ.items() if name not in secret}
     return {**kept, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}

@@ -112,7 +112,8 @@ class KeyLimits(StreamEvents):
         self._shared: set[int] = set()
         #: Keys that are published here, or asked for, of each app: how often.
         self._publishing: dict[str, Counter[str]] = {}
-        #: Of the publishers whose bitrate has a bound, by key.
+        #: By key: of the publishers whose bitrate has a bound, and of those who have just left, so that who
+        #: comes back begins with what it has sent before.
         self._meters: dict[str, _Meter] = {}
         streams.listeners.add(self)
         self.replace(limits)
@@ -186,13 +187,19 @@ class KeyLimits(StreamEvents):
         most = publisher.most_bytes_per_s
         if most is None:
             most = self._named("bitrate", key)
-        feed = self._streams.publishing.feed(key)
-        if most is not None and feed is not None:
-            self._meters[key] = _Meter(most, self._streams.now, feed.stream.log.bytes_appended)
+        if most is None:
+            self._meters.pop(key, None)
+        else:
+            meter = self._meters.setdefault(key, _Meter(self._streams.now))
+            meter.begin(most, self._appended(key))
 
     def publish_ended(self, key: str, publisher: Publisher) -> None:
         self._remove_publishing(_app_of(key), key)
-        self._meters.pop(key, None)
+        if (meter := self._meters.get(key)) is not None:
+            meter.sent(self._streams.now, self._appended(key))
+
+    def _appended(self, key: str) -> int:
+        return self._streams.by_key[key].log.bytes_appended
 
     def _add_publishing(self, app: str, key: str) -> None:
         self._publishing.setdefault(app, Counter())[key] += 1
@@ -220,10 +227,11 @@ class KeyLimits(StreamEvents):
         if self._counts is not None:
             self._streams.counters.counts_lost = self._counts.lost
         for key, meter in list(self._meters.items()):
-            feed = self._streams.publishing.feed(key)
-            if feed is None:
+            if self._streams.publishing.feed(key) is None:
+                if meter.is_stale(now):
+                    del self._meters[key]
                 continue
-            sent = meter.sent(now, feed.stream.log.bytes_appended)
+            sent = meter.sent(now, self._appended(key))
             if sent > meter.most_bytes_per_s * BITRATE_WINDOW_S:
                 why = (
                     f"{sent} bytes in {BITRATE_WINDOW_S} s are more than "
@@ -264,21 +272,34 @@ def count_turned_away(streams: Streams, reason: CloseReason) -> None:
 
 
 class _Meter:
-    """How much one publisher has sent lately."""
+    """How much the publishers of one key have sent lately."""
 
-    __slots__ = ("_samples", "most_bytes_per_s")
+    __slots__ = ("_appended", "_samples", "_sent", "most_bytes_per_s")
 
-    def __init__(self, most_bytes_per_s: int, now: float, total: int) -> None:
+    def __init__(self, now: float) -> None:
+        self.most_bytes_per_s = 0
+        self._sent = 0
+        self._appended = 0
+        self._samples = deque([(now, 0)])
+
+    def begin(self, most_bytes_per_s: int, appended: int) -> None:
+        """A publisher begins, to whose log so much had been appended before."""
         self.most_bytes_per_s = most_bytes_per_s
-        self._samples = deque([(now, total)])
+        self._appended = appended
 
-    def sent(self, now: float, total: int) -> int:
-        """Bytes since the window began; ``total``: there have ever been so many."""
+    def sent(self, now: float, appended: int) -> int:
+        """Bytes since the window began; so much has been appended in all."""
+        self._sent += appended - self._appended
+        self._appended = appended
         samples = self._samples
-        samples.append((now, total))
+        samples.append((now, self._sent))
         while samples[0][0] < now - BITRATE_WINDOW_S:
             samples.popleft()
-        return total - samples[0][1]
+        return self._sent - samples[0][1]
+
+    def is_stale(self, now: float) -> bool:
+        """Nothing has been sent in the window."""
+        return self._samples[-1][0] < now - BITRATE_WINDOW_S
 
 
 def _app_of(key: str) -> str:

@@ -49,7 +49,7 @@ class Connection(Outbox):
         "_budget", "_look_at_work", "_low_water", "_pending_control_bytes",
         "_receive_buffer", "_recv_into", "dropped", "ends_at", "introduction", "is_stranger", "number",
         "opened_at",
-        "peer", "played", "players", "publications", "session", "use",
+        "peer", "played", "players", "publications", "session", "use", "user",
     )  # fmt: skip
 
     _owner: ConnectionOwner
@@ -77,6 +77,8 @@ class Connection(Outbox):
         self.is_stranger = True  # it has never published, nor been sent what it plays
         #: What it does, or has asked to do last: role and stream key, as far as they are known.
         self.use = ("", "")
+        #: Whose rights it has, as far as anybody has said so.
+        self.user = ""
         #: What it has said of itself, if anybody decides who may do what.
         self.introduction: Introduction | None = None
         #: When its right to be here ends, on the clock of turns; None if it does not.

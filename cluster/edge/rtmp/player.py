@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cluster.core.errors import CloseReason
 from cluster.core.message import Buffer
 from cluster.core.rtmp.status import Code, Level
+from cluster.edge.peers import log_facts
 from cluster.edge.streams.interfaces import EndOfRead
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class Player:
 
     @property
     def facts(self) -> dict[str, object]:
-        return self.connection.who()
+        connection = self.connection
+        secure, ended = connection.is_secure, connection.close_reason
+        return {**connection.who(), **log_facts.session("rtmp", secure, connection.user, ended)}
 
     def begin(self, reader: Reader) -> None:
         self.reader = reader

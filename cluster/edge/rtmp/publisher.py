@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
 from cluster.core.rtmp.status import Code
+from cluster.edge.peers import log_facts
 from cluster.edge.peers.join_rates import sender_of
 from cluster.edge.streams.interfaces import EndOfPublish, Refusal
 
@@ -38,7 +39,9 @@ class RtmpPublisher:
 
     @property
     def facts(self) -> dict[str, object]:
-        return self.connection.who()
+        connection = self.connection
+        secure, ended = connection.is_secure, connection.close_reason
+        return {**connection.who(), **log_facts.session("rtmp", secure, connection.user, ended)}
 
     @property
     def sender(self) -> str:

@@ -279,6 +279,7 @@ class Requests:
         if isinstance(verdict, Deny):
             deny(connection, request, verdict)
             return None
+        connection.user = verdict.user or connection.user
         if verdict.ends_at is not None:
             ends_at = self.now + verdict.ends_at - time.time()
             connection.ends_at = min(ends_at, connection.ends_at or math.inf)

@@ -112,6 +112,10 @@ class Counters:
     bus_gaps: int = _counter("Gaps seen in the sequence numbers of streams from other workers.")
     snapshots_sent: int = _counter("Snapshots of streams sent to other workers.")
     snapshots_received: int = _counter("Snapshots of streams received from other workers.")
+    events_lost: int = _counter(
+        "Events that nobody will be told of, for want of room: at a worker, whose line to the process that "
+        "delivers them is full, or in its queue (--events-kept)."
+    )
     log_lines_lost: int = _counter("Lines of the log that could not be written in time, and are missing.")
     process_cpu_seconds: float = _counter(
         "CPU time that the process has used, user and system, in seconds."

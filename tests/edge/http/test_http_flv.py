@@ -102,6 +102,24 @@ def test_who_waited_for_the_publisher_misses_nothing_of_one_medium(house: House,
     assert [each.timestamp for each in messages] == [0, *range(0, 1200, 100)]
 
 
+@pytest.mark.parametrize("is_video", [True, False])
+def test_who_waits_for_a_publisher_that_sends_nothing_is_not_slow(house: House, is_video: bool) -> None:
+    player = HttpPeer(house).get("/live/x.flv?raw=1")
+    for _ in range(2):
+        publisher = house.publisher("x")
+        for _ in range(25):
+            house.advance(1)
+        house.leave(publisher)
+        house.advance(1)
+    publisher = house.publisher("x")
+    assert not player.closed
+    house.send(publisher, *HEADERS, *([video(0, KEY)] if is_video else []), audio(0))
+    house.advance(1)
+    house.advance(1)
+    _, messages = player.flv()
+    assert [each.timestamp for each in messages if each.payload[1]] == ([0, 0] if is_video else [0])
+
+
 def test_who_waited_is_sent_nothing_of_a_publisher_that_left_at_once(house: House) -> None:
     player = HttpPeer(house).get("/live/x.flv?raw=1")
     first = house.publisher("x")

@@ -47,6 +47,12 @@ class FakePolicy:
         self.bad = bad
         self.slot = slot
 
+    def parse(self, tables: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.bad == "parses":
+            logger.info("parses", extra={"event": "fake_parses"})
+            time.sleep(SLOW_S)
+        return tables
+
     def prepare(self, generation: int, tables: Mapping[str, Any]) -> None:
         match self.bad:
             case "refuses":

@@ -88,6 +88,7 @@ _BOUNDS = {
     "log_bytes": ("1048576", "1073741824", "1048575", "1073741825"),
     "worker_bytes": ("67108864", "1099511627776", "67108863", "1099511627777"),
     "log_seconds": ("1", "600", "0.9", "601"),
+    "events_kept": ("100", "10000000", "99", "10000001"),
     "slow_skip_s": ("0.1", "86400", "0.09", "86401"),
     "slow_close_s": ("0.1", "86400", "0.09", "86401"),
 }
@@ -110,6 +111,7 @@ _WORDS = {
     "tls_cert": ("/etc/edge.crt", "", "is not the name of a file"),
     "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
     "metrics": ("127.0.0.1:9935", "9935", "has no port"),
+    "events_queue": ("/var/lib/events", "", "is not the name of a file"),
     "publish_key": ("S3cret", "", "visible characters"),
 }
 
@@ -203,6 +205,7 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
             cluster_key=Path("/etc/cluster.key"), worker_bytes=1 << 30, insecure_links=True,
             http_binds=(BindAddress("", 8080),), http_tls_binds=(BindAddress("::1", 8443),),
             http_origin="https://www.example.org", hls_bytes=1 << 20, publish_key="S3cret é",
+            events_queue=Path("/var/lib/events"),
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()

@@ -17,6 +17,10 @@ def _parse(tables: Mapping[str, Any]) -> Any:
     return dict(tables)
 
 
+def _no_room(policy: Any) -> Callable[[], None]:
+    raise OSError("no room")
+
+
 @pytest.fixture
 def in_force() -> Any:
     return PolicyInForce({"a": 1}, _parse)
@@ -36,7 +40,10 @@ def test_nobody_sees_a_policy_before_it_is_committed(in_force: Any) -> None:
 def test_one_that_cannot_be_prepared_leaves_all_as_it_is(in_force: Any) -> None:
     in_force.prepare(1, {"b": 2})
     with pytest.raises(ValueError, match="bad tables"):
-        in_force.prepare(2, {"bad": 1})
+        in_force.parse({"bad": 1})
+    in_force.on_prepare(_no_room)
+    with pytest.raises(OSError, match="no room"):
+        in_force.prepare(2, {"c": 3})
     for generation in (1, 2):
         with pytest.raises(MisuseError):
             in_force.commit(generation)

@@ -277,6 +277,23 @@ def test_a_keyframe_that_is_large_does_not_count_as_more(houses: Houses) -> None
     assert not publisher.closed
 
 
+def test_who_comes_back_begins_with_what_it_has_sent(houses: Houses) -> None:
+    house = houses(limits=(KeyLimit("live/*", bitrate=10_000),))
+    for _ in range(2):
+        publisher = house.publisher()
+        house.send(publisher, video(0, KEY, 60_000))
+        assert not publisher.closed
+        house.leave(publisher)
+    publisher = house.publisher()
+    house.advance(1)
+    assert publisher.closed
+    publish_for(house, publisher, 12, 1)
+    assert not house.key_limits._meters
+    publisher = house.publisher()
+    publish_for(house, publisher, 3, 9_000)
+    assert not publisher.closed
+
+
 def test_a_verdict_says_another_bitrate(houses: Houses) -> None:
     from cluster.edge.peers.access import Access, Allow
 

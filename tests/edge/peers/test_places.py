@@ -18,6 +18,7 @@ from cluster.edge.peers import addresses as addresses_module
 from cluster.edge.peers.access import Allow, Deny, Verdict
 from cluster.edge.peers.addresses import BURST_S, Addresses, network_of
 from cluster.edge.peers.places import Place, PlaceBounds, Places
+from cluster.edge.peers.shared_counts import CountsMemory, SharedCounts
 from cluster.edge.rtmp.sessions import TICKS_PER_BUSY_SESSION
 from support.house import KEY, House, Peer, audio, stepped_loop, unix_pair, video
 
@@ -30,9 +31,9 @@ Houses = Callable[..., House]
 class Book:
     """Places whose holders, named, leave when they are evicted."""
 
-    def __init__(self, **bounds: Any) -> None:
+    def __init__(self, counts: SharedCounts | None = None, **bounds: Any) -> None:
         many = {"connections": 1_000_000, "players": 1_000_000, "half_open": 1_000_000}
-        self.places = Places(PlaceBounds(**{**many, **bounds}))
+        self.places = Places(PlaceBounds(**{**many, **bounds}), counts)
         self.held: dict[str, Place] = {}
         self.evicted: list[str] = []
         self.now = NOW
@@ -245,6 +246,54 @@ def test_who_is_refused_leaves_nothing_behind() -> None:
     networks = Addresses(per_s=0)
     networks.tidy(networks.network("192.0.2.3"), NOW)
     assert len(networks) == 0
+
+
+# ---- several workers -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def regions() -> Iterator[list[SharedCounts]]:
+    memory = CountsMemory(2)
+    yield [SharedCounts(memory.fd, 2, slot, b"secret") for slot in range(2)]
+    memory.close()
+
+
+def test_connections_of_a_network_are_those_of_all_workers(regions: list[SharedCounts]) -> None:
+    first, second = (Book(counts, from_one_network=3) for counts in regions)
+    assert [first.take("2001:db8::1"), second.take("2001:db8::2"), first.take("2001:db8::3")] == [None] * 3
+    assert second.take("2001:db8::4") is CloseReason.TOO_MANY_FROM_ADDRESS
+    assert second.take("2001:db8:0:1::4") is None
+    first.leave("0")
+    assert second.take("2001:db8::4") is None
+    assert first.take("2001:db8::1") is CloseReason.TOO_MANY_FROM_ADDRESS
+
+
+def test_new_ones_of_a_network_are_those_of_all_workers(regions: list[SharedCounts]) -> None:
+    books = [Book(counts, new_per_s=2) for counts in regions]
+    taken = [books[number % 2].take() for number in range(24)]
+    assert taken == [None] * 20 + [CloseReason.TOO_MANY_FROM_ADDRESS] * 4
+    for book in books:
+        book.now += 1
+    assert [book.take() for book in (*books, *books)] == [None, None] + [
+        CloseReason.TOO_MANY_FROM_ADDRESS
+    ] * 2
+
+
+def test_nothing_is_left_of_networks_that_have_gone(regions: list[SharedCounts]) -> None:
+    book = Book(regions[0], new_per_s=2, from_one_network=3)
+    for host in some_hosts():
+        book.take(host)
+    for name in list(book.held):
+        book.leave(name)
+    book.now += BURST_S + 1
+    book.take()
+    assert len(regions[0]._slots) == 1
+
+
+def test_what_is_not_limited_is_not_shared(regions: list[SharedCounts]) -> None:
+    book = Book(regions[0])
+    book.take()
+    assert not regions[0]._slots
 
 
 # ---- in a worker -----------------------------------------------------------------------------

@@ -108,8 +108,8 @@ def test_a_text_line_has_reason_and_stream_once(house: House, caplog: pytest.Log
     agent = lines(caplog)[0]["agent"]
     quoted = f'"{agent}"' if " " in agent else agent
     who = f"id=1a2b3c4d-0.1-1 worker=node/0 peer={PEER} agent={quoted}"
-    assert published == f"publish {STREAM} {who}"
-    assert unpublished == f"unpublish {STREAM} {who}"
+    assert published == f"publish {STREAM} {who} protocol=rtmp"
+    assert unpublished == f"unpublish {STREAM} {who} protocol=rtmp reason=peer_closed"
     assert closed.startswith(f"closed: peer_closed role=publisher stream={STREAM} {who} age_s=0.0 bytes_")
 
 

@@ -1,8 +1,10 @@
-"""Limits by address in a node of two workers, and the PROXY protocol before RTMP, RTMPS, HTTP and HTTPS."""
+"""Limits in a node of two workers, and the PROXY protocol before RTMP, RTMPS, HTTP and HTTPS."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from cluster.core.rtmp.handshake import PACKET_BYTES
 from support.cluster_process import Edge, StartEdge, kill_worker
 from support.polling import wait_until
+from support.rtmp_peer import Peers
 from support.tls import CertificateFiles, make_certificate
 
 MOST = 16
@@ -120,3 +123,37 @@ def test_nobody_else_may_say_who_it_is_and_no_proxy_may_keep_silent_of_it(
         assert not is_let_in(hasty)
     closes = {"not_rtmp": 1, "proxy_header": 3}
     wait_until(lambda: edge.metrics().by("reason", "closes_total") == closes, "the metrics to say so")
+
+
+# ---- [[limit]] -------------------------------------------------------------------------------
+
+TWO_PLAYERS = '[[limit]]\nmatch = "live/*"\nplayers = 2\n[[limit]]\nmatch = "live"\npublishers = 1\n'
+
+
+def test_players_of_a_key_and_publishers_of_an_app_count_in_both_workers(
+    start_edge: StartEdge, peers: Peers, tmp_path: Path
+) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text(TWO_PLAYERS)
+    edge = start_edge("--workers", "2", "--config", str(file))
+    one, two = edge.workers().values()
+    peers.publish(edge, "a", worker=one)
+    players = [peers.play(edge, "a", worker=worker) for worker in (one, two)]
+    for player in players:
+        player.wait_for_frames(1)
+    third = peers.play(edge, "a", worker=two)
+    wait_until(lambda: third.closed, "a third player to be refused")
+
+    def turned_away() -> dict[str, float]:
+        return edge.metrics().by("reason", "turned_away_total")
+
+    wait_until(lambda: turned_away() == {"too_many_of_key": 1}, "the metrics to say so")
+    assert not any(player.closed for player in players)
+
+    file.write_text(TWO_PLAYERS.replace("players = 2", "players = 3"))
+    os.kill(edge.pid, signal.SIGHUP)
+    wait_until(lambda: edge.events("reloaded"), "the reload")
+    peers.play(edge, "a", worker=one).wait_for_frames(1)
+    fifth = peers.play(edge, "a", worker=one)
+    wait_until(lambda: fifth.closed, "one beyond the new limit to be refused")
+    assert not any(player.closed for player in players)

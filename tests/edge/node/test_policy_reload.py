@@ -100,13 +100,16 @@ def test_a_worker_that_starts_later_gets_what_is_in_force(start: StartReloading)
 
 
 def test_what_is_wrong_with_the_file_changes_nothing(start: StartReloading) -> None:
-    node = start()
+    node = start(metrics="127.0.0.1:0")
     node.policy.write_text("{")
     node.node.process.send_signal(signal.SIGHUP)
     assert node.said("reload_refused")["why"] == f"{node.policy}:1: is no policy"
     assert node.policies() == [OLD, OLD]
+    refused = "rtmp_cluster_reload_refused"
+    node.eventually(lambda: node.node.metrics()[refused] == 1, "the metrics tell it")
     node.reload(NEW)
     node.said("reloaded")
+    node.eventually(lambda: node.node.metrics()[refused] == 0, "and that it is over")
     assert node.policies() == [NEW, NEW]
 
 
@@ -178,6 +181,17 @@ def test_a_signal_during_a_reload_asks_for_another(start: StartReloading) -> Non
     node.reload(OLD)
     node.eventually(lambda: len(node.node.events("reloaded")) == 2, "both are done")
     assert node.policies() == [OLD, OLD]
+
+
+def test_nobody_waits_for_a_worker_that_reads_a_long_policy(start: StartReloading) -> None:
+    node = start(bad="parses-0", workers="1", timing=PATIENT)
+    node.reload(NEW)
+    node.eventually(lambda: len(node.node.events("fake_parses")) == 1, "it reads")
+    answer = node.node.ask()
+    assert answer is not None
+    assert answer["policy"] == OLD
+    assert not node.node.events("reloaded")
+    node.said("reloaded")
 
 
 def test_a_node_that_drains_reloads_nothing(start: StartReloading) -> None:

@@ -1,0 +1,69 @@
+"""Over TLS, Chromium takes low-latency HLS and MP4 without end by HTTP/2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser_cluster import HttpEdge, OpenPage, StartPublisher
+from playwright.sync_api import Page
+from test_libraries import _HLS, HLS_DELAY_P50_MS, HLS_JS, _start
+from watching import Watch
+
+from support.tls import make_certificate
+
+WATCH_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpEdge]:
+    directory = tmp_path_factory.mktemp("secure")
+    tls = ["--http-tls", "127.0.0.1:0", *make_certificate(directory).options]
+    edge = HttpEdge(["--workers", "2", *tls], directory / "edge.log")
+    try:
+        edge.wait_ready()
+        yield edge
+        assert edge.stop() == 0, edge.log_text()
+        assert "Traceback" not in edge.log_text(), edge.log_text()
+    finally:
+        edge.kill()
+
+
+def _protocols(page: Page, suffix: str) -> set[str]:
+    """By what the files with such names have come to the page."""
+    found: list[list[str]] = page.evaluate(
+        "() => performance.getEntriesByType('resource').map(each => [each.name, each.nextHopProtocol])"
+    )
+    return {protocol for name, protocol in found if suffix in name}
+
+
+def test_hls_js_plays_low_latency_hls(
+    secure: HttpEdge, open_page: OpenPage, publish: StartPublisher, watch: Watch, browser_players: Path,
+    console: list[str],
+) -> None:  # fmt: skip
+    publish(secure.url("h2"))
+    page = open_page(f"https://127.0.0.1:{secure.https_port}/", ignore_https_errors=True)
+    url = f"https://127.0.0.1:{secure.https_port}/live/h2.m3u8"
+    _start(page, browser_players / HLS_JS, _HLS, url)
+    settling = watch(page, 5)
+    seen = watch(page, WATCH_S)
+    print(seen)
+    seen.assert_moves(WATCH_S)
+    assert _protocols(page, ".m4s") == {"h2"}
+    assert page.evaluate("hls.levels[hls.currentLevel].details.canBlockReload")
+    assert seen.delay_p50_ms < HLS_DELAY_P50_MS + (settling.excused_s + seen.excused_s) * 1000
+    console[:] = [line for line in console if "503" not in line]
+
+
+def test_the_page_plays(
+    secure: HttpEdge, open_page: OpenPage, publish: StartPublisher, watch: Watch
+) -> None:
+    publish(secure.url("page2"))
+    page = open_page(f"https://127.0.0.1:{secure.https_port}/live/page2", ignore_https_errors=True)
+    page.wait_for_function("() => document.querySelector('video').currentTime > 0")
+    seen = watch(page, WATCH_S)
+    print(seen)
+    seen.assert_moves(WATCH_S)
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
+    assert secure.metrics().by("kind", "http_players")["mp4"] == 1

@@ -1,0 +1,119 @@
+"""One attempt over HTTP: what is sent, and what each answer means."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.edge.events.queue import Waiting
+from cluster.edge.events.receiver import Attempt, HttpReceiver, Outcome
+from cluster.edge.events.start import Receiver
+from support.tls import make_certificate
+from support.webhook_receiver import SECRET, Answer, WebhookReceiver
+
+BODY = b'{"type": "play.started", "data": {"key": "live/a"}}'
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    made = WebhookReceiver()
+    yield made
+    made.stop()
+
+
+def attempt(url: str, **options: Any) -> Attempt:
+    async def run() -> Attempt:
+        receiver = HttpReceiver(Receiver(url, (SECRET, b"o" * 32)), connections=2, **options)
+        try:
+            return await receiver.tell(Waiting("evt_1", 1.0, BODY))
+        finally:
+            await receiver.close()
+
+    return asyncio.run(run())
+
+
+def test_an_event_is_posted_signed(receiver: WebhookReceiver) -> None:
+    assert attempt(receiver.url) == Attempt(Outcome.DELIVERED)
+    assert receiver.faults == []
+    assert [(each.id, each.key) for each in receiver.arrived] == [("evt_1", "live/a")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "why"),
+    [
+        ((200, {}), Outcome.DELIVERED, ""),
+        ((302, {"Location": "http://127.0.0.1:1/"}), Outcome.FAILED, "status 302"),
+        ((404, {}), Outcome.FAILED, "status 404"),
+        ((410, {}), Outcome.GONE, "status 410"),
+        ((500, {}), Outcome.FAILED, "status 500"),
+        (None, Outcome.FAILED, "ServerDisconnectedError"),
+    ],
+)
+def test_what_an_answer_means(
+    receiver: WebhookReceiver, answer: Answer, outcome: Outcome, why: str
+) -> None:
+    receiver.answer = lambda id, tries: answer
+    assert attempt(receiver.url) == Attempt(outcome, why)
+    assert receiver.attempts == {"evt_1": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "least_s", "most_s"),
+    [
+        ("7", 7, 7), ("0", 0, 0), ("-5", 0, 0), ("99999999", 3_600, 3_600), ("soon", 0, 0), ("inf", 0, 0),
+        (email.utils.formatdate(time.time() + 600, usegmt=True), 500, 600),
+    ],
+)  # fmt: skip
+def test_retry_after_is_understood_and_bounded(
+    receiver: WebhookReceiver, said: str, least_s: float, most_s: float
+) -> None:
+    receiver.answer = lambda id, tries: (503, {"Retry-After": said})
+    assert least_s <= attempt(receiver.url).retry_after_s <= most_s
+
+
+def test_a_receiver_that_does_not_answer_fails_and_its_address_is_not_told(
+    receiver: WebhookReceiver,
+) -> None:
+    receiver.answer = lambda id, tries: time.sleep(0.5) or None  # type: ignore[func-returns-value]
+    assert attempt(receiver.url, timeout_s=0.1).why == "no answer within 0.1 s"
+    receiver.stop()
+    failed = attempt(receiver.url)
+    assert failed.outcome is Outcome.FAILED
+    assert "Connect call failed" in failed.why
+    assert "MARKED" not in failed.why
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_certificates_are_checked(
+    is_trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = make_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.cert, files.key)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(files.cert))
+    receiver = WebhookReceiver(tls=context)
+    attempted = attempt(receiver.url)
+    receiver.stop()
+    if is_trusted:
+        assert attempted == Attempt(Outcome.DELIVERED)
+    else:
+        why = "its certificate is not good: self-signed certificate"
+        assert attempted == Attempt(Outcome.FAILED, why)
+
+
+def test_an_address_that_cannot_be_is_a_failure_that_repeats_nothing_of_it() -> None:
+    failed = attempt("http://no-such-host.invalid/?token=MARKED")
+    assert failed.outcome is Outcome.FAILED
+    assert "MARKED" not in failed.why
+
+
+def test_secrets_are_in_no_repr() -> None:
+    assert repr(Receiver("http://h/?token=x", (b"y",))) == "Receiver()"
