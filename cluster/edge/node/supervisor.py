@@ -11,20 +11,19 @@ import contextlib
 import logging
 import math
 import os
-import resource
 import secrets
 import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.events_process import ENDS_AFTER_S, EventsProcess
 from cluster.edge.node.in_service import InService, State
 from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.node_shared import NodeShared, shared_secret
+from cluster.edge.node.open_files import bounded_by_open_files
 from cluster.edge.node.orders import OrderPipe
 from cluster.edge.node.policy_source import PolicySource
 from cluster.edge.node.reload import Reload
@@ -44,9 +43,6 @@ logger = logging.getLogger(__name__)
 
 #: How long ``ready`` waits for the routers once every worker accepts connections: it says how many answer.
 _ROUTERS_WAIT_S = 1.0
-
-#: File descriptors of a worker that are not connections: listeners, bus sockets, the loop's own.
-_RESERVED_FILES = 64
 
 #: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
 #: and people read it where names do not tell nodes apart.
@@ -385,22 +381,3 @@ class Supervisor:
         """Whatever ends the loop, no worker outlives it."""
         for slot in self._slots:
             slot.kill()
-
-
-def bounded_by_open_files(config: EdgeConfig) -> EdgeConfig:
-    """``config`` with no more connections than a worker may have files open, once this process (and so
-    every worker) may open as many as the host allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses "unlimited"
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-    if soft == resource.RLIM_INFINITY or soft - _RESERVED_FILES >= config.max_connections:
-        return config
-    possible = max(1, soft - _RESERVED_FILES)
-    logger.warning(
-        "%(possible)d connections per worker, not %(wanted)d: raise the limit on open files (%(files)d)",
-        {"possible": possible, "wanted": config.max_connections, "files": soft},
-        extra={"event": "connections_bounded"},
-    )
-    return replace(config, max_connections=possible)
