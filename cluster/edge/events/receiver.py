@@ -75,7 +75,7 @@ class HttpReceiver:
                 return Attempt(Outcome.FAILED, why, pause_s)
         except TimeoutError:
             return Attempt(Outcome.FAILED, f"no answer within {self._session.timeout.total:g} s")
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a host that can be none
             return Attempt(Outcome.FAILED, _spelled(error))
 
 
@@ -96,6 +96,6 @@ def _retry_after_s(text: str) -> float:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
     return min(max(0.0, seconds), MAX_RETRY_AFTER_S) if math.isfinite(seconds) else 0.0

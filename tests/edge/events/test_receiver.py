@@ -68,6 +68,7 @@ def test_what_an_answer_means(
     ("said", "least_s", "most_s"),
     [
         ("7", 7, 7), ("0", 0, 0), ("-5", 0, 0), ("99999999", 3_600, 3_600), ("soon", 0, 0), ("inf", 0, 0),
+        ("Mon, 99999999999999999999 Jan 2029 00:00:00 GMT", 0, 0),
         (email.utils.formatdate(time.time() + 600, usegmt=True), 500, 600),
     ],
 )  # fmt: skip
@@ -109,8 +110,9 @@ def test_certificates_are_checked(
         assert attempted == Attempt(Outcome.FAILED, why)
 
 
-def test_an_address_that_cannot_be_is_a_failure_that_repeats_nothing_of_it() -> None:
-    failed = attempt("http://no-such-host.invalid/?token=MARKED")
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host", "h" * 64])
+def test_an_address_that_cannot_be_is_a_failure_that_repeats_nothing_of_it(host: str) -> None:
+    failed = attempt(f"http://{host}/?token=MARKED")
     assert failed.outcome is Outcome.FAILED
     assert "MARKED" not in failed.why
 
