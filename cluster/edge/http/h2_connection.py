@@ -67,8 +67,8 @@ class H2Connection(H2Sender):
         return "h2"
 
     @property
-    def is_playing(self) -> bool:
-        return any(stream.player is not None for stream in self._streams.values())
+    def players(self) -> list[Player]:
+        return [stream.player for stream in self._streams.values() if stream.player is not None]
 
     # ---- reading -----------------------------------------------------------------------------
 
