@@ -18,10 +18,7 @@ from cluster.core.keys import StreamKey
 from cluster.edge.admission.hooks.questions import BadReply, Question, Reply, Written
 from cluster.edge.admission.hooks.settings import Dialect
 from cluster.edge.peers.access import Allow, Deny, Refused, Verdict
-from cluster.process.words import printable
 
-#: What a peer is told of a reason: a description of RTMP is one line.
-MAX_REASON_CHARACTERS = 200
 #: What a peer is told to connect to: FFmpeg takes no longer tcUrl.
 MAX_REDIRECT_CHARACTERS = 1_024
 
@@ -277,8 +274,9 @@ def _number(answer: Mapping[str, Any], name: str) -> float | None:
 
 
 def _reason(answer: Mapping[str, Any]) -> str:
+    """As it is. What of it is shown, and how much, is for those who know its secrets (``masking``)."""
     reason = answer.get("reason")
-    return printable(reason[:MAX_REASON_CHARACTERS]) if isinstance(reason, str) else ""
+    return reason if isinstance(reason, str) else ""
 
 
 def _key(text: str) -> StreamKey:

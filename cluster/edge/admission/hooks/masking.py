@@ -17,6 +17,8 @@ MAX_SHOWN_CHARACTERS = 120
 
 _HIDDEN = "***"
 _ESCAPE = re.compile("%[0-9A-F]{2}")
+#: What a peer is told of a reason: a description of RTMP is one line.
+MAX_REASON_CHARACTERS = 200
 #: What is shorter is no secret, and stands in every text.
 _SHORTEST = 3
 #: A percent-encoded byte takes so many characters.
@@ -28,6 +30,12 @@ def shown_answer(body: bytes, question: Question, address: str) -> str:
     text = hide_secrets(masked(body.decode(errors="replace"), question, address).encode()).decode()
     shown = printable(" ".join(text.split()))
     return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}…"
+
+
+def shown_reason(text: str, question: Question, address: str) -> str:
+    """The beginning of what a peer is told, and the log with it, without any secret: also none that its end
+    would cut, or that holds what steers a terminal."""
+    return printable(masked(text, question, address)[:MAX_REASON_CHARACTERS])
 
 
 def masked(text: str, question: Question, address: str) -> str:
