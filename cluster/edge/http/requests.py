@@ -17,7 +17,7 @@ from cluster.edge.http.player import Form, Player
 from cluster.edge.http.replies import Replies, refusal
 from cluster.edge.http.request import BadRequest, Request
 from cluster.edge.http.routes import Kind, NoRoute, Route, route_of
-from cluster.edge.http.tickets import Tickets, with_ticket
+from cluster.edge.http.tickets import Tickets, ticket_in, with_ticket
 from cluster.edge.peers.access_control import AccessControl
 from cluster.edge.peers.join_rates import JoinRates
 from cluster.edge.peers.log_facts import MAX_AGENT_CHARACTERS
@@ -127,7 +127,8 @@ class HttpRequests:
         is_late = False
 
         def then(answer: Answer) -> None:
-            answer = with_ticket(answer, ticket) if ticket else answer
+            if ticket:
+                answer = with_ticket(answer, ticket, is_new=ticket_in(request.query) != ticket)
             connection.answer(request, fitted(answer, request))
             if is_late:
                 connection.answered()
