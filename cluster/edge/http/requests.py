@@ -179,7 +179,11 @@ class HttpRequests:
     def _play_late(self, connection: Exchange, request: Request, route: Route) -> None:
         self._streams.turn.begin()
         connection.waits_no_more()
-        self._play(connection, request, route)
+        if connection.has_room:  # as it had, for others of its connection that have waited too
+            self._play(connection, request, route)
+        else:
+            connection.answer(request, _NO_ROOM)
+        connection.answered()
 
     def _play(self, connection: Exchange, request: Request, route: Route) -> None:
         if (no_room := self._streams.room.for_player(route.key)) is not None:
