@@ -177,10 +177,14 @@ def _limits(tables: object, faults: list[tuple[Path, str]]) -> tuple[KeyLimit, .
     from cluster.edge.peers.key_limits import LimitFaults, parse_limits
 
     try:
-        return parse_limits(tables)
+        limits = parse_limits(tables)
     except LimitFaults as error:
         faults += error.faults
         return ()
+    for number, limit in enumerate(limits):
+        if why := why_never(limit.match):
+            faults.append((("limit", number, "match"), f"match in [[limit]]: {why}"))
+    return limits
 
 
 # ---- rules ---------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_a_whole_file() -> None:
 
 
 def test_limits_are_read_where_they_are_counted() -> None:
-    [limit] = _parse('[[limit]]\nmatch = "live/*"\nplayers = 5\n').limits
+    [limit] = _parse('[[limit]]\nmatch = "/live/*"\nplayers = 5\n').limits
     assert (limit.match, limit.players) == ("live/*", 5)
 
 
@@ -174,6 +174,7 @@ def test_the_publish_key_goes_before_all_rules() -> None:
          "must be one of rtmp_cluster_permissions, "),
         ("[hooks]\npublish='S3cret'", ("hooks", "publish"), "must be an address"),
         ("hooks = 1", ("hooks",), "[hooks] must be a table"),
+        ("[[limit]]\nmatch = 'live/cam?'\nplayers = 5", ("limit", 0, "match"), "no stream key has a ?"),
         ("[[limit]]\nmatch = '*'\nplayers = 0", ("limit", 0, "players"),
          "players is a whole number from 1"),
     ],
