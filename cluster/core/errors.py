@@ -63,6 +63,7 @@ class CloseReason(enum.StrEnum):
     NO_BANDWIDTH = "no_bandwidth"
     HALF_OPEN_EVICTED = "half_open_evicted"
     DRAINED = "drained"
+    KICKED = "kicked"
     INTERNAL_ERROR = "internal_error"
 
 

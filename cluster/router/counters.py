@@ -16,7 +16,8 @@ REFUSALS = {
     "epoch_ahead": "it announced an epoch more than a day ahead of this clock",
     "watch": "it watches too many streams",
     "origin": "it is the origin of too many streams",
-    "answer_unasked": "it answered a request for a snapshot that it was not sent",
+    "answer_unasked": "it answered what it was not asked, or too late",
+    "question": "it asks workers for too much at once",
     "snapshot_too_soon": "its snapshot is more than the worker that asked is sent in a second",
 }
 

@@ -19,13 +19,16 @@ from cluster.core.bus.bounds import (
     MAX_WAITING_PUBLISHERS,
     WORKER_TIMEOUT_S,
 )
-from cluster.core.bus.control import BUSY, DRAINING, RoutedMessage
+from cluster.core.bus.control import BUSY, CLOSED, DRAINING, RoutedMessage
 from cluster.core.bus.epochs import latest_epoch
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.leases import Holder, Lease
+from cluster.router.closed_keys import ClosedKeys
 from cluster.router.facts import FactsBook
 from cluster.router.grants import Grants
+from cluster.router.lost import LostWorkers
 from cluster.router.members import LEFT, SILENT, UNREACHABLE, Members
+from cluster.router.passing import Passing
 from cluster.router.records import Claim, HelloHeard, Worker
 from cluster.router.refusals import Refusals
 from cluster.router.shared_names import SharedNames
@@ -53,11 +56,14 @@ class Registry:
         #: The claims whose question is with the grants.
         self._pending: set[Claim] = set()
         self._facts = FactsBook()
+        self._closed = ClosedKeys()
+        self._lost = LostWorkers()
         self._shared_names = SharedNames()
         self._last_contest_id = 0
         self._now = 0.0
         self._wall_ms = 0
         self._out: list[Delivery] = []
+        passing = self._passing = Passing(self._workers, self._streams, self._refusals, self._send)
         self._handlers: dict[type, Callable[[str, Any], None]] = {
             control.HelloPart: self._hello_part,
             control.Heartbeat: self._heartbeat,
@@ -68,10 +74,11 @@ class Registry:
             control.Watch: self._watch,
             control.Unwatch: self._unwatch,
             control.ContestReply: self._contest_reply,
-            control.SnapshotRequest: self._snapshot_request,
-            control.SealedSnapshot: self._pass_to_requester,
+            control.SnapshotRequest: self._of_now(passing.snapshot_request),
+            control.SealedSnapshot: self._of_now(passing.snapshot),
             control.Report: lambda worker_id, report: self._facts.report(worker_id, report.streams),
-            control.NoStream: self._pass_to_requester,
+            control.NoStream: self._of_now(passing.snapshot),
+            control.Answer: self._of_now(passing.answer),
         }
         grants.watch(self._lease_changed, wake)
 
@@ -87,7 +94,12 @@ class Registry:
             self._hello(worker_id, message)
         elif isinstance(message, control.StatusRequest):
             status = cluster_status(self._workers, self._streams, self._facts, now, wall_ms)
+            status = status.with_workers(self._lost.rows(now))
             self._out.append((worker_id, status))
+        elif isinstance(message, control.Question):
+            self._passing.question(worker_id, message, now)
+        elif isinstance(message, control.CloseKey):
+            self._closed.close(message.key, now + message.seconds, now)
         elif worker_id not in self._workers:
             if not isinstance(message, control.Goodbye):
                 self._send(worker_id, control.HelloWanted())
@@ -139,6 +151,9 @@ class Registry:
         if worker_id in self._workers:
             self._workers[worker_id].sent += 1
 
+    def _of_now(self, handle: Callable[[str, Any, float], None]) -> Callable[[str, Any], None]:
+        return lambda worker_id, message: handle(worker_id, message, self._now)
+
     def _take(self) -> list[Delivery]:
         out, self._out = self._out, []
         return out
@@ -158,6 +173,7 @@ class Registry:
                 identity, self._now, self._now, hello.draining, dict(hello.load)
             )
             self._members.came(worker_id)
+            self._lost.came(identity)
         worker.heard_at, worker.draining, worker.load = self._now, hello.draining, dict(hello.load)
         self._send(worker_id, control.Welcome())
         worker.received = worker.sent = 0
@@ -194,6 +210,8 @@ class Registry:
         if worker is None:
             return
         self._members.went(worker_id, why)
+        if why is not LEFT:
+            self._lost.went(worker.identity, worker.heard_at)
         self._facts.forget(worker_id)
         for key in list(worker.watches):
             self._watchers.discard(key, worker_id, worker)
@@ -208,6 +226,8 @@ class Registry:
         worker = self._workers[worker_id]
         if worker.draining:
             self._send(worker_id, control.Refused(key, DRAINING, publish.request_id))
+        elif self._closed.holds(key, self._now):
+            self._send(worker_id, control.Refused(key, CLOSED, publish.request_id))
         elif len(worker.origins) >= MAX_ORIGINS and key not in worker.origins:
             self._refusals.note("origin", worker_id)
             self._send(worker_id, control.Refused(key, BUSY, publish.request_id))
@@ -375,25 +395,3 @@ class Registry:
         stream = self._streams.get(key)
         if stream is not None and stream.owner != worker_id:
             self._send(worker_id, control.StreamUp(key, stream.epoch, stream.owner))
-
-    # ---- snapshots -------------------------------------------------------------------------------
-
-    def _snapshot_request(self, worker_id: str, request: control.SnapshotRequest) -> None:
-        stream = self._streams.get(request.key)
-        if stream is None or stream.owner == worker_id:
-            self._send(worker_id, control.NoStream(request.key, request.request_id, worker_id))
-        else:
-            forwarded = control.SnapshotRequest(request.key, request.request_id, worker_id)
-            self._workers[worker_id].asked.note(request.request_id, stream.owner)
-            self._send(stream.owner, forwarded)
-
-    def _pass_to_requester(self, worker_id: str, reply: control.SealedSnapshot | control.NoStream) -> None:
-        """The answer of the worker that was asked, once; a snapshot only as fast as it may come."""
-        requester = self._workers.get(reply.requester)
-        if requester is None:
-            return
-        refusal = requester.asked.refusal(worker_id, reply, self._now)
-        if refusal is None:
-            self._send(reply.requester, reply)
-        else:
-            self._refusals.note(refusal, worker_id)

@@ -59,6 +59,10 @@ EXAMPLES: list[ControlMessage] = [
     ),
     control.ClusterStatus([], []),
     control.NameShared("node", ["1a2b", "3c4d"]),
+    control.Question("node/1a2b/3/9", 5, b"{}", "somebody"),
+    control.Answer(5, b"{}", "somebody"),
+    control.Answer(5, b"", "somebody", is_known=False),
+    control.CloseKey("live/a", 60),
 ]
 
 
@@ -99,6 +103,8 @@ def test_a_field_of_another_kind_is_refused(message: ControlMessage) -> None:
     fields = msgpack.unpackb(head, unicode_errors="surrogateescape")
     for index in range(2, len(fields)):
         for wrong in WRONG:
+            if type(wrong) is type(fields[index]) is bytes:
+                continue
             changed: list[Any] = [*fields]
             changed[index] = wrong
             with pytest.raises(ControlError):

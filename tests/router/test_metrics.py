@@ -62,7 +62,7 @@ def test_each_reason_of_the_registry_has_a_number_of_its_own() -> None:
         for _ in range(count):
             router._registry._refusals.note(reason, "n/i/0/1")
     numbers = told(RouterNumbers(router))
-    assert [numbers[f"refused_total/{reason}"] for reason in REFUSALS] == [1, 2, 3, 4, 5]
+    assert [numbers[f"refused_total/{reason}"] for reason in REFUSALS] == [1, 2, 3, 4, 5, 6]
 
 
 def test_its_process_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:

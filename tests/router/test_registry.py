@@ -444,7 +444,9 @@ def test_an_asker_cannot_name_another_requester(harness: Harness) -> None:
 
 
 def test_every_message_a_worker_sends_is_known_to_the_registry() -> None:
-    handled = set(Registry(MemoryGrants(), lambda: None)._handlers) | {control.Hello, control.StatusRequest}
+    handled = set(Registry(MemoryGrants(), lambda: None)._handlers) | {
+        control.Hello, control.StatusRequest, control.Question, control.CloseKey,
+    }  # fmt: skip
     sent_by_routers_only = {
         control.ClusterStatus, Welcome, HelloWanted, Granted, Refused, Contested, StreamUp, StreamDown,
         Contest, Revoked, NameShared,

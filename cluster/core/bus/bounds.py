@@ -38,6 +38,12 @@ OVERLAP_S = 0.5
 #: A stream that a router does not confirm for this long after a watch was set there has ended.
 CONFIRM_TIMEOUT_S = 2.0
 
+#: A worker that was lost is told of in the status for so long.
+LOST_SHOWN_S = 600.0
+
+#: After this long nobody waits for the answer to a question any more.
+QUESTION_TIMEOUT_S = 5.0
+
 #: An epoch is the wall clock of its grant, or a little more. One that is further ahead than this, which no
 #: two clocks of a cluster are apart, would beat every real one for ever: it is refused wherever it comes
 #: in.
@@ -74,6 +80,17 @@ MAX_FRAME_BYTES = 64 * MIB
 #: A control message, but for what follows the first frame of a snapshot; a router ignores larger ones: what
 #: is made of one byte on the wire may take sixty. A Hello that would be larger has more parts.
 MAX_CONTROL_BYTES = MIB
+#: A question to a worker, and what one answer may take: a page of a list.
+MAX_QUESTION_BYTES = 8 * 1024
+MAX_ANSWER_BYTES = 512 * 1024
+#: Questions that a router has passed on and that are not answered; of one who asks.
+MAX_QUESTIONS = 4_096
+MAX_QUESTIONS_OF_ONE = 2_048
+#: Lost workers that a router remembers; the first is forgotten first.
+MAX_LOST_WORKERS = 1_000
+#: Stream keys that an operator may keep closed at once, and for how long one.
+MAX_CLOSED_KEYS = 10_000
+LONGEST_CLOSED_S = 7 * 24 * 60 * 60
 #: Keys in one part of a Hello, by their bytes and what goes with each; a little room is left for the rest.
 HELLO_PART_BYTES = 3 * MIB // 4
 #: What a worker watches at a router, and a router lets it watch: more keys than 10,000 connections can wait

@@ -15,6 +15,8 @@ from cluster.core.message import Message
 #: Why a publish is refused: another publisher has the stream key, or the worker is shutting down.
 BUSY = "busy"
 DRAINING = "draining"
+#: The same, because an operator has closed the stream key for a time.
+CLOSED = "closed"
 
 
 # ---- worker to router ------------------------------------------------------------------------
@@ -135,6 +137,41 @@ class ClusterStatus:
     workers: Sequence[WorkerStatus]
     streams: Sequence[StreamStatus]
 
+    def with_workers(self, more: Sequence[WorkerStatus]) -> ClusterStatus:
+        """The same, and these workers too."""
+        return ClusterStatus([*self.workers, *more], self.streams) if more else self
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """``worker`` is asked, or told to do, what ``text`` says (``questions``); the router passes it on.
+
+    Whoever asks need not be a worker. ``asker`` is filled in by the router.
+    """
+
+    worker: str
+    request_id: int
+    text: bytes
+    asker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A worker's answer to a Question. ``is_known``: there is such a worker; if not, a router says so."""
+
+    request_id: int
+    text: bytes
+    asker: str = ""
+    is_known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CloseKey:
+    """Grant ``key`` to nobody for so many seconds; 0 opens it. To each router, from whoever operates it."""
+
+    key: str
+    seconds: int
+
 
 # ---- router to worker ------------------------------------------------------------------------
 
@@ -164,7 +201,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The answer to a Publish: not granted; ``reason`` is BUSY or DRAINING."""
+    """The answer to a Publish: not granted; ``reason`` is BUSY, DRAINING or CLOSED."""
 
     key: str
     reason: str
@@ -281,7 +318,7 @@ ControlMessage: TypeAlias = (
     Hello | HelloPart | Heartbeat | Goodbye | Publish | Announce | Unpublish | Watch | Unwatch
     | ContestReply | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown
     | Contest | Revoked | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus
-    | NameShared
+    | NameShared | Question | Answer | CloseKey
 )  # fmt: skip
 
 #: What a router has to do with.

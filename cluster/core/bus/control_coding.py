@@ -13,7 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Sized
 from typing import Any, TypeAlias
 
-from cluster.core.bus.bounds import MAX_CONTROL_BYTES, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_MESSAGES
+from cluster.core.bus.bounds import (
+    LONGEST_CLOSED_S,
+    MAX_ANSWER_BYTES,
+    MAX_CONTROL_BYTES,
+    MAX_QUESTION_BYTES,
+    MAX_SNAPSHOT_BYTES,
+    MAX_SNAPSHOT_MESSAGES,
+)
 from cluster.core.bus.cluster_status import (
     are_facts,
     are_streams,
@@ -24,6 +31,8 @@ from cluster.core.bus.cluster_status import (
 )
 from cluster.core.bus.control import (
     Announce,
+    Answer,
+    CloseKey,
     ClusterStatus,
     Contest,
     Contested,
@@ -38,6 +47,7 @@ from cluster.core.bus.control import (
     NameShared,
     NoStream,
     Publish,
+    Question,
     Refused,
     Report,
     Revoked,
@@ -99,6 +109,18 @@ def _load(value: Any) -> bool:
     )
 
 
+def _question(value: Any) -> bool:
+    return type(value) is bytes and len(value) <= MAX_QUESTION_BYTES
+
+
+def _answer(value: Any) -> bool:
+    return type(value) is bytes and len(value) <= MAX_ANSWER_BYTES
+
+
+def _closed_s(value: Any) -> bool:
+    return is_unsigned(value) and bool(value <= LONGEST_CLOSED_S)
+
+
 def _keys(value: Any) -> bool:
     return type(value) is list and all(map(_key, value))
 
@@ -139,6 +161,9 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     24: (ClusterStatus, (are_workers, are_streams)),
     25: (NameShared, (is_node, _instances)),
     26: (HelloPart, (_origins, _keys)),
+    27: (Question, (_text, is_unsigned, _question, _text)),
+    28: (Answer, (is_unsigned, _answer, _text, _flag)),
+    29: (CloseKey, (_key, _closed_s)),
 }
 _SNAPSHOT_TAG = 21
 #: key, epoch, next sequence number, origin, request id, requester, number of headers and of messages.

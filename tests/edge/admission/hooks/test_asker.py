@@ -433,7 +433,7 @@ def test_nobody_is_asked_after_the_end(caplog: pytest.LogCaptureFixture) -> None
     [
         ({"query": "token=other"}, ""), ({"app_query": "a=b"}, ""), ({"authorization": "Bearer x"}, ""),
         ({"key": "live/other"}, ""), ({"spoken": "http"}, ""), ({"peer": "192.0.2.8:50123"}, ""),
-        ({"action": "play"}, ""), ({}, "studio"),
+        ({"action": "play"}, ""), ({}, "studio"), ({"proven_user": "studio"}, ""),
     ],
 )  # fmt: skip
 def test_a_known_answer_is_for_the_same_question_alone(changes: dict[str, Any], user: str) -> None:

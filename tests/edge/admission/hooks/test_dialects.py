@@ -98,8 +98,11 @@ def test_the_question_of_nginx_rtmp_about_a_publish() -> None:
 
 @pytest.mark.parametrize(
     "item",
-    ["name=other", "addr=10.0.0.1", "n%61me=other", "+name=other", "name[0]=other", "name", "Name=x"],
-)
+    [
+        "name=other", "addr=10.0.0.1", "n%61me=other", "+name=other", "name[0]=other", "name", "Name=x",
+        "x=1;name=other", ";addr=10.0.0.1",
+    ],
+)  # fmt: skip
 def test_a_publisher_cannot_say_a_field_of_nginx_rtmp_itself(item: str) -> None:
     body = written(Dialect.NGINX_RTMP, asked(query=f"token=x&{item}&more=1"))
     assert body.endswith("&call=publish&name=cam1&type=live&token=x&more=1")
