@@ -288,10 +288,6 @@ class HttpConnection(HttpSocket):
         self.websocket = None
 
     @property
-    def players(self) -> list[Player]:
-        return [] if self.player is None else [self.player]
-
-    @property
     def protocol(self) -> str:
         return "http" if self.websocket is None else "ws"
 

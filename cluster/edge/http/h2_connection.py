@@ -70,10 +70,6 @@ class H2Connection(H2Sender):
     def players(self) -> list[Player]:
         return [stream.player for stream in self._streams.values() if stream.player is not None]
 
-    @property
-    def players(self) -> list[Player]:
-        return [stream.player for stream in self._streams.values() if stream.player is not None]
-
     # ---- reading -----------------------------------------------------------------------------
 
     def _receive(self, data: Buffer) -> None:

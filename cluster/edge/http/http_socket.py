@@ -143,11 +143,6 @@ class HttpSocket(Outbox):
         """What is played on it without end."""
         raise NotImplementedError
 
-    @property
-    def players(self) -> list[Player]:
-        """What is played on it without end."""
-        raise NotImplementedError
-
     def _receive(self, data: Buffer) -> None:
         """These bytes have come."""
         raise NotImplementedError
