@@ -100,7 +100,7 @@ class HttpSocket(Outbox):
     def lost(self, error: OSError) -> None:
         """Its socket has failed. Who is not in the midst of a stream may leave as it likes."""
         reason = lost_by(error)
-        if reason is CloseReason.PEER_RESET and not self.is_playing:
+        if reason is CloseReason.PEER_RESET and not self.players:
             reason = CloseReason.PEER_CLOSED
         self.close(reason, error.strerror or str(error))
 
@@ -136,11 +136,6 @@ class HttpSocket(Outbox):
     @property
     def protocol(self) -> str:
         """What is spoken, for log lines."""
-        raise NotImplementedError
-
-    @property
-    def is_playing(self) -> bool:
-        """Something without end is played on it."""
         raise NotImplementedError
 
     @property

@@ -20,11 +20,12 @@ from cluster.edge.admission.hooks.answer_cache import AnswerCache
 from cluster.edge.admission.hooks.counts import HookCounts
 from cluster.edge.admission.hooks.dialects import WORDS
 from cluster.edge.admission.hooks.http_client import HttpClient, NoReply
-from cluster.edge.admission.hooks.masking import host_of_address, masked, shown_answer
+from cluster.edge.admission.hooks.masking import host_of_address, shown_answer, shown_reason
 from cluster.edge.admission.hooks.questions import BadReply, Question, Reply, Written, shown_by
 from cluster.edge.admission.hooks.settings import HookSettings
 from cluster.edge.admission.hooks.turns import TooManyWait, Turns
 from cluster.edge.peers.access import Access, Allow, Deny, Refused, Verdict
+from cluster.edge.peers.join_rates import sender_of
 from cluster.process.complaints import Complaints
 
 logger = logging.getLogger(__name__)
@@ -100,8 +101,9 @@ class HookAsker:
             raise Unanswered(f"{access.action} in [hooks] is not set")
         question = Question(access, user or access.proven_user, shown_by(access))
         began_at = time.monotonic()
+        turn = self._turns[access.action].turn(sender_of(access.peer))
         try:
-            async with asyncio.timeout(self._settings.timeout_s), self._turns[access.action].turn():
+            async with asyncio.timeout(self._settings.timeout_s), turn:
                 written = self._words.write(question)
                 reply = await self._client.send("POST", address, self._headers(written), written.body)
         except TooManyWait:
@@ -122,7 +124,7 @@ class HookAsker:
             said = shown_answer(reply.body, question, address) if self._is_due(question.access) else ""
             raise Unanswered(f"{error} (status {reply.status}): {said or 'it is empty'}") from None
         if isinstance(verdict, Deny):
-            return replace(verdict, text=masked(verdict.text, question, address))
+            return replace(verdict, text=shown_reason(verdict.text, question, address))
         return replace(verdict, user=user)
 
     def _headers(self, written: Written) -> dict[str, str]:
