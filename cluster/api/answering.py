@@ -97,7 +97,8 @@ class Answering:
                 raise Refused(400, f"{name} is given twice")
         path = dict(request.match_info)
         if "key" in path:  # its bytes need not be UTF-8
-            raw = request.rel_url.raw_path.removeprefix(operation.path.partition("{")[0])
+            before, _, after = operation.path.partition("{key}")
+            raw = request.rel_url.raw_path.removeprefix(before).removesuffix(after)
             path["key"] = unquote(raw, errors="surrogateescape")
         given: dict[str, Mapping[str, str]]
         given = {"path": path, "query": request.query, "header": request.headers}

@@ -115,6 +115,31 @@ def test_what_a_stream_and_its_sessions_and_routes_say(cluster: ApiCluster, live
     assert {each["router"] for each in routes} <= set(cluster.router_addresses.values())
 
 
+@pytest.mark.parametrize("slash", ["/", "%2F"])
+def test_a_trace_has_each_hop_of_a_stream(cluster: ApiCluster, live: str, slash: str) -> None:
+    path = f"/v1/streams/{live.replace('/', slash)}/trace"
+
+    def traced() -> list[Any]:
+        hops = ask(cluster.apis["r2"], path).json["hops"]
+        rates = [each["bits_per_second"] for each in hops if each["kind"] in ("origin", "worker")]
+        return hops if len(rates) == 3 and all(rates) else []
+
+    hops = wait_until(traced, "the rate at the origin and at both workers")
+    of_kind: dict[str, list[Any]] = {}
+    for hop in hops:
+        of_kind.setdefault(hop["kind"], []).append(hop)
+    assert [each["name"] for each in of_kind["origin"]] == ["a"]
+    assert sorted(each["name"] for each in of_kind["worker"]) == ["b", "c"]
+    assert [each["players"] for each in of_kind["players"]] == [1, 1]
+    assert {each["name"] for each in of_kind["router"]} <= set(cluster.router_addresses.values())
+    assert all(0 < each["total_ms"] < 5_000 for each in of_kind["players"])
+    assert of_kind["publisher"][0]["name"].startswith("127.0.0.1:")
+
+
+def test_what_nobody_publishes_has_no_trace(cluster: ApiCluster) -> None:
+    assert ask(cluster.apis["a"], "/v1/streams/live/nobody/trace").status == 404
+
+
 def test_pages_have_all_sessions_once(cluster: ApiCluster, live: str) -> None:
     url, found, cursor = cluster.apis["r1"], [], ""
     for _ in range(20):
