@@ -157,7 +157,7 @@ wheelhouse: $(VENV)/.for-run
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --wheel-dir dist/wheelhouse .
 
 deploy-test: $(VENV)/.for-deploy
-	@sh tools/peers.sh ffmpeg units compose ssh-hosts machine image
+	@sh tools/peers.sh ffmpeg promtool units compose ssh-hosts machine image
 	$(PY) -m pytest tests/deploy -m 'deploy or not deploy' -o faulthandler_timeout=600
 
 clean:
