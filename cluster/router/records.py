@@ -56,9 +56,10 @@ class Worker:
 
     def answer(self, heartbeat: control.Heartbeat, now: float, wall_ms: int) -> control.Heartbeat:
         """What is said to ``heartbeat``; with the time, if it is asked for."""
-        if not heartbeat.sent_us:
-            return control.Heartbeat(messages=self.sent)
-        return control.Heartbeat({}, False, self.sent, heartbeat.sent_us, round(now * 1_000_000), wall_ms)
+        if isinstance(heartbeat, control.TimedHeartbeat):
+            clock_us = round(now * 1_000_000)
+            return control.TimedHeartbeat({}, False, self.sent, heartbeat.sent_us, clock_us, wall_ms)
+        return control.Heartbeat(messages=self.sent)
 
 
 @dataclass(eq=False, slots=True)

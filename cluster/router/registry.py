@@ -67,6 +67,7 @@ class Registry:
         self._handlers: dict[type, Callable[[str, Any], None]] = {
             control.HelloPart: self._hello_part,
             control.Heartbeat: self._heartbeat,
+            control.TimedHeartbeat: self._heartbeat,
             control.Goodbye: lambda worker_id, _: self._drop(worker_id, LEFT),
             control.Publish: self._publish,
             control.Announce: self._announce,

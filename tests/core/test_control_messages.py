@@ -29,6 +29,7 @@ EXAMPLES: list[ControlMessage] = [
     control.Hello("node", "1a2b", 0, 0, False, {}, [], [], 2),
     control.HelloPart([("live/a", 7)], ["c"]),
     control.Heartbeat({"players": 4}, True, 12),
+    control.TimedHeartbeat({"players": 4}, True, 12, 1, 2**62, 3),
     control.Goodbye(),
     control.Publish("live/a", True, 5),
     control.Announce("live/a", 2**50),
@@ -181,7 +182,7 @@ def test_a_router_reads_no_more_of_a_snapshot_than_its_first_frame() -> None:
 
 
 def test_the_bytes_of_a_control_message_that_a_router_reads_are_bounded() -> None:
-    load = {"x" * (MAX_CONTROL_BYTES - 23): 1.0}
+    load = {"x" * (MAX_CONTROL_BYTES - 20): 1.0}
     (head,) = frames_of(control.Heartbeat(load, False, 1))
     assert len(head) == MAX_CONTROL_BYTES
     assert control_coding.decode_sealed(head, ()) == control.Heartbeat(load, False, 1)

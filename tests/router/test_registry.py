@@ -38,6 +38,7 @@ from cluster.core.bus.control import (
     SnapshotRequest,
     StreamDown,
     StreamUp,
+    TimedHeartbeat,
     Unpublish,
     Unwatch,
     Watch,
@@ -282,8 +283,9 @@ def test_a_heartbeat_is_answered_and_keeps_the_worker(harness: Harness) -> None:
 
 
 def test_who_asks_for_the_clock_is_told_it(harness: Harness) -> None:
-    answer = Heartbeat({}, False, 0, 77, round(harness.now * 1_000_000), harness.wall_ms)
-    assert harness.says(A, Heartbeat(sent_us=77)) == [(A, answer)]
+    answer = TimedHeartbeat({}, False, 0, 77, round(harness.now * 1_000_000), harness.wall_ms)
+    assert harness.says(A, TimedHeartbeat({"players": 3}, sent_us=77)) == [(A, answer)]
+    assert harness.loads()[A] == {"players": 3}
 
 
 def test_a_silent_worker_is_dropped_after_the_timeout(harness: Harness) -> None:

@@ -55,13 +55,21 @@ class Heartbeat:
 
     ``messages``: how many the sender sent since its Hello (its Welcome), this one not counted. A
     receiver that counts otherwise has missed something over a broken connection, and wants a Hello.
-    ``sent_us``: when a worker sent it, on its monotonic clock; 0 if it does not ask for the router's. The
-    answer repeats it, and says in ``clock_us`` what time it was there, and in ``wall_ms`` what time of day.
     """
 
     load: Mapping[str, float] = field(default_factory=dict)
     draining: bool = False
     messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimedHeartbeat(Heartbeat):
+    """A Heartbeat that asks for the router's clock, or the answer to one; few are.
+
+    ``sent_us``: when the worker sent its own, on its monotonic clock. The answer repeats it, and says in
+    ``clock_us`` what time it was there, and in ``wall_ms`` what time of day.
+    """
+
     sent_us: int = 0
     clock_us: int = 0
     wall_ms: int = 0
@@ -320,8 +328,8 @@ class NoStream:
 
 
 ControlMessage: TypeAlias = (
-    Hello | HelloPart | Heartbeat | Goodbye | Publish | Announce | Unpublish | Watch | Unwatch
-    | ContestReply | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown
+    Hello | HelloPart | Heartbeat | TimedHeartbeat | Goodbye | Publish | Announce | Unpublish | Watch
+    | Unwatch | ContestReply | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown
     | Contest | Revoked | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus
     | NameShared | Question | Answer | CloseKey
 )  # fmt: skip

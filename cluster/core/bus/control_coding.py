@@ -57,6 +57,7 @@ from cluster.core.bus.control import (
     StatusRequest,
     StreamDown,
     StreamUp,
+    TimedHeartbeat,
     Unpublish,
     Unwatch,
     Watch,
@@ -137,7 +138,7 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
         Hello,
         (is_node, is_instance, is_unsigned, is_unsigned, _flag, _load, _origins, _keys, is_unsigned),
     ),
-    2: (Heartbeat, (_load, _flag, is_unsigned, is_unsigned, is_unsigned, is_unsigned)),
+    2: (Heartbeat, (_load, _flag, is_unsigned)),
     3: (Goodbye, ()),
     4: (Publish, (_key, _flag, is_unsigned)),
     5: (Announce, (_key, is_unsigned)),
@@ -164,6 +165,7 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     27: (Question, (_text, is_unsigned, _question, _text)),
     28: (Answer, (is_unsigned, _answer, _text, _flag)),
     29: (CloseKey, (_key, _closed_s)),
+    30: (TimedHeartbeat, (_load, _flag, is_unsigned, is_unsigned, is_unsigned, is_unsigned)),
 }
 _SNAPSHOT_TAG = 21
 #: key, epoch, next sequence number, origin, request id, requester, number of headers and of messages.

@@ -265,7 +265,8 @@ class Link:
         self._requests.tick(now)
 
     def _make_heartbeat(self, messages: int, sent_us: int) -> control.Heartbeat:
-        return control.Heartbeat(self._load, self._origins.draining, messages, sent_us)
+        said = self._load, self._origins.draining, messages
+        return control.TimedHeartbeat(*said, sent_us) if sent_us else control.Heartbeat(*said)
 
     def _make_hello(self, peer: RouterPeer) -> list[control.Hello | control.HelloPart]:
         identity = self._identity

@@ -184,7 +184,7 @@ class RouterPeer:
         self._clock_at = now + CLOCK_INTERVAL_S
         return _now_us()
 
-    def _clock_told(self, answer: control.Heartbeat) -> None:
+    def _clock_told(self, answer: control.TimedHeartbeat) -> None:
         received_us = _now_us()
         self._clock.note(answer.sent_us, answer.clock_us, received_us)
         half_s = (received_us - answer.sent_us) / 2_000_000
@@ -243,7 +243,7 @@ class RouterPeer:
             return
         self._waiting_since = None
         if isinstance(message, control.Heartbeat):
-            if message.sent_us:
+            if isinstance(message, control.TimedHeartbeat):
                 self._clock_told(message)
             if message.messages != self._received:
                 self._hello_wanted()
