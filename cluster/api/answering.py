@@ -67,8 +67,9 @@ class Answering:
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """One for each operation."""
         for operation in OPERATIONS:
-            # A key has slashes, which need not be escaped.
-            path = operation.path.replace("{key}", "{key:.+}")
+            # A key has slashes, which need not be escaped, but for that of a last part that is a trace's.
+            ends = operation.path.endswith("{key}")
+            path = operation.path.replace("{key}", "{key:.+(?<!/trace)}" if ends else "{key:.+}")
             router.add_route(operation.method, path, self._handler(operation))
 
     def _handler(self, operation: Operation) -> Any:

@@ -101,7 +101,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET", "/v1/streams", "listStreams", "The streams that are published", resources.StreamList,
         Handlers.streams, (_KEYS, _NODE, _LIMIT, _CURSOR), problems=(404,),
     ),
-    Operation(  # before the next, whose key may have slashes in it
+    Operation(
         "GET", "/v1/streams/{key}/trace", "traceStream", "The way of one stream, hop by hop",
         resources.Trace, Handlers.trace, (_THIS_KEY,), problems=(404,),
     ),
