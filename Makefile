@@ -69,7 +69,7 @@ fuzz: $(VENV)/.for-test
 
 interop: $(VENV)/.for-interop
 	@sh tools/peers.sh $(INTEROP_PEERS)
-	$(PY) -m pytest tests/interop -m interop
+	$(PY) -m pytest tests/interop tests/api -m interop
 
 interop-table: $(VENV)/.for-interop
 	@sh tools/peers.sh $(INTEROP_PEERS)

@@ -16,11 +16,13 @@ from cluster.edge.node.config import OPTIONS
 from cluster.edge.streams.counters import DECLARATIONS
 
 ROOT = Path(__file__).parents[1]
-DOCS = [ROOT / "docs" / name for name in ("limits.md", "http.md", "access-limits.md", "events.md")]
+_NAMES = ("limits.md", "http.md", "access-limits.md", "events.md", "api.md")
+DOCS = [ROOT / "docs" / name for name in _NAMES]
 
 #: Where a constant with such a name is a limit on what a peer, or another process, may cost.
 PLACES = (
-    "core/bus", "core/limits.py", "core/media", "core/rtmp", "bus", "edge", "net", "process", "router",
+    "api", "bus", "core/bus", "core/limits.py", "core/media", "core/rtmp", "edge", "net", "process",
+    "router",
 )  # fmt: skip
 LIMIT_NAME = re.compile(r"MAX_\w+|\w+_(PER_S|AT_ONCE|PER_TURN|WITHIN_S|PER_APP|PER_ADDRESS)")
 #: Named like limits, and none: what a format allows, and sizes that follow from it.

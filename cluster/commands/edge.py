@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cluster.api.health import Health
+from cluster.api.sources import Sources
 from cluster.bus import cluster_key
 from cluster.bus.cluster_key import ClusterKey
+from cluster.commands.api_served import served_api
 from cluster.commands.declared import (
     Given,
     as_toml,
@@ -102,24 +105,30 @@ def _run(
         own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
         key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
         note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls)
-        stack.enter_context(noted(note))
         if file is not None:
             policy = _left(note, policy, file)
+        sources = Sources(config.routers, own_router, key)
         if own_router is None:
-            return Supervisor(config, policy=policy).run()
-        if not config.routers:
+            supervisor = Supervisor(config, policy=policy)
+        elif not config.routers:
             config = dataclasses.replace(config, routers=(own_router,))
-            return Supervisor(config, is_alone=True, policy=policy).run()
-        stack.enter_context(Repeaters(config.routers, own_router, key))
-        return Supervisor(config, own_router=own_router, policy=policy).run()
+            supervisor = Supervisor(config, is_alone=True, policy=policy)
+        else:
+            stack.enter_context(Repeaters(config.routers, own_router, key))
+            supervisor = Supervisor(config, own_router=own_router, policy=policy)
+        health = Health(supervisor.alive, supervisor.ready)
+        api = stack.enter_context(served_api(config.api, config, sources, health))
+        token = None if config.api_token is None else str(config.api_token.absolute())
+        stack.enter_context(noted(dataclasses.replace(note, api=api, api_token=token)))
+        policy.in_force(policy.found)
+        return supervisor.run()
 
 
 def _left(note: Note, policy: PolicySource, file: ConfigFile) -> PolicySource:
-    """The policy, once it has been left for ``check --against running``, as each will be that follows."""
+    """The policy, to be left beside ``note`` for ``check --against running`` whenever it comes in force."""
     from cluster.commands import policy_note
 
     leave = functools.partial(policy_note.leave, note, policy_note.shown_options(file.values))
-    leave(policy.found)
     return dataclasses.replace(policy, in_force=leave)
 
 

@@ -16,6 +16,7 @@ import click
 
 from cluster import __version__
 from cluster.bus import cluster_key
+from cluster.commands import api as api_commands
 from cluster.commands import client as client_commands
 from cluster.commands.check import check
 from cluster.commands.declared import declared, given, say_unknown_variables
@@ -46,6 +47,7 @@ _STATUS_OPTIONS = {
         OPTIONS["cluster_key"], help="The cluster's key, made by keygen.",
         default_text="that of what runs on this host",
     ),
+    "api_token": replace(OPTIONS["api_token"], help="With --api: a file whose first line is a token."),
 }  # fmt: skip
 
 #: What a full disk, or one that fails, says to who writes.
@@ -106,6 +108,7 @@ def cli() -> None:
 
 
 client_commands.add_to(cli)
+api_commands.add_to(cli)
 cli.add_command(load)
 cli.add_command(edge)
 cli.add_command(router)
@@ -116,8 +119,9 @@ cli.add_command(sign)
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.option("--watch", is_flag=True, help="Again every 2 s, on a screen of its own, until Ctrl-C.")
+@api_commands.api_option
 @declared(_STATUS_OPTIONS)
-def status(as_json: bool, watch: bool, **values: Any) -> int:
+def status(as_json: bool, watch: bool, url: str | None, **values: Any) -> int:
     """Show the routers, nodes and streams of a cluster: without options, of what runs on this host.
 
     The publisher of a stream without players is read twice a second: that long its pings wait.
@@ -125,6 +129,8 @@ def status(as_json: bool, watch: bool, **values: Any) -> int:
     say_unknown_variables()
     config = EdgeConfig(**given(OPTIONS, values).values)
     routers = config.routers
+    if url is not None:
+        return api_commands.api_status(url, config.api_token, as_json)
     if watch:
         from cluster.commands.status_watch import watch_status  # the other commands do without rich's 4 MiB
 

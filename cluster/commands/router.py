@@ -12,7 +12,10 @@ from typing import Any
 
 import click
 
+from cluster.api.health import Health
+from cluster.api.sources import Sources
 from cluster.bus import cluster_key
+from cluster.commands.api_served import served_api
 from cluster.commands.declared import config_file_option, declared, given, warn_of_unknown_variables
 from cluster.commands.guarded import check_guarded
 from cluster.core.bus.endpoints import endpoints
@@ -35,7 +38,8 @@ CHECK_S = 1.0
 
 #: The options of a router that mean the same to an edge.
 SHARED: dict[str, Option] = {
-    name: EDGE_OPTIONS[name] for name in ("cluster_key", "log_format", "log_level")
+    name: EDGE_OPTIONS[name]
+    for name in ("cluster_key", "api_token", "api_read_token", "log_format", "log_level")
 }
 OPTIONS: dict[str, Option] = {**ROUTER_OPTIONS, **SHARED}
 
@@ -66,7 +70,12 @@ def router(config_file: Path | None, **values: Any) -> int:
     with contextlib.ExitStack() as stack:
         queue = stack.enter_context(signals.queued(signal.SIGTERM, signal.SIGINT))
         running = stack.enter_context(Router(own.bind, key=key))
-        note = Note("router", os.getpid(), (_from_here(running.endpoint),), None, key_file)
+        here = _from_here(running.endpoint)
+        sources = Sources((), here, key, learns=True)
+        health = Health(lambda: _checks(running), lambda: _checks(running))
+        api = stack.enter_context(served_api(own.router_api, shared, sources, health))
+        token = None if shared.api_token is None else str(shared.api_token.absolute())
+        note = Note("router", os.getpid(), (here,), None, key_file, api=api, api_token=token)
         stack.enter_context(noted(note))
         fields: dict[str, Any] = {"endpoint": running.endpoint, "pid": os.getpid()}
         where = "%(endpoint)s"
@@ -84,6 +93,11 @@ def router(config_file: Path | None, **values: Any) -> int:
                 return ExitCode.OK
     logger.error("the router has failed: ending", extra={"event": "failed"})
     return 1
+
+
+def _checks(running: Router) -> dict[str, str]:
+    """Its health: what is wrong, by check."""
+    return {"router": "" if running.is_alive else "it has failed"}
 
 
 def _from_here(endpoint: str) -> str:

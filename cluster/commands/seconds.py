@@ -28,6 +28,15 @@ def positive_seconds(ctx: click.Context, param: click.Parameter, text: str | Non
     return found
 
 
+def duration(ctx: click.Context, param: click.Parameter, text: str) -> float:
+    """A click callback: the seconds of a time that may be long, as 30, 30s, 10m or 2h."""
+    match = _SECONDS.fullmatch(text) or _LONGER.fullmatch(text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a time, as 30s, 10m and 2h are", ctx, param)
+    unit_s = {"m": 60, "min": 60, "h": 3600}.get(text.lstrip("0123456789."), 1)
+    return float(match[1]) * unit_s
+
+
 def _instead_of(text: str) -> str:
     """What to write instead of minutes or hours."""
     longer = _LONGER.fullmatch(text)

@@ -43,6 +43,7 @@ class CloseReason(enum.StrEnum):
     STREAM_ENDED = "stream_ended"
     # We, or the operator's rules, ended it.
     CONNECT_REJECTED = "connect_rejected"
+    LOGIN_ASKED = "login_asked"
     ACCESS_ENDED = "access_ended"
     PUBLISH_REFUSED = "publish_refused"
     PUBLISH_IDLE = "publish_idle"
@@ -62,6 +63,7 @@ class CloseReason(enum.StrEnum):
     NO_BANDWIDTH = "no_bandwidth"
     HALF_OPEN_EVICTED = "half_open_evicted"
     DRAINED = "drained"
+    KICKED = "kicked"
     INTERNAL_ERROR = "internal_error"
 
 

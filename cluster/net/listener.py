@@ -62,7 +62,8 @@ class Listener:
         self._accept = accept
         self._retry = retry
         self._socket = bound
-        self._paused = False
+        self._paused = False  # it is out of files
+        self._rests = False
         bound.listen(BACKLOG)
         poller.register(self._socket.fileno(), self._on_readable)
 
@@ -75,11 +76,28 @@ class Listener:
         """Stop accepting. Connections the kernel has not handed over yet are reset."""
         if self._socket.fileno() < 0:
             return
-        if not self._paused:
+        if not self._paused and not self._rests:
             self._poller.unregister(self._socket.fileno())
         with contextlib.suppress(OSError):  # it has been shut down already
             self._socket.shutdown(socket.SHUT_RD)  # another process may hold it too: closing is not enough
         self._socket.close()
+
+    def rest(self) -> None:
+        """Accept nothing until ``resume``; whoever connects meanwhile is refused."""
+        if not self._rests:
+            self._rests = True
+            if not self._paused:
+                self._poller.unregister(self._socket.fileno())
+            with contextlib.suppress(OSError):  # it has been shut down already
+                self._socket.shutdown(socket.SHUT_RD)
+
+    def resume(self) -> None:
+        """Accept again."""
+        if self._rests:
+            self._rests = False
+            self._socket.listen(BACKLOG)
+            if not self._paused:
+                self._poller.register(self._socket.fileno(), self._on_readable)
 
     def _on_readable(self, mask: int) -> None:
         until = monotonic() + ACCEPTS_TURN_S
@@ -107,11 +125,11 @@ class Listener:
         )  # fmt: skip
         self._paused = True
         self._poller.unregister(self._socket.fileno())
-        self._retry(OUT_OF_FILES_PAUSE_S, self._resume)
+        self._retry(OUT_OF_FILES_PAUSE_S, self._try_again)
 
-    def _resume(self) -> None:
+    def _try_again(self) -> None:
         self._paused = False
-        if self._socket.fileno() >= 0:
+        if self._socket.fileno() >= 0 and not self._rests:
             self._poller.register(self._socket.fileno(), self._on_readable)
 
 

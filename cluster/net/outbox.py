@@ -186,6 +186,10 @@ class Outbox:
         """As the kernel has counted them, of TLS too; None if it does not say, or the socket is closed."""
         return tcp_info.bytes_sent(self._socket)
 
+    def bytes_waiting(self) -> int:
+        """Bytes that the peer has not acknowledged, with those that its socket has not taken yet."""
+        return sum(map(len, self.pending)) + tcp_info.bytes_unacknowledged(self._socket.fileno())
+
     # ---- what others build on it -------------------------------------------------------------
 
     def lost(self, error: OSError) -> None:

@@ -37,7 +37,8 @@ _SESSIONS = Path("/run/user")
 class Note:
     """One running command: "edge" or "router". ``routers`` are those of its cluster, ``own_router`` is that
     of a node, beside them or alone; ``cluster_key`` is the file that goes with ``routers``. ``http``: where
-    it serves HTTP."""
+    it serves HTTP. ``api``: where its API is, "" if it has none; ``api_token`` is the file
+    that goes with it."""
 
     command: str
     pid: int
@@ -45,6 +46,8 @@ class Note:
     own_router: str | None
     cluster_key: str | None
     http: Sequence[str] = ()
+    api: str = ""
+    api_token: str | None = None
 
 
 def service_place(environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -171,7 +174,9 @@ def _parsed(said: Mapping[str, Any]) -> Note:
     return Note(
         str(said["command"]), int(said["pid"]), tuple(map(str, said["routers"])),
         None if own is None else str(own), None if key is None else str(key),
-        tuple(map(str, said.get("http", ()))),  # none in a note of an older version
+        # None in a note of an older version.
+        tuple(map(str, said.get("http", ()))), str(said.get("api", "")),
+        None if said.get("api_token") is None else str(said["api_token"]),
     )  # fmt: skip
 
 

@@ -37,6 +37,11 @@ class RouterConfig:
         "--metrics", parse_bind, "ADDRESS", "Serve the router's Prometheus metrics over HTTP here.",
         None, default_text="off", group="router", env_words="router-metrics",
     )  # fmt: skip
+    router_api: BindAddress | None = option(
+        "--api", parse_bind, "ADDRESS",
+        "Serve the API for operators and the health checks over HTTP here, such as 127.0.0.1:9996.",
+        None, default_text="off", group="router", env_words="router-api",
+    )  # fmt: skip
 
 
 #: Each of them by the name of its field.

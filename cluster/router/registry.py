@@ -26,6 +26,7 @@ from cluster.core.bus.leases import Holder, Lease
 from cluster.router.closed_keys import ClosedKeys
 from cluster.router.facts import FactsBook
 from cluster.router.grants import Grants
+from cluster.router.lost import LostWorkers
 from cluster.router.members import LEFT, SILENT, UNREACHABLE, Members
 from cluster.router.passing import Passing
 from cluster.router.records import Claim, HelloHeard, Worker
@@ -56,6 +57,7 @@ class Registry:
         self._pending: set[Claim] = set()
         self._facts = FactsBook()
         self._closed = ClosedKeys()
+        self._lost = LostWorkers()
         self._shared_names = SharedNames()
         self._last_contest_id = 0
         self._now = 0.0
@@ -92,6 +94,7 @@ class Registry:
             self._hello(worker_id, message)
         elif isinstance(message, control.StatusRequest):
             status = cluster_status(self._workers, self._streams, self._facts, now, wall_ms)
+            status = status.with_workers(self._lost.rows(now))
             self._out.append((worker_id, status))
         elif isinstance(message, control.Question):
             self._passing.question(worker_id, message, now)
@@ -170,6 +173,7 @@ class Registry:
                 identity, self._now, self._now, hello.draining, dict(hello.load)
             )
             self._members.came(worker_id)
+            self._lost.came(identity)
         worker.heard_at, worker.draining, worker.load = self._now, hello.draining, dict(hello.load)
         self._send(worker_id, control.Welcome())
         worker.received = worker.sent = 0
@@ -206,6 +210,8 @@ class Registry:
         if worker is None:
             return
         self._members.went(worker_id, why)
+        if why is not LEFT:
+            self._lost.went(worker.identity, worker.heard_at)
         self._facts.forget(worker_id)
         for key in list(worker.watches):
             self._watchers.discard(key, worker_id, worker)

@@ -171,7 +171,8 @@ def test_what_is_shown_is_a_file_that_says_the_same(
 ) -> None:
     given = ["--tls-cert", 'a"b\x7f', "--tls-key", "é\\", "--bind-tls", "[::1]:0", "--cluster-key", "k",
              "--metrics", ":9", "--router", "tcp://a:1", "--router", "ipc:///b",
-             "--worker-bytes", "1073741824", "--events-queue", "q"]  # fmt: skip
+             "--worker-bytes", "1073741824", "--events-queue", "q",
+             "--api", ":8", "--api-token", "t", "--api-read-token", "u"]  # fmt: skip
     assert run(["edge", "--print-config", *given]) == ExitCode.OK
     shown = capsys.readouterr().out
     config.write_text(shown)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 
 from cluster.core.bus.cluster_status import (
+    LOST,
     StreamFacts,
+    WorkerStatus,
     are_facts,
     are_streams,
     are_workers,
     fitting,
     node_of,
 )
+from cluster.core.bus.control import ClusterStatus
 
 
 def test_a_nodes_name_may_hold_slashes() -> None:
@@ -50,3 +53,10 @@ def test_a_report_has_as_many_rows_as_fit() -> None:
     assert fitting(rows, 2 * each + 31) == rows[:2]
     assert fitting(rows, each) == rows[:1]
     assert fitting([], 0) == []
+
+
+def test_a_status_may_get_more_workers() -> None:
+    here, lost = WorkerStatus("a/1/0/1", False, 0, {}), WorkerStatus("b/1/0/1", False, 9_000, {LOST: 1})
+    status = ClusterStatus([here], [])
+    assert status.with_workers([]) is status
+    assert status.with_workers([lost]) == ClusterStatus([here, lost], [])

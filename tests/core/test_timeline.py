@@ -473,3 +473,16 @@ def test_publishers_that_sent_nothing_add_their_time():
     timeline.restart(500)
     timeline.restart(300)
     assert timeline.place(VIDEO, 42) == 842
+
+
+def test_the_time_between_keyframes_is_known_from_the_second_of_a_publisher_on():
+    timeline = Timeline()
+    for stamp in (0, 2_000):
+        timeline.note_keyframe()
+        assert timeline.keyframe_interval_ms == 0
+        timeline.place(VIDEO, stamp)
+    assert timeline.note_keyframe() == 2_000
+    assert timeline.keyframe_interval_ms == 2_000
+    timeline.restart(60_000)
+    timeline.note_keyframe()
+    assert timeline.keyframe_interval_ms == 2_000  # not the pause between two publishers

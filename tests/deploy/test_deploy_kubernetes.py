@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from cluster.edge.node.config import OPTIONS
-from cluster.net.metrics_page import PATH
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 
 yaml = pytest.importorskip("yaml", reason="the manifests need PyYAML: pip install 'rtmp-cluster[test]'")
@@ -85,14 +84,23 @@ def test_variables_are_options_that_exist_and_take_these_values() -> None:
                 options[name].parse(text)
 
 
-def test_routers_are_probed_where_their_metrics_are() -> None:
-    (container,) = _pod("StatefulSet", "rtmp-cluster-router")["containers"]
+@pytest.mark.parametrize(
+    ("kind", "name", "prefix"),
+    [
+        ("StatefulSet", "rtmp-cluster-router", "RTMP_CLUSTER_ROUTER_"),
+        ("Deployment", "rtmp-cluster-edge", "RTMP_CLUSTER_"),
+    ],
+)
+def test_health_is_asked_for_where_the_api_is(kind: str, name: str, prefix: str) -> None:
+    (container,) = _pod(kind, name)["containers"]
     ports = {each["name"]: each["containerPort"] for each in container["ports"]}
-    metrics = _variables("StatefulSet", "rtmp-cluster-router")["RTMP_CLUSTER_ROUTER_METRICS"]
-    assert metrics == f":{ports['metrics']}"
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        asked = container[probe]["httpGet"]
-        assert (asked["path"], ports[asked["port"]]) == (PATH, ports["metrics"])
+    variables = _variables(kind, name)
+    assert variables[f"{prefix}API"] == f":{ports['api']}"
+    assert variables[f"{prefix}METRICS"] == f":{ports['metrics']}"
+    for probe, path in (
+        ("startupProbe", "/readyz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")
+    ):  # fmt: skip
+        assert container[probe]["httpGet"] == {"path": path, "port": "api"}
 
 
 def test_players_reach_an_edge_over_rtmp_and_http() -> None:

@@ -38,6 +38,9 @@ OVERLAP_S = 0.5
 #: A stream that a router does not confirm for this long after a watch was set there has ended.
 CONFIRM_TIMEOUT_S = 2.0
 
+#: A worker that was lost is told of in the status for so long.
+LOST_SHOWN_S = 600.0
+
 #: After this long nobody waits for the answer to a question any more.
 QUESTION_TIMEOUT_S = 5.0
 
@@ -83,6 +86,8 @@ MAX_ANSWER_BYTES = 512 * 1024
 #: Questions that a router has passed on and that are not answered; of one who asks.
 MAX_QUESTIONS = 4_096
 MAX_QUESTIONS_OF_ONE = 2_048
+#: Lost workers that a router remembers; the first is forgotten first.
+MAX_LOST_WORKERS = 1_000
 #: Stream keys that an operator may keep closed at once, and for how long one.
 MAX_CLOSED_KEYS = 10_000
 LONGEST_CLOSED_S = 7 * 24 * 60 * 60

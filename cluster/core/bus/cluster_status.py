@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 _ROW_BYTES = 32
 
 
+#: In the load of a worker that a router has lost: it was not heard for too long, and has not come back.
+LOST = "lost"
+
+
 class StreamFacts(NamedTuple):
     """One stream at one worker. ``codecs`` are FourCCs with a blank between, empty where the stream is
     only played; ``bits_per_second`` is 0 while it is not known."""

@@ -137,6 +137,10 @@ class ClusterStatus:
     workers: Sequence[WorkerStatus]
     streams: Sequence[StreamStatus]
 
+    def with_workers(self, more: Sequence[WorkerStatus]) -> ClusterStatus:
+        """The same, and these workers too."""
+        return ClusterStatus([*self.workers, *more], self.streams) if more else self
+
 
 @dataclass(frozen=True, slots=True)
 class Question:

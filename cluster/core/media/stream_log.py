@@ -294,7 +294,7 @@ class StreamLog:
         self.has_video = True
         self._started.add(_JOIN_TRACK)
         self._waiting_since_ms.pop(_JOIN_TRACK, None)
-        marker, now_ms = self.marker, self.timeline.progress_ms
+        marker, now_ms = self.marker, self.timeline.note_keyframe()
         if marker is not None and (mark := marker.at_keyframe(now_ms, self._gone)):
             self._mark(mark)
         self.join_seq = self.next_seq

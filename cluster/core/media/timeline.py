@@ -122,7 +122,8 @@ class Timeline:
     """
 
     __slots__ = (
-        "_before", "_began_ms", "_data_ms", "_headers_ms", "_media", "progress_ms",
+        "_before", "_began_ms", "_data_ms", "_headers_ms", "_keyframe_ms", "_media",
+        "keyframe_interval_ms", "progress_ms",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -133,6 +134,16 @@ class Timeline:
         self._began_ms = 0  # the progress when the publisher began
         self._headers_ms = 0
         self._data_ms = 0
+        #: The progress at the latest keyframe of this publisher, and from the one before; 0 if not known.
+        self._keyframe_ms: int | None = None
+        self.keyframe_interval_ms = 0
+
+    def note_keyframe(self) -> int:
+        """A keyframe to join at is coming; returns the progress."""
+        if self._keyframe_ms is not None:
+            self.keyframe_interval_ms = self.progress_ms - self._keyframe_ms
+        self._keyframe_ms = self.progress_ms
+        return self.progress_ms
 
     def place(self, medium: int, wire_ms: int) -> int:
         """The place of a coded frame stamped ``wire_ms`` (32-bit or already unwrapped)."""
@@ -173,6 +184,7 @@ class Timeline:
         if self._before:
             self.progress_ms += max(1, gap_ms)
         self._began_ms = self.progress_ms
+        self._keyframe_ms = None
 
     def step_ms(self, message: Message) -> int | None:
         """The step to ``message`` from the last frame of its medium, or else of any; None before frames."""

@@ -59,6 +59,7 @@ class FlvWebEncoding:
     """
 
     is_shared = True
+    kind = "flv"
 
     def __init__(self) -> None:
         self._base_ms: int | None = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from cluster.core.bus.questions import SessionRow
 from cluster.core.errors import CloseReason, lost_by
 from cluster.core.message import Buffer
+from cluster.edge.http import session_row
 from cluster.edge.http.interfaces import ConnectionOwner
 from cluster.edge.peers import log_facts
 from cluster.edge.peers.door import Arrival
@@ -98,7 +100,7 @@ class HttpSocket(Outbox):
     def lost(self, error: OSError) -> None:
         """Its socket has failed. Who is not in the midst of a stream may leave as it likes."""
         reason = lost_by(error)
-        if reason is CloseReason.PEER_RESET and not self.is_playing:
+        if reason is CloseReason.PEER_RESET and not self.players:
             reason = CloseReason.PEER_CLOSED
         self.close(reason, error.strerror or str(error))
 
@@ -115,6 +117,19 @@ class HttpSocket(Outbox):
         """The same, and what it does or has asked to do."""
         return {**log_facts.use(*self.use), **self.who()}
 
+    @property
+    def kind(self) -> str:
+        """See ``peers.roster.Listed``."""
+        return session_row.kind_of(self)
+
+    def row(self) -> SessionRow:
+        """See ``peers.roster.Listed``."""
+        return session_row.row_of(self, self._owner.now)
+
+    def kick(self, why: str) -> None:
+        """End it, because an operator wants that; whoever can be told is."""
+        self.end_with_goodbye(CloseReason.KICKED, why)
+
     # ---- what the versions build on it -------------------------------------------------------
 
     @property
@@ -123,9 +138,10 @@ class HttpSocket(Outbox):
         raise NotImplementedError
 
     @property
-    def is_playing(self) -> bool:
-        """Something without end is played on it."""
+    def players(self) -> list[Player]:
+        """What is played on it without end."""
         raise NotImplementedError
+
 
     def _receive(self, data: Buffer) -> None:
         """These bytes have come."""

@@ -74,6 +74,7 @@ class Mp4Encoding:
     """
 
     is_shared = True
+    kind = "mp4"
 
     def __init__(self) -> None:
         self._told = _Told([], {}, {})

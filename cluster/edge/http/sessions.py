@@ -124,6 +124,10 @@ class HttpSessions:
         for connection in list(self._connections):
             connection.drain()
 
+    def serve_again(self) -> None:
+        """The drain is called off."""
+        self._requests.draining = False
+
     def end_all(self, reason: CloseReason) -> None:
         """The drain is over: every connection that is left is closed."""
         self._door.close_handshakes(reason)
@@ -151,6 +155,7 @@ class HttpSessions:
         else:
             connection = HttpConnection(self, accepted, arrival)
         self._connections[connection] = None
+        self._places.roster.add(arrival.number, connection)
         return connection.close
 
     def count_changed(self) -> None:
@@ -206,6 +211,7 @@ class HttpSessions:
     def forget(self, connection: HttpSocket) -> None:
         """The socket of ``connection`` is closed."""
         del self._connections[connection]
+        self._places.roster.discard(connection.arrival.number)
         self._door.leave(connection.arrival.place)
 
 

@@ -65,6 +65,7 @@ class WebSocketEncoding:
 
     def __init__(self, inner: HttpEncoding) -> None:
         self._inner = inner
+        self.kind = f"ws_{inner.kind}"
 
     def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
         return frame(self._inner.begin(headers, audio=audio, video=video))

@@ -61,6 +61,7 @@ class Link:
     stands for a router at each of its addresses. ``own_router``: the address of the node's own router;
     beside it are the repeaters through which the node gets media from the others. None if the node's own is
     the one of ``endpoints``, or if there is no node. ``on_routers_changed``: look at ``router_troubles``.
+    ``on_question`` answers what whoever operates the cluster asks of this worker.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Link:
         key: ClusterKey | None = None,
         own_router: str | None = None,
         on_routers_changed: Callable[[], None] = lambda: None,
+        on_question: Callable[[bytes], bytes] = lambda _: b"",
     ) -> None:
         routers = [parse_endpoints(endpoint) for endpoint in dict.fromkeys(endpoints)]
         self._fixed = [router for router in routers if not router.is_name]
@@ -117,6 +119,9 @@ class Link:
             control.SnapshotRequest: lambda peer, message: self._answers.requested(peer, message),
             control.Snapshot: lambda _, message: self._snapshot_received(message),
             control.NameShared: lambda _, message: self._name_shared(message),
+            control.Question: lambda peer, asked: peer.send(
+                control.Answer(asked.request_id, on_question(asked.text), asked.asker)
+            ),
         }
 
     async def start(self) -> None:
@@ -228,9 +233,9 @@ class Link:
                 if peer.is_live:
                     peer.send(report)
 
-    def set_draining(self) -> None:
-        """From now on this worker is granted no publish."""
-        self._origins.draining = True
+    def set_draining(self, draining: bool = True) -> None:
+        """Whether this worker is granted no publish from now on."""
+        self._origins.draining = draining
 
     @property
     def live_routers(self) -> list[str]:

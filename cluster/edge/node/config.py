@@ -245,6 +245,20 @@ class EdgeConfig(AddressOptions):
         "What publishers have to show, as ?key=SECRET behind the name; better given by its variable.",
         None, default_text="none", group="access", is_secret=True,
     )  # fmt: skip
+    api: BindAddress | None = option(
+        "--api", parse_bind, "ADDRESS",
+        "Serve the API for operators and the health checks over HTTP here, such as 127.0.0.1:9997.",
+        None, default_text="off", group="network",
+    )  # fmt: skip
+    api_token: Path | None = option(
+        "--api-token", file_name, "FILE",
+        "Tokens that may do all over the API, one a line; without any, only this host may ask.",
+        None, default_text="none", group="network",
+    )  # fmt: skip
+    api_read_token: Path | None = option(
+        "--api-read-token", file_name, "FILE", "Tokens that may only look.",
+        None, default_text="none", group="network",
+    )  # fmt: skip
     log_format: LogFormat = option(
         "--log-format", one_of("text", "json"), "text|json",
         "One line, or one JSON object, per event.", "text", group="logging",

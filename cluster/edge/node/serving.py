@@ -17,6 +17,7 @@ from cluster.edge.peers.bandwidth import Bandwidth
 from cluster.edge.peers.key_limits import KeyLimits
 from cluster.edge.peers.load_limits import LoadLimits
 from cluster.edge.peers.places import Places
+from cluster.edge.peers.roster import Roster
 from cluster.edge.peers.shared_counts import SharedCounts
 from cluster.edge.rtmp.admission import Admission
 from cluster.edge.rtmp.judged import JudgedAdmission
@@ -78,12 +79,19 @@ class Serving:
         self._config = config
         self._identity = identity
         self._listeners: list[Listener] = []
+        #: It takes nobody in.
+        self.is_draining = False
         self._certificate: Certificate | None = None
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where connections are accepted, with the real ports."""
         return [listener.address for listener in self._listeners]
+
+    @property
+    def roster(self) -> Roster:
+        """The sessions by their numbers."""
+        return self._places.roster
 
     @property
     def connections(self) -> int:
@@ -125,7 +133,24 @@ class Serving:
             accept = functools.partial(sessions.accept_tls, certificate)
         self._listeners.append(Listener(bound, self._poller, accept, self.turn.loop.call_later))
 
+    def go_out_of_service(self) -> None:
+        """Accept nobody, and ask all who are here to go; whoever does not is still served."""
+        self.is_draining = True
+        for listener in self._listeners:
+            listener.rest()
+        self._ask_to_go()
+
+    def come_into_service(self) -> None:
+        """Accept and serve again."""
+        self.is_draining = False
+        self.sessions.serve_again()
+        if self._http is not None:
+            self._http.serve_again()
+        for listener in self._listeners:
+            listener.resume()
+
     def stop_listening(self) -> None:
+        self.is_draining = True
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
@@ -155,10 +180,14 @@ class Serving:
 
     async def drain(self, timeout_s: float) -> None:
         """Ask all to go; return once they have, or after the timeout."""
+        self._ask_to_go()
+        await self._wait_until_empty(timeout_s)
+
+    def _ask_to_go(self) -> None:
+        self.turn.begin()
         self.sessions.ask_to_reconnect()
         if self._http is not None:
             self._http.drain()
-        await self._wait_until_empty(timeout_s)
 
     async def _wait_until_empty(self, timeout_s: float) -> None:
         waits = [self.sessions.wait_until_empty(timeout_s)]

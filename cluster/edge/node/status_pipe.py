@@ -6,6 +6,8 @@
                                     with each router of the cluster: nothing, or null if it cannot tell yet
     {"prepared": 3}                 it could go by policy 3 now
     {"failed": 3, "text": "…"}      it could not, and why
+    {"asked": "drain", "deadline_s": 600.0}
+                                    an operator asks this of the node, through this worker
 
 Nothing goes the other way: the supervisor speaks in signals, and on the worker's stdin (``orders``).
 """
@@ -51,7 +53,14 @@ class Failed(NamedTuple):
     text: str
 
 
-Said: TypeAlias = Ready | Beat | Prepared | Failed
+class Asked(NamedTuple):
+    """An operator asks for ``what`` ("drain", "undrain", "reload") of the node."""
+
+    what: str
+    deadline_s: float = 0.0
+
+
+Said: TypeAlias = Ready | Beat | Prepared | Failed | Asked
 
 
 class StatusPipe:
@@ -86,6 +95,11 @@ class StatusPipe:
     def failed(self, generation: int, text: str) -> None:
         """Say that it could not, and why."""
         self._unsent += _line({"failed": generation, "text": text})
+        self._flush()
+
+    def ask(self, asked: Asked) -> None:
+        """Pass on what is asked of the node."""
+        self._unsent += _line({"asked": asked.what, "deadline_s": asked.deadline_s})
         self._flush()
 
     def _flush(self) -> None:
@@ -145,6 +159,8 @@ def _parse(line: bytes) -> Said:
         return Prepared(int(said["prepared"]))
     if "failed" in said:
         return Failed(int(said["failed"]), str(said["text"]))
+    if "asked" in said:
+        return Asked(str(said["asked"]), float(said["deadline_s"]))
     if "ready" in said:
         return Ready(list(said["ready"]))
     return Beat(dict(said["beat"]), dict(said.get("routers", {})))

@@ -11,24 +11,24 @@ import contextlib
 import logging
 import math
 import os
-import resource
 import secrets
 import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.events_process import ENDS_AFTER_S, EventsProcess
+from cluster.edge.node.in_service import InService, State
 from cluster.edge.node.metrics import NodeNumbers
 from cluster.edge.node.node_shared import NodeShared, shared_secret
+from cluster.edge.node.open_files import bounded_by_open_files
 from cluster.edge.node.orders import OrderPipe
 from cluster.edge.node.policy_source import PolicySource
 from cluster.edge.node.reload import Reload
 from cluster.edge.node.router_lines import RouterLines
-from cluster.edge.node.status_pipe import Beat, StatusReader
+from cluster.edge.node.status_pipe import Asked, Beat, Failed, Prepared, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
 from cluster.edge.peers.shared_counts import CountsMemory
@@ -44,12 +44,12 @@ logger = logging.getLogger(__name__)
 #: How long ``ready`` waits for the routers once every worker accepts connections: it says how many answer.
 _ROUTERS_WAIT_S = 1.0
 
-#: File descriptors of a worker that are not connections: listeners, bus sockets, the loop's own.
-_RESERVED_FILES = 64
-
 #: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
+
+#: The loop turns at least every 30 s, while a worker boots, and every 10 s else.
+_STUCK_S = 60.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -100,6 +100,8 @@ class Supervisor:
             )
             for slot in range(config.workers)
         ]
+        self._service = InService(self._slots, clock)
+        self._turned_at = clock()
         self._selector = selectors.DefaultSelector()
         self._readers: dict[int, StatusReader] = {}
         self._metrics_address: BindAddress | None = None
@@ -139,11 +141,30 @@ class Supervisor:
                 self._turn(queue)
         return self._exit_code
 
+    # ---- its health, told in any thread ------------------------------------------------------
+
+    def alive(self) -> dict[str, str]:
+        """What is wrong with this process, by check: nothing is "" ."""
+        stuck_s = self._clock() - self._turned_at
+        return {"supervisor": f"it has not turned for {stuck_s:.0f} s" if stuck_s >= _STUCK_S else ""}
+
+    def ready(self) -> dict[str, str]:
+        """What keeps the node from taking connections, in the same way."""
+        has_worker = any(slot.state is SlotState.READY for slot in self._slots)
+        is_draining = self._draining or self._service.state is not State.IN
+        return {
+            **self.alive(), "workers": "" if has_worker else "no worker accepts connections",
+            "in_service": "it is draining" if is_draining else "",
+        }  # fmt: skip
+
+    # ---- its loop ----------------------------------------------------------------------------
+
     def _turn(self, queue: socket.socket) -> None:
         """Wait for something to happen, or to be due, and do it."""
         for slot in self._slots:
             self._watch_behind(slot)
         self._selector.select(self._until_due())
+        self._turned_at = self._clock()
         # What was said comes before what was not: beats may have waited while we were stopped.
         for slot in self._slots:
             self._hear(slot)
@@ -163,6 +184,7 @@ class Supervisor:
         if not self._draining:
             self._router_lines.tick()
             self._shun_silent()
+            self._service.tick()
         if self._draining and self._has_workers and self._clock() >= self._drain_deadline:
             self._drain_timed_out()
         self._tend_events()
@@ -195,7 +217,10 @@ class Supervisor:
                     self._numbers.silent(slot.slot)
 
     def _until_due(self) -> float:
-        due = [self._drain_deadline if self._has_workers else math.inf, self._events.due, self._reload.due]
+        due = [
+            self._drain_deadline if self._has_workers else math.inf, self._events.due, self._reload.due,
+            self._service.until,
+        ]  # fmt: skip
         if not self._announced:
             due.append(self._all_ready_at + _ROUTERS_WAIT_S)
         for slot in self._slots:
@@ -220,12 +245,26 @@ class Supervisor:
 
     def _hear(self, slot: WorkerSlot) -> None:
         for said in slot.hear():
-            if not isinstance(said, Beat):
+            if isinstance(said, Beat):
+                self._numbers.beat(slot.slot, said.numbers)
+                if not self._is_alone:
+                    self._router_lines.hear(slot.slot, said.routers)
+            elif isinstance(said, Prepared | Failed):
                 self._reload.heard(slot.slot, said)
-                continue
-            self._numbers.beat(slot.slot, said.numbers)
-            if not self._is_alone:
-                self._router_lines.hear(slot.slot, said.routers)
+            elif isinstance(said, Asked):
+                self._asked(said)
+            else:
+                self._service.worker_ready(slot)
+
+    def _asked(self, asked: Asked) -> None:
+        """An operator asks for this, through a worker."""
+        if asked.what == "reload":
+            self._handle_signal(signal.SIGHUP)
+        elif asked.what == "undrain":
+            self._service.undrain()
+        elif asked.what == "drain":
+            self._service.drain(asked.deadline_s)
+        self._numbers.draining = self._draining or self._service.state is not State.IN
 
     def _watch_behind(self, slot: WorkerSlot) -> None:
         """Wake up when the worker can take more of what it is told."""
@@ -342,22 +381,3 @@ class Supervisor:
         """Whatever ends the loop, no worker outlives it."""
         for slot in self._slots:
             slot.kill()
-
-
-def bounded_by_open_files(config: EdgeConfig) -> EdgeConfig:
-    """``config`` with no more connections than a worker may have files open, once this process (and so
-    every worker) may open as many as the host allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses "unlimited"
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-    if soft == resource.RLIM_INFINITY or soft - _RESERVED_FILES >= config.max_connections:
-        return config
-    possible = max(1, soft - _RESERVED_FILES)
-    logger.warning(
-        "%(possible)d connections per worker, not %(wanted)d: raise the limit on open files (%(files)d)",
-        {"possible": possible, "wanted": config.max_connections, "files": soft},
-        extra={"event": "connections_bounded"},
-    )
-    return replace(config, max_connections=possible)

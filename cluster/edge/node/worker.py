@@ -14,6 +14,7 @@ from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
+from cluster.edge.node.inquiries import Inquiries
 from cluster.edge.node.judging import Judging
 from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.node_shared import NodeShared
@@ -103,6 +104,7 @@ class Worker:
             self._link = Link(
                 config.routers, self._identity, remote, self.counters,
                 key=key, own_router=self._own_router, on_routers_changed=self._beat,
+                on_question=lambda text: self._inquiries.answer(text),
             )  # fmt: skip
             return self._link
 
@@ -116,8 +118,11 @@ class Worker:
         )
         self._judging = Judging(self.in_force, serving, self.counters, secret)
         teller = self._make_teller(serving.streams)
+        self._inquiries = Inquiries(serving, self._identity, self._link, self._status.ask)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._go_out_of_service)
+        loop.add_signal_handler(signal.SIGUSR2, self._come_into_service)
         sweeper: asyncio.Task[None] | None = None
         try:
             await self._link.start()
@@ -158,6 +163,20 @@ class Worker:
         ):  # fmt: skip
             for _ in addresses:
                 listen(next(bound), tls)
+
+    def _go_out_of_service(self) -> None:
+        """SIGUSR1: the node is drained. A second one: the time is over for whoever is left."""
+        if self._serving.is_draining:
+            self._last_words = asyncio.get_running_loop().create_task(self._serving.say_last_words())
+        else:
+            self._link.set_draining()
+            self._serving.go_out_of_service()
+
+    def _come_into_service(self) -> None:
+        """SIGUSR2: it is in service again, unless it is about to end."""
+        if not self._drain_asked.is_set():
+            self._link.set_draining(False)
+            self._serving.come_into_service()
 
     async def _drain(self) -> None:
         """Once asked: accept nothing, let sessions end up to the drain timeout, then close them."""

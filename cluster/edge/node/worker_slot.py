@@ -19,7 +19,7 @@ from cluster.core.errors import MisuseError
 from cluster.edge.node.config import OPTIONS, EdgeConfig
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.orders import OrderPipe
-from cluster.edge.node.status_pipe import Beat, Failed, Prepared, Ready, StatusReader
+from cluster.edge.node.status_pipe import Ready, Said, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS, WorkerStart
 from cluster.net.listener import bound_socket
 from cluster.process.exit_codes import ExitCode
@@ -171,17 +171,16 @@ class WorkerSlot:
         )
         return self._status
 
-    def hear(self) -> list[Beat | Prepared | Failed]:
-        """Read what the process has said; all but that it is ready, which is known then."""
-        others: list[Beat | Prepared | Failed] = []
+    def hear(self) -> list[Said]:
+        """Read what the process has said."""
+        heard: list[Said] = []
         for said in self._status.read() if self._status is not None else ():
             self._heard_at = self._clock()
             self._shunned = False  # it listens again by itself
             if isinstance(said, Ready):
                 self._became_ready()
-            else:
-                others.append(said)
-        return others
+            heard.append(said)
+        return heard
 
     def _became_ready(self) -> None:
         self.state = SlotState.READY

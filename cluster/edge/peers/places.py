@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cluster.core.errors import CloseReason
 from cluster.edge.peers.addresses import Addresses, Network
+from cluster.edge.peers.roster import Roster
 
 if TYPE_CHECKING:
     from cluster.edge.peers.shared_counts import SharedCounts
@@ -65,6 +66,7 @@ class Places:
     def __init__(self, bounds: PlaceBounds, counts: SharedCounts | None = None) -> None:
         is_bounded = bounds.from_one_network or bounds.new_per_s
         self.addresses = Addresses(bounds.new_per_s, counts if is_bounded else None)
+        self.roster = Roster()
         self._bounds = bounds
         #: Of all that have come through a proxy and not said from where.
         self._nowhere = Network("")

@@ -11,11 +11,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from cluster.core.amf.values import AmfValue
+from cluster.core.bus.questions import SessionRow
 from cluster.core.errors import CloseReason, PeerViolation
 from cluster.core.message import Buffer, Message
 from cluster.core.rtmp.server_session import ServerSession
+from cluster.core.rtmp.status import Code, Level
 from cluster.edge.peers import log_facts
-from cluster.edge.rtmp import departure
+from cluster.edge.rtmp import departure, session_row
 from cluster.edge.rtmp.interfaces import ConnectionOwner
 from cluster.edge.rtmp.low_water import LowWater
 from cluster.edge.rtmp.work_budget import WORK_PER_LOOK, WorkBudget
@@ -283,6 +285,22 @@ class Connection(Outbox):
     def facts(self) -> dict[str, object]:
         """The same, and what it does or has asked to do."""
         return {**log_facts.use(*self.use), **self.who()}
+
+    @property
+    def kind(self) -> str:
+        return session_row.KIND
+
+    def row(self) -> SessionRow:
+        """See ``peers.roster.Listed``."""
+        return session_row.row_of(self, self._owner.now)
+
+    def kick(self, why: str) -> None:
+        """End it, because an operator wants that; the peer is told so."""
+        if self.close_reason is None:
+            for stream_id in self.publications:
+                self.session.end_publish(stream_id, Code.PUBLISH_REJECTED, why)
+            self.session.send_status(0, Level.ERROR, Code.CONNECT_CLOSED, why)
+            self.end(CloseReason.KICKED, why)
 
     @property
     def is_busy(self) -> bool:

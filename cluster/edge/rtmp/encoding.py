@@ -32,6 +32,7 @@ class RtmpEncoding:
     """The chunks of message stream ``stream_id``."""
 
     is_shared = False
+    kind = "rtmp"
 
     def __init__(self, stream_id: int) -> None:
         self._stream_id = stream_id

@@ -18,6 +18,7 @@ _CLOSE_REASONS = {
     EndOfPublish.REPLACED: CloseReason.PUBLISHER_REPLACED,
     EndOfPublish.MEMORY: CloseReason.WORKER_MEMORY,
     EndOfPublish.BITRATE: CloseReason.PUBLISHER_BITRATE,
+    EndOfPublish.OPERATOR: CloseReason.KICKED,
 }
 
 

@@ -105,6 +105,7 @@ class Sessions:
             session.begin(who)
             logger.debug("accepted", extra={"event": "connection_accepted", **who})
         self._connections[connection] = arrival.place
+        self._places.roster.add(arrival.number, connection)
         return connection.close
 
     def tick(self) -> None:
@@ -147,6 +148,10 @@ class Sessions:
         for connection in list(self._connections):
             if connection.session.request_reconnect(description="the server is shutting down"):
                 connection.write_control()
+
+    def serve_again(self) -> None:
+        """The drain is called off."""
+        self._requests.draining = False
 
     def end_all(self, reason: CloseReason) -> None:
         """The drain is over: every session that is left is told so and closed."""
@@ -210,6 +215,7 @@ class Sessions:
 
     def forget(self, connection: Connection) -> None:
         """The socket of ``connection`` is closed."""
+        self._places.roster.discard(connection.number)
         self._door.leave(self._connections.pop(connection))
 
     def count_changed(self) -> None:

@@ -19,6 +19,7 @@ class FlvEncoding:
     """Tags, the same for every reader: encoded by the first that asks."""
 
     is_shared = True
+    kind = "flv"
 
     def entry(self, entry: LogEntry) -> list[Buffer]:
         tag = entry.tag

@@ -46,6 +46,10 @@ class Encoding(Protocol):
     @property
     def is_shared(self) -> bool: ...
 
+    @property
+    def kind(self) -> str:
+        """As what its readers are counted."""
+
     def entry(self, entry: LogEntry) -> list[Buffer]:
         """One message."""
 
@@ -137,6 +141,8 @@ class EndOfPublish(Enum):
     MEMORY = auto()
     #: The publisher has sent more than it may.
     BITRATE = auto()
+    #: An operator has ended it.
+    OPERATOR = auto()
 
 
 class Publisher(Protocol):

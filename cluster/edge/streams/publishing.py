@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from cluster.core.bus.control import DRAINING, Refused
+from cluster.core.bus.control import CLOSED, DRAINING, Refused
 from cluster.edge.streams.audio_hold import AudioHold
 from cluster.edge.streams.interfaces import EndOfPublish, Publisher, Refusal
 from cluster.edge.streams.stream import Stream
@@ -83,6 +83,8 @@ class Publishing:
         if isinstance(answer, Refused):
             if answer.reason == DRAINING:
                 publisher.refused(Refusal.DRAINING, "this node is shutting down; connect again")
+            elif answer.reason == CLOSED:
+                publisher.refused(Refusal.BUSY, f"an operator has closed {key} for a time")
             else:
                 publisher.refused(Refusal.BUSY, f"{key} is already being published")
             return
@@ -168,6 +170,14 @@ class Publishing:
         feed = self._feeds.get(key)
         if feed is not None:
             self._take_away(feed, EndOfPublish.BITRATE, detail)
+
+    def end_by_operator(self, key: str, why: str) -> bool:
+        """Take ``key`` from its publisher; False if nobody publishes it here."""
+        feed = self._feeds.get(key)
+        if feed is not None:
+            self._streams.turn.begin()
+            self._take_away(feed, EndOfPublish.OPERATOR, why)
+        return feed is not None
 
     def audience_changed(self, key: str) -> None:
         """Somebody has begun, or the last one has ceased, to listen to the stream."""

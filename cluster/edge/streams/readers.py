@@ -8,7 +8,9 @@ audio is the same for everyone, so a reader that needs a keyframe is in step all
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cluster.core.limits import MIB
@@ -70,6 +72,17 @@ class Readers:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def by_kind(self) -> dict[str, int]:
+        """How many there are of each kind, without a look at each of those in step. Those who have paused
+        are of no kind."""
+        counts: Counter[str] = Counter()
+        for encoding, sends in self.in_step.items():
+            counts[encoding.kind] += len(sends)
+        for reader in chain(self.private, self.behind, self._awaiting):
+            counts[reader.encoding.kind] += 1
+        counts["paused"] = len(self._all) - counts.total()
+        return {kind: count for kind, count in counts.items() if count}
 
     def _move(self, reader: Reader, what: ReaderInput) -> bool:
         """Do what the table says of ``what``; False if it is ignored."""

@@ -113,6 +113,9 @@ _WORDS = {
     "metrics": ("127.0.0.1:9935", "9935", "has no port"),
     "events_queue": ("/var/lib/events", "", "is not the name of a file"),
     "publish_key": ("S3cret", "", "visible characters"),
+    "api": ("127.0.0.1:9997", "9997", "has no port"),
+    "api_token": ("/etc/token", "", "is not the name of a file"),
+    "api_read_token": ("/etc/token", "", "is not the name of a file"),
 }
 
 
@@ -206,6 +209,7 @@ def test_texts_carry_every_option_to_a_worker_and_back() -> None:
             http_binds=(BindAddress("", 8080),), http_tls_binds=(BindAddress("::1", 8443),),
             http_origin="https://www.example.org", hls_bytes=1 << 20, publish_key="S3cret é",
             events_queue=Path("/var/lib/events"),
+            api=BindAddress("", 9997), api_token=Path("/a"), api_read_token=Path("/b"),
     )  # fmt: skip
     assert EdgeConfig.from_texts(config.to_texts()) == config
     assert EdgeConfig.from_texts(EdgeConfig().to_texts()) == EdgeConfig()

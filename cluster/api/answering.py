@@ -1,0 +1,150 @@
+"""Requests and answers of the API: what is given is checked, and what comes back is JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from typing import Any
+
+from aiohttp import web
+
+from cluster.api.guard import Asker, Denied, Tokens, check
+from cluster.api.handlers import Handlers, Refused
+from cluster.api.operations import OPERATIONS, Operation, argument
+from cluster.api.resources import DrainOrder, Problem
+
+logger = logging.getLogger(__name__)
+
+#: A longer body of a request is refused.
+MAX_BODY_BYTES = 16 * 1024
+#: Requests that are worked on at once; one more is refused.
+MAX_REQUESTS_AT_ONCE = 64
+
+_TITLES = {
+    400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
+    409: "Conflict", 413: "Content too large", 415: "Unsupported media type", 500: "Internal error",
+    503: "Too busy", 504: "No answer in time",
+}  # fmt: skip
+
+
+def as_json(value: object) -> str:
+    """``value``, and the dataclasses in it."""
+    return json.dumps(value, default=_fields_of, separators=(",", ":"))
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+
+
+def answer(value: object) -> web.Response:
+    return web.Response(
+        text=as_json(value), content_type="application/json", headers={"Cache-Control": "no-store"}
+    )
+
+
+def problem(status: int, detail: str, **headers: str) -> web.Response:
+    """What is wrong (RFC 9457)."""
+    text = as_json(Problem(_TITLES.get(status, "Error"), status, detail))
+    shown = {"Cache-Control": "no-store", **headers}
+    if status == 401:
+        shown["WWW-Authenticate"] = 'Bearer realm="rtmp-cluster"'
+    return web.Response(
+        text=text, status=status, content_type="application/problem+json", headers=shown
+    )
+
+
+class Answering:
+    """Answers the operations of the table, for who may ask."""
+
+    def __init__(self, handlers: Handlers, tokens: Tokens) -> None:
+        self._handlers = handlers
+        self._tokens = tokens
+        self._busy = 0
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """One for each operation."""
+        for operation in OPERATIONS:
+            # A key has slashes, which need not be escaped.
+            path = operation.path.replace("{key}", "{key:.+}")
+            router.add_route(operation.method, path, self._handler(operation))
+
+    def _handler(self, operation: Operation) -> Any:
+        async def handle(request: web.Request) -> web.Response:
+            arguments = self._arguments(operation, request)
+            if operation.body is not None:
+                arguments["body"] = await _body(request)
+            result = await operation.handler(self._handlers, arguments)
+            if operation.is_order:
+                logger.info(
+                    "%(operation)s by %(peer)s: %(what)s",
+                    {"operation": operation.name, "peer": request.remote, "what": request.rel_url.path},
+                    extra={"event": "api_order"},
+                )  # fmt: skip
+            return answer(result)
+
+        return handle
+
+    @staticmethod
+    def _arguments(operation: Operation, request: web.Request) -> dict[str, Any]:
+        known = {each.name for each in operation.parameters if each.place == "query"}
+        for name in request.query:
+            if name not in known:
+                raise Refused(400, f"there is no parameter {name[:40]}")
+            if len(request.query.getall(name)) > 1:
+                raise Refused(400, f"{name} is given twice")
+        given = {"path": request.match_info, "query": request.query, "header": request.headers}
+        return {
+            each.name: argument(each, given[each.place][each.name])
+            if each.name in given[each.place] else each.default
+            for each in operation.parameters
+        }  # fmt: skip
+
+    @web.middleware
+    async def around(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Around every request: whether it may be asked, and that each fault is a problem of one form."""
+        if self._busy >= MAX_REQUESTS_AT_ONCE:
+            return problem(503, "too many requests at once; try again")
+        self._busy += 1
+        try:
+            if request.path not in ("/livez", "/readyz"):
+                self._check(request)
+            response: web.StreamResponse = await handler(request)
+            return response
+        except (Refused, Denied) as error:
+            return problem(error.status, error.detail)
+        except web.HTTPException as error:
+            allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            return problem(error.status, error.reason, **allowed)
+        except Exception:
+            logger.exception("a request failed", extra={"event": "api_failed"})
+            return problem(500, "this is a fault of the server; its log says more")
+        finally:
+            self._busy -= 1
+
+    def _check(self, request: web.Request) -> None:
+        headers = request.headers
+        asker = Asker(
+            request.remote or "", headers.get("Host", ""), headers.get("Origin"),
+            headers.get("Authorization", ""),
+        )  # fmt: skip
+        check(self._tokens, asker, is_order=request.method not in ("GET", "HEAD"))
+
+
+async def _body(request: web.Request) -> DrainOrder:
+    """The body of a drain, which may be left out."""
+    data = await request.read()
+    if not data:
+        return DrainOrder()
+    if request.content_type != "application/json":
+        raise Refused(415, "the body is to be application/json")
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is no JSON") from None
+    if type(said) is not dict or not said.keys() <= {"deadline_s"}:
+        raise Refused(400, 'the body is to be {"deadline_s": SECONDS}')
+    deadline_s = said.get("deadline_s", DrainOrder().deadline_s)
+    if type(deadline_s) not in (int, float) or not 0 <= deadline_s <= 86_400:
+        raise Refused(400, "deadline_s is to be from 0 to 86400")
+    return DrainOrder(float(deadline_s))

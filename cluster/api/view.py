@@ -1,0 +1,129 @@
+"""The cluster as one of its processes sees it, from the bus alone: the same from each of them.
+
+All of it lives on the event loop that it was started on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import zmq
+
+from cluster.api.asking import AskedRouter
+from cluster.api.events import Events
+from cluster.api.fresh import Fresh
+from cluster.api.round import Known, RollCall, ask_routers, call_roll
+from cluster.api.sources import Sources
+from cluster.bus.router_names import RouterNames
+from cluster.core.bus.endpoints import EndpointError, endpoints
+
+logger = logging.getLogger(__name__)
+
+#: How often the cluster is looked at without anybody asking, for the list of events.
+WATCH_EVERY_S = 2.0
+#: Routers that are asked, at most: who has no key of the cluster could name any number of them.
+MAX_ROUTERS = 64
+
+T = TypeVar("T")
+
+
+class ClusterView:
+    """Asks the routers and, through them, the workers; answers are shared by all who ask at once."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.events = Events()
+        self._sources = sources
+        self._routers: dict[str, AskedRouter] = {}
+        self._fresh: Fresh[Any] = Fresh()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Connect to the routers, whether or not they are there."""
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
+        found = [endpoints(each) for each in dict.fromkeys(self._sources.routers)]
+        self._fixed = {each.base for each in found if not each.is_name}
+        names = [each for each in found if each.is_name]
+        self._named: set[str] = set()
+        if self._sources.own is not None:
+            self._open(self._sources.own, is_own=True)
+        for base in sorted(self._fixed):
+            self._open(base)
+        loop = asyncio.get_running_loop()
+        if names:
+            resolver = RouterNames(names, self._resolved)
+            await resolver.resolve()
+            self._tasks.append(loop.create_task(resolver.run()))
+        self._tasks.append(loop.create_task(self._watch()))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for router in self._routers.values():
+            router.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._context.term)
+
+    # ---- asking ------------------------------------------------------------------------------
+
+    async def known(self) -> Known:
+        """What the routers know."""
+        return await self.shared("known", lambda: ask_routers(list(self._routers.values())))
+
+    async def roll_call(self) -> RollCall:
+        """Which workers answer, and what they say of themselves."""
+        return await self.shared("roll call", self._call_roll)
+
+    async def shared(self, question: object, fetch: Callable[[], Awaitable[T]]) -> T:
+        """What ``fetch`` brings, or has brought a moment ago to another who asked ``question``."""
+        answer: T = await self._fresh.get(question, fetch)
+        return answer
+
+    def forget(self) -> None:
+        """Something was changed: what was fetched before is not shown any more."""
+        self._fresh.forget()
+
+    @property
+    def routers(self) -> list[AskedRouter]:
+        """All of them, also the one that is not told of."""
+        return list(self._routers.values())
+
+    async def _call_roll(self) -> RollCall:
+        roll = await call_roll(await self.known())
+        if self._sources.learns and roll.summaries:
+            self._named = set(sorted(roll.routers_named)[:MAX_ROUTERS])
+            self._use(self._named)
+        return roll
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                roll = await self.roll_call()
+                self.events.look(roll.known)
+            except Exception:
+                logger.exception("the cluster could not be looked at", extra={"event": "api_failed"})
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    # ---- routers come and go -----------------------------------------------------------------
+
+    def _resolved(self, found: set[str]) -> None:
+        self._named = found
+        self._use(found | self._fixed)
+
+    def _use(self, wanted: set[str]) -> None:
+        for base in wanted - self._routers.keys():
+            self._open(base)
+        own = self._sources.own
+        if own in self._routers and self._sources.learns:
+            self._routers[own].is_own = own not in wanted  # the nodes may call it the same
+        for base in self._routers.keys() - wanted:
+            if not self._routers[base].is_own:
+                self._routers.pop(base).close()
+
+    def _open(self, base: str, *, is_own: bool = False) -> None:
+        with contextlib.suppress(EndpointError):  # of a node that says what it likes
+            router = AskedRouter(self._context, endpoints(base), self._sources.key, is_own=is_own)
+            self._routers[base] = router

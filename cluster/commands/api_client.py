@@ -1,0 +1,89 @@
+"""Asks the API of a running edge or router, for the commands that operate a cluster."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from cluster.api.guard import read_tokens
+from cluster.core.errors import ClusterError, EnvironmentFault
+from cluster.process import running
+from cluster.process.words import reason_of
+
+#: The API answers within a second; a network may be slow.
+_TIMEOUT_S = 10.0
+
+
+class ApiRefused(ClusterError):
+    """The API has answered with a problem: its words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Where it is: an address up to the path, and a token, "" for none."""
+
+    url: str
+    token: str = ""
+
+    def get(self, path: str, **query: str | int) -> Any:
+        """The answer to a question; EnvironmentFault if there is none, ApiRefused if it is a problem."""
+        return self.ask("GET", path, query)
+
+    def items(self, path: str, **query: str | int) -> Iterator[Any]:
+        """The answers page by page; each has its ``items``."""
+        cursor = ""
+        while True:
+            page = self.get(path, **query, **({"cursor": cursor} if cursor else {}))
+            yield page
+            cursor = page.get("next") or ""
+            if not cursor:
+                return
+
+    def ask(self, method: str, path: str, query: Mapping[str, str | int], body: Any = None) -> Any:
+        """The same, with any method."""
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        data = None if body is None else json.dumps(body)
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+            asked = f"{parts.path.rstrip('/')}{path}" + (f"?{urlencode(query)}" if query else "")
+            connection.request(method, asked, data, headers)
+            response = connection.getresponse()
+            said = json.loads(response.read())
+            connection.close()
+        except OSError as error:
+            raise EnvironmentFault(f"{self.url} does not answer: {reason_of(error)} (--api)") from None
+        except (ValueError, http.client.HTTPException):
+            raise EnvironmentFault(f"{self.url} is not the API of an edge or router (--api)") from None
+        if response.status >= 400:
+            raise ApiRefused(str(said.get("detail", response.reason)))
+        return said
+
+
+def found(url: str | None, token_file: Path | None) -> Api:
+    """That at ``url``, or with none that of what runs on this host. EnvironmentFault if nothing does."""
+    tokens = None if token_file is None else read_tokens(token_file)
+    if url is not None:
+        return Api(url if "://" in url else f"http://{url}", tokens[0] if tokens else "")
+    for note in running.found():
+        if note.api:
+            if tokens is None and note.api_token is not None:
+                tokens = read_tokens(Path(note.api_token))
+            return Api(note.api, tokens[0] if tokens else "")
+    raise EnvironmentFault(
+        "no edge or router with an API is known to run on this host: start one with --api 127.0.0.1:9997, "
+        "or name that of another with --api http://HOST:9997"
+    )
+
+
+def in_path(text: str) -> str:
+    """``text`` as one part of a path."""
+    return quote(text.encode("utf-8", "surrogateescape"), safe="")

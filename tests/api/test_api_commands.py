@@ -1,0 +1,173 @@
+"""The commands that operate a cluster, typed against one that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from cluster.commands import api_tables
+from cluster.commands.api_client import Api, ApiRefused
+from cluster.process.exit_codes import ExitCode
+from support.api_cluster import ApiCluster, api_of, ask
+from support.cluster_process import ROOT, Edge
+from support.ffmpeg import Ffmpegs
+from support.polling import wait_until
+
+ADMIN, READ = "admin-admin-admin-1", "read-read-read-read"
+
+
+def typed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cluster", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+    )
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """A node whose API wants a token, and that leaves its note in a place of its own."""
+    directory = tmp_path_factory.mktemp("guarded")
+    (directory / "admin").write_text(ADMIN)
+    (directory / "read").write_text(READ)
+    options = ["--node-name", "g", "--workers", "1", "--api", "127.0.0.1:0"]
+    options += ["--api-token", str(directory / "admin"), "--api-read-token", str(directory / "read")]
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(directory)
+    try:
+        edge = Edge(options, directory / "log")
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    edge.wait_ready()
+    yield edge
+    edge.kill()
+
+
+@pytest.fixture
+def url(cluster: ApiCluster, ffmpegs: Ffmpegs, clip: Path) -> str:
+    """An API of a cluster in which live/typed is published at a, and played at b."""
+    ffmpegs.publish(clip, cluster.nodes["a"].url("typed"), loop=True)
+    ffmpegs.play(cluster.nodes["b"].url("typed"))
+    url = cluster.apis["c"]
+    wait_until(lambda: ask(url, "/v1/streams/live/typed").json.get("players") == 1, "a stream and a player")
+    return url
+
+
+def test_streams_and_sessions_and_a_kick(cluster: ApiCluster, url: str, ffmpegs: Ffmpegs) -> None:
+    shown = typed("streams", "--api", url, "--key", "live/*")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    heads, line = shown.stdout.splitlines()
+    assert heads.split() == ["STREAM", "ORIGIN", "TRACKS", "KBIT/S", "PLAYERS"]
+    assert line.split()[:5] == ["live/typed", "a/0", "avc1", "360p25", "mp4a"]
+    assert line.split()[-1] == "1"
+
+    shown = typed("sessions", "--api", url, "--json", "--key", "live/typed")
+    found = {each["role"]: each for each in json.loads(shown.stdout)["items"]}
+    assert found.keys() == {"publisher", "player"}
+    session = found["player"]["session"]
+    assert session in typed("sessions", "--api", url, "--role", "player").stdout
+
+    done = typed("kick", session, "--why", "enough", "--api", url)
+    assert (done.returncode, done.stdout) == (0, f"session {session} was ended\n")
+    gone = typed("kick", session, "--api", url)
+    assert gone.returncode == ExitCode.REFUSED
+    assert gone.stderr == f"rtmp-cluster: there is no session {session} any more\n"
+
+
+def test_status_over_the_api(cluster: ApiCluster, url: str) -> None:
+    lines = typed("status", "--api", url).stdout.splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    for address in cluster.router_addresses.values():
+        assert any(line.startswith(address) for line in lines)
+    assert [line.split()[:2] for line in lines if line[:2] in ("a ", "b ", "c ")] == [
+        ["a", "ok"], ["b", "ok"], ["c", "ok"]
+    ]  # fmt: skip
+    known = json.loads(typed("status", "--api", url, "--json").stdout)
+    assert [each["node"] for each in known["nodes"]["items"]] == ["a", "b", "c"]
+    assert [each["key"] for each in known["streams"]] == ["live/typed"]
+
+
+def test_a_drain_and_its_end(cluster: ApiCluster) -> None:
+    url = cluster.apis["r1"]
+    done = typed("drain", "b", "--deadline", "1m", "--api", url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sessions may go on for 60 s" in done.stdout
+    wait_until(lambda: ask(cluster.apis["b"], "/readyz").status == 503, "b not to be ready")
+    assert typed("undrain", "b", "--api", url).returncode == 0
+    wait_until(lambda: ask(cluster.apis["b"], "/readyz").status == 200, "b to be ready")
+    gone = typed("drain", "nobody", "--api", url)
+    assert (gone.returncode, gone.stderr) == (ExitCode.REFUSED, "rtmp-cluster: there is no node nobody\n")
+    wrong = typed("drain", "b", "--deadline", "soon", "--api", url)
+    assert wrong.returncode == ExitCode.USAGE
+    assert "'soon' is not a time, as 30s, 10m and 2h are" in wrong.stderr
+
+
+def test_what_runs_here_is_found_with_its_token(guarded: Edge, tmp_path: Path) -> None:
+    place = str(guarded._log.parent)
+    assert typed("streams", XDG_RUNTIME_DIR=place).returncode == 0
+    without = typed("streams", "--api", api_of(guarded))
+    assert without.returncode == ExitCode.REFUSED
+    assert "show a token" in without.stderr
+    read = str(guarded._log.parent / "read")
+    assert typed("streams", "--api", api_of(guarded), "--api-token", read).returncode == 0
+    refused = typed("drain", "g", "--api", api_of(guarded), "--api-token", read)
+    assert (refused.returncode, refused.stderr) == (
+        ExitCode.REFUSED, "rtmp-cluster: this token is for looking only\n"
+    )  # fmt: skip
+
+
+def test_with_tokens_every_answer_wants_one_but_health(guarded: Edge) -> None:
+    url = api_of(guarded)
+    for path in ("/livez", "/readyz"):
+        assert ask(url, path).status == 200
+    for path in ("/v1/nodes", "/v1/openapi.json", "/v3/paths/list", "/nothing"):
+        said = ask(url, path)
+        assert (said.status, said.headers["WWW-Authenticate"][:6]) == (401, "Bearer")
+        assert said.headers["Content-Type"].startswith("application/problem+json")
+        assert ask(url, path, Authorization=f"Bearer {READ}").status in (200, 404)
+    assert ask(url, "/v1/nodes/g/undrain", "POST", Authorization=f"Bearer {READ}").status == 403
+    assert ask(url, "/v1/nodes/g/undrain", "POST", Authorization=f"Bearer {ADMIN}").status == 200
+    document = ask(url, "/v1/openapi.json", Authorization=f"Bearer {READ}").json
+    assert document["security"] == [{"token": []}]
+    assert ADMIN not in guarded.log_text()
+    assert READ not in guarded.log_text()
+
+
+def test_where_nothing_answers_or_something_else_does(tmp_path: Path, cluster: ApiCluster) -> None:
+    gone = typed("streams", "--api", "http://127.0.0.1:9")
+    assert gone.returncode == ExitCode.UNREACHABLE
+    assert gone.stderr.startswith("rtmp-cluster: http://127.0.0.1:9 does not answer: Connection refused")
+    other = f"http://{cluster.nodes['a'].ready['metrics']}"
+    wrong = typed("streams", "--api", other)
+    assert (wrong.returncode, wrong.stderr) == (
+        ExitCode.UNREACHABLE, f"rtmp-cluster: {other} is not the API of an edge or router (--api)\n"
+    )  # fmt: skip
+
+
+def test_pages_are_asked_for_until_there_are_no_more(cluster: ApiCluster, url: str) -> None:
+    api = Api(url)
+    pages = list(api.items("/v1/sessions", limit=1, key="live/typed"))
+    assert [len(page["items"]) for page in pages[:2]] == [1, 1]
+    with pytest.raises(ApiRefused, match="nobody publishes live/none"):
+        api.get("/v1/streams/live/none")
+
+
+def test_what_is_missing_is_said_below_a_table() -> None:
+    page = {
+        "items": [], "next": None,
+        "missing": [{"node": "a\x1b", "id": "1", "worker": 0, "why": "lost"}],
+        "missing_routers": [{"router": "tcp://r:1", "why": "nobody there"}],
+    }  # fmt: skip
+    for table in (api_tables.streams, api_tables.sessions, api_tables.nodes):
+        assert list(table([page]))[1:] == [
+            "! node a\N{REPLACEMENT CHARACTER} (1), worker 0: lost", "! router tcp://r:1: nobody there"
+        ]  # fmt: skip
