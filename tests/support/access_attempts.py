@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -75,25 +76,22 @@ def rtmp_url(
     if way == "app" and shown.items:
         app = f"{app}?{shown.items}"
     user, password = shown.login if way == "dialogue" and shown.login else (None, None)
-    made = _WithTcQuery if way == "tcUrl" and shown.items else RtmpUrl
-    url = made("rtmps" if tls else "rtmp", "127.0.0.1", port, app, name, user, password)
-    if isinstance(url, _WithTcQuery):
-        _TC_QUERIES[str(url)] = shown.items
-    return url
+    url = RtmpUrl("rtmps" if tls else "rtmp", "127.0.0.1", port, app, name, user, password)
+    return with_tc_query(url, shown.items) if way == "tcUrl" and shown.items else url
 
 
-class _WithTcQuery(RtmpUrl):
-    """One whose tcUrl has a query that its app has not, as some encoders can be told to send it."""
+def with_tc_query(url: RtmpUrl, query: str) -> RtmpUrl:
+    """``url``, but that its tcUrl has a query, and its app has not, as encoders can be told to send it."""
 
-    __slots__ = ()
+    class WithTcQuery(RtmpUrl):
+        __slots__ = ()
 
-    @property
-    def tc_url(self) -> str:
-        return f"{RtmpUrl.tc_url.fget(self)}?{_TC_QUERIES[str(self)]}"  # type: ignore[attr-defined]
+        @property
+        def tc_url(self) -> str:
+            return f"{url.tc_url}?{query}"
 
-
-#: By the address: one whose fields are fixed has no place for it.
-_TC_QUERIES: dict[str, str] = {}
+    fields = (getattr(url, each.name) for each in dataclasses.fields(url))
+    return WithTcQuery(*fields)
 
 
 async def rtmp(
@@ -227,30 +225,33 @@ async def live(target: Target, kinds: list[Kind]) -> AsyncIterator[None]:
 
 
 @contextmanager
-def asked_servers(setup: Setup) -> Iterator[tuple[HookServer | None, HookServer | None]]:
-    """The hook and the keys that a set-up asks, on a thread that has nothing else to do."""
-    if setup.hook is None:
-        yield None, None
-        return
+def asked(respond: Responder | bytes) -> Iterator[HookServer]:
+    """A server that answers with ``respond``, on a thread that has nothing else to do."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="asked servers", daemon=True)
+    thread = threading.Thread(target=loop.run_forever, name="asked server", daemon=True)
     thread.start()
+    stack = AsyncExitStack()
 
-    async def start(stack: AsyncExitStack, respond: Responder | bytes) -> HookServer:
+    async def start() -> HookServer:
         return await stack.enter_async_context(hook_server(respond))
 
-    stack = AsyncExitStack()
     try:
-        answers = (setup.hook, response(200, setup.jwks))
-        hook, jwks = (
-            asyncio.run_coroutine_threadsafe(start(stack, each), loop).result(TIMEOUT_S) for each in answers
-        )
-        yield hook, jwks
+        yield asyncio.run_coroutine_threadsafe(start(), loop).result(TIMEOUT_S)
     finally:
         asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(TIMEOUT_S)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(TIMEOUT_S)
         loop.close()
+
+
+@contextmanager
+def asked_servers(setup: Setup) -> Iterator[tuple[HookServer | None, HookServer | None]]:
+    """The hook and the keys that a set-up asks."""
+    if setup.hook is None:
+        yield None, None
+        return
+    with asked(setup.hook) as hook, asked(response(200, setup.jwks)) as jwks:
+        yield hook, jwks
 
 
 def write_config(setup: Setup, directory: Path, hook: HookServer | None, jwks: HookServer | None) -> Path:

@@ -33,14 +33,16 @@ _STOP_TIMEOUT_S = 60.0
 
 
 class ClusterProcess:
-    """``python -m cluster …`` with JSON logs. End it with ``stop``; ``kill`` is for broken ones.
+    """``python -m cluster …``, with JSON logs if ``arguments`` say no other format. End it with ``stop``;
+    ``kill`` is for broken ones.
 
     ``stderr``: a file descriptor that it logs to, if not to the file ``log`` itself.
     """
 
     def __init__(self, arguments: list[str], log: Path, stderr: int | None = None) -> None:
         self._log = log
-        command = [sys.executable, "-m", "cluster", *arguments, "--log-format", "json"]
+        logs = [] if "--log-format" in arguments else ["--log-format", "json"]
+        command = [sys.executable, "-m", "cluster", *arguments, *logs]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
