@@ -203,3 +203,19 @@ def test_failed_dialogues_without_end_are_answered_at_once(
     first, second = house.peer(app=wrong), house.peer(app=wrong)
     assert not first.events(events.ConnectFailed)
     assert second.events(events.ConnectFailed)
+
+
+def test_a_password_is_shown_to_those_alone_who_decide_by_it(house: House) -> None:
+    """After a reload a connection does not publish for a user whose password has changed."""
+    judges = [
+        Judge(lambda access: Allow(), Authenticator("adobe", bytes(32), {"ann": password}.get))
+        for password in ("old", "new")
+    ]
+    house.use_judge(judges[0])
+    (failed,) = house.peer(app="live?authmod=adobe&user=ann").events(events.ConnectFailed)
+    peer = house.peer(app="live?" + answer_to(str(failed.description), "ann", "old"))
+    for judge, proven in zip(judges, ("ann", ""), strict=True):
+        house.use_judge(judge)
+        peer.session.publish(f"x-{proven}")
+        house.settle()
+        assert [each.proven_user for each in judge.asked] == [proven]
