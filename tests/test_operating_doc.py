@@ -1,5 +1,5 @@
-"""The tables of docs/operating.md, docs/events.md and docs/metrics.md (log events, close reasons) are
-those of the code.
+"""The tables of docs/operating.md, events.md, api.md and metrics.md (log events, close reasons) are those
+of the code.
 
 To write the tables of metrics anew:
 METRICS_DOC=docs/metrics.md .venv/bin/python -m pytest tests/test_operating_doc.py
@@ -23,7 +23,7 @@ from cluster.router.router import Router
 
 ROOT = Path(__file__).parents[1]
 #: The same section may stand in several.
-DOCS = [ROOT / "docs" / "operating.md", ROOT / "docs" / "events.md"]
+DOCS = [ROOT / "docs" / name for name in ("operating.md", "events.md", "api.md")]
 METRICS_DOC = ROOT / "docs" / "metrics.md"
 WRITE = os.environ.get("METRICS_DOC", "")
 ANEW = "write it anew, as the head of tests/test_operating_doc.py says"

@@ -6,19 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-#: What is wrong, by check; nothing is "".
-Checks = Callable[[], Mapping[str, str]]
+from collections.abc import Mapping
+from typing import Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Called in the server's thread."""
+class Health(Protocol):
+    """What is wrong with a process, by check; nothing is "". Called in the server's thread."""
 
-    alive: Checks
-    ready: Checks
+    def alive(self) -> Mapping[str, str]:
+        """Whether it lives."""
+
+    def ready(self) -> Mapping[str, str]:
+        """Whether it may be sent peers."""
 
 
 def told(checks: Mapping[str, str], name: str, *, verbose: bool) -> tuple[int, str]:

@@ -11,15 +11,16 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
 from cluster.api.answering import MAX_BODY_BYTES, Answering, answer
 from cluster.api.guard import Tokens
 from cluster.api.handlers import Handlers
-from cluster.api.health import Checks, Health, told
+from cluster.api.health import Health, told
 from cluster.api.mediamtx import MediaMtx
 from cluster.api.openapi import document
 from cluster.api.operations import OPERATIONS
@@ -142,7 +143,7 @@ def _application(view: ClusterView, settings: ApiSettings) -> web.Application:
     return application
 
 
-def _probe(name: str, checks: Checks) -> web.Handler:  # type: ignore[name-defined]
+def _probe(name: str, checks: Callable[[], Mapping[str, str]]) -> Any:
     async def probe(request: web.Request) -> web.Response:
         status, text = told(checks(), name, verbose="verbose" in request.query)
         return web.Response(status=status, text=text, headers={"Cache-Control": "no-store"})

@@ -89,6 +89,9 @@ def _reader(option: Option) -> Callable[[click.Context, click.Parameter, Any], A
         try:
             if option.repeatable:
                 return tuple(map(option.parse, text))
+            if text is None and option.is_secret and os.environ.get(option.env) == "":
+                # For click it is not there. But whoever sets it does not mean to be open to all.
+                raise ValueError("the variable is empty: give it the secret, or unset it")
             return None if text is None else option.parse(text)
         except ValueError as error:
             for each in text if option.repeatable else ():

@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from cluster.api.health import Health
 from cluster.api.sources import Sources
 from cluster.bus import cluster_key
 from cluster.commands.api_served import served_api
@@ -72,8 +71,7 @@ def router(config_file: Path | None, **values: Any) -> int:
         running = stack.enter_context(Router(own.bind, key=key))
         here = _from_here(running.endpoint)
         sources = Sources((), here, key, learns=True)
-        health = Health(lambda: _checks(running), lambda: _checks(running))
-        api = stack.enter_context(served_api(own.router_api, shared, sources, health))
+        api = stack.enter_context(served_api(own.router_api, shared, sources, _Health(running)))
         token = None if shared.api_token is None else str(shared.api_token.absolute())
         note = Note("router", os.getpid(), (here,), None, key_file, api=api, api_token=token)
         stack.enter_context(noted(note))
@@ -95,9 +93,16 @@ def router(config_file: Path | None, **values: Any) -> int:
     return 1
 
 
-def _checks(running: Router) -> dict[str, str]:
-    """Its health: what is wrong, by check."""
-    return {"router": "" if running.is_alive else "it has failed"}
+class _Health:
+    """That of a router: it has nothing to wait for."""
+
+    def __init__(self, running: Router) -> None:
+        self._running = running
+
+    def alive(self) -> dict[str, str]:
+        return {"router": "" if self._running.is_alive else "it has failed"}
+
+    ready = alive
 
 
 def _from_here(endpoint: str) -> str:

@@ -47,10 +47,13 @@ window.clockPicture = (() => {
   const stalls = [];
   let hasPlayed = false;
   const goesOn = () => { hasPlayed = true; const last = stalls.at(-1); if (last && !last[1]) last[1] = Date.now(); };
-  document.addEventListener("playing", goesOn, true);
-  document.addEventListener("seeking", goesOn, true);
-  document.addEventListener("waiting", (event) => {
-    if (hasPlayed && !event.target.seeking) stalls.push([Date.now(), null]);
-  }, true);
-  return { read, watch, stalls };
+  const waits = (event) => { if (hasPlayed && !event.target.seeking) stalls.push([Date.now(), null]); };
+  /** Hears what happens to the videos in root. A page that is written anew has forgotten who listened. */
+  function listen(root) {
+    root.addEventListener("playing", goesOn, true);
+    root.addEventListener("seeking", goesOn, true);
+    root.addEventListener("waiting", waits, true);
+  }
+  listen(document);
+  return { read, watch, stalls, listen };
 })();

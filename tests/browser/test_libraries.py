@@ -21,7 +21,7 @@ HLS_DELAY_P50_MS = 3_000
 MPEGTS_JS = "mpegts.js/dist/mpegts.js"
 HLS_JS = "hls.js/dist/hls.js"
 
-_MPEGTS = """
+MPEGTS = """
 url => {
   const player = mpegts.createPlayer(
     { type: "flv", isLive: true, url }, { enableStashBuffer: false, liveSync: true });
@@ -32,7 +32,7 @@ url => {
 }
 """
 
-_HLS = """
+HLS = """
 url => {
   const hls = new Hls({ lowLatencyMode: true });
   hls.on(Hls.Events.ERROR, (_, what) => {
@@ -45,10 +45,10 @@ url => {
 """
 
 
-def _start(page: Page, library: Path, start: str, url: str) -> None:
+def start(page: Page, library: Path, start: str, url: str) -> None:
     page.set_content("<video muted autoplay playsinline width=320 height=180></video>")
     page.add_script_tag(path=library)
-    page.evaluate("window.faults = []")
+    page.evaluate("clockPicture.listen(document); window.faults = []")
     page.evaluate(start, url)
     page.wait_for_function("() => document.querySelector('video').currentTime > 0")
 
@@ -74,7 +74,7 @@ def test_mpegts_js_plays_http_flv(
 ) -> None:
     publish(cluster.near.url("mpegts"))
     page = open_page(_elsewhere(cluster.near))
-    _start(page, browser_players / MPEGTS_JS, _MPEGTS, f"{cluster.far.page_url('mpegts')}.flv")
+    start(page, browser_players / MPEGTS_JS, MPEGTS, f"{cluster.far.page_url('mpegts')}.flv")
     seen = _watch_a_minute(watch, page)
     assert seen.delay_p50_ms < FLV_DELAY_P50_MS + seen.excused_s * 1000
 
@@ -86,7 +86,7 @@ def test_mpegts_js_plays_flv_over_a_web_socket(
     publish(cluster.near.url("ws"))
     page = open_page(_elsewhere(cluster.far))
     url = f"{cluster.near.page_url('ws')}.flv".replace("http:", "ws:")
-    _start(page, browser_players / MPEGTS_JS, _MPEGTS, url)
+    start(page, browser_players / MPEGTS_JS, MPEGTS, url)
     watch(page, 6).assert_moves(6)
     assert page.evaluate("window.faults") == []
 
@@ -98,7 +98,7 @@ def test_hls_js_plays_low_latency_hls(
     """The first viewer: a worker that has just begun has no old part, and sends players on for a while."""
     publish(cluster.near.url("hls"))
     page = open_page(_elsewhere(cluster.far))
-    _start(page, browser_players / HLS_JS, _HLS, f"{cluster.near.page_url('hls')}.m3u8")
+    start(page, browser_players / HLS_JS, HLS, f"{cluster.near.page_url('hls')}.m3u8")
     seen = _watch_a_minute(watch, page)
     assert page.evaluate("hls.levels[hls.currentLevel].details.canBlockReload")
     # It stays behind by what it has stood still.

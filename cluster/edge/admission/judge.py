@@ -23,6 +23,7 @@ from cluster.edge.admission.rules import Terms
 from cluster.edge.admission.signed import BadLink, normal
 from cluster.edge.admission.users import TooManyLogins, is_one_of
 from cluster.edge.peers.access import Access, Action, Allow, Deny, Refused, Verdict
+from cluster.edge.peers.join_rates import sender_of
 from cluster.process.stranger_lines import host_of
 
 #: OBS and FFmpeg answer this one of the two modes as readily as the other.
@@ -208,8 +209,9 @@ class RuleJudge:
 
     async def _check_login_slowly(self, case: _Case) -> None:
         user, password = case.credentials.login() or ("", "")
+        address = sender_of(case.access.peer)
         try:
-            case.logged_in(user, await self._policy.users.is_right_slowly(user, password))
+            case.logged_in(user, await self._policy.users.is_right_slowly(user, password, address))
         except TooManyLogins:
             raise _Refusal(Refused.HOOK_FAILED, "too many log in at once; try again") from None
 

@@ -16,7 +16,7 @@ from cluster.edge.admission import jwt_tokens, users
 from cluster.edge.admission.hooks.settings import HookSettings, parse_hooks
 from cluster.edge.admission.interfaces import Path, PolicyFaults
 from cluster.edge.admission.jwt_tokens import JwtSettings
-from cluster.edge.admission.rules import ACTIONS, Network, Pattern, Rule, Rules, Terms
+from cluster.edge.admission.rules import ACTIONS, Network, Pattern, Rule, Rules, Terms, why_never
 from cluster.edge.admission.secret_files import resolve_files
 from cluster.edge.admission.signed import EXPIRES, SCHEMES, SECRET, SECURE_LINK_TEXT, URI, Signing
 from cluster.edge.admission.tables import FILE_SUFFIX, Table
@@ -177,10 +177,14 @@ def _limits(tables: object, faults: list[tuple[Path, str]]) -> tuple[KeyLimit, .
     from cluster.edge.peers.key_limits import LimitFaults, parse_limits
 
     try:
-        return parse_limits(tables)
+        limits = parse_limits(tables)
     except LimitFaults as error:
         faults += error.faults
         return ()
+    for number, limit in enumerate(limits):
+        if why := why_never(limit.match):
+            faults.append((("limit", number, "match"), f"match in [[limit]]: {why}"))
+    return limits
 
 
 # ---- rules ---------------------------------------------------------------------------------------
@@ -209,11 +213,15 @@ class _RuleReader:
         match = rule.text("match", "live/*")
         if "match" not in rule:
             self.faults.append((rule.path, '[[rule]] needs match, such as match = "live/*"'))
+        pattern = Pattern((match or "").strip("/"))
+        # Left as it is, a rule that is to close something would close nothing.
+        if match and (why := why_never(pattern.text)):
+            rule.fault("match", why)
         terms = {action: self._terms(rule, action) for action in ACTIONS}
         if not any(action in rule for action in ACTIONS):
             self.faults.append((rule.path, "[[rule]] speaks of neither publish nor play"))
         rule.refuse_others()
-        return Rule(Pattern((match or "").strip("/")), terms["publish"], terms["play"])
+        return Rule(pattern, terms["publish"], terms["play"])
 
     def _terms(self, rule: Table, action: Action) -> Terms | None:
         value = rule.value(action)

@@ -67,6 +67,19 @@ class Pattern:
         return self.text.endswith(_STAR) and self.matches(start)
 
 
+def why_never(match: str) -> str:
+    """Why ``match``, without slashes at its ends, matches no stream key; "" if it may match one."""
+    if not match:
+        return "there is nothing but slashes in it"
+    if "?" in match:
+        return "no stream key has a ? in it, for a query begins there; * stands for any characters"
+    if "//" in match:
+        return "no stream key has two slashes side by side, nor a host: write it as live/cam1 is written"
+    if any(ord(character) < ord(" ") for character in match):
+        return "no stream key has control characters in it"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What one rule asks of one action: all of it must hold. If ``is_denied``, nothing helps.

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import importlib.util
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from typing import Final, Protocol
 
 #: Those who wait for a slow hash. One thread makes fifty a second or fewer: who comes later has no chance.
 MAX_LOGINS_WAITING: Final = 100
+#: Of one address: who guesses from there makes others wait for a second, and shuts out nobody else.
+MAX_LOGINS_OF_ADDRESS: Final = 10
 #: Of scrypt's memory: one hash at a time is made.
 _MOST_SCRYPT_BYTES: Final = 128 << 20
 
@@ -172,7 +175,7 @@ class Users:
         self._nobody: Password = slow[0] if slow else Plain((secrets.token_hex(),))
         self._has_slow = bool(slow)
         self._thread: ThreadPoolExecutor | None = None
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()  # by address
         #: Of users with a slow hash who have shown the right password: its digest, under a key of our own.
         #: Those who come back need not wait behind those who guess.
         self._key = secrets.token_bytes(32)
@@ -196,21 +199,25 @@ class Users:
             return right if right or not self._has_slow else None
         return True if hmac.compare_digest(self._proven.get(user, b""), self._digest(said)) else None
 
-    async def is_right_slowly(self, user: str, given: str) -> bool:
-        """The same, for what takes long. TooManyLogins if it would take far too long."""
-        if self._waiting >= MAX_LOGINS_WAITING:
+    async def is_right_slowly(self, user: str, given: str, address: str = "") -> bool:
+        """The same, for what takes long. TooManyLogins if it would take far too long; ``address``: of who
+        asks."""
+        waiting = self._waiting
+        if waiting.total() >= MAX_LOGINS_WAITING or waiting[address] >= MAX_LOGINS_OF_ADDRESS:
             raise TooManyLogins
         said = raw(given)
         own = self._passwords.get(user, self._nobody)
         password = own if own.is_slow else self._nobody
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "passwords")
-        self._waiting += 1
+        waiting[address] += 1
         try:
             loop = asyncio.get_running_loop()
             right = await loop.run_in_executor(self._thread, password.is_right, said)
         finally:
-            self._waiting -= 1
+            waiting[address] -= 1
+            if not waiting[address]:
+                del waiting[address]
         if not right or password is not self._passwords.get(user):
             return False
         self._proven[user] = self._digest(said)

@@ -25,6 +25,8 @@ MAX_RETRY_AFTER_S = 3_600.0
 #: Of an answer that is no: what is read, and what the log shows.
 _READ_BYTES = 4_096
 _SHOWN_CHARACTERS = 200
+#: What is shorter is none, and stands in every text.
+_SHORTEST_SECRET = 3
 _GONE = 410
 
 
@@ -88,7 +90,7 @@ def _shown(body: bytes, url: str) -> str:
     items = [item.partition("=")[2] for item in parts.query.split("&")]
     for secret in (parts.query, parts.password or "", *items):
         for form in (secret, unquote(secret), html.escape(secret)):
-            text = text.replace(form, "***") if form else text
+            text = text.replace(form, "***") if len(form) >= _SHORTEST_SECRET else text
     return text[:_SHOWN_CHARACTERS]
 
 

@@ -15,6 +15,7 @@ from cluster.edge.streams.events import StreamEvents
 from cluster.edge.streams.interfaces import Publisher
 from cluster.edge.streams.reader import Reader
 from cluster.edge.streams.streams import Streams
+from cluster.process.words import printable
 
 #: How long a worker that ends waits until its last events have arrived.
 _LAST_EVENTS_S = 0.5
@@ -90,4 +91,6 @@ class EventTeller(StreamEvents):
 
 
 def _shown(facts: Mapping[str, object]) -> dict[str, Any]:
-    return {name: facts[fact] for fact, name in _FACTS.items() if fact in facts}
+    """What a peer calls itself need not be text: a receiver that can read or store no such event would be
+    told of it for a day, and of nothing else of that stream."""
+    return {name: printable(str(facts[fact])) for fact, name in _FACTS.items() if fact in facts}

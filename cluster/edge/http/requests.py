@@ -17,7 +17,7 @@ from cluster.edge.http.player import Form, Player
 from cluster.edge.http.replies import Replies, refusal
 from cluster.edge.http.request import BadRequest, Request
 from cluster.edge.http.routes import Kind, NoRoute, Route, route_of
-from cluster.edge.http.tickets import Tickets, with_ticket
+from cluster.edge.http.tickets import Tickets, ticket_in, with_ticket
 from cluster.edge.peers.access_control import AccessControl
 from cluster.edge.peers.join_rates import JoinRates
 from cluster.edge.peers.log_facts import MAX_AGENT_CHARACTERS
@@ -127,7 +127,8 @@ class HttpRequests:
         is_late = False
 
         def then(answer: Answer) -> None:
-            answer = with_ticket(answer, ticket) if ticket else answer
+            if ticket:
+                answer = with_ticket(answer, ticket, is_new=ticket_in(request.query) != ticket)
             connection.answer(request, fitted(answer, request))
             if is_late:
                 connection.answered()
@@ -178,7 +179,11 @@ class HttpRequests:
     def _play_late(self, connection: Exchange, request: Request, route: Route) -> None:
         self._streams.turn.begin()
         connection.waits_no_more()
-        self._play(connection, request, route)
+        if connection.has_room:  # as it had, for others of its connection that have waited too
+            self._play(connection, request, route)
+        else:
+            connection.answer(request, _NO_ROOM)
+        connection.answered()
 
     def _play(self, connection: Exchange, request: Request, route: Route) -> None:
         if (no_room := self._streams.room.for_player(route.key)) is not None:

@@ -15,7 +15,7 @@ HLS, HTTP = "hls", "http"
 
 
 def kind_of(connection: HttpSocket) -> str:
-    """As what it is served; of several on one connection, as what the first is."""
+    """As what it is served; of several streams on one connection, the first."""
     players = connection.players
     if players:
         return players[0].form.name
@@ -23,23 +23,25 @@ def kind_of(connection: HttpSocket) -> str:
 
 
 def row_of(connection: HttpSocket, now: float) -> SessionRow:
-    """As it is now."""
+    """As it is now. Of several streams on one connection, the state is that of the slowest."""
     role, key = connection.use
-    readers = [player.reader for player in connection.players]
+    players = connection.players
+    slowest = max(players, key=lambda player: delay_ms(player.reader), default=None)
     if connection.close_reason is not None:
         state = "closing"
-    elif readers:
-        state = reading_state(readers[0]) if connection.players[0].is_open else "waiting"
+    elif slowest is not None:
+        state = reading_state(slowest.reader) if slowest.is_open else "waiting"
     else:
         state = "playing" if connection.arrival.place.plays else "connected"
     arrival = connection.arrival
     dropped = {
-        "slow": sum(each.skipped for each in readers),
-        "no_keyframe": sum(each.held_back for each in readers),
-    }  # fmt: skip
+        "slow": sum(player.reader.skipped for player in players),
+        "no_keyframe": sum(player.reader.held_back for player in players),
+    }
     return SessionRow(
         arrival.number, role, kind_of(connection), key, arrival.peer, connection.agent,
         connection.is_secure, state, round((now - arrival.began_at) * 1000),
-        max(map(delay_ms, readers), default=0), connection.bytes_waiting(), connection.bytes_received,
-        connection.bytes_sent(), {reason: count for reason, count in dropped.items() if count},
+        0 if slowest is None else delay_ms(slowest.reader), connection.bytes_waiting(),
+        connection.bytes_received, connection.bytes_sent(),
+        {reason: count for reason, count in dropped.items() if count},
     )  # fmt: skip

@@ -67,13 +67,18 @@ def ticket_in(query: str) -> str:
     return ""
 
 
-def with_ticket(answer: Answer, ticket: str) -> Answer:
-    """``answer`` for the holder of ``ticket``: its addresses carry it, and no cache keeps its playlists."""
+def with_ticket(answer: Answer, ticket: str, *, is_new: bool) -> Answer:
+    """``answer`` for the holder of ``ticket``: its addresses carry it, and no cache keeps its playlists.
+
+    ``is_new``: the address that was asked for did not carry it. So it is no secret, and no cache that
+    others ask may keep its media.
+    """
     item = f"{FIELD}={ticket}"
     if answer.location:
         answer = answer._replace(location=f"{answer.location}&{item}")
     if not answer.content_type.endswith("mpegurl"):
-        return answer
+        kept = answer.cache_control
+        return answer._replace(cache_control=kept.replace("public", "private")) if is_new else answer
     text = b"".join(bytes(each) for each in answer.body)
     text = _ADDRESS_END.sub(rb"\g<0>?" + item.encode(), text)
     return answer._replace(body=[text], cache_control="private, no-store")

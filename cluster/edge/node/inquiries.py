@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from cluster import __version__
 from cluster.core.bus import questions
@@ -18,10 +18,8 @@ from cluster.core.bus.questions import Answer, Done, Fault, QuestionError
 from cluster.core.errors import MisuseError
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import Asked
+from cluster.edge.node.stream_rows import StreamRows
 from cluster.process import usage
-
-if TYPE_CHECKING:
-    from cluster.edge.node.stream_rows import StreamRows
 
 #: The rows of a page are made for no longer than this; to put them into words takes as long again.
 PAGE_S = 0.0005
@@ -52,8 +50,8 @@ class Inquiries:
         self._ask_node = ask_node
         self._clock = clock
         self._began_at = clock()
-        self._rows: StreamRows | None = None
-        self._orders: OrderedDict[str, Done] = OrderedDict()
+        self._rows = StreamRows(serving.streams)
+        self._orders: OrderedDict[Any, Done] = OrderedDict()
         self._answers: dict[type, Callable[[Any], Answer]] = {
             questions.AskSummary: self._summary,
             questions.AskSessions: self._sessions,
@@ -111,11 +109,6 @@ class Inquiries:
         return questions.SessionPage(tuple(rows), None)
 
     def _streams(self, asked: questions.AskStreams) -> questions.StreamRows:
-        if self._rows is None:
-            # Here: who is never asked has no use for what reads the headers of codecs, a few ms to import.
-            from cluster.edge.node.stream_rows import StreamRows
-
-            self._rows = StreamRows(self._serving.streams)
         until = self._clock() + PAGE_S
         rows: list[questions.StreamRow] = []
         looked_at = 0
@@ -131,9 +124,9 @@ class Inquiries:
     # ---- orders ------------------------------------------------------------------------------
 
     def _carry_out(self, order: Any) -> Done:
-        done = self._orders.get(order.command)
+        done = self._orders.get(order)
         if done is None:
-            done = self._orders[order.command] = self._actions[type(order)](order)
+            done = self._orders[order] = self._actions[type(order)](order)
             while len(self._orders) > MAX_ORDERS:
                 self._orders.popitem(last=False)
         return done

@@ -82,7 +82,9 @@ class AccessControl:
         return denied.why in _GUESSES and self._held < MAX_HELD_REFUSALS
 
     async def hold(self) -> None:
-        """Let whoever guesses wait."""
+        """Let whoever guesses wait, if not too many do."""
+        if self._held >= MAX_HELD_REFUSALS:
+            return
         self._held += 1
         try:
             await asyncio.sleep(random.uniform(*REFUSED_AFTER_S))

@@ -85,7 +85,7 @@ def _parse(
         faults.append((place, f"a limit names at least one of {', '.join(_NUMBERS)}"))
     if len(faults) > before or not isinstance(match, str):
         return None
-    return KeyLimit(match, **numbers)
+    return KeyLimit(match.strip("/"), **numbers)
 
 
 def _glob(pattern: str) -> Callable[[str], object]:

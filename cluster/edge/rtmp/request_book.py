@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
+
+from cluster.edge.peers.join_rates import sender_of
 
 if TYPE_CHECKING:
     from cluster.edge.rtmp.connection import Connection
@@ -15,6 +18,9 @@ logger = logging.getLogger(__name__)
 #: Requests that may wait at once in one worker. Each is a task, some kilobytes: a slow judge must not
 #: cost more memory than the connections themselves.
 MAX_WAITING_REQUESTS = 10_000
+#: Of one address: who asks without end, from some hundred connections with many streams each, leaves room
+#: for others. All of an office, or behind a balancer, have it together.
+MAX_WAITING_OF_ADDRESS = 5_000
 
 #: The connection itself, among the message stream ids (0 is one) that requests are filed under.
 WHOLE_CONNECTION = -1
@@ -26,6 +32,7 @@ class RequestBook:
         self._loop = loop
         self._waiting: dict[Connection, dict[int, asyncio.Task[None]]] = {}
         self._count = 0
+        self._of_address: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return self._count
@@ -35,11 +42,14 @@ class RequestBook:
     ) -> bool:
         """See to a request in a task of its own; False if too many wait already."""
         self.take_back(connection, stream_id)
-        if self._count >= MAX_WAITING_REQUESTS:
+        address = sender_of(connection.peer)
+        is_full = self._count >= MAX_WAITING_REQUESTS
+        if is_full or self._of_address[address] >= MAX_WAITING_OF_ADDRESS:
             return False
         task = self._loop.create_task(work())
         self._waiting.setdefault(connection, {})[stream_id] = task
         self._count += 1
+        self._of_address[address] += 1
         task.add_done_callback(lambda done: self._done(connection, stream_id, done))
         return True
 
@@ -66,6 +76,10 @@ class RequestBook:
         of_connection = self._waiting[connection]
         del of_connection[stream_id]
         self._count -= 1
+        address = sender_of(connection.peer)
+        self._of_address[address] -= 1
+        if not self._of_address[address]:
+            del self._of_address[address]
         if not of_connection:
             del self._waiting[connection]
 

@@ -77,7 +77,7 @@ def test_a_whole_file() -> None:
 
 
 def test_limits_are_read_where_they_are_counted() -> None:
-    [limit] = _parse('[[limit]]\nmatch = "live/*"\nplayers = 5\n').limits
+    [limit] = _parse('[[limit]]\nmatch = "/live/*"\nplayers = 5\n').limits
     assert (limit.match, limit.players) == ("live/*", 5)
 
 
@@ -103,6 +103,11 @@ def test_the_publish_key_goes_before_all_rules() -> None:
         ("[rule]\nmatch = '*'", ("rule",), "rules are a list of tables"),
         ("[[rule]]\nplay = 'allow'", ("rule", 0), '[[rule]] needs match, such as match = "live/*"'),
         ("[[rule]]\nmatch = ''\nplay = 'allow'", ("rule", 0, "match"), "match in [[rule]]: is empty"),
+        ("[[rule]]\nmatch = '//'\nplay = 'deny'", ("rule", 0, "match"), "nothing but slashes in it"),
+        ("[[rule]]\nmatch = 'live/cam?'\nplay = 'deny'", ("rule", 0, "match"), "no stream key has a ?"),
+        ("[[rule]]\nmatch = '/live//*'\nplay = 'deny'", ("rule", 0, "match"), "two slashes side by side"),
+        ("[[rule]]\nmatch = 'rtmp://h/live/*'\nplay = 'deny'", ("rule", 0, "match"), "nor a host"),
+        ("[[rule]]\nmatch = \"live/*\\n\"\nplay = 'deny'", ("rule", 0, "match"), "control characters"),
         ("[[rule]]\nmatch = 1\nplay = 'allow'", ("rule", 0, "match"), "must be text in quotes"),
         ("[[rule]]\nmatch = '*'", ("rule", 0), "speaks of neither publish nor play"),
         ("[[rule]]\nmatch='*'\nplay='allow'\npubish='deny'", ("rule", 0, "pubish"),
@@ -169,6 +174,7 @@ def test_the_publish_key_goes_before_all_rules() -> None:
          "must be one of rtmp_cluster_permissions, "),
         ("[hooks]\npublish='S3cret'", ("hooks", "publish"), "must be an address"),
         ("hooks = 1", ("hooks",), "[hooks] must be a table"),
+        ("[[limit]]\nmatch = 'live/cam?'\nplayers = 5", ("limit", 0, "match"), "no stream key has a ?"),
         ("[[limit]]\nmatch = '*'\nplayers = 0", ("limit", 0, "players"),
          "players is a whole number from 1"),
     ],

@@ -152,6 +152,21 @@ def test_who_leaves_meanwhile_is_not_waited_for() -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        return known._waiting
+        return known._waiting.total()
 
     assert asyncio.run(leave()) == 0
+
+
+def test_who_guesses_from_one_address_shuts_out_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "MAX_LOGINS_OF_ADDRESS", 2)
+
+    async def ask() -> list[object]:
+        known = Users({"slow": read_hash(_scrypt("pw"))})
+        guesses = [known.is_right_slowly("slow", str(number), "192.0.2.7") for number in range(4)]
+        other = known.is_right_slowly("slow", "pw", "192.0.2.8")
+        return await asyncio.gather(*guesses, other, return_exceptions=True)
+
+    *guesses, other = asyncio.run(ask())
+    assert guesses[:2] == [False, False]
+    assert all(isinstance(each, TooManyLogins) for each in guesses[2:])
+    assert other is True

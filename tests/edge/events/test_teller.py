@@ -127,3 +127,13 @@ def test_the_sessions_that_are_open_are_known(loop: SteppedLoop, told: Told) -> 
     publisher.feed.end()
     sink.reader.leave()
     assert told.teller._numbers() == []
+
+
+def test_what_a_peer_calls_itself_is_text_for_any_receiver(loop: SteppedLoop, told: Told) -> None:
+    """A lone surrogate and a NUL are JSON, and strict parsers and data bases refuse them."""
+    sink = FakeSink()
+    sink.facts = {**FACTS, "agent": "O\udcffB\0S\u2028é"}
+    told.streams.play("live/a", sink, FLV)
+    (started,) = told.events(1)
+    assert started["data"]["agent"] == "O\ufffdB\ufffdS\ufffdé"
+    sink.reader.leave()

@@ -17,6 +17,7 @@ from cluster.edge.http.h2_sender import MAX_STREAMS
 from cluster.edge.http.h2_stream import H2Stream
 from cluster.edge.http.http_socket import ANSWER_S, MAX_REQUESTS_PER_S
 from cluster.edge.http.player import Player
+from cluster.edge.peers.join_rates import JoinRates
 from cluster.net.outbox import LINGER_S
 from support.h2_peer import H2Peer
 from support.house import AAC_HEADER, AVC_HEADER, KEY, House, Peer, audio, stepped_loop, video
@@ -467,6 +468,21 @@ def test_more_players_than_one_connection_may_have(houses: Houses) -> None:
         assert peer.get("/live/x.flv").status == 200
         house.advance(1)
     assert peer.get("/live/x.flv").status == 503
+
+
+def test_as_many_players_as_one_connection_may_have_after_a_wait(
+    houses: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of an address that asks too often wait, all with room at first."""
+    house = houses()
+    publish(house)
+    monkeypatch.setattr(JoinRates, "wait_s", lambda rates, peer, now: 0.1)
+    peer = H2Peer(house)
+    numbers = [peer.ask("/live/x.flv") for _ in range(MAX_PLAYERS + 1)]
+    house.settle()
+    house.advance(1)
+    statuses = sorted(peer.replies[number].status for number in numbers)
+    assert statuses == [200] * MAX_PLAYERS + [503]
 
 
 def test_a_player_that_leaves(houses: Houses) -> None:

@@ -243,4 +243,17 @@ def test_a_ticket_is_for_one_stream_and_a_time() -> None:
 
 def test_a_player_that_is_sent_on_keeps_its_ticket() -> None:
     sent_on = Answer(307, "text/plain", "no-store", [b"ask again\n"], location="7.m4s?again=1")
-    assert with_ticket(sent_on, "T").location == "7.m4s?again=1&ticket=T"
+    assert with_ticket(sent_on, "T", is_new=False).location == "7.m4s?again=1&ticket=T"
+
+
+def test_media_that_was_let_in_by_credentials_is_kept_by_no_cache_that_others_ask(house: House) -> None:
+    """By Authorization, or by where the viewer is: the address says nothing that others do not know."""
+    HttpPeer(house).get("/live/x.m3u8")
+    published(house)
+    house.use_judge(Judge(lambda access: Allow(user="ann")))
+    _, playlist = hls(house, "/live/x/media.m3u8")
+    segment = next(line for line in playlist.splitlines() if not line.startswith("#"))
+    bare = segment.partition("?")[0]
+    for address, kept in ((segment, "public, max-age=3600"), (bare, "private, max-age=3600")):
+        answer = HttpPeer(house).get(f"/live/x/{address}").answer
+        assert (answer.status, answer.fields["cache-control"]) == (200, kept)

@@ -12,7 +12,7 @@ from cluster.core.rtmp import events
 from cluster.core.rtmp.status import Code
 from cluster.edge.peers.access import Allow, Deny, Verdict
 from cluster.edge.rtmp import request_book
-from cluster.edge.rtmp.request_book import MAX_WAITING_REQUESTS, RequestBook
+from cluster.edge.rtmp.request_book import MAX_WAITING_OF_ADDRESS, MAX_WAITING_REQUESTS, RequestBook
 from support.house import House, SteppedLoop, stepped_loop, video
 
 SLOW_S = 1.0
@@ -108,9 +108,33 @@ def test_a_request_too_many_is_denied_and_closed(
     assert second.codes == [Code.PUBLISH_DENIED]
 
 
+class _Peer:
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+
+
+def test_who_asks_without_end_from_one_address_leaves_room_for_others(loop: SteppedLoop) -> None:
+    book = RequestBook(loop)
+    asker, other = _Peer("192.0.2.7:1"), _Peer("192.0.2.8:1")
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    def start(peer: _Peer, stream_id: int) -> bool:
+        return book.start(peer, stream_id, wait)  # type: ignore[arg-type]
+
+    assert all(start(asker, number) for number in range(MAX_WAITING_OF_ADDRESS))
+    assert not start(asker, MAX_WAITING_OF_ADDRESS)
+    assert start(other, 1)
+    book.take_back(asker, 1)  # type: ignore[arg-type]
+    assert start(asker, MAX_WAITING_OF_ADDRESS)
+    loop.turn()
+    loop.run_until_complete(book.close())
+
+
 def test_ten_thousand_wait_and_no_more(loop: SteppedLoop) -> None:
     book = RequestBook(loop)
-    peers = [object() for _ in range(MAX_WAITING_REQUESTS + 1)]
+    peers = [_Peer(f"192.0.2.{number % 8}:1") for number in range(MAX_WAITING_REQUESTS + 1)]
 
     async def wait() -> None:
         await asyncio.Event().wait()

@@ -191,3 +191,15 @@ def test_three_connects_show_who_publishes(
         assert last.events(events.ConnectFailed)
         assert house.counters.closes == {"login_asked": 2, "connect_rejected": 1}
         assert house.counters.access_denied == {"bad_credentials": 1}
+
+
+def test_failed_dialogues_without_end_are_answered_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_control, "MAX_HELD_REFUSALS", 1)
+    login = Authenticator("adobe", bytes(32), {"ann": "right"}.get)
+    house.use_judge(Judge(lambda access: Allow(), login))
+    wrong = "live?authmod=adobe&user=ann&response=a&opaque=b"
+    first, second = house.peer(app=wrong), house.peer(app=wrong)
+    assert not first.events(events.ConnectFailed)
+    assert second.events(events.ConnectFailed)

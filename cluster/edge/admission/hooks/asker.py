@@ -25,6 +25,7 @@ from cluster.edge.admission.hooks.questions import BadReply, Question, Reply, Wr
 from cluster.edge.admission.hooks.settings import HookSettings
 from cluster.edge.admission.hooks.turns import TooManyWait, Turns
 from cluster.edge.peers.access import Access, Allow, Deny, Refused, Verdict
+from cluster.edge.peers.join_rates import sender_of
 from cluster.process.complaints import Complaints
 
 logger = logging.getLogger(__name__)
@@ -100,8 +101,9 @@ class HookAsker:
             raise Unanswered(f"{access.action} in [hooks] is not set")
         question = Question(access, user or access.proven_user, shown_by(access))
         began_at = time.monotonic()
+        turn = self._turns[access.action].turn(sender_of(access.peer))
         try:
-            async with asyncio.timeout(self._settings.timeout_s), self._turns[access.action].turn():
+            async with asyncio.timeout(self._settings.timeout_s), turn:
                 written = self._words.write(question)
                 reply = await self._client.send("POST", address, self._headers(written), written.body)
         except TooManyWait:
