@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import load, proc, servers
 from benchmarks.model import Setting
-from benchmarks.process import free_port
+from benchmarks.process import accepts, free_port
 from cluster.client import PublishRefused, connect
 from cluster.core.rtmp.url import RtmpUrl
 from cluster.edge.admission.signed import Signing
@@ -191,6 +191,8 @@ def _measure_hook(manner: str) -> tuple[float, list[tuple[str, bool, float]]]:
     nobody_asks = manner == "nobody asks"
     if manner != "down" and not nobody_asks:
         hook.start()
+        while not accepts(port):
+            time.sleep(0.05)
     rules = _HOOK_RULES.format(port=port, timeout=_TIMEOUT_S)
     setting = Setting(window_s=_WINDOW_S, settle_s=3.0, generator_cores=_PEER_CORES)
     try:
