@@ -11,6 +11,8 @@ from aiohttp import web
 
 from cluster.api import dashboard
 from cluster.api.answering import answer, problem
+from cluster.api.openapi import document
+from cluster.api.operations import OPERATIONS
 from cluster.api.resources import (
     Cluster,
     Done,
@@ -35,6 +37,7 @@ from cluster.api.resources import (
 
 _NODES = 12
 _ROUTERS = 3
+_TRACE = "/v1/streams/{key}/trace"
 _TRACKS = [
     Track(0, "video", "avc1", "avc1.640028", 1920, 1080, 30.0),
     Track(0, "audio", "mp4a", "mp4a.40.2", 0, 0, 0.0, 48_000, 2),
@@ -43,9 +46,12 @@ _TRACKS = [
 
 class FakeApi:
     """``streams``: how many. ``silent`` and ``lost_router``: one of the nodes, and of the routers, has not
-    answered."""
+    answered. ``trace``: it tells the way of a stream hop by hop."""
 
-    def __init__(self, streams: int, *, silent: bool = False, lost_router: bool = False) -> None:
+    def __init__(
+        self, streams: int, *, silent: bool = False, lost_router: bool = False, trace: bool = False
+    ) -> None:  # fmt: skip
+        self._has_trace = trace
         self.orders: list[str] = []
         self._streams = [_stream(number) for number in range(streams)]
         self._coverage: dict[str, Any] = {}
@@ -88,9 +94,10 @@ class FakeApi:
         for path, make in (
             ("cluster", self._cluster), ("nodes", self._nodes), ("routers", self._routers),
             ("streams", self._stream_page), ("sessions", self._sessions), ("routes", self._routes),
-            ("events", self._events),
+            ("events", self._events), ("openapi.json", self._openapi),
         ):  # fmt: skip
             application.router.add_get(f"/v1/{path}", self._answering(make))
+        application.router.add_get("/v1/streams/{key:.+}/trace", self._answering(self._trace))
         application.router.add_delete("/v1/{order:.+}", self._order)
         application.router.add_post("/v1/{order:.+}", self._order)
         runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=0.1)
@@ -163,6 +170,17 @@ class FakeApi:
         ]  # fmt: skip
         return RouteList(items=items, **self._coverage)
 
+    def _openapi(self, _: Any) -> Any:
+        described = document(OPERATIONS, has_tokens=False)
+        if self._has_trace:
+            described["paths"].setdefault(_TRACE, {})
+        else:
+            described["paths"].pop(_TRACE, None)
+        return described
+
+    def _trace(self, _: Any) -> Any:
+        return {"complete": True, "missing": [], "missing_routers": [], "hops": _HOPS, "routers": []}
+
     def _events(self, query: Any) -> EventList:
         texts = [
             ("node_joined", "node node-04 has joined"),
@@ -175,6 +193,29 @@ class FakeApi:
             for number, (kind, text) in enumerate(texts, 1)
         ]
         return EventList([each for each in items if each.number > int(query["after"])], len(items))
+
+
+def _hop(number: int, from_hop: int, kind: str, name: str, **more: Any) -> dict[str, Any]:
+    hop = {
+        "number": number, "from_hop": from_hop, "kind": kind, "name": name, "id": "", "worker": 0,
+        "delay_ms": None, "held_ms": 0.0, "total_ms": None, "bits_per_second": None, "lost": 0,
+        "players": 0, "players_behind": 0, "behind_ms": 0,
+    }  # fmt: skip
+    return hop | more
+
+
+_HOPS = [
+    _hop(0, -1, "publisher", "198.51.100.7:50000", delay_ms=0.0, total_ms=0.0),
+    _hop(1, 0, "origin", "node-00", delay_ms=12.5, held_ms=4.0, total_ms=12.5, bits_per_second=2_500_000),
+    _hop(2, 1, "players", "", delay_ms=8.1, total_ms=24.6, players=12),
+    _hop(3, 1, "router", "tcp://10.0.0.1:1936", delay_ms=0.8, total_ms=17.3),
+    _hop(4, 3, "repeater", "node-01"),
+    _hop(5, 4, "worker", "node-01", delay_ms=1.4, total_ms=18.7, bits_per_second=2_500_000),
+    _hop(6, 5, "players", "", delay_ms=9.0, total_ms=27.7, players=80),
+    _hop(7, 3, "worker", "node-02", worker=1, delay_ms=260.0, total_ms=277.3, bits_per_second=2_500_000),
+    _hop(8, 7, "players", "", delay_ms=20.0, total_ms=297.3, players=9, players_behind=2, behind_ms=3400,
+         lost=31),
+]  # fmt: skip
 
 
 def _stream(number: int) -> Stream:

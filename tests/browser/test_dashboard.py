@@ -332,6 +332,28 @@ def test_a_thousand_streams_look_well(
     _assert_accessible(page, axe, "the question before a kick")
 
 
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_way_of_a_stream_and_where_it_hangs(
+    fake: Any, open_page: OpenPage, axe: str, width: int, height: int
+) -> None:
+    page = open_page(fake(3, trace=True).url, viewport={"width": width, "height": height})
+    _rows(page).first.get_by_role("button").click()
+    steps = page.locator("#trace-steps li")
+    expect(steps).to_have_count(9)
+    expect(steps.nth(0)).to_contain_text("Publisher 198.51.100.7:50000")
+    expect(steps.nth(5)).to_contain_text(
+        "Node node-01, worker 01.4 ms from the station before, 19 ms from the publisher, 2.5 Mbit/s"
+    )
+    hanging = page.locator("#trace-steps li[data-state=bad]")
+    expect(hanging).to_have_count(2)
+    expect(hanging.first).to_contain_text("260 ms from the station before")
+    expect(hanging.last).to_contain_text("31 messages lost, 2 players behind, by 3.4 s at most")
+    steps.nth(4).scroll_into_view_if_needed()
+    shoot(page, f"dashboard-{width}-trace")
+    _assert_fits(page, width)
+    _assert_accessible(page, axe, "its way")
+
+
 def test_a_thousand_streams_are_filtered_sorted_and_paged(fake: Any, open_page: OpenPage) -> None:
     page = open_page(fake(1000).url)
     first = _rows(page).first.locator(".key button")

@@ -7,7 +7,7 @@ import { askFirst } from "./order.js";
 import { Picture } from "./picture.js";
 import { bits, bytes, count, delay, duration, list, many } from "./words.js";
 import { media } from "./streams.js";
-import { showRoutes } from "./trace.js";
+import { showRoutes, showTrace } from "./trace.js";
 
 const REFRESH_MS = 2000;
 const PAGE_ROWS = 50;
@@ -15,7 +15,7 @@ const MOST_ROUTES = 100;
 
 export class Detail {
   #key = ""; #stream = null; #nodes = () => []; #chart; #history = new History(); #picture; #timer = 0; #rows = PAGE_ROWS;
-  #pictures; #changed; #aborter = null;
+  #pictures; #changed; #hasTrace = null; #aborter = null;
 
   /** `nodes()` gives them; `pictures(number)` hears how many play here; `changed()`: something was ordered. */
   constructor({ nodes, pictures, changed }) {
@@ -181,11 +181,16 @@ export class Detail {
     if (this.#key) this.#refresh();
   }
 
+  /** Its way, hop by hop if this API says that it tells it. */
   async #trace(key, signal) {
     if (!this.#stream) return;
     try {
-      const routes = await ask(`/v1/routes?key=${encodeURIComponent(key)}&limit=${MOST_ROUTES}`, { signal });
-      if (this.#key === key && this.#stream) showRoutes(this.#stream, routes);
+      this.#hasTrace ??= "/v1/streams/{key}/trace" in (await ask("/v1/openapi.json", { signal })).paths;
+      const way = await ask(this.#hasTrace ? path`/v1/streams/${key}/trace`
+        : `/v1/routes?key=${encodeURIComponent(key)}&limit=${MOST_ROUTES}`, { signal });
+      if (this.#key !== key || !this.#stream) return;
+      if (this.#hasTrace) showTrace(way);
+      else showRoutes(this.#stream, way);
     } catch (error) {
       if (this.#key === key) setText($("trace-words"), `Its way could not be asked for: ${error.message}.`);
     }

@@ -21,6 +21,7 @@ export function setText(element, text) {
 /** One child for each item, in their order. A child stays the same element as long as its key is there, so that
     focus stays, and a picture goes on. `make(item)` gives an element with a method `show(item)`. */
 export function keep(parent, items, keyOf, make) {
+  const focused = document.activeElement;
   const before = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   let last = null;
   for (const item of items) {
@@ -40,6 +41,8 @@ export function keep(parent, items, keyOf, make) {
     child.gone?.();
     child.remove();
   }
+  // What is moved loses it.
+  if (parent.contains(focused) && focused !== document.activeElement) focused.focus({ preventScroll: true });
 }
 
 /** Terms and what they are: [["Node", "near"], …]. */

@@ -16,6 +16,7 @@ const ANSWERS = {
 
 /** Something that trying again soon does not mend. */
 class Hopeless extends Error {}
+const isOurs = (error) => error instanceof Hopeless || error.constructor === Error;
 
 export class Picture {
   #video; #say; #which; #aborter = null; #timer = 0;
@@ -50,7 +51,7 @@ export class Picture {
     try {
       await this.#play(signal);
     } catch (error) {
-      words = error.message;
+      words = isOurs(error) ? error.message : "The connection was lost";
       if (error instanceof Hopeless) { if (!signal.aborted) this.#say(words); return; }
     }
     if (signal.aborted) return;
@@ -65,11 +66,12 @@ export class Picture {
     if (stream.tracks.length && !stream.tracks.some((track) => track.kind === "video")) throw new Hopeless("Sound only");
     const response = await this.#open(stream, nodes, signal);
     const reader = response.body.getReader(), cutter = new Cutter();
-    const shown = new Shown(this.#video, signal, () => this.#say(""));
+    const shown = new Shown(this.#video, signal, () => this.#say(""), () => reader.cancel().catch(() => {}));
     let head = [];
     try {
       for (;;) {
         const { done, value } = await reader.read();
+        if (shown.fault) throw shown.fault;
         if (done || signal.aborted) return;
         for (const { type, bytes } of cutter.push(value)) {
           if (type === "ftyp" || type === "moof") head = [bytes];
@@ -110,9 +112,12 @@ export class Picture {
 
 /** What a MediaSource is fed with. */
 class Shown {
-  #video; #signal; #onPicture; #buffer = null; #mime = ""; #track = null; #jobs = []; #offset = null;
+  #video; #signal; #onPicture; #buffer = null; #mime = ""; #track = null; #jobs = []; #offset = null; #onFault;
+  fault = null;
 
-  constructor(video, signal, onPicture) {
+  /** `onFault()`: it goes on no more, and `fault` says why. */
+  constructor(video, signal, onPicture, onFault) {
+    this.#onFault = onFault;
     this.#video = video;
     this.#signal = signal;
     this.#onPicture = onPicture;
@@ -156,7 +161,8 @@ class Shown {
 
   #pump() {
     try {
-      if (this.#buffer.updating) return;
+      if (this.fault || this.#signal.aborted || this.#buffer.updating) return;
+      if (this.#video.error) throw new Error("This browser could not decode what came");
       this.#follow();
       const { buffered } = this.#buffer, now = this.#video.currentTime;
       if (buffered.length && now - buffered.start(0) > TRIM_AT_S) {
@@ -169,8 +175,8 @@ class Shown {
       const next = this.#jobs.findIndex((job, place) => place > 0 && job.mime);
       this.#buffer.appendBuffer(join(this.#jobs.splice(0, next < 0 ? this.#jobs.length : next).map((job) => job.bytes)));
     } catch (error) {
-      // The element was given to another picture, or does not like what came: that one says so.
-      if (error.name !== "InvalidStateError") throw error;
+      this.fault = isOurs(error) ? error : new Error("This browser could not play on");
+      this.#onFault();
     }
   }
 

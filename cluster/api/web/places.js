@@ -16,8 +16,8 @@ export function placesOf(stream, nodes) {
   const serving = nodes.filter((node) => node.state === "ok");
   serving.sort((a, b) => having.has(b.id) - having.has(a.id) || (b.id === stream.id) - (a.id === stream.id));
   const found = serving.flatMap((node) => node.http_urls.flatMap((url) => urlsOf(url, node)));
-  const fit = [...new Set(found)].filter((url) => location.protocol === "http:" || url.startsWith("https:") );
-  return { places: fit.filter((url) => !isAvoided(url)), why: whyNone(serving, found, fit) };
+  const fit = [...new Set(found)].filter((url) => location.protocol === "http:" || url.startsWith("https:"));
+  return { places: fit.filter((url) => !isAvoided(url)), why: whyNone(nodes, serving, found, fit) };
 }
 
 /** `url` as this browser can reach it. Where an edge listens everywhere, it may be the host of this page, or the
@@ -31,8 +31,9 @@ function urlsOf(url, node) {
   return hosts.map((each) => `${scheme}://${each}:${port}`);
 }
 
-function whyNone(serving, found, fit) {
-  if (!serving.some((node) => node.http_urls.length)) return "No edge of this cluster serves HTTP (--http).";
+function whyNone(nodes, serving, found, fit) {
+  if (!nodes.some((node) => node.http_urls.length)) return "No edge of this cluster serves HTTP (--http).";
+  if (!serving.some((node) => node.http_urls.length)) return "No edge that serves HTTP is in service.";
   if (!found.length) return "The edges serve HTTP for their own hosts only.";
   if (!fit.length) return "This page came over HTTPS, and the edges serve plain HTTP (--http-tls is wanted).";
   return "No edge could be reached from this browser.";

@@ -49,6 +49,7 @@ export class Streams {
     $("page-before").onclick = () => this.#turnTo(this.#page - 1);
     $("page-after").onclick = () => this.#turnTo(this.#page + 1);
     $("pictures").onclick = () => this.#togglePictures();
+    document.addEventListener("visibilitychange", () => this.#playThoseInView());
     this.#markSort();
   }
 
