@@ -339,6 +339,7 @@ def test_the_way_of_a_stream_and_where_it_hangs(
     page = open_page(fake(3, trace=True).url, viewport={"width": width, "height": height})
     _rows(page).first.get_by_role("button").click()
     steps = page.locator("#trace-steps li")
+    expect(steps).to_have_count(7)
     expect(steps).to_have_count(9)
     expect(steps.nth(0)).to_contain_text("Publisher 198.51.100.7:50000")
     expect(steps.nth(5)).to_contain_text(
@@ -348,6 +349,9 @@ def test_the_way_of_a_stream_and_where_it_hangs(
     expect(hanging).to_have_count(2)
     expect(hanging.first).to_contain_text("260 ms from the station before")
     expect(hanging.last).to_contain_text("31 messages lost, 2 players behind, by 3.4 s at most")
+    # What was far on the way, before something hung, is near its beginning now.
+    bar = steps.nth(5).locator("i")
+    assert bar.evaluate("bar => parseFloat(bar.style.left)") == pytest.approx(100 * 17.3 / 297.3, abs=0.1)
     steps.nth(4).scroll_into_view_if_needed()
     shoot(page, f"dashboard-{width}-trace")
     _assert_fits(page, width)

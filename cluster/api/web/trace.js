@@ -18,8 +18,8 @@ export function showTrace({ hops }) {
     for (const next of after.get(hop.number) || []) add(next, depth + 1);
   };
   for (const root of after.get(-1) || []) add(root, 0);
-  const longest = Math.max(...rows.map((hop) => hop.total_ms || 0), 1);
-  keep($("trace-steps"), rows.slice(0, MOST_SHOWN), idOf, () => {
+  const longest = Math.max(...rows.map((hop) => hop.total_ms || 0), 1), shown = rows.slice(0, MOST_SHOWN);
+  keep($("trace-steps"), shown.map((hop) => ({ ...hop, longest })), idOf, () => {
     const name = el("b"), words = el("span"), bar = el("i", { "aria-hidden": "true" });
     const row = el("li", {}, name, words, el("div", { class: "way" }, bar));
     row.show = (hop) => {
@@ -28,8 +28,8 @@ export function showTrace({ hops }) {
       row.dataset.state = isBad(hop) ? "bad" : "";
       row.style.setProperty("--depth", Math.min(hop.depth, 6));
       bar.hidden = hop.delay_ms === null || hop.kind === "publisher";
-      bar.style.left = `${100 * Math.max(0, (hop.total_ms || 0) - (hop.delay_ms || 0)) / longest}%`;
-      bar.style.width = `${100 * ((hop.delay_ms || 0) + hop.held_ms) / longest}%`;
+      bar.style.left = `${100 * Math.max(0, (hop.total_ms || 0) - (hop.delay_ms || 0)) / hop.longest}%`;
+      bar.style.width = `${100 * ((hop.delay_ms || 0) + hop.held_ms) / hop.longest}%`;
     };
     return row;
   });
