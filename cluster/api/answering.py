@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -94,7 +96,12 @@ class Answering:
                 raise Refused(400, f"there is no parameter {name[:40]}")
             if len(request.query.getall(name)) > 1:
                 raise Refused(400, f"{name} is given twice")
-        given = {"path": request.match_info, "query": request.query, "header": request.headers}
+        path = dict(request.match_info)
+        if "key" in path:  # its bytes need not be UTF-8
+            raw = request.rel_url.raw_path.removeprefix(operation.path.partition("{")[0])
+            path["key"] = unquote(raw, errors="surrogateescape")
+        given: dict[str, Mapping[str, str]]
+        given = {"path": path, "query": request.query, "header": request.headers}
         return {
             each.name: argument(each, given[each.place][each.name])
             if each.name in given[each.place] else each.default

@@ -82,19 +82,19 @@ class Handlers:
         known = await self._view.known()
         keys = [key for key in matching(known, arguments["key"], arguments["node"]) if key > after]
         page, is_last = keys[: arguments["limit"]], len(keys) <= arguments["limit"]
-        roll, items = await asyncio.gather(
+        roll, (items, unanswered) = await asyncio.gather(
             self._view.roll_call(),
             self._view.shared(("streams", *page), lambda: streams_of(known, page)),
         )
         following = None if is_last else cursor_of(page[-1])
-        return StreamList(items=items, next=following, **parts.coverage(roll))
+        return StreamList(items=items, next=following, **parts.coverage(roll, unanswered))
 
     async def stream(self, arguments: Arguments) -> Stream:
         known = await self._view.known()
         key = arguments["key"]
         if key not in known.streams:
             raise Refused(404, f"nobody publishes {key}")
-        [stream] = await self._view.shared(("streams", key), lambda: streams_of(known, [key]))
+        [stream], _ = await self._view.shared(("streams", key), lambda: streams_of(known, [key]))
         return stream
 
     async def end_stream(self, arguments: Arguments) -> Done:
@@ -135,15 +135,16 @@ class Handlers:
             limit=arguments["limit"], key=arguments["key"], role=arguments["role"], kind=arguments["kind"]
         )
         worker_ids = workers_of(known, arguments["node"])
-        roll, (items, place) = await asyncio.gather(
+        roll, page = await asyncio.gather(
             self._view.roll_call(),
             self._view.shared(
                 ("sessions", asked, arguments["node"], after),
                 lambda: session_page(known, worker_ids, asked, after),
             ),
         )
-        following = None if place is None else cursor_of(*place)
-        return SessionList(items=items, next=following, **parts.coverage(roll))
+        following = None if page.place is None else cursor_of(*page.place)
+        unanswered = parts.coverage(roll, page.unanswered)
+        return SessionList(items=page.sessions, next=following, **unanswered)
 
     async def session(self, arguments: Arguments) -> Session:
         session = arguments["session"]

@@ -14,7 +14,7 @@ from aiohttp import web
 from cluster.api.answering import answer, as_json
 from cluster.api.handlers import Handlers, Refused
 from cluster.api.resources import Session, Stream
-from cluster.api.sessions import session_page, workers_of
+from cluster.api.sessions import Place, session_page, workers_of
 from cluster.api.streams import matching, streams_of
 from cluster.api.view import ClusterView
 from cluster.core.bus.questions import AskSessions
@@ -58,7 +58,7 @@ class MediaMtx:
         known = await self._view.known()
         keys = matching(known, "", "")
         first, count = _page(request)
-        streams = await streams_of(known, keys[first : first + count])
+        streams, _ = await streams_of(known, keys[first : first + count])
         return _paged(len(keys), count, [_path_item(each) for each in streams])
 
     async def _path(self, request: web.Request) -> dict[str, Any]:
@@ -69,10 +69,11 @@ class MediaMtx:
         first, count = _page(request)
         asked = AskSessions(limit=MAX_ITEMS_PER_PAGE, kind="rtmp")
         found: list[Session] = []
-        place: tuple[str, int] | None = ("", 0)
+        place: Place | None = ("", 0)
         while place is not None and len(found) < MAX_LISTED:
-            rows, place = await session_page(known, workers_of(known, ""), asked, place)
-            found += rows
+            page = await session_page(known, workers_of(known, ""), asked, place)
+            found += page.sessions
+            place = page.place
         found.sort(key=lambda each: -each.age_ms)
         return _paged(len(found), count, [_connection_item(each) for each in found[first : first + count]])
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cluster import __version__
 from cluster.api.resources import Cluster, Node, NodeList, Route, Router, Worker
-from cluster.api.round import RollCall, WorkerName, node_name, workers_by_node
+from cluster.api.round import RollCall, WorkerName, missing_workers, node_name, workers_by_node
 from cluster.core.bus import placement
 from cluster.core.bus.cluster_status import LOST, StreamStatus, WorkerStatus, node_of
 from cluster.core.bus.questions import Summary
@@ -15,11 +16,13 @@ from cluster.core.bus.questions import Summary
 _SILENT_MS = 1_000
 
 
-def coverage(roll: RollCall) -> dict[str, Any]:
-    """Who has answered: the fields of a ``Coverage``."""
+def coverage(roll: RollCall, unanswered: Sequence[str] = ()) -> dict[str, Any]:
+    """Who has answered: the fields of a ``Coverage``. ``unanswered``: workers that have not said all."""
+    silent = [each for each in unanswered if each in roll.summaries]
+    missing = [*roll.missing, *missing_workers(roll.known, silent)]
     return {
-        "complete": not roll.missing and roll.known.is_answered,
-        "missing": roll.missing, "missing_routers": roll.missing_routers,
+        "complete": not missing and roll.known.is_answered,
+        "missing": missing, "missing_routers": roll.missing_routers,
     }  # fmt: skip
 
 

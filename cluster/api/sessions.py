@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 from cluster.api.resources import Session
 from cluster.api.round import WORKER_TIMEOUT_S, Known, WorkerName, node_name
 from cluster.core.bus import questions
 from cluster.core.bus.cluster_status import node_of
 from cluster.core.bus.questions import MAX_PAGE_ROWS, AskSessions, SessionPage
+
+#: A worker's id, and the number of one of its sessions.
+Place: TypeAlias = tuple[str, int]
 
 #: Workers that are asked at once for the next sessions.
 _AT_ONCE = 32
@@ -36,14 +40,21 @@ def workers_of(known: Known, node: str) -> list[str]:
     ]  # fmt: skip
 
 
-async def session_page(
-    known: Known, worker_ids: list[str], asked: AskSessions, after: tuple[str, int]
-) -> tuple[list[Session], tuple[str, int] | None]:
-    """At most ``asked.limit`` sessions behind ``after``, a worker's id and a number, and behind which the
-    next begin; None if these are the last."""
+class Page(NamedTuple):
+    """Some sessions; ``place``: behind which the next begin, None if these are the last. ``unanswered``:
+    the workers whose sessions are missing in between."""
+
+    sessions: list[Session]
+    place: Place | None
+    unanswered: list[str]
+
+
+async def session_page(known: Known, worker_ids: list[str], asked: AskSessions, after: Place) -> Page:
+    """At most ``asked.limit`` sessions behind ``after``: as many as can be had within a worker's time."""
     loop = asyncio.get_running_loop()
     until = loop.time() + WORKER_TIMEOUT_S
     found: list[Session] = []
+    unanswered: list[str] = []
     waiting = [each for each in worker_ids if each >= after[0]]
     place = after
     while waiting:
@@ -53,21 +64,25 @@ async def session_page(
             *(_page(known, each, asked, start, until) for each, start in zip(batch, starts, strict=True))
         )
         for worker_id, page in zip(batch, pages, strict=True):
+            if page is None:
+                unanswered.append(worker_id)
             while page is not None:
                 for row in page.rows:
                     if len(found) == asked.limit:
-                        return found, place
+                        return Page(found, place, unanswered)
                     found.append(_session(worker_id, row))
                     place = worker_id, row.number
                 if page.after is None:
                     break
                 place = worker_id, page.after
                 if len(found) == asked.limit or loop.time() >= until:
-                    return found, place
-                page = await _page(known, worker_id, asked, place[1], until)
+                    return Page(found, place, unanswered)
+                page = await _page(known, worker_id, asked, page.after, until)
+                if page is None:  # it has answered before: there was no time
+                    return Page(found, place, unanswered)
         if waiting and (len(found) == asked.limit or loop.time() >= until):
-            return found, (waiting[0], 0)
-    return found, None
+            return Page(found, (waiting[0], 0), unanswered)
+    return Page(found, None, unanswered)
 
 
 async def _page(

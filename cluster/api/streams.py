@@ -33,8 +33,8 @@ def _names(worker_id: str) -> tuple[str, ...]:
     return *node_name(node_id), node_id
 
 
-async def streams_of(known: Known, keys: Sequence[str]) -> list[Stream]:
-    """All that there is to say of these."""
+async def streams_of(known: Known, keys: Sequence[str]) -> tuple[list[Stream], list[str]]:
+    """All that there is to say of these, and the workers that have not said what they know."""
     wanted: dict[str, list[str]] = {}
     by_node = workers_by_node(known.workers)
     for key in keys:
@@ -49,10 +49,13 @@ async def streams_of(known: Known, keys: Sequence[str]) -> list[Stream]:
         for part in _parts(all_keys)
     ]  # fmt: skip
     rows: dict[str, dict[str, StreamRow]] = {}
-    for worker_id, found in await asyncio.gather(*asking):
+    unanswered: dict[str, None] = {}
+    for worker_id, found, is_whole in await asyncio.gather(*asking):
+        if not is_whole:
+            unanswered[worker_id] = None
         for row in found:
             rows.setdefault(row.key, {})[worker_id] = row
-    return [_stream(known.streams[key], rows.get(key, {})) for key in keys]
+    return [_stream(known.streams[key], rows.get(key, {})) for key in keys], sorted(unanswered)
 
 
 def _parts(keys: Sequence[str]) -> list[list[str]]:
@@ -69,8 +72,9 @@ def _parts(keys: Sequence[str]) -> list[list[str]]:
     return parts
 
 
-async def _rows_of(known: Known, worker_id: str, keys: list[str]) -> tuple[str, list[StreamRow]]:
-    """What a worker says of ``keys``. It answers as far as it has the time; then the rest is asked."""
+async def _rows_of(known: Known, worker_id: str, keys: list[str]) -> tuple[str, list[StreamRow], bool]:
+    """What a worker says of ``keys``, and whether that is all. It answers as far as it has the time; then
+    the rest is asked."""
     rows: list[StreamRow] = []
     loop = asyncio.get_running_loop()
     until = loop.time() + WORKER_TIMEOUT_S
@@ -79,8 +83,8 @@ async def _rows_of(known: Known, worker_id: str, keys: list[str]) -> tuple[str, 
         if not isinstance(answer, questions.StreamRows):
             break
         rows += answer.rows
-        keys = keys[answer.looked_at :] if answer.looked_at else []
-    return worker_id, rows
+        keys = keys[max(1, answer.looked_at) :]
+    return worker_id, rows, not keys
 
 
 def _stream(status: StreamStatus, rows: dict[str, StreamRow]) -> Stream:

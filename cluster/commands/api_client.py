@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,6 +45,8 @@ class Api:
 
     def ask(self, method: str, path: str, query: Mapping[str, str | int], body: Any = None) -> Any:
         """The same, with any method."""
+        import http.client  # 1 MiB, of which edges and routers have no use
+
         parts = urlsplit(self.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}

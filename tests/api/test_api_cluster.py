@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,40 @@ def test_a_kick_ends_the_connection_on_another_node(
     ]
     assert closed["reason"] == "kicked"
     assert closed["detail"] == "ended by an operator: because"
+
+
+def test_a_viewer_over_http_is_listed_and_kicked(cluster: ApiCluster, live: str) -> None:
+    node = cluster.nodes["b"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/{live}.flv", timeout=20) as viewer:
+        assert viewer.read(3) == b"FLV"
+        [session] = ask(cluster.apis["a"], f"/v1/sessions?key={live}&kind=flv").json["items"]
+        assert (session["node"], session["role"], session["state"]) == ("b", "player", "playing")
+        kinds = {each["kind"]: each["count"] for each in wait_until(
+            lambda: [each for each in ask(cluster.apis["c"], f"/v1/streams/{live}").json["players_by"]
+                     if each["node"] == "b" and len(each["kind"]) == 3], "it among the players",
+        )}  # fmt: skip
+        assert kinds == {"flv": 1}
+        assert ask(cluster.apis["c"], f"/v1/sessions/{session['session']}", "DELETE").status == 200
+        viewer.read()  # to its end
+    [closed] = [
+        event for event in node.events("connection_closed") if event["id"] == session["session"]
+    ]
+    assert closed["reason"] == "kicked"
+
+
+def test_a_key_that_is_no_text_is_named_by_its_bytes(cluster: ApiCluster) -> None:
+    said = ask(cluster.apis["a"], "/v1/streams/live/%E9%2Fx?closed_s=0", "DELETE")
+    assert (said.status, said.json["done"]) == (200, False)
+    assert ask(cluster.apis["a"], "/v1/streams/live/%E9").status == 404
+
+
+def test_a_reload_is_asked_of_one_node(cluster: ApiCluster) -> None:
+    assert ask(cluster.apis["r1"], "/v1/nodes/a/reload", "POST").status == 200
+
+    def reloads() -> list[str]:
+        return [name for name, node in cluster.nodes.items() if "SIGHUP" in node.log_text()]
+
+    assert wait_until(reloads, "a to say what it makes of it") == ["a"]
 
 
 def test_a_stream_is_ended_and_its_key_closed_for_a_time(

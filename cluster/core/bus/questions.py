@@ -59,8 +59,8 @@ class AskStreams:
 
 @dataclass(frozen=True, slots=True)
 class Kick:
-    """End the session with this number. ``command`` names the order: a second of that name does nothing,
-    and is answered as the first was. Answered by a Done, as all that follow."""
+    """End the session with this number. ``command`` names the order: the same under the same name does
+    nothing, and is answered as the first was. Answered by a Done, as all that follow."""
 
     command: str
     number: int

@@ -51,7 +51,7 @@ class Inquiries:
         self._clock = clock
         self._began_at = clock()
         self._rows = StreamRows(serving.streams)
-        self._orders: OrderedDict[str, Done] = OrderedDict()
+        self._orders: OrderedDict[Any, Done] = OrderedDict()
         self._answers: dict[type, Callable[[Any], Answer]] = {
             questions.AskSummary: self._summary,
             questions.AskSessions: self._sessions,
@@ -124,9 +124,9 @@ class Inquiries:
     # ---- orders ------------------------------------------------------------------------------
 
     def _carry_out(self, order: Any) -> Done:
-        done = self._orders.get(order.command)
+        done = self._orders.get(order)
         if done is None:
-            done = self._orders[order.command] = self._actions[type(order)](order)
+            done = self._orders[order] = self._actions[type(order)](order)
             while len(self._orders) > MAX_ORDERS:
                 self._orders.popitem(last=False)
         return done

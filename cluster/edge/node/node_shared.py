@@ -19,13 +19,15 @@ class NodeShared:
 
     ``policy``: the tables of the configuration file that say who may, how much, and who is told; what was
     in files is in it. ``events``: the address of the process that delivers events, "" if nobody is told.
-    ``counts_fd``: the memory in which workers count together, -1 if nothing is counted so.
+    ``counts_fd``: the memory in which workers count together, -1 if nothing is counted so. ``is_asked``: an
+    operator may ask the workers, over the API of this node or another's.
     """
 
     secret: str = field(default="", repr=False)
     policy: dict[str, Any] = field(default_factory=dict, repr=False)
     events: str = ""
     counts_fd: int = -1
+    is_asked: bool = True
 
 
 def shared_secret(key_file: Path | None) -> str:

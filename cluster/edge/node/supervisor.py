@@ -86,6 +86,7 @@ class Supervisor:
             policy=tables,
             events=self._events.address,
             counts_fd=-1 if self._counts is None else self._counts.fd,
+            is_asked=config.api is not None or not is_alone,
         )
         self._slots = [
             WorkerSlot(

@@ -14,7 +14,6 @@ from cluster.bus import cluster_key
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.edge.link.link import Link
 from cluster.edge.node.config import EdgeConfig
-from cluster.edge.node.inquiries import Inquiries
 from cluster.edge.node.judging import Judging
 from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.node_shared import NodeShared
@@ -33,6 +32,7 @@ from cluster.process.logs import lines_lost
 
 if TYPE_CHECKING:
     from cluster.edge.events.teller import EventTeller
+    from cluster.edge.node.inquiries import Inquiries
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Worker:
             self._link = Link(
                 config.routers, self._identity, remote, self.counters,
                 key=key, own_router=self._own_router, on_routers_changed=self._beat,
-                on_question=lambda text: self._inquiries.answer(text),
+                on_question=self._answer,
             )  # fmt: skip
             return self._link
 
@@ -116,7 +116,7 @@ class Worker:
         serving = self._serving = Serving(
             config, self.counters, open_link, self._identity, secret=secret, counts=counts
         )
-        self._inquiries = Inquiries(serving, self._identity, self._link, self._status.ask)
+        self._inquiries = self._make_inquiries(serving)
         self._judging = Judging(self.in_force, serving, self.counters, secret)
         teller = self._make_teller(serving.streams)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -163,6 +163,17 @@ class Worker:
         ):  # fmt: skip
             for _ in addresses:
                 listen(next(bound), tls)
+
+    def _make_inquiries(self, serving: Serving) -> Inquiries | None:
+        if not self._shared.is_asked:
+            return None
+        from cluster.edge.node.inquiries import Inquiries
+
+        return Inquiries(serving, self._identity, self._link, self._status.ask)
+
+    def _answer(self, text: bytes) -> bytes:
+        """What an operator asks of this worker."""
+        return b"" if self._inquiries is None else self._inquiries.answer(text)
 
     def _go_out_of_service(self) -> None:
         """SIGUSR1: the node is drained. A second one: the time is over for whoever is left."""

@@ -24,6 +24,17 @@ def test_a_worker_imports_http_when_it_is_to_serve_it() -> None:
     assert said.stdout == "\n\n"
 
 
+def test_what_answers_an_operator_is_imported_where_one_may_ask() -> None:
+    program = (
+        "import sys, cluster.edge.node.worker\n"
+        "print(*[each for each in sys.modules if each.startswith(('aiohttp', 'cluster.api'))])\n"
+        "print('cluster.edge.node.inquiries' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout == "\nFalse\n"
+
+
 def test_http_2_is_imported_with_tls_alone() -> None:
     absent = ("h2", "hpack", "hyperframe")
     program = (

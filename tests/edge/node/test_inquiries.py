@@ -151,11 +151,13 @@ def test_a_kick_is_carried_out_once(tmp_path: Path) -> None:
             running = await here.worker()
             _, player = await publisher_and_player(here, running)
             assert ask(running, Kick("x", 2, "enough\n")) == Done(True)
-            assert ask(running, Kick("x", 2)) == Done(True)
+            assert ask(running, Kick("x", 9)) == Done(False)  # another order
+            assert ask(running, Kick("x", 2, "enough\n")) == Done(True)
             await player.until_closed()
             assert running.closes == {CloseReason.KICKED: 1}
             await until(lambda: ask(running, AskSessions(number=2)).rows == (), "it to be gone")
             assert ask(running, Kick("y", 2)) == Done(False)
+            assert ask(running, Kick("x", 2, "enough\n")) == Done(True)
 
     on_uvloop(main())
 

@@ -1,0 +1,162 @@
+"""Lists put together of what workers give: in order, nothing twice, and nobody left out without a word."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from cluster.api import sessions, streams
+from cluster.api.round import Known
+from cluster.api.sessions import Page, Place, session_page
+from cluster.api.streams import matching, streams_of
+from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
+from cluster.core.bus.questions import (
+    AskSessions,
+    AskStreams,
+    SessionPage,
+    SessionRow,
+    StreamRow,
+    StreamRows,
+)
+
+A, B, C = "a/ia/0/1", "b/ib/0/1", "c/ic/0/1"
+
+
+@dataclass(slots=True)
+class Workers(Known):
+    """Workers that have sessions with these numbers, and give so many at once; ``silent`` ones none, and
+    those that are ``slow`` no second page."""
+
+    numbers: dict[str, list[int]] = field(default_factory=dict)
+    at_once: int = 2
+    silent: str = ""
+    slow: str = ""
+    asked: list[Any] = field(default_factory=list)
+
+    async def ask(self, worker_id: str, question: Any, timeout_s: float) -> Any:
+        self.asked.append((worker_id, question))
+        if worker_id == self.silent:
+            return None
+        if isinstance(question, AskStreams):
+            keys = question.keys[: self.at_once]
+            rows = tuple(StreamRow(key, 1, True, players={"rtmp": 1}) for key in keys)
+            return StreamRows(rows, len(keys))
+        assert isinstance(question, AskSessions)
+        if worker_id == self.slow and question.after:
+            return None
+        behind = [number for number in self.numbers[worker_id] if number > question.after]
+        given = behind[: min(self.at_once, question.limit)]
+        page = tuple(
+            SessionRow(number, "player", "rtmp", "k", "p", "", state="", age_ms=0) for number in given
+        )
+        return SessionPage(page, given[-1] if len(behind) > len(given) else None)
+
+
+def listed(workers: Workers, limit: int, after: Place = ("", 0)) -> Page:
+    return asyncio.run(session_page(workers, [A, B, C], AskSessions(limit=limit), after))
+
+
+def numbers(page: Page) -> list[tuple[str, int]]:
+    return [(each.node, int(each.session.rpartition("-")[2])) for each in page.sessions]
+
+
+EVERYONE = [("a", 1), ("a", 2), ("a", 5), ("c", 1), ("c", 2), ("c", 3), ("c", 4)]
+
+
+def workers(**options: Any) -> Workers:
+    return Workers([], numbers={A: [1, 2, 5], B: [], C: [1, 2, 3, 4]}, **options)
+
+
+@pytest.mark.parametrize("limit", range(1, 9))
+@pytest.mark.parametrize("at_once", [1, 2, 3, 10])
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_pages_of_any_size_have_all_in_order(
+    limit: int, at_once: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_AT_ONCE", batch)
+    found: list[tuple[str, int]] = []
+    place: Place | None = ("", 0)
+    for _ in range(20):
+        assert place is not None
+        page = listed(workers(at_once=at_once), limit, place)
+        assert len(page.sessions) <= limit
+        found += numbers(page)
+        place = page.place
+        if place is None:
+            break
+    assert found == EVERYONE
+
+
+def test_who_does_not_answer_is_left_out_and_named() -> None:
+    page = listed(workers(silent=A), 100)
+    assert numbers(page) == EVERYONE[3:]
+    assert (page.place, page.unanswered) == (None, [A])
+
+
+def test_who_answers_too_late_is_gone_on_with_on_the_next_page() -> None:
+    page = listed(workers(slow=A), 100)
+    assert numbers(page) == EVERYONE[:2]
+    assert (page.place, page.unanswered) == ((A, 2), [])
+
+
+def test_a_worker_that_is_gone_does_not_stop_the_list() -> None:
+    page = asyncio.run(session_page(workers(), [A, C], AskSessions(limit=100), (B, 7)))
+    assert numbers(page) == EVERYONE[3:]
+
+
+# ---- streams -------------------------------------------------------------------------------------
+
+
+def with_streams(count: int, **options: Any) -> Workers:
+    made = Workers([], **options)
+    for worker_id in (A, B):
+        made.workers[worker_id] = WorkerStatus(worker_id, False, 0, {})
+    for number in range(count):
+        key = f"live/{number:03}"
+        made.streams[key] = StreamStatus(key, 1, A, 0, "avc1", 0, {"b/ib": 1})
+    return made
+
+
+def test_streams_are_asked_for_in_questions_that_are_not_too_long() -> None:
+    known = with_streams(500, at_once=7)
+    keys = matching(known, "", "")
+    found, unanswered = asyncio.run(streams_of(known, keys))
+    assert [each.key for each in found] == keys
+    assert unanswered == []
+    assert all(
+        [(by.node, by.kind, by.count) for by in each.players_by] == [("a", "rtmp", 1), ("b", "rtmp", 1)]
+        for each in found
+    )
+
+
+def test_what_a_silent_worker_knows_is_missing_and_said_to_be() -> None:
+    known = with_streams(2, at_once=10, silent=A)
+    found, unanswered = asyncio.run(streams_of(known, matching(known, "", "")))
+    assert unanswered == [A]
+    assert [(each.session, each.tracks, each.codecs) for each in found] == [("", [], "avc1")] * 2
+    # That of its players which the routers know is told.
+    known.silent = B
+    found, unanswered = asyncio.run(streams_of(known, ["live/000"]))
+    assert [(by.node, by.kind, by.count) for by in found[0].players_by] == [("a", "rtmp", 1), ("b", "", 1)]
+
+
+@pytest.mark.parametrize(
+    ("key", "node", "found"),
+    [("", "", 3), ("live/*", "", 3), ("live/00*", "", 3), ("live/001", "", 1), ("live", "", 0),
+     ("*", "a", 3), ("", "ia", 3), ("", "a/ia", 3), ("", "b", 0), ("live/001", "b", 0)],
+)  # fmt: skip
+def test_filters_of_streams(key: str, node: str, found: int) -> None:
+    assert len(matching(with_streams(3), key, node)) == found
+
+
+def test_the_longest_keys_fit_into_questions() -> None:
+    keys = ["\udce9" * 1_000, "\udce9" * 1_001, "x"]
+    assert [len(part) for part in streams._parts(keys)] == [1, 2]
+    known = with_streams(0, at_once=10)
+    for key in keys:
+        known.streams[key] = StreamStatus(key, 1, A, 0, "", 0, {})
+    found, _ = asyncio.run(streams_of(known, keys))
+    assert len(found) == 3
