@@ -98,6 +98,7 @@ class FakeApi:
         ):  # fmt: skip
             application.router.add_get(f"/v1/{path}", self._answering(make))
         application.router.add_get("/v1/streams/{key:.+}/trace", self._answering(self._trace))
+        application.router.add_get("/v1/streams/{key:.+}", self._answering(lambda _: self._streams[0]))
         application.router.add_delete("/v1/{order:.+}", self._order)
         application.router.add_post("/v1/{order:.+}", self._order)
         runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=0.1)
@@ -117,7 +118,7 @@ class FakeApi:
         return handle
 
     async def _order(self, request: web.Request) -> web.Response:
-        self.orders.append(f"{request.method} {request.match_info['order']}")
+        self.orders.append(f"{request.method} {request.rel_url.raw_path}")
         if "refused" in request.query.get("why", ""):
             return problem(403, "this token is for looking only")
         return answer(Done(True, "that was done"))

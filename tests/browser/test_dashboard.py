@@ -21,7 +21,7 @@ from support.polling import wait_until
 
 STREAMS = ("one", "two", "three")
 SIZES = [(390, 844), (1440, 900)]
-SCHEMES = ["light", "dark"]
+SCHEMES = ["light", pytest.param("dark", marks=pytest.mark.in_full)]
 #: Smaller than a finger (WCAG 2.5.8 wants 24).
 LEAST_TARGET_PX = 40
 #: To show what came of a thousand streams; a frame has 16.
@@ -435,7 +435,7 @@ def test_it_is_used_by_keyboard(fake: Any, open_page: OpenPage) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#stream-said")).to_have_text("That was done.")
-    assert api.orders == ["DELETE sessions/id00-0.1-1"]
+    assert api.orders == ["DELETE /v1/sessions/id00-0.1-1"]
     page.keyboard.press("Escape")
     expect(name).to_be_focused()
 
@@ -458,3 +458,15 @@ def test_what_peers_call_themselves_is_text(fake: Any, open_page: OpenPage) -> N
     assert page.locator("img").count() == 0
 
 
+
+
+def test_a_key_that_is_no_text_is_ended_by_its_bytes(fake: Any, open_page: OpenPage) -> None:
+    api = fake(1)
+    api.rename("live/caf\udce9 x/1")
+    page = open_page(api.url)
+    _rows(page).get_by_role("button").click()
+    expect(page.locator("#stream-facts")).to_contain_text("node-00, worker 0")
+    page.get_by_role("button", name="End this stream").click()
+    page.get_by_role("button", name="End the stream").click()
+    expect(page.locator("#stream-said")).to_have_text("That was done.")
+    assert api.orders == ["DELETE /v1/streams/live/caf%E9%20x/1"]

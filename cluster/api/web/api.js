@@ -41,8 +41,16 @@ export async function ask(path, { method = "GET", body = null, signal = null } =
 }
 
 /** A path with values in it: path`/v1/streams/${key}`. Slashes in a key may stay. */
-export const path = (texts, ...values) =>
-  texts.reduce((all, text, i) => all + String(values[i - 1]).split("/").map(encodeURIComponent).join("/") + text);
+export const path = (texts, ...values) => texts.reduce((all, text, i) => all + encodedKey(values[i - 1]) + text);
+
+/** Bytes of a key that are no text come as the halves of surrogate pairs (Python's "surrogateescape"). */
+const HALF = /\p{Surrogate}/u;
+export const isText = (key) => !HALF.test(key);
+
+export function encodedKey(key) {
+  return String(key).replace(/\p{Surrogate}|[^/\p{Surrogate}]+/gu, (part) =>
+    isText(part) ? encodeURIComponent(part) : "%" + (part.charCodeAt(0) & 0xff).toString(16).toUpperCase().padStart(2, "0"));
+}
 
 /** A new name for an order. */
 function newName() {

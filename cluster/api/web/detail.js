@@ -1,6 +1,6 @@
 /* One stream, in a dialog: its picture, facts, players, way through the cluster and sessions. */
 
-import { ask, path } from "./api.js";
+import { ask, encodedKey, isText, path } from "./api.js";
 import { Chart, History } from "./chart.js";
 import { $, el, keep, keepFacts, setText } from "./dom.js";
 import { askFirst } from "./order.js";
@@ -78,15 +78,19 @@ export class Detail {
   async #refresh() {
     clearTimeout(this.#timer);
     const key = this.#key, { signal } = this.#aborter;
-    const [stream, sessions] = await Promise.allSettled([
-      ask(path`/v1/streams?key=` + encodeURIComponent(key), { signal }), this.#sessions(key, signal),
-    ]);
+    const [stream, sessions] = await Promise.allSettled([this.#asked(key, signal), this.#sessions(key, signal)]);
     if (this.#key !== key) return;
-    if (stream.status === "fulfilled") this.#showStream(stream.value.items[0] || null);
+    if (stream.status === "fulfilled") this.#showStream(stream.value);
     else setText($("stream-said"), `This could not be asked for again: ${stream.reason.message}.`);
     if (sessions.status === "fulfilled") this.#showSessions(sessions.value);
     await this.#trace(key, signal);
     if (this.#key === key) this.#timer = setTimeout(() => this.#refresh(), REFRESH_MS);
+  }
+
+  /** The stream, null if nobody publishes it. A filter takes text alone. */
+  async #asked(key, signal) {
+    if (!isText(key)) return ask(path`/v1/streams/${key}`, { signal });
+    return (await ask(`/v1/streams?key=${encodedKey(key)}`, { signal })).items[0] || null;
   }
 
   /** The first of them: pages until there are as many as are to be shown. */
@@ -94,7 +98,7 @@ export class Detail {
     const found = { items: [], missing: [], isMore: false };
     for (let cursor = ""; ;) {
       const limit = Math.min(this.#rows - found.items.length, 1000);
-      const page = await ask(`/v1/sessions?key=${encodeURIComponent(key)}&limit=${limit}` + (cursor && `&cursor=${cursor}`), { signal });
+      const page = await ask(`/v1/sessions?key=${encodedKey(key)}&limit=${limit}` + (cursor && `&cursor=${cursor}`), { signal });
       found.items.push(...page.items);
       found.missing = page.missing;
       found.isMore = page.next !== null;
@@ -187,7 +191,7 @@ export class Detail {
     try {
       this.#hasTrace ??= "/v1/streams/{key}/trace" in (await ask("/v1/openapi.json", { signal })).paths;
       const way = await ask(this.#hasTrace ? path`/v1/streams/${key}/trace`
-        : `/v1/routes?key=${encodeURIComponent(key)}&limit=${MOST_ROUTES}`, { signal });
+        : `/v1/routes?key=${encodedKey(key)}&limit=${MOST_ROUTES}`, { signal });
       if (this.#key !== key || !this.#stream) return;
       if (this.#hasTrace) showTrace(way);
       else showRoutes(this.#stream, way);

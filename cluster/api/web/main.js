@@ -1,6 +1,6 @@
 /* The dashboard: asks the API again and again, and shows what it says. Nothing is kept anywhere else. */
 
-import { Problem, ask, token } from "./api.js";
+import { Problem, ask, encodedKey, token } from "./api.js";
 import { Chart, History } from "./chart.js";
 import { Detail } from "./detail.js";
 import { $, el, keep, keepFacts, setText } from "./dom.js";
@@ -161,7 +161,7 @@ function setUpToken() {
 // ---- One stream: its address can be kept --------------------------------------------------------------
 
 function openStream(key) {
-  history.replaceState(null, "", `#stream=${encodeURIComponent(key)}`);
+  history.replaceState(null, "", `#stream=${encodedKey(key)}`);
   detail.open(key, historyOf(key), streams.wantsPictures);
 }
 

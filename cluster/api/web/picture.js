@@ -1,5 +1,6 @@
 /* The picture of a stream, without its sound, in a video element: the MP4 without end of an edge. */
 
+import { encodedKey } from "./api.js";
 import { Cutter, join, nameOf, timeOf, tracksOf, without } from "./boxes.js";
 import { avoid, placesOf } from "./places.js";
 
@@ -87,12 +88,11 @@ export class Picture {
 
   async #open(stream, nodes, signal) {
     const { places, why } = placesOf(stream, nodes);
-    const name = stream.key.split("/").map(encodeURIComponent).join("/");
     for (const place of places) {
       const late = new AbortController(), timer = setTimeout(() => late.abort(), ANSWER_MS);
       let response;
       try {
-        response = await fetch(`${place}/${name}.mp4`, {
+        response = await fetch(`${place}/${encodedKey(stream.key)}.mp4`, {
           signal: AbortSignal.any([signal, late.signal]), cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer",
         });
       } catch (error) {
