@@ -21,7 +21,7 @@ from cluster.client.waiting import raise_or_return
 from cluster.client.wire import Wire
 from cluster.core.amf.values import AmfValue
 from cluster.core.errors import CloseReason, MisuseError
-from cluster.core.keys import joined
+from cluster.core.keys import joined, split_query
 from cluster.core.limits import Limits
 from cluster.core.message import Message
 from cluster.core.rtmp import capabilities
@@ -163,7 +163,7 @@ class Connection:
             self.session.publish(chosen, publish_type, stream_id=stream_id)
 
         started = self._start(Publication, chosen, begin)
-        return await self.wire.within(timeout_s, f"publish of {chosen!r}", started)
+        return await self.wire.within(timeout_s, f"publish of {split_query(chosen)[0]!r}", started)
 
     async def play(
         self,
@@ -191,7 +191,7 @@ class Connection:
             )  # fmt: skip
 
         started = self._start(Playback, chosen, begin)
-        return await self.wire.within(timeout_s, f"play of {chosen!r}", started)
+        return await self.wire.within(timeout_s, f"play of {split_query(chosen)[0]!r}", started)
 
     async def shared_object(
         self, name: str, *, persistent: bool = False, timeout_s: float | None = None

@@ -43,6 +43,7 @@ class CloseReason(enum.StrEnum):
     STREAM_ENDED = "stream_ended"
     # We, or the operator's rules, ended it.
     CONNECT_REJECTED = "connect_rejected"
+    LOGIN_ASKED = "login_asked"
     ACCESS_ENDED = "access_ended"
     PUBLISH_REFUSED = "publish_refused"
     PUBLISH_IDLE = "publish_idle"

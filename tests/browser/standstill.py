@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from bisect import bisect_left
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ _LOOKER = Path(__file__).with_name("waits_of_threads.py")
 LEAST_MS = 50.0
 #: For so long what stood still may show: pictures that are late have been waited for in a player's reserve.
 SHOWS_FOR_MS = 2_000.0
+
+
+#: From when until when, in Unix ms.
+Span = tuple[float, float]
 
 
 class Standstill(NamedTuple):
@@ -60,15 +65,25 @@ class Standstills:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def disturbed(self, from_ms: float, to_ms: float) -> list[tuple[float, float]]:
+    def disturbed(self, from_ms: float, to_ms: float) -> list[Span]:
         """The spans of that time in which something that stood still may show, one behind the other."""
         wait_until(lambda: self._looked_until_ms >= to_ms, "the next look at what stands still")
-        spans: list[tuple[float, float]] = []
         first = bisect_left(self.seen, from_ms - SHOWS_FOR_MS, key=lambda each: each.to_ms)
-        for each in self.seen[first:]:
-            began, ended = max(each.from_ms, from_ms), min(each.to_ms + SHOWS_FOR_MS, to_ms)
-            if spans and began <= spans[-1][1]:
-                spans[-1] = spans[-1][0], max(spans[-1][1], ended)
-            elif began < ended:
-                spans.append((began, ended))
-        return spans
+        return merged(shown_in([each[:2] for each in self.seen[first:]], from_ms, to_ms))
+
+
+def shown_in(events: Iterable[Span], from_ms: float, to_ms: float) -> list[Span]:
+    """When ``events``, and what they leave behind, show in that time."""
+    spans = [(max(began, from_ms), min(ended + SHOWS_FOR_MS, to_ms)) for began, ended in events]
+    return [(began, ended) for began, ended in spans if began < ended]
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """The same time in spans that stand one behind the other."""
+    found: list[Span] = []
+    for began, ended in sorted(spans):
+        if found and began <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], ended)
+        else:
+            found.append((began, ended))
+    return found

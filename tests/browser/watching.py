@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import clock_picture
 import pytest
 from clock_picture import FPS
-from standstill import Standstills
+from standstill import Standstills, merged, shown_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -38,8 +38,8 @@ class Watched:
     """Some seconds in front of a page.
 
     ``clear_s``: those in which nothing shows that this machine let a program wait; ``delays_ms`` are of
-    these, and ``stalls`` began in these. ``excused``: the other stalls since the page was there. All are in
-    Unix ms.
+    these, and ``stalls`` began in these. ``excused``: the other stalls since the page was there, as little
+    clear as what they began in. All are in Unix ms.
     """
 
     clear_s: float = 0.0
@@ -112,7 +112,14 @@ def _watch_piece(seen: Watched, standstills: Standstills, page: Page, seconds: f
     after = _progress(page)
     began, ended = seen.until_ms or piece["from_ms"], piece["to_ms"]
     seen.until_ms = ended
-    disturbed = standstills.disturbed(began, ended)
+    seen.excused.clear()
+    for stall in page.evaluate("clockPicture.stalls"):
+        stall_began, stall_ended = stall[0], stall[1] or ended
+        if standstills.disturbed(stall_began - 1, stall_began + 1):
+            seen.excused.append((stall_began, stall_ended))
+        elif began <= stall_began < ended:
+            seen.stalls.append((stall_began, stall_ended))
+    disturbed = merged([*standstills.disturbed(began, ended), *shown_in(seen.excused, began, ended)])
     seen.disturbed += disturbed
     seen.clear_s += (ended - began - sum(to - from_ for from_, to in disturbed)) / 1000
     seen.delays_ms += [delay for at, delay in piece["delays"] if not seen.is_disturbed(at)]
@@ -122,13 +129,6 @@ def _watch_piece(seen: Watched, standstills: Standstills, page: Page, seconds: f
     seen.bars = piece["bars"] or seen.bars
     seen.advanced_s += after["time"] - before["time"]
     seen.decoded += after["frames"] - before["frames"]
-    seen.excused.clear()
-    for stall in page.evaluate("clockPicture.stalls"):
-        stall_began, stall_ended = stall[0], stall[1] or ended
-        if standstills.disturbed(stall_began - 1, stall_began + 1):
-            seen.excused.append((stall_began, stall_ended))
-        elif began <= stall_began < ended:
-            seen.stalls.append((stall_began, stall_ended))
 
 
 def _progress(page: Page) -> dict[str, float]:

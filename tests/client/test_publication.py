@@ -176,7 +176,7 @@ def test_a_publish_that_is_not_answered(run: Run) -> None:
             accept(peer, event)
 
     async def work() -> None:
-        async with serving(script) as server, connect(server.url()) as connection:
+        async with serving(script) as server, connect(f"{server.url()}?key=secret") as connection:
             with pytest.raises(Timeout, match=r"publish of 'cam': no answer within 0\.05 s"):
                 await connection.publish(timeout_s=0.05)
             await until(lambda: server.peer.seen(events.StreamClosed), "the stream to be given back")

@@ -15,6 +15,7 @@ from cluster.core.rtmp.adobe_auth import (
     Challenged,
     Mode,
     authenticated,
+    is_step,
     read_query,
 )
 from cluster.core.rtmp.client_session import ClientSession
@@ -46,6 +47,7 @@ def challenge(url: RtmpUrl, server: Authenticator) -> str:
     assert named is not None
     second = judged(named, server)
     assert isinstance(second, Challenged)
+    assert is_step(second.description)
     return second.description
 
 
@@ -95,6 +97,7 @@ class TestTheConnectingSide:
     def test_other_rejections_are_no_questions(self) -> None:
         assert authenticated(URL, "the app is full", NONCE) is None
         assert authenticated(URL, "authmod=other", NONCE) is None
+        assert not is_step("the app is full")
 
     def test_without_a_user_there_is_no_answer(self) -> None:
         assert authenticated(RtmpUrl.parse("rtmp://h/app/cam"), "authmod=adobe", NONCE) is None
@@ -127,6 +130,7 @@ class TestTheAcceptingSide:
         refused = judged(answer, server)
         assert isinstance(refused, Challenged)
         assert refused.description == f"[ AccessManager.Reject ] : [ authmod={mode} ] : ?reason=authfailed"
+        assert not is_step(refused.description)
 
     @pytest.mark.parametrize(
         ("later_s", "let_in"),
@@ -157,6 +161,7 @@ class TestTheAcceptingSide:
         told = authenticator(mode).judge("app", query, NOW_S)
         assert isinstance(told, Challenged)
         assert f"code=403 need auth; authmod={mode}" in told.description
+        assert is_step(told.description)
 
     def test_text_that_is_not_utf8_harms_nothing(self, mode: Mode) -> None:
         query = f"authmod={mode}&user=\udcff&response=\udcfe&nonce=\udcff&opaque=\udcff"

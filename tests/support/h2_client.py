@@ -48,10 +48,6 @@ class H2Client:
         self.goodbye: int | None = None
         self._received = b""
 
-    @property
-    def local_port(self) -> int:
-        return int(self._socket.getsockname()[1])
-
     def ask(self, path: str) -> Got:
         """Send a request; its answer comes while others are waited for, too."""
         number = self._protocol.get_next_available_stream_id()
@@ -71,10 +67,6 @@ class H2Client:
             assert time.monotonic() < until, [each.path for each in asked if not each.is_whole]
             self._read()
         return list(asked)
-
-    def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
-        self._socket.sendall(data)
 
     def close(self) -> None:
         self._socket.close()

@@ -27,7 +27,7 @@ from support.polling import wait_until
 FRAMES_PER_SECOND = 25
 GOP_FRAMES = 50
 _FRAME_MS = 1000 // FRAMES_PER_SECOND
-_SEQUENCE_HEADER = bytes.fromhex(
+SEQUENCE_HEADER = bytes.fromhex(
     "17000000000142c01fffe1" "0017" "6742c01fda014016ec0440000003004000000f23c60ca8" "01" "0004" "68ce3c80"
 )
 _KEYFRAME, _INTER_FRAME = b"\x17\x01\x00\x00\x00", b"\x27\x01\x00\x00\x00"
@@ -253,7 +253,7 @@ class LivePublisher(RtmpPeer):
         now = time.monotonic()
         if self._granted_at is None:
             self._granted_at, self._granted = now, True
-            self._send(0, _SEQUENCE_HEADER)
+            self._send(0, SEQUENCE_HEADER)
         due = self._granted_at + self.sent / FRAMES_PER_SECOND
         if due > now:
             self._socket.settimeout(min(_TICK_S, due - now))

@@ -33,6 +33,7 @@ MIN_SECRET_BYTES: Final = 16
 
 _NEEDS_RESPONSE = "needauth"
 _REJECT = "[ AccessManager.Reject ] : "
+_NEEDS_USER = "code=403 need auth"
 _TOKEN_HEX_DIGITS = 32
 _SALT_HEX_DIGITS = 8
 
@@ -118,7 +119,7 @@ class Authenticator:
         fields = read_query(query)
         user = fields.get("user", "")
         if fields.get("authmod") != self._mode or not user:
-            return Challenged(f"{_REJECT}[ code=403 need auth; authmod={self._mode} ] : ")
+            return Challenged(f"{_REJECT}[ {_NEEDS_USER}; authmod={self._mode} ] : ")
         if "response" not in fields:
             return Challenged(self._challenge(user, int(now_s)))
         if self._is_right(app, user, fields, now_s):
@@ -165,6 +166,12 @@ class Authenticator:
 
     def _sign(self, text: str) -> str:
         return hmac.digest(self._secret, _raw(text), hashlib.sha256).hex()
+
+
+def is_step(description: str) -> bool:
+    """Whether a rejection with ``description`` asks to connect again with more, and is no refusal."""
+    asks = (_NEEDS_USER, f"?reason={_NEEDS_RESPONSE}&")
+    return description.startswith(_REJECT) and any(each in description for each in asks)
 
 
 # What both sides compute.

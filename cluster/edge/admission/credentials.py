@@ -17,6 +17,8 @@ from cluster.edge.peers.access import Access
 
 #: An RS256 token of Keycloak takes 2 KiB, and FFmpeg's tcUrl takes no more than 1 KiB.
 MAX_QUERY_CHARACTERS: Final = 8_192
+#: Real ones have a dozen. Thousands of short ones would take ten milliseconds to read, for each request.
+MAX_QUERY_ITEMS: Final = 64
 
 USER, PASSWORD = "user", "pass"
 #: In the order in which they are looked for.
@@ -41,6 +43,8 @@ class Query:
     def __init__(self, text: str) -> None:
         if len(text) > MAX_QUERY_CHARACTERS:
             raise Unclear(f"the query is longer than {MAX_QUERY_CHARACTERS} characters")
+        if text.count("&") >= MAX_QUERY_ITEMS:
+            raise Unclear(f"the query has more than {MAX_QUERY_ITEMS} items")
         self._items: dict[str, str | None] = {}
         for item in text.split("&"):
             name, mark, value = item.partition("=")

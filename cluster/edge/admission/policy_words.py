@@ -18,6 +18,9 @@ from cluster.process import toml_text
 #: What stands where a secret was.
 MASK = "***"
 
+#: Of these in [hooks], all but the host may be a secret: many receivers know their senders by the path.
+_HOOKS = ("publish", "play", "events")
+
 #: Lists of tables that have no names; the word for one of them.
 _LISTS = {"rule": "rule", "limit": "limit"}
 
@@ -40,13 +43,13 @@ def sealed(tables: Any, salt: bytes) -> Any:
     def seal(secret: object) -> str:
         return hmac.new(salt, json.dumps(secret).encode(), hashlib.sha256).hexdigest()
 
-    return _hidden(tables, seal, lambda url: f"{_without_query(url)}#{seal(url)}")
+    return _hidden(tables, seal, lambda url, key: f"{_shown_address(url, key)}#{seal(url)}")
 
 
 def _hidden(
     value: Any,
     hide: Callable[[Any], Any],
-    hide_url: Callable[[str], str] | None = None,
+    hide_url: Callable[[str, str], str] | None = None,
     key: str = "",
 ) -> Any:
     if is_secret(key):
@@ -56,17 +59,19 @@ def _hidden(
     if isinstance(value, list):
         return [_hidden(each, hide, hide_url) for each in value]
     if isinstance(value, str) and "://" in value:
-        return (hide_url or _without_query)(value)
+        return (hide_url or _shown_address)(value, key)
     return value
 
 
-def _without_query(url: str) -> str:
-    """The address without what may be a secret in it: a password before the host, the query behind."""
+def _shown_address(url: str, key: str) -> str:
+    """The address at ``key`` without what may be a secret in it: a password before the host, the query, and
+    of a hook the path."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")
         netloc = f"{MASK}@{host[2]}" if host[1] else parts.netloc
-        return urlunsplit((parts.scheme, netloc, parts.path, MASK if parts.query else "", ""))
+        path = MASK if key in _HOOKS and parts.path.strip("/") else parts.path
+        return urlunsplit((parts.scheme, netloc, path, MASK if parts.query else "", ""))
     except ValueError:
         return MASK
 

@@ -36,8 +36,9 @@ SECURE_LINK_TEXT: Final = SECRET + URI + EXPIRES
 _NAMES: Final = re.compile("|".join(map(re.escape, (EXPIRES, URI, REMOTE_ADDR, SECRET))))
 #: The names of the signature and of the expiry, in the order in which they are looked for.
 _SECURE_LINK_ITEMS: Final = (("st", "e"), ("md5", "expires"))
-#: In seconds since 1970: more digits are no time.
-_EXPIRY_DIGITS: Final = range(1, 13)
+#: In seconds since 1970, until the year 2286. Were there more, then who has a link of secure-link for
+#: live/cam1 would have one for live/cam too: the last digit of the key would be the first of the expiry.
+_EXPIRY_DIGITS: Final = range(1, 11)
 
 
 class Shown(NamedTuple):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import email.utils
+import html
 import math
 import ssl
 import time
 from enum import Enum, auto
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
@@ -20,8 +22,9 @@ from cluster.edge.events.start import Receiver
 TIMEOUT_S = 15.0
 #: A receiver that asks us to come back later is not believed beyond this.
 MAX_RETRY_AFTER_S = 3_600.0
-#: Of an answer that is no: what the log shows.
-_SHOWN_BYTES = 200
+#: Of an answer that is no: what is read, and what the log shows.
+_READ_BYTES = 4_096
+_SHOWN_CHARACTERS = 200
 _GONE = 410
 
 
@@ -67,7 +70,7 @@ class HttpReceiver:
             ) as answer:
                 if 200 <= answer.status < 300:
                     return Attempt(Outcome.DELIVERED)
-                shown = (await answer.content.read(_SHOWN_BYTES)).decode(errors="replace")
+                shown = _shown(await answer.content.read(_READ_BYTES), self._receiver.url)
                 why = f"status {answer.status}{': ' if shown else ''}{shown}"
                 if answer.status == _GONE:
                     return Attempt(Outcome.GONE, why)
@@ -75,8 +78,18 @@ class HttpReceiver:
                 return Attempt(Outcome.FAILED, why, pause_s)
         except TimeoutError:
             return Attempt(Outcome.FAILED, f"no answer within {self._session.timeout.total:g} s")
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a host that can be none
             return Attempt(Outcome.FAILED, _spelled(error))
+
+
+def _shown(body: bytes, url: str) -> str:
+    """The beginning of an answer: many an error page repeats the address, which may have a secret in it."""
+    text, parts = body.decode(errors="replace"), urlsplit(url)
+    items = [item.partition("=")[2] for item in parts.query.split("&")]
+    for secret in (parts.query, parts.password or "", *items):
+        for form in (secret, unquote(secret), html.escape(secret)):
+            text = text.replace(form, "***") if form else text
+    return text[:_SHOWN_CHARACTERS]
 
 
 def _spelled(error: Exception) -> str:
@@ -96,6 +109,6 @@ def _retry_after_s(text: str) -> float:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
     return min(max(0.0, seconds), MAX_RETRY_AFTER_S) if math.isfinite(seconds) else 0.0

@@ -268,8 +268,8 @@ class HttpConnection(HttpSocket):
         self.end(reason, why)
 
     @property
-    def is_playing(self) -> bool:
-        return self.player is not None
+    def players(self) -> list[Player]:
+        return [] if self.player is None else [self.player]
 
     def take_players(self) -> list[Player]:
         player, self.player = self.player, None
@@ -286,10 +286,6 @@ class HttpConnection(HttpSocket):
         self.unfinished_bytes = 0
         self._owner.ended(self, reason, detail)
         self.websocket = None
-
-    @property
-    def players(self) -> list[Player]:
-        return [] if self.player is None else [self.player]
 
     @property
     def protocol(self) -> str:

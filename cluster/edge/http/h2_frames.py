@@ -72,6 +72,11 @@ class FrameReader:
         self._frames_left += size / BYTES_PER_FRAME
 
     @property
+    def has_more(self) -> bool:
+        """Something has come that ``next`` has not given."""
+        return bool(self._data)
+
+    @property
     def is_large(self) -> bool:
         """To work on the next frame may take long."""
         data = self._data

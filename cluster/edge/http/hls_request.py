@@ -62,17 +62,20 @@ class HlsRequest(NamedTuple):
 #: Players of one stream ask for what comes next with the same query. Longer ones are read each time.
 _REMEMBERED = 256
 _REMEMBERED_CHARACTERS = 128
+#: No more are read: thousands would take ten milliseconds.
+_MOST_FIELDS = 64
 
 
 def fields_of(query: str) -> Mapping[str, str]:
-    """The fields of a query; of several with one name, the last."""
+    """The fields of a query, the first of them; of several with one name, the last."""
     if not query:
         return _NO_FIELDS
     return _remembered(query) if len(query) <= _REMEMBERED_CHARACTERS else _read(query)
 
 
 def _read(query: str) -> Mapping[str, str]:
-    return MappingProxyType(dict(parse_qsl(query)))
+    first = query.split("&", _MOST_FIELDS)[:_MOST_FIELDS]
+    return MappingProxyType(dict(parse_qsl("&".join(first))))
 
 
 _remembered = lru_cache(_REMEMBERED)(_read)

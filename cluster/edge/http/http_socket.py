@@ -100,7 +100,7 @@ class HttpSocket(Outbox):
     def lost(self, error: OSError) -> None:
         """Its socket has failed. Who is not in the midst of a stream may leave as it likes."""
         reason = lost_by(error)
-        if reason is CloseReason.PEER_RESET and not self.is_playing:
+        if reason is CloseReason.PEER_RESET and not self.players:
             reason = CloseReason.PEER_CLOSED
         self.close(reason, error.strerror or str(error))
 
@@ -117,14 +117,13 @@ class HttpSocket(Outbox):
         """The same, and what it does or has asked to do."""
         return {**log_facts.use(*self.use), **self.who()}
 
-    # ---- what an operator sees and does (``peers.roster.Listed``) ----------------------------
-
     @property
     def kind(self) -> str:
+        """See ``peers.roster.Listed``."""
         return session_row.kind_of(self)
 
     def row(self) -> SessionRow:
-        """All that there is to say of it."""
+        """See ``peers.roster.Listed``."""
         return session_row.row_of(self, self._owner.now)
 
     def kick(self, why: str) -> None:
@@ -139,14 +138,10 @@ class HttpSocket(Outbox):
         raise NotImplementedError
 
     @property
-    def is_playing(self) -> bool:
-        """Something without end is played on it."""
-        raise NotImplementedError
-
-    @property
     def players(self) -> list[Player]:
         """What is played on it without end."""
         raise NotImplementedError
+
 
     def _receive(self, data: Buffer) -> None:
         """These bytes have come."""

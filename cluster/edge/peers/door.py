@@ -262,9 +262,10 @@ class Door:
 
 
 def _level_of(reason: CloseReason, *, has_spoken: bool) -> int:
-    """A probe that connects, says nothing and leaves is worth no line: load balancers do it all day."""
+    """A probe that connects, says nothing and leaves is worth no line: load balancers do it all day. Nor is
+    a step of a dialogue, whose end has one."""
     is_probe = reason is CloseReason.PEER_CLOSED and not has_spoken
-    return logging.DEBUG if is_probe else logging.INFO
+    return logging.DEBUG if is_probe or reason is CloseReason.LOGIN_ASKED else logging.INFO
 
 
 def _spelled(peer: tuple[str, int]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from cluster.core.errors import CloseReason
+from cluster.core.rtmp.adobe_auth import is_step
 from cluster.core.rtmp.events import ConnectRequested, PlayRequested, PublishRequested
 from cluster.core.rtmp.status import Code
 from cluster.edge.peers.access import Deny, Verdict
@@ -29,16 +30,18 @@ class Admission(Protocol):
 
 def deny(connection: Connection, request: Request, denied: Deny) -> None:
     """Tell the peer so, and close."""
-    session = connection.session
+    session, detail = connection.session, denied.text
     if denied.redirect is not None and not isinstance(request, ConnectRequested):
         session.request_reconnect(denied.redirect, denied.text)  # to those who understand it
     if isinstance(request, ConnectRequested):
         session.reject_connect(denied.code or Code.CONNECT_REJECTED, denied.text, denied.redirect)
         reason = CloseReason.CONNECT_REJECTED
+        if is_step(denied.text):  # with a challenge in it, which is for the peer alone
+            reason, detail = CloseReason.LOGIN_ASKED, "it is to connect again, and say who it is"
     elif isinstance(request, PublishRequested):
         session.reject_publish(request.stream_id, denied.code or Code.PUBLISH_DENIED, denied.text)
         reason = CloseReason.PUBLISH_REFUSED
     else:
         session.reject_play(request.stream_id, denied.code or Code.PLAY_FAILED, denied.text)
         reason = CloseReason.PLAY_REFUSED
-    connection.end(reason, denied.text)
+    connection.end(reason, detail)

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.edge.admission.credentials import MAX_QUERY_CHARACTERS, Credentials, Query, Unclear
+from cluster.edge.admission.credentials import (
+    MAX_QUERY_CHARACTERS,
+    MAX_QUERY_ITEMS,
+    Credentials,
+    Query,
+    Unclear,
+)
 from cluster.edge.peers.access import Access
 
 
@@ -114,9 +120,17 @@ def test_a_query_has_a_bound() -> None:
         _of("a" * (MAX_QUERY_CHARACTERS + 1))
 
 
+def test_a_query_has_so_many_items_at_most() -> None:
+    """Thousands take ten milliseconds to read, and a viewer may ask a hundred times a second."""
+    items = ["%1=%2"] * (MAX_QUERY_ITEMS - 2)
+    assert _of("&".join([*items, "user=a", "pass=b"])).login() == ("a", "b")
+    with pytest.raises(Unclear, match=r"more than 64 items"):
+        _of("&".join([*items, "user=a", "pass=b", ""]))
+
+
 @given(st.text())
 def test_any_text_is_a_query(text: str) -> None:
-    query = Query(text[:MAX_QUERY_CHARACTERS])
+    query = Query(text[:MAX_QUERY_ITEMS])  # no more items than that
     for name in ("user", "", text):
         try:
             query.get(name)
@@ -128,7 +142,8 @@ _NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=
 
 
 @given(
-    st.dictionaries(_NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=9)), st.randoms()
+    st.dictionaries(_NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=9), max_size=32),
+    st.randoms(),
 )
 def test_whatever_is_escaped_comes_back_in_any_order(items: dict[str, str], random: object) -> None:
     pairs = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in items.items()]

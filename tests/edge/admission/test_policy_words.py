@@ -27,7 +27,7 @@ def test_secrets_are_masked_wherever_they_stand() -> None:
     shown = masked(SECRETS)
     assert SECRET not in str(shown)
     assert shown["users"]["b"] == {"passwords": ["***", "***"]}
-    assert shown["hooks"]["publish"] == "https://***@app.example/hook"
+    assert shown["hooks"]["publish"] == "https://***@app.example/***"
     assert shown["jwt"]["jwks"] == "https://id.example/keys?***"
 
 
@@ -35,7 +35,8 @@ def test_what_is_no_secret_is_shown_as_it_is() -> None:
     tables = {
         "rule": [{"match": "*", "publish": {"users": ["a"], "key": True}}],
         "users": {"a": {"password_file": "/run/secrets/a"}},
-        "hooks": {"play": "https://app.example/hook"},
+        "hooks": {"play": "https://app.example/"},
+        "jwt": {"issuer": "https://id.example/realms/live"},
     }
     assert masked(tables) == tables
 

@@ -157,3 +157,16 @@ def test_no_text_lets_in_and_none_breaks_it(signature: str, expires: str, scheme
     with pytest.raises(Exception, match=r"not right|twice") as raised:
         _check(Signing(("secret",), scheme), query)
     assert "Unclear" in type(raised.value).__name__ or isinstance(raised.value, BadLink)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_digit_of_the_key_is_none_of_the_expiry(scheme: Scheme) -> None:
+    """In the text of secure-link one follows the other: a link for cam12 must not be one for cam1."""
+    signing = Signing(("secret",), scheme)
+    for key in ("live/cam12", "live/cam1000"):
+        query = signing.query("play", key, LATER)
+        for digits in range(1, 5):
+            shifted = query.replace(str(LATER), f"{key[-digits:]}{LATER}")
+            assert _refused(signing, shifted, key=key[:-digits]) == WRONG
+    longer = signing.query("play", "live/cam", 19_999_999_999)
+    assert _refused(signing, longer) == WRONG

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +70,7 @@ def test_what_an_answer_means(
     ("said", "least_s", "most_s"),
     [
         ("7", 7, 7), ("0", 0, 0), ("-5", 0, 0), ("99999999", 3_600, 3_600), ("soon", 0, 0), ("inf", 0, 0),
+        ("Mon, 99999999999999999999 Jan 2029 00:00:00 GMT", 0, 0),
         (email.utils.formatdate(time.time() + 600, usegmt=True), 500, 600),
     ],
 )  # fmt: skip
@@ -109,11 +112,31 @@ def test_certificates_are_checked(
         assert attempted == Attempt(Outcome.FAILED, why)
 
 
-def test_an_address_that_cannot_be_is_a_failure_that_repeats_nothing_of_it() -> None:
-    failed = attempt("http://no-such-host.invalid/?token=MARKED")
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host", "h" * 64])
+def test_an_address_that_cannot_be_is_a_failure_that_repeats_nothing_of_it(host: str) -> None:
+    failed = attempt(f"http://{host}/?token=MARKED")
     assert failed.outcome is Outcome.FAILED
     assert "MARKED" not in failed.why
 
 
 def test_secrets_are_in_no_repr() -> None:
     assert repr(Receiver("http://h/?token=x", (b"y",))) == "Receiver()"
+
+
+def test_an_error_page_that_repeats_the_address_does_not_tell_its_secret() -> None:
+    page = b"no /hook?user=a&amp;token=MARK%26ED or user=a&token=MARK%26ED or MARK&ED here"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            accepted, _ = server.accept()
+            with accepted:
+                accepted.recv(65_536)
+                accepted.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        failed = attempt(f"http://127.0.0.1:{server.getsockname()[1]}/hook?user=a&token=MARK%26ED")
+        thread.join()
+    assert "no /hook?" in failed.why
+    assert "here" in failed.why
+    assert "MARK" not in failed.why

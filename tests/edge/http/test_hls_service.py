@@ -12,6 +12,7 @@ from cluster.core.media.hls import HlsMuxer
 from cluster.core.message import Message
 from cluster.edge.http import hls_service
 from cluster.edge.http.answer import Answer, Waiting
+from cluster.edge.http.hls_request import fields_of
 from cluster.edge.http.hls_service import FORGOTTEN_S, HlsService
 from support.hls_checker import Parsed, parse
 from support.house import AAC_HEADER, INTER, KEY, House, SteppedLoop, audio, stepped_loop, video
@@ -433,3 +434,9 @@ def test_two_workers_answer_alike() -> None:
         for worker in (here, there):
             worker.hls.close()
             worker.house.close()
+
+
+def test_so_many_fields_of_a_query_are_read() -> None:
+    """A viewer may ask a hundred times a second, with a query of eight thousand characters."""
+    query = "_HLS_msn=7&" + "&".join(["%1=%2"] * 1_000) + "&_HLS_part=1"
+    assert fields_of(query) == {"_HLS_msn": "7", "%1": "%2"}

@@ -159,7 +159,9 @@ def answer_to(description: str, user: str, password: str) -> str:
 
 
 @pytest.mark.parametrize(("password", "comes_in"), [("right", True), ("wrong", False)])
-def test_three_connects_show_who_publishes(house: House, password: str, comes_in: bool) -> None:
+def test_three_connects_show_who_publishes(
+    house: House, password: str, comes_in: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     login = Authenticator("adobe", bytes(32), {"ann": "right"}.get)
     judge = Judge(lambda access: Allow(), login)
     house.use_judge(judge)
@@ -168,10 +170,15 @@ def test_three_connects_show_who_publishes(house: House, password: str, comes_in
         (failed,) = house.peer(app=app).events(events.ConnectFailed)
         return str(failed.description)
 
+    caplog.set_level(logging.DEBUG)
     assert "code=403 need auth; authmod=adobe" in rejected("live")
     asked = rejected("live?authmod=adobe&user=ann")
     assert "reason=needauth" in asked
     assert house.counters.access_denied == {}  # so far it is a dialogue, and no failure
+    assert house.counters.closes == {"login_asked": 2}
+    closed = [each for each in caplog.records if each.__dict__.get("event") == "connection_closed"]
+    assert [each.levelname for each in closed] == ["DEBUG"] * 2
+    assert not any(text in each.getMessage() for each in closed for text in ("ann", "challenge", "salt"))
     last = house.peer(app="live?" + answer_to(asked, "ann", password))
     if comes_in:
         last.session.publish("x")
@@ -182,4 +189,5 @@ def test_three_connects_show_who_publishes(house: House, password: str, comes_in
         assert not last.closed  # it is told late
         house.advance(3.1)
         assert last.events(events.ConnectFailed)
+        assert house.counters.closes == {"login_asked": 2, "connect_rejected": 1}
         assert house.counters.access_denied == {"bad_credentials": 1}

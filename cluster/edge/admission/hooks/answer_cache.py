@@ -31,7 +31,7 @@ class AnswerCache:
         """Where the answer is kept; ``user``: who has been proven to ask."""
         parts = (
             access.action, access.key, host_of(access.peer), access.spoken, user,
-            access.query, access.app_query, access.authorization,
+            access.query, access.app_query, access.proven_user, access.authorization,
         )  # fmt: skip
         return hashlib.blake2b(json.dumps(parts).encode(), key=self._secret, digest_size=32).digest()
 

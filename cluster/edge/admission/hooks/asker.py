@@ -20,7 +20,7 @@ from cluster.edge.admission.hooks.answer_cache import AnswerCache
 from cluster.edge.admission.hooks.counts import HookCounts
 from cluster.edge.admission.hooks.dialects import WORDS
 from cluster.edge.admission.hooks.http_client import HttpClient, NoReply
-from cluster.edge.admission.hooks.masking import host_of_address, masked, shown_answer
+from cluster.edge.admission.hooks.masking import host_of_address, shown_answer, shown_reason
 from cluster.edge.admission.hooks.questions import BadReply, Question, Reply, Written, shown_by
 from cluster.edge.admission.hooks.settings import HookSettings
 from cluster.edge.admission.hooks.turns import TooManyWait, Turns
@@ -122,7 +122,7 @@ class HookAsker:
             said = shown_answer(reply.body, question, address) if self._is_due(question.access) else ""
             raise Unanswered(f"{error} (status {reply.status}): {said or 'it is empty'}") from None
         if isinstance(verdict, Deny):
-            return replace(verdict, text=masked(verdict.text, question, address))
+            return replace(verdict, text=shown_reason(verdict.text, question, address))
         return replace(verdict, user=user)
 
     def _headers(self, written: Written) -> dict[str, str]:

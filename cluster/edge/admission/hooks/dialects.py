@@ -18,10 +18,7 @@ from cluster.core.keys import StreamKey
 from cluster.edge.admission.hooks.questions import BadReply, Question, Reply, Written
 from cluster.edge.admission.hooks.settings import Dialect
 from cluster.edge.peers.access import Allow, Deny, Refused, Verdict
-from cluster.process.words import printable
 
-#: What a peer is told of a reason: a description of RTMP is one line.
-MAX_REASON_CHARACTERS = 200
 #: What a peer is told to connect to: FFmpeg takes no longer tcUrl.
 MAX_REDIRECT_CHARACTERS = 1_024
 
@@ -106,7 +103,7 @@ def _write_nginx(question: Question) -> Written:
     items = [f"{name}={_escaped(str(value))}" for name, value in fields]
     # As they came, each a field of the form. But many back ends go by the last of two of the same name:
     # a publisher could say for itself what its stream and its address are.
-    items += [item for item in access.query.split("&") if item and _field_name(item) not in taken]
+    items += [item for item in access.query.split("&") if item and not _field_names(item) & taken]
     body = "&".join(items)
     return Written(_bytes(body), {"Content-Type": "application/x-www-form-urlencoded"})
 
@@ -136,9 +133,11 @@ def _seconds(value: object) -> float:
     return float(value) if isinstance(value, int | float) and abs(value) < 2**31 else 0.0
 
 
-def _field_name(item: str) -> str:
-    """The name of a form's field, as lenient programs understand it: PHP takes ``+name[0]=x`` for it."""
-    return unquote_plus(item.partition("=")[0]).partition("[")[0].strip(" \t\0").lower()
+def _field_names(item: str) -> set[str]:
+    """The names of a form's fields, as lenient programs understand them: PHP takes ``+name[0]=x`` for
+    ``name``, and to CGI.pm, older Python and Rack ``x=1;name=y`` are two fields."""
+    names = (unquote_plus(each.partition("=")[0]) for each in item.split(";"))
+    return {name.partition("[")[0].strip(" \t\0").lower() for name in names}
 
 
 def _escaped(text: str) -> str:
@@ -275,8 +274,9 @@ def _number(answer: Mapping[str, Any], name: str) -> float | None:
 
 
 def _reason(answer: Mapping[str, Any]) -> str:
+    """As it is. What of it is shown, and how much, is for those who know its secrets (``masking``)."""
     reason = answer.get("reason")
-    return printable(reason[:MAX_REASON_CHARACTERS]) if isinstance(reason, str) else ""
+    return reason if isinstance(reason, str) else ""
 
 
 def _key(text: str) -> StreamKey:

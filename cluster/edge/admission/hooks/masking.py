@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
 
+from cluster.edge.admission.credentials import MAX_QUERY_ITEMS
 from cluster.edge.admission.hooks.questions import Question
 from cluster.process.words import hide_secrets, printable
 
@@ -16,10 +17,12 @@ MAX_SHOWN_CHARACTERS = 120
 
 _HIDDEN = "***"
 _ESCAPE = re.compile("%[0-9A-F]{2}")
+#: What a peer is told of a reason: a description of RTMP is one line.
+MAX_REASON_CHARACTERS = 200
 #: What is shorter is no secret, and stands in every text.
 _SHORTEST = 3
-#: Items of a query that are looked for one by one: with thousands, a peer would make us search for long.
-_MOST_ITEMS = 64
+#: A percent-encoded byte takes so many characters.
+_CHARACTERS_OF_BYTE = 3
 
 
 def shown_answer(body: bytes, question: Question, address: str) -> str:
@@ -29,9 +32,17 @@ def shown_answer(body: bytes, question: Question, address: str) -> str:
     return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}…"
 
 
+def shown_reason(text: str, question: Question, address: str) -> str:
+    """The beginning of what a peer is told, and the log with it, without any secret: also none that its end
+    would cut, or that holds what steers a terminal."""
+    return printable(masked(text, question, address)[:MAX_REASON_CHARACTERS])
+
+
 def masked(text: str, question: Question, address: str) -> str:
     """``text`` without the secrets, in whatever form programs write them."""
-    secrets = {each for each in _secrets(question, address) if len(each) >= _SHORTEST}
+    # What is longer in all of its forms is not in it, and would take milliseconds to spell.
+    longest = _CHARACTERS_OF_BYTE * len(text)
+    secrets = {each for each in _secrets(question, address) if _SHORTEST <= len(each) <= longest}
     for form in sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True):
         if form in text:
             text = text.replace(form, _HIDDEN)
@@ -52,7 +63,7 @@ def _secrets(question: Question, address: str) -> Iterator[str]:
         yield parts.password
     for query in (access.query, access.app_query, parts.query):
         yield query
-        for item in query.split("&", _MOST_ITEMS)[:_MOST_ITEMS]:
+        for item in query.split("&", MAX_QUERY_ITEMS)[:MAX_QUERY_ITEMS]:
             name, mark, value = item.partition("=")
             yield value if mark else name
 

@@ -19,6 +19,7 @@ from hook_support import asked, asked_to_play
 from cluster.core.webhooks import signed_headers
 from cluster.edge.admission.hooks import answer_cache, turns
 from cluster.edge.admission.hooks.asker import MAX_ANSWER_BYTES, HookAsker
+from cluster.edge.admission.hooks.masking import MAX_REASON_CHARACTERS
 from cluster.edge.admission.hooks.settings import Dialect, HookSettings
 from cluster.edge.peers.access import Access, Allow, Deny, Refused, Verdict
 from support.hook_servers import (
@@ -432,7 +433,7 @@ def test_nobody_is_asked_after_the_end(caplog: pytest.LogCaptureFixture) -> None
     [
         ({"query": "token=other"}, ""), ({"app_query": "a=b"}, ""), ({"authorization": "Bearer x"}, ""),
         ({"key": "live/other"}, ""), ({"spoken": "http"}, ""), ({"peer": "192.0.2.8:50123"}, ""),
-        ({"action": "play"}, ""), ({}, "studio"),
+        ({"action": "play"}, ""), ({}, "studio"), ({"proven_user": "studio"}, ""),
     ],
 )  # fmt: skip
 def test_a_known_answer_is_for_the_same_question_alone(changes: dict[str, Any], user: str) -> None:
@@ -525,6 +526,27 @@ def test_a_reason_that_repeats_the_password_does_not() -> None:
         assert verdict == Deny("*** is wrong", why=Refused.HOOK_REFUSED)
 
     asking(work, response(403, {"reason": "MARK is wrong"}))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_peers_are_told_is_bounded(more: int) -> None:
+    async def work(server: HookServer, asker: HookAsker) -> None:
+        verdict = await ask(asker, asked())
+        assert verdict == Deny("r" * MAX_REASON_CHARACTERS, why=Refused.HOOK_REFUSED)
+
+    asking(work, response(403, {"reason": "r" * (MAX_REASON_CHARACTERS + more)}))
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+def test_a_reason_is_masked_before_its_end_is_cut(before: int) -> None:
+    """And before it is made fit for a terminal, after which the secret would not be found."""
+    async def work(server: HookServer, asker: HookAsker) -> None:
+        verdict = await ask(asker, asked(query="user=u&pass=MARK%07MARK"))
+        assert isinstance(verdict, Deny)
+        assert verdict.text == filler + "***"[: MAX_REASON_CHARACTERS - len(filler)]
+
+    filler = "r" * (MAX_REASON_CHARACTERS - before)
+    asking(work, response(403, {"reason": f"{filler}MARK\x07MARK"}))
 
 
 # ---- cost ------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import pytest
 from hook_support import asked, asked_to_play
 
 from cluster.edge.admission.hooks.dialects import (
-    MAX_REASON_CHARACTERS,
     MAX_REDIRECT_CHARACTERS,
     WORDS,
 )
@@ -99,8 +98,11 @@ def test_the_question_of_nginx_rtmp_about_a_publish() -> None:
 
 @pytest.mark.parametrize(
     "item",
-    ["name=other", "addr=10.0.0.1", "n%61me=other", "+name=other", "name[0]=other", "name", "Name=x"],
-)
+    [
+        "name=other", "addr=10.0.0.1", "n%61me=other", "+name=other", "name[0]=other", "name", "Name=x",
+        "x=1;name=other", ";addr=10.0.0.1",
+    ],
+)  # fmt: skip
 def test_a_publisher_cannot_say_a_field_of_nginx_rtmp_itself(item: str) -> None:
     body = written(Dialect.NGINX_RTMP, asked(query=f"token=x&{item}&more=1"))
     assert body.endswith("&call=publish&name=cam1&type=live&token=x&more=1")
@@ -204,7 +206,7 @@ def test_what_is_shown_of_a_question_has_no_credentials() -> None:
         ),
         (reply(200, {"allow": True, "max_bytes_per_s": 0.5}), Allow(most_bytes_per_s=1)),
         (reply(200, {"allow": False}), Deny("the application does not allow it", why=REFUSED)),
-        (reply(200, {"allow": False, "reason": "a\nb"}), Deny("a\N{REPLACEMENT CHARACTER}b", why=REFUSED)),
+        (reply(200, {"allow": False, "reason": "a\nb"}), Deny("a\nb", why=REFUSED)),
         (
             reply(200, {"allow": False, "redirect": "rtmp://b/live", "reason": "there"}),
             Deny("there", redirect="rtmp://b/live", why=REFUSED),
@@ -318,10 +320,7 @@ def test_401_asks_who_has_shown_nothing(dialect: Dialect, changes: dict[str, Any
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_what_peers_are_told_is_bounded(more: int) -> None:
-    reason = read(Dialect.OURS, reply(403, {"reason": "r" * (MAX_REASON_CHARACTERS + more)}))
-    assert isinstance(reason, Deny)
-    assert len(reason.text) == MAX_REASON_CHARACTERS
+def test_where_peers_are_sent_is_bounded(more: int) -> None:
     address = "rtmp://" + "a" * (MAX_REDIRECT_CHARACTERS - 7 + more)
     redirect = read(Dialect.OURS, reply(200, {"allow": False, "redirect": address}))
     assert isinstance(redirect, str if more else Deny)
