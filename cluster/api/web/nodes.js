@@ -7,6 +7,8 @@ import { bits, bytes, clock, count, delay, duration, list, many } from "./words.
 
 const STATES = { ok: "in service", draining: "draining", silent: "has not answered", lost: "lost" };
 const FIRST_NODES = 6;
+/** Nodes that have not answered, by their names at the top of the page. */
+const MOST_NAMED = 4;
 const MOST_EVENTS = 200;
 
 /** What is missing in an answer, in sentences. */
@@ -17,6 +19,7 @@ export function missingWords({ complete, missing, missing_routers: routers }) {
     const who = workers.map((each) => each.worker), [{ node, why }] = workers;
     return `Node ${node} has not answered (${who.length === 1 ? "worker" : "workers"} ${list(who)}: ${why}). What it has is missing here.`;
   });
+  if (said.length > MOST_NAMED) said.splice(MOST_NAMED, said.length, `${said.length - MOST_NAMED} more nodes have not answered.`);
   for (const { router, why } of routers) said.push(`Router ${router} has not answered: ${why}. The others know what it knows.`);
   if (!complete && !byNode.size) said.push("No router has answered: nothing is known of the nodes.");
   return said;

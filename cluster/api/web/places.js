@@ -36,5 +36,5 @@ function whyNone(nodes, serving, found, fit) {
   if (!serving.some((node) => node.http_urls.length)) return "No edge that serves HTTP is in service.";
   if (!found.length) return "The edges serve HTTP for their own hosts only.";
   if (!fit.length) return "This page came over HTTPS, and the edges serve plain HTTP (--http-tls is wanted).";
-  return "No edge could be reached from this browser.";
+  return "No edge could be reached from this browser, or none lets this page read its answers (--http-origin).";
 }

@@ -131,7 +131,8 @@ export class Streams {
 
   #row({ key }) {
     const video = el("video", { muted: true, playsinline: true, "aria-label": `Picture of ${key}`, tabindex: "-1" });
-    const words = el("p"), name = el("button", { type: "button", "aria-haspopup": "dialog", click: () => this.#open(key) }, key);
+    const words = el("p"), open = () => this.#open(key);
+    const name = el("button", { type: "button", "aria-haspopup": "dialog", click: open }, el("span", {}, key));
     const sub = el("span", { class: "sub narrow" }), cells = {};
     for (const each of ["node", "media", "bits", "age", "players"]) {
       cells[each] = el("td", { class: [each, NUMBERS.has(each) && "number", each !== "players" && "wide"].filter(Boolean).join(" ") });
