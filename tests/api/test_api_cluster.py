@@ -84,6 +84,9 @@ def test_every_api_gives_the_same_answer(cluster: ApiCluster, live: str) -> None
     assert [(each["node"], each["state"], each["version"] != "") for each in nodes["items"]] == [
         (node, "ok", True) for node in "abc"
     ]
+    assert [each["http_urls"] for each in nodes["items"]] == [
+        [f"http://127.0.0.1:{cluster.nodes[node].http_port}"] for node in "abc"
+    ]
 
 
 def test_what_a_stream_and_its_sessions_and_routes_say(cluster: ApiCluster, live: str) -> None:
