@@ -3,7 +3,7 @@
 # make bench   measure everything (SCENARIO=… one)   make clean   remove what these made
 # make system    whole nodes and hosts, one test at a time: how soon, how smoothly (4 minutes)
 # make interop   strangers' software against the server; make interop-table also writes docs/interop.md
-# make browsers  the page, hls.js and mpegts.js in Chromium; screenshots in build/browser-shots (6 minutes);
+# make browsers  the pages, hls.js and mpegts.js in Chromium; screenshots in build/browser-shots (7 minutes);
 #                browsers-short: a part of it (3 minutes)
 # make wheel        the package, in dist/; make image: the image of deploy/docker, with docker, podman or buildah
 # make compiled     the wheel with the modules that every message passes made extensions, in dist/compiled

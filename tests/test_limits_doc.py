@@ -16,10 +16,8 @@ from cluster.edge.node.config import OPTIONS
 from cluster.edge.streams.counters import DECLARATIONS
 
 ROOT = Path(__file__).parents[1]
-DOCS = [
-    ROOT / "docs" / name
-    for name in ("limits.md", "http.md", "access-limits.md", "events.md", "api.md")
-]
+_NAMES = ("limits.md", "http.md", "access-limits.md", "events.md", "api.md")
+DOCS = [ROOT / "docs" / name for name in _NAMES]
 
 #: Where a constant with such a name is a limit on what a peer, or another process, may cost.
 PLACES = (

@@ -9,7 +9,7 @@ set -u
 #: Pinned, and kept out of the project's own directory; tests/interop/workbench.py looks for it there.
 node_media_server="node-media-server@4.4.3"
 #: The same; tests/browser/browser_cluster.py looks for them there.
-browser_players="hls.js@1.7.4 mpegts.js@1.8.2"
+browser_players="hls.js@1.7.4 mpegts.js@1.8.2 axe-core@4.14.1"
 peers_home="${XDG_CACHE_HOME:-$HOME/.cache}/rtmp-cluster/peers"
 
 missing=""
@@ -46,7 +46,8 @@ for peer in "$@"; do
     browser-players)
         directory="$peers_home/browser-players"
         if [ ! -e "$directory/node_modules/hls.js/package.json" ] ||
-            [ ! -e "$directory/node_modules/mpegts.js/package.json" ]; then
+            [ ! -e "$directory/node_modules/mpegts.js/package.json" ] ||
+            [ ! -e "$directory/node_modules/axe-core/package.json" ]; then
             # shellcheck disable=SC2086  # words on purpose
             if ! { mkdir -p "$directory" && npm install --silent --no-audit --no-fund --ignore-scripts \
                 --prefix "$directory" $browser_players >/dev/null 2>&1; }; then

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from cluster.api.dashboard import is_of_dashboard
 from cluster.api.guard import Asker, Denied, Tokens, check
 from cluster.api.handlers import Handlers, Refused
 from cluster.api.operations import OPERATIONS, Operation, argument
@@ -116,7 +117,7 @@ class Answering:
             return problem(503, "too many requests at once; try again")
         self._busy += 1
         try:
-            if request.path not in ("/livez", "/readyz"):
+            if not self._is_open(request.path):
                 self._check(request)
             response: web.StreamResponse = await handler(request)
             return response
@@ -130,6 +131,11 @@ class Answering:
             return problem(500, "this is a fault of the server; its log says more")
         finally:
             self._busy -= 1
+
+    def _is_open(self, path: str) -> bool:
+        """Health is told to whoever asks. So is the dashboard's page shown where it is of no use without a
+        token, for which it asks itself."""
+        return path in ("/livez", "/readyz") or (bool(self._tokens) and is_of_dashboard(path))
 
     def _check(self, request: web.Request) -> None:
         headers = request.headers

@@ -22,6 +22,8 @@ class Fresh(Generic[T]):
         self._fresh_s = fresh_s
         self._max_kept = max_kept
         self._kept: OrderedDict[Hashable, tuple[asyncio.Task[T], float]] = OrderedDict()
+        #: What is being fetched, whether it is still to be kept or not.
+        self._running: set[asyncio.Task[T]] = set()
 
     async def get(self, question: Hashable, fetch: Callable[[], Awaitable[T]]) -> T:
         """The answer to ``question``, maybe an earlier one. It fails as the fetching does, for all."""
@@ -30,6 +32,8 @@ class Fresh(Generic[T]):
         is_good = task is not None and (not task.done() or now - began_at < self._fresh_s)
         if task is None or not is_good or (task.done() and _has_failed(task)):
             task = asyncio.ensure_future(_run(fetch))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
             self._kept[question] = task, now
             self._kept.move_to_end(question)
             while len(self._kept) > self._max_kept:
@@ -39,6 +43,13 @@ class Fresh(Generic[T]):
     def forget(self) -> None:
         """What was fetched is out of date: something was changed."""
         self._kept.clear()
+
+    async def close(self) -> None:
+        """Fetch no more."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _run(fetch: Callable[[], Awaitable[T]]) -> T:

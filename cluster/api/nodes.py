@@ -50,6 +50,7 @@ def _node(node_id: str, worker_ids: list[str], roll: RollCall) -> Node:
             troubles[router] = troubles.get(router) or ("not known yet" if why is None else why)
     return Node(
         name, instance, state, summaries[0].version if summaries else "", workers, _shown(troubles),  # type: ignore[arg-type]
+        http_urls=list(summaries[0].http_urls) if summaries else [],
         connections=sum(each.connections for each in workers),
         publishers=sum(each.publishers for each in workers),
         players=sum(each.players for each in workers),

@@ -102,6 +102,9 @@ class Node:
     workers: list[Worker]
     #: What is wrong with each router, as the node sees it: nothing is "".
     routers: dict[str, str]
+    #: Where it serves HTTP, as it was told to: ``http://0.0.0.0:8080``, and ``http://:8080``, is on all
+    #: addresses of its host.
+    http_urls: list[str] = field(default_factory=list)
     connections: int = 0
     publishers: int = 0
     players: int = 0

@@ -1,7 +1,7 @@
 """The server of the API: a thread with an event loop of its own, in the process of a supervisor or router.
 
-No media pass through these processes, so nothing waits for it. Only this module and ``answering`` import
-aiohttp, and nobody imports them without ``--api``.
+No media pass through these processes, so nothing waits for it. This module, ``answering``,
+``mediamtx`` and ``dashboard`` import aiohttp, and nobody imports them without ``--api``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from cluster.api import dashboard
 from cluster.api.answering import MAX_BODY_BYTES, Answering, answer
 from cluster.api.guard import Tokens
 from cluster.api.handlers import Handlers
@@ -138,6 +139,7 @@ def _application(view: ClusterView, settings: ApiSettings) -> web.Application:
     router.add_get("/v1/openapi.json", openapi)
     answering.add_routes(router)
     MediaMtx(view, handlers).add_routes(router)
+    dashboard.add_routes(router)
     for name, checks in (("livez", settings.health.alive), ("readyz", settings.health.ready)):
         router.add_get(f"/{name}", _probe(name, checks))
     return application

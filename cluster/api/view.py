@@ -63,6 +63,7 @@ class ClusterView:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._fresh.close()
         for router in self._routers.values():
             router.close()
         await asyncio.get_running_loop().run_in_executor(None, self._context.term)

@@ -103,47 +103,30 @@ def _run(
         has_siblings = config.workers > 1  # with none, it shares no subscription
         own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
         key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
-        health = _Health()
-        sources = Sources(config.routers, own_router, key)
-        api = stack.enter_context(served_api(config.api, config, sources, health))
-        token = None if config.api_token is None else str(config.api_token.absolute())
-        note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls, api, token)
-        stack.enter_context(noted(note))
+        note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls)
         if file is not None:
             policy = _left(note, policy, file)
-        if own_router is not None and config.routers:
+        sources = Sources(config.routers, own_router, key)
+        if own_router is None:
+            supervisor = Supervisor(config, policy=policy)
+        elif not config.routers:
+            config = dataclasses.replace(config, routers=(own_router,))
+            supervisor = Supervisor(config, is_alone=True, policy=policy)
+        else:
             stack.enter_context(Repeaters(config.routers, own_router, key))
-        health.supervisor = supervisor = _supervisor(config, own_router, policy)
+            supervisor = Supervisor(config, own_router=own_router, policy=policy)
+        api = stack.enter_context(served_api(config.api, config, sources, supervisor))
+        token = None if config.api_token is None else str(config.api_token.absolute())
+        stack.enter_context(noted(dataclasses.replace(note, api=api, api_token=token)))
+        policy.in_force(policy.found)
         return supervisor.run()
 
 
-def _supervisor(config: EdgeConfig, own_router: str | None, policy: PolicySource) -> Supervisor:
-    if own_router is None:
-        return Supervisor(config, policy=policy)
-    if config.routers:
-        return Supervisor(config, own_router=own_router, policy=policy)
-    alone = dataclasses.replace(config, routers=(own_router,))
-    return Supervisor(alone, is_alone=True, policy=policy)
-
-
-class _Health:
-    """That of the node's supervisor, once there is one."""
-
-    supervisor: Supervisor | None = None
-
-    def alive(self) -> dict[str, str]:
-        return {} if self.supervisor is None else self.supervisor.alive()
-
-    def ready(self) -> dict[str, str]:
-        return {"supervisor": "it begins"} if self.supervisor is None else self.supervisor.ready()
-
-
 def _left(note: Note, policy: PolicySource, file: ConfigFile) -> PolicySource:
-    """The policy, once it has been left for ``check --against running``, as each will be that follows."""
+    """The policy, to be left beside ``note`` for ``check --against running`` whenever it comes in force."""
     from cluster.commands import policy_note
 
     leave = functools.partial(policy_note.leave, note, policy_note.shown_options(file.values))
-    leave(policy.found)
     return dataclasses.replace(policy, in_force=leave)
 
 

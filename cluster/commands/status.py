@@ -19,6 +19,7 @@ from cluster.bus.cluster_key import ClusterKey, KeyFault
 from cluster.bus.reach import EVENTS, Reach, Reached
 from cluster.commands.status_table import Answer, as_dict, summary, table
 from cluster.core.bus import control, control_coding
+from cluster.core.bus.cluster_status import LOST
 from cluster.core.bus.control_coding import ControlError
 from cluster.core.bus.endpoints import EndpointError, Endpoints, at_address, endpoints
 from cluster.core.errors import EnvironmentFault
@@ -204,4 +205,7 @@ def _decoded(frames: list[bytes]) -> control.ClusterStatus | None:
         message = control_coding.decode(frames)
     except ControlError:
         return None
-    return message if isinstance(message, control.ClusterStatus) else None
+    if not isinstance(message, control.ClusterStatus):
+        return None
+    here = [worker for worker in message.workers if LOST not in worker.load]
+    return control.ClusterStatus(here, message.streams)

@@ -12,7 +12,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from cluster.bus.reach import Reach
-from cluster.core.bus.cluster_status import LOST, StreamStatus, WorkerStatus, node_of
+from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus, node_of
 from cluster.core.bus.control import ClusterStatus
 from cluster.process.words import printable
 
@@ -227,8 +227,6 @@ def _workers(answers: Sequence[Answer]) -> dict[str, WorkerStatus]:
     for answer in answers:
         for worker in answer.status.workers if answer.status else ():
             known = workers.get(worker.worker_id)
-            if LOST in worker.load:
-                continue
             if known is None or worker.silent_ms < known.silent_ms:
                 workers[worker.worker_id] = worker
     return dict(sorted(workers.items()))

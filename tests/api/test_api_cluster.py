@@ -59,11 +59,11 @@ def live(cluster: ApiCluster, ffmpegs: Ffmpegs, clip: Path) -> str:
     for node in ("b", "c"):
         ffmpegs.play(cluster.nodes[node].url(name))
 
-    def played() -> bool:
-        by = ask(cluster.apis["a"], f"/v1/streams/{key}").json["players_by"]
+    def played(url: str) -> bool:
+        by = ask(url, f"/v1/streams/{key}").json.get("players_by", ())
         return {each["node"]: each["count"] for each in by if each["kind"] == "rtmp"} == {"b": 1, "c": 1}
 
-    wait_until(played, "players at b and c")
+    wait_until(lambda: all(map(played, cluster.apis.values())), "players at b and c, known everywhere")
     return key
 
 
@@ -83,6 +83,9 @@ def test_every_api_gives_the_same_answer(cluster: ApiCluster, live: str) -> None
     nodes = ask(cluster.apis["r2"], "/v1/nodes").json
     assert [(each["node"], each["state"], each["version"] != "") for each in nodes["items"]] == [
         (node, "ok", True) for node in "abc"
+    ]
+    assert [each["http_urls"] for each in nodes["items"]] == [
+        [f"http://127.0.0.1:{cluster.nodes[node].http_port}"] for node in "abc"
     ]
 
 
@@ -159,11 +162,12 @@ def test_a_kick_ends_the_connection_on_another_node(
 ) -> None:
     publisher = ffmpegs.publish(clip, cluster.nodes["a"].url("kicked"), loop=True)
     session = stream(cluster.apis["b"], "live/kicked")["session"]
-    said = ask(cluster.apis["b"], f"/v1/sessions/{session}?why=because", "DELETE", Idempotency_Key="one")
+    order = f"/v1/sessions/{session}?why=because"
+    said = ask(cluster.apis["b"], order, "DELETE", Idempotency_Key="one")
     assert (said.status, said.json["done"]) == (200, True)
     assert publisher.wait(5) != 0
     # The same order again is the same answer; another one finds nobody.
-    assert ask(cluster.apis["r1"], f"/v1/sessions/{session}", "DELETE", Idempotency_Key="one").status == 200
+    assert ask(cluster.apis["r1"], order, "DELETE", Idempotency_Key="one").status == 200
     assert ask(cluster.apis["c"], f"/v1/sessions/{session}", "DELETE").status == 404
     [closed] = [
         event for event in cluster.nodes["a"].events("connection_closed") if event["id"] == session
@@ -231,8 +235,12 @@ def test_a_drained_node_takes_nobody_in_until_it_is_put_back(
     assert (said.status, said.json["done"]) == (200, True)
     wait_until(lambda: ask(cluster.apis["c"], "/readyz").status == 503, "c not to be ready")
     assert ask(cluster.apis["c"], "/livez").status == 200
-    [node] = ask(cluster.apis["b"], "/v1/nodes?node=c").json["items"]
-    assert node["state"] == "draining"
+
+    def state() -> str:
+        [node] = ask(cluster.apis["b"], "/v1/nodes?node=c").json["items"]
+        return str(node["state"])
+
+    wait_until(lambda: state() == "draining", "b to know that c drains")
     refused = ffmpegs.publish(clip, cluster.nodes["c"].url("late"))
     assert refused.wait(10) != 0
     assert publisher.wait(10) != 0  # the deadline is over

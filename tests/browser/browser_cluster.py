@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 _HERE = Path(__file__).parent
-#: Where ``tools/peers.sh`` puts hls.js and mpegts.js.
+#: Where ``tools/peers.sh`` puts hls.js, mpegts.js and axe-core.
 BROWSER_PLAYERS = Path(
     os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "rtmp-cluster", "peers", "browser-players",
     "node_modules",

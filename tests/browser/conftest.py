@@ -155,6 +155,14 @@ def browser_players() -> Path:
     return BROWSER_PLAYERS
 
 
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core, as a script."""
+    path = BROWSER_PLAYERS / "axe-core" / "axe.min.js"
+    assert path.is_file(), "axe-core is missing: sh tools/peers.sh browser-players"
+    return path.read_text()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _shots() -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,8 @@ from cluster.commands import status as status_module
 from cluster.commands.main import run
 from cluster.commands.status import Target, ask
 from cluster.commands.status_table import Answer, as_dict, summary, table
-from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
+from cluster.core.bus import control_coding
+from cluster.core.bus.cluster_status import LOST, StreamStatus, WorkerStatus
 from cluster.core.bus.control import ClusterStatus
 from cluster.core.bus.endpoints import endpoints
 from cluster.process import running
@@ -285,3 +286,10 @@ def test_the_help_names_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "[default: what this user runs on this host]" in " ".join(shown.split())
     assert "a router of its own" not in shown
+
+
+def test_a_worker_that_the_router_has_lost_is_not_shown_as_one() -> None:
+    lost = WorkerStatus("c/1c/0/1", False, 9_000, {LOST: 1})
+    frames = control_coding.encode(ClusterStatus([*WORKERS, lost], [STREAM]))
+    known = status_module._decoded([bytes(frame) for frame in frames])
+    assert known == ClusterStatus(WORKERS, [STREAM])

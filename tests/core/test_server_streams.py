@@ -117,6 +117,16 @@ class TestPipelining:
         server, received = self.held(MAX_HELD_BYTES - HELD_MESSAGE_BYTES + 1)
         assert (len(received), server.dropped_messages) == (0, 1)
 
+    def test_what_is_held_is_known_until_it_is_not(self) -> None:
+        server, peer = with_stream()
+        assert server.held_bytes == 0
+        peer.command("publish", 3.0, None, "cam", "live", stream_id=1)
+        peer.send(Message(MessageType.VIDEO, 0, bytes(100), 1))
+        assert server.held_bytes == 100 + HELD_MESSAGE_BYTES
+        server.accept_publish(1)
+        list(server.receive(b"", 0.0))
+        assert server.held_bytes == 0
+
     def test_empty_messages_are_bounded_too(self) -> None:
         server, peer = with_stream()
         peer.command("publish", 3.0, None, "cam", "live", stream_id=1)

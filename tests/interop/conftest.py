@@ -14,6 +14,7 @@ from sight_table import SightTable
 from table import Table
 from workbench import Workbench, free_ports_from
 
+from support.access_table import AccessTable
 from support.cluster_process import ClusterProcess, Edge
 from support.tls import make_certificate
 
@@ -26,6 +27,7 @@ _TABLE = Table()
 _HTTP = HttpTable()
 _SIGHTS = SightTable()
 _ABSENCES = AbsenceTable()
+_ACCESS = AccessTable("Who comes in")
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +54,12 @@ def absence_table() -> AbsenceTable:
     return _ABSENCES
 
 
+@pytest.fixture(scope="session")
+def access_table() -> AccessTable:
+    """Gathers who was let in with what; printed at the end, and in no document: it has no versions."""
+    return _ACCESS
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
@@ -60,6 +68,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     sections = [*_HTTP.as_lines(), *_SIGHTS.as_lines(), *_ABSENCES.as_lines()]
+    access = _ACCESS.as_lines()
+    if access:
+        terminalreporter.write_sep("=", "access table")
+        terminalreporter.write_line("\n".join(access))
     if not _TABLE.rows and not sections:
         return
     terminalreporter.write_sep("=", "interop table")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from workbench import Job, Workbench, first_line
 
-_REMUX = [
+#: The clip as a stream of FLV.
+REMUX = [
     "flvdemux", "name=d", "d.video", "!", "queue", "!", "m.video", "d.audio", "!", "queue", "!", "m.audio",
     "flvmux", "name=m", "streamable=true",
 ]  # fmt: skip
@@ -82,7 +83,7 @@ def _version(element: str) -> str | None:
 
 
 def _publish(bench: Workbench, sink: list[str]) -> Job:
-    source = ["filesrc", f"location={bench.clip}", "!", *_REMUX, "!", *sink]
+    source = ["filesrc", f"location={bench.clip}", "!", *REMUX, "!", *sink]
     return bench.spawn("gst-publish", ["gst-launch-1.0", "-e", *source])
 
 

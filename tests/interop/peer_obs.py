@@ -91,10 +91,14 @@ def may_trust() -> bool:
         return False
 
 
-def publish(bench: Workbench, server: str, key: str, trusted: Path | None = None) -> Job:
-    """It publishes the bench's clip, over and over, until it is ended. ``trusted``: a certificate."""
+def publish(
+    bench: Workbench, server: str, key: str, trusted: Path | None = None,
+    login: tuple[str, str] | None = None,
+) -> Job:  # fmt: skip
+    """It publishes the bench's clip, over and over, until it is ended. ``trusted``: a certificate;
+    ``login``: user and password of *Use authentication*."""
     home = bench.path("obs")
-    _write_settings(home, bench.clip, server, key)
+    _write_settings(home, bench.clip, server, key, login)
     display = _start_screen(bench)
     command = [
         "obs", "--multi", "--startstreaming", "--startrecording", "--minimize-to-tray", "--disable-updater",
@@ -141,7 +145,9 @@ def _start_screen(bench: Workbench) -> str:
     return f":{wait_until(number, 'a screen', _SCREEN_TIMEOUT_S)}"
 
 
-def _write_settings(home: Path, clip: Path, server: str, key: str) -> None:
+def _write_settings(
+    home: Path, clip: Path, server: str, key: str, login: tuple[str, str] | None
+) -> None:
     """A profile, a scene with the clip in it, and the service to stream to."""
     studio = home / "obs-studio"
     profile, scenes = studio / "basic/profiles" / _NAME, studio / "basic/scenes"
@@ -155,7 +161,7 @@ def _write_settings(home: Path, clip: Path, server: str, key: str) -> None:
         keyframe_every=KEYFRAME_EVERY_S * FRAMES_PER_SECOND, recordings=recordings,
     ))  # fmt: skip
     (profile / "service.json").write_text(json.dumps(
-        {"type": "rtmp_custom", "settings": {"server": server, "key": key, "use_auth": False}}
+        {"type": "rtmp_custom", "settings": {"server": server, "key": key, **_authentication(login)}}
     ))  # fmt: skip
     media = {"id": "ffmpeg_source", "name": "clip",
              "settings": {"local_file": str(clip), "looping": True, "hw_decode": False}}  # fmt: skip
@@ -166,3 +172,9 @@ def _write_settings(home: Path, clip: Path, server: str, key: str) -> None:
         "name": _NAME, "current_scene": "Scene", "current_program_scene": "Scene",
         "scene_order": [{"name": "Scene"}], "sources": [media, scene],
     }))  # fmt: skip
+
+
+def _authentication(login: tuple[str, str] | None) -> dict[str, object]:
+    if login is None:
+        return {"use_auth": False}
+    return {"use_auth": True, "username": login[0], "password": login[1]}

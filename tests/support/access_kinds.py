@@ -164,6 +164,8 @@ async def our_back_end(request: Request) -> bytes:
     shown = (told["user"], told["password"])
     if told["token"] == "good" or shown == ("u", "p") or told["proven_user"] == USER:
         return response(200, {"allow": True})
+    if not told["token"] and not any(shown):
+        return response(401)  # players of HTTP show a password when they are asked for it
     return response(200, {"allow": False, "reason": "this key is not yours"})
 
 
@@ -205,7 +207,7 @@ _OURS = Setup(
         Kind("hs256", "jwt = true", token(SECRET, "HS256"), token(SECRET[::-1], "HS256"),
              http_ways=_TOKEN_WAYS),
         Kind("hook", "hook = true", secret_token("good"), secret_token("bad"), http_ways=HTTP_WAYS,
-             if_wrong="hook_refused", if_nothing="hook_refused"),
+             if_wrong="hook_refused"),
         Kind("all", f'users = ["{USER}"], ips = ["127.0.0.1"], signed = true, jwt = true, hook = true',
              both(login(PASSWORD), link("rtmp-cluster"), token(SECRET, "HS256")),
              both(login(PASSWORD), link("rtmp-cluster"), token(SECRET[::-1], "HS256"))),

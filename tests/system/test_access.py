@@ -32,7 +32,8 @@ from support.access_attempts import (
 )
 from support.access_kinds import HTTP_WAYS, NOTHING, RTMP_WAYS, SETUPS, HttpWay, Kind, RtmpWay, Setup, Shown
 from support.access_table import AccessTable, Case
-from support.cluster_process import StartEdge
+from support.cluster_process import Edge, StartEdge
+from support.polling import wait_until
 from support.tls import CertificateFiles, make_certificate
 
 #: What is wrong is told so after one to three seconds, on a busy machine a little later.
@@ -136,9 +137,15 @@ def test_who_shows_what_the_rule_asks_for_comes_in_and_nobody_else(
     assert statistics.median(table.seconds("right")) < AT_ONCE_S
     refused = Counter(each.reason for each in attempts if each.reason and not _is_step(each))
     refused += Counter(each.if_nothing for each in attempts if each.by_ticket)
-    assert edge.metrics().by("reason", "access_denied_total") == refused
+    wait_until(lambda: _denials(edge).total() >= refused.total(), "all refusals to be counted")
+    assert _denials(edge) == refused
     published = {event["stream"] for event in edge.events("publish")}
     assert {key.partition("/")[0] for key in published} == {kind.app for kind in setup.kinds}
+
+
+def _denials(edge: Edge) -> Counter[str]:
+    counted = edge.metrics().by("reason", "access_denied_total")
+    return Counter({reason: int(count) for reason, count in counted.items()})
 
 
 def _is_step(attempt: Attempt) -> bool:

@@ -33,6 +33,7 @@ from support.hook_servers import HookServer, Request, response
 from support.marks import MARK, Marks
 from support.polling import wait_until
 from support.rtmp_peer import PeerError, Peers
+from support.text_edge import TextEdge
 from support.tls import CertificateFiles, make_certificate
 
 TIMEOUT_S = 20.0
@@ -76,21 +77,6 @@ secret = "{hook_secret}"
 events = "{events}"
 events_secret = "{events_secret}"
 """
-
-
-class TextEdge(Edge):
-    """One that logs as text, on addresses that its line \"ready\" names in this order."""
-
-    def wait_ready(self) -> None:
-        def ready() -> list[str]:
-            lines = [line for line in self.log_text().splitlines() if line.startswith("ready on")]
-            return re.findall(r"127\.0\.0\.1:\d+", lines[0]) if lines else []
-
-        plain, tls, http, https, metrics = wait_until(ready, "the line that it is ready", 60.0)
-        self.ready = {
-            "addresses": [plain], "tls_addresses": [tls], "http_addresses": [http],
-            "https_addresses": [https], "metrics": metrics,
-        }  # fmt: skip
 
 
 @dataclass
@@ -141,7 +127,7 @@ async def _taken(request: Request) -> bytes:
     return response(204)
 
 
-@pytest.fixture(params=["json", "text"])
+@pytest.fixture(params=[Edge, TextEdge])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     marks = Marks()
     files = make_certificate(tmp_path)
@@ -159,10 +145,9 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         }  # fmt: skip
         config = tmp_path / "edge.toml"
         config.write_text(CONFIG.format(**values))
-        edge = (Edge if request.param == "json" else TextEdge)([
+        edge = request.param([
             "--config", str(config), "--workers", "2", "--log-level", "debug", "--bind-tls", "127.0.0.1:0",
-            "--http", "127.0.0.1:0", "--http-tls", "127.0.0.1:0", "--log-format", request.param,
-            *files.options,
+            "--http", "127.0.0.1:0", "--http-tls", "127.0.0.1:0", *files.options,
         ], tmp_path / "edge.log")  # fmt: skip
         try:
             edge.wait_ready()

@@ -137,6 +137,8 @@ class Summary:
     memory_bytes: int = 0
     cpu_s: float = 0.0
     routers: dict[str, str | None] = field(default_factory=dict)
+    #: Where its node serves HTTP, as it was told to: a host may be missing or mean all.
+    http_urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,23 +46,24 @@ class MessageStream:
 class HeldMessages:
     """Messages that wait for a decision, in order of arrival, bounded by MAX_HELD_BYTES.
 
-    ``released``: a decision has been made, the next ``receive`` begins with them.
+    ``released``: a decision has been made, the next ``receive`` begins with them. ``cost_bytes``: what they
+    cost, all together.
     """
 
-    __slots__ = ("_cost_bytes", "_messages", "released")
+    __slots__ = ("_messages", "cost_bytes", "released")
 
     def __init__(self) -> None:
         self.released = False
         self._messages: list[Message] = []
-        self._cost_bytes = 0
+        self.cost_bytes = 0
 
     def add(self, message: Message) -> bool:
         """Keep the message; False if the bound does not allow it."""
         cost_bytes = len(message.payload) + HELD_MESSAGE_BYTES
-        if self._cost_bytes + cost_bytes > MAX_HELD_BYTES:
+        if self.cost_bytes + cost_bytes > MAX_HELD_BYTES:
             return False
         self._messages.append(message)
-        self._cost_bytes += cost_bytes
+        self.cost_bytes += cost_bytes
         return True
 
     def release_first(self, message: Message) -> None:
@@ -72,7 +73,7 @@ class HeldMessages:
 
     def take(self) -> list[Message]:
         """All of them; afterwards none are held."""
-        messages, self._messages, self._cost_bytes = self._messages, [], 0
+        messages, self._messages, self.cost_bytes = self._messages, [], 0
         return messages
 
     def discard(self, stream_id: int) -> int:

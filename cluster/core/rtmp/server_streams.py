@@ -90,6 +90,11 @@ class ServerStreams(Session):
             self.streams[stream_id].buffer_ms = buffer_ms
             received.append(BufferLengthSet(stream_id, buffer_ms))
 
+    @property
+    def held_bytes(self) -> int:
+        """What messages cost that wait for a decision of ours."""
+        return 0 if self._held is None else self._held.cost_bytes
+
     def _hold(self, message: Message) -> None:
         """Keep a message until a decision of ours; media that the bound does not allow is dropped."""
         if self._held is None:

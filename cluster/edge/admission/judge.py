@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeAlias
 
 from cluster.core.errors import MisuseError
@@ -22,7 +23,7 @@ from cluster.edge.admission.policy import Policy
 from cluster.edge.admission.rules import Terms
 from cluster.edge.admission.signed import BadLink, normal
 from cluster.edge.admission.users import TooManyLogins, is_one_of
-from cluster.edge.peers.access import Access, Action, Allow, Deny, Refused, Verdict
+from cluster.edge.peers.access import Access, Action, Allow, Deny, Later, Refused, Verdict
 from cluster.edge.peers.join_rates import sender_of
 from cluster.process.stranger_lines import host_of
 
@@ -145,7 +146,7 @@ class RuleJudge:
         if terms.signed:
             self._check_link(case, host)
         slow = [*self._check_token(case), *self._check_login(case)]
-        return self._go_on(case, slow) if slow or terms.hook else case.verdict()
+        return Later(partial(self._go_on, case, slow)) if slow or terms.hook else case.verdict()
 
     async def _go_on(self, case: _Case, slow: list[Check]) -> Verdict:
         try:

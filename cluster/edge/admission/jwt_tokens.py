@@ -34,6 +34,9 @@ _MOST_REGEX_CHARACTERS: Final = 256
 #: With two of them a match takes up to a million steps, with three a thousand times as many. To search
 #: everywhere is one more.
 _MOST_REPEATS: Final = 2
+#: In how many ways what may be there or not, and what is one thing or another, goes together: each may be
+#: tried. With as many repeats as there may be, it is the second.
+_MOST_WAYS: Final = 256, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +194,8 @@ def _covers(path: str, key: str, *, with_regex: bool) -> bool:
 
 
 def is_bounded(regex: str) -> bool:
-    """Whether a search for ``regex`` ends soon whatever it is searched in: it is short, repeats few things,
-    and no group. Regular expressions that are more than that are not looked for."""
+    """Whether a search for ``regex`` ends soon whatever it is searched in: it is short, has few choices,
+    and repeats few things, and no group. Regular expressions that are more than that are not looked for."""
     if len(regex) > _MOST_REGEX_CHARACTERS:
         return False
     plain = re.sub(r"\\.", "x", regex)
@@ -200,7 +203,11 @@ def is_bounded(regex: str) -> bool:
         return False
     plain = re.sub(r"\[\^?\]?[^\]]*\]", "x", plain)
     is_anchored = plain.startswith("^") and "|" not in plain
-    if len(re.findall(r"[*+{]", plain)) + (not is_anchored) > _MOST_REPEATS:
+    repeats = len(re.findall(r"[*+{]", plain)) + (not is_anchored)
+    ways = 2 ** len(re.findall(r"(?<![(*+?}])\?", plain))
+    for part in re.split("[()]", plain):
+        ways *= part.count("|") + 1
+    if repeats > _MOST_REPEATS or ways > _MOST_WAYS[repeats == _MOST_REPEATS]:
         return False
     try:
         re.compile(regex)

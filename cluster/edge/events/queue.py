@@ -7,6 +7,7 @@ each worker has told so far, and which sessions are open, so that their end is o
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,8 +61,10 @@ class EventQueue:
 
     def __init__(self, path: Path, *, is_durable: bool) -> None:
         try:
-            self._database = database = sqlite3.connect(path, timeout=2.0, isolation_level="DEFERRED")
+            # SQLite would make it for others to read, who keep it open when they may not open it any more.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             path.chmod(0o600)
+            self._database = database = sqlite3.connect(path, timeout=2.0, isolation_level="DEFERRED")
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute(f"PRAGMA synchronous = {'NORMAL' if is_durable else 'OFF'}")
@@ -70,7 +73,8 @@ class EventQueue:
             database.execute("DELETE FROM events WHERE row < 0")
             database.commit()
         except (sqlite3.Error, OSError) as error:
-            raise EnvironmentFault(f"cannot use {path} as the queue of events: {error}") from error
+            why = getattr(error, "strerror", None) or error
+            raise EnvironmentFault(f"cannot use {path} as the queue of events: {why}") from error
         self._numbered = 0
         self._last_row = self._kept_row = max((row for row, _ in self.rows()), default=0)
 

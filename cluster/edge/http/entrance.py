@@ -53,7 +53,6 @@ class Entrance:
         if isinstance(verdict, Allow | Deny):
             return self._decided(connection, request, route, verdict)
         if self._undecided >= MAX_UNDECIDED:
-            _close_unawaited(verdict)
             return self._decided(connection, request, route, _TOO_MANY)
         self._undecided += 1
         task = self._turn.loop.create_task(self._decide_late(connection, request, route, verdict))
@@ -123,9 +122,3 @@ def _access(connection: Exchange, request: Request, route: Route) -> Access:
         str(who["id"]), query=request.query, authorization=request.authorization(),
         agent=connection.agent,
     )  # fmt: skip
-
-
-def _close_unawaited(answer: Awaitable[Verdict]) -> None:
-    close = getattr(answer, "close", None)
-    if close is not None:
-        close()

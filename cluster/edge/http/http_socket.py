@@ -117,14 +117,13 @@ class HttpSocket(Outbox):
         """The same, and what it does or has asked to do."""
         return {**log_facts.use(*self.use), **self.who()}
 
-    # ---- what an operator sees and does (``peers.roster.Listed``) ----------------------------
-
     @property
     def kind(self) -> str:
+        """See ``peers.roster.Listed``."""
         return session_row.kind_of(self)
 
     def row(self) -> SessionRow:
-        """All that there is to say of it."""
+        """See ``peers.roster.Listed``."""
         return session_row.row_of(self, self._owner.now)
 
     def kick(self, why: str) -> None:
@@ -142,6 +141,7 @@ class HttpSocket(Outbox):
     def players(self) -> list[Player]:
         """What is played on it without end."""
         raise NotImplementedError
+
 
     def _receive(self, data: Buffer) -> None:
         """These bytes have come."""

@@ -231,20 +231,6 @@ class EdgeConfig(AddressOptions):
         "--metrics", parse_bind, "ADDRESS", "Serve Prometheus metrics over HTTP here.",
         None, default_text="off", group="network",
     )  # fmt: skip
-    api: BindAddress | None = option(
-        "--api", parse_bind, "ADDRESS",
-        "Serve the API for operators and the health checks over HTTP here, such as 127.0.0.1:9997.",
-        None, default_text="off", group="network",
-    )  # fmt: skip
-    api_token: Path | None = option(
-        "--api-token", file_name, "FILE",
-        "Tokens that may do all over the API, one a line; without any, only this host may ask.",
-        None, default_text="none", group="network",
-    )  # fmt: skip
-    api_read_token: Path | None = option(
-        "--api-read-token", file_name, "FILE", "Tokens that may only look.",
-        None, default_text="none", group="network",
-    )  # fmt: skip
     events_queue: Path | None = option(
         "--events-queue", file_name, "FILE",
         "Keep events that wait to be delivered in this file, so that they survive the node.",
@@ -258,6 +244,20 @@ class EdgeConfig(AddressOptions):
         "--publish-key", secret, "SECRET",
         "What publishers have to show, as ?key=SECRET behind the name; better given by its variable.",
         None, default_text="none", group="access", is_secret=True,
+    )  # fmt: skip
+    api: BindAddress | None = option(
+        "--api", parse_bind, "ADDRESS",
+        "Serve the API for operators and the health checks over HTTP here, such as 127.0.0.1:9997.",
+        None, default_text="off", group="network",
+    )  # fmt: skip
+    api_token: Path | None = option(
+        "--api-token", file_name, "FILE",
+        "Tokens that may do all over the API, one a line; without any, only this host may ask.",
+        None, default_text="none", group="network",
+    )  # fmt: skip
+    api_read_token: Path | None = option(
+        "--api-read-token", file_name, "FILE", "Tokens that may only look.",
+        None, default_text="none", group="network",
     )  # fmt: skip
     log_format: LogFormat = option(
         "--log-format", one_of("text", "json"), "text|json",

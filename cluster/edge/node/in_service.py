@@ -12,7 +12,6 @@ import math
 import signal
 from collections.abc import Callable, Sequence
 
-from cluster.edge.node.status_pipe import Asked
 from cluster.edge.node.worker_slot import SlotState, WorkerSlot
 
 logger = logging.getLogger(__name__)
@@ -36,13 +35,6 @@ class InService:
         self.state = State.IN
         #: When whoever is left is told to go.
         self.until = math.inf
-
-    def asked(self, asked: Asked) -> None:
-        """An operator asks for this."""
-        if asked.what == "drain":
-            self.drain(asked.deadline_s)
-        elif asked.what == "undrain":
-            self.undrain()
 
     def drain(self, deadline_s: float) -> None:
         """Take the node out, or give those who are left another deadline."""

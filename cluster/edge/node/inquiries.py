@@ -87,7 +87,7 @@ class Inquiries:
             __version__, round((self._clock() - self._began_at) * 1000), self._serving.is_draining,
             self._serving.connections, counters.publishers, counters.players, counters.streams,
             counters.bytes_received, counters.bytes_sent, usage.memory_bytes(), usage.cpu_seconds(),
-            self._routers.router_troubles(),
+            self._routers.router_troubles(), self._serving.http_urls,
         )  # fmt: skip
 
     def _sessions(self, asked: questions.AskSessions) -> questions.SessionPage:

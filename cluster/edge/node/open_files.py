@@ -1,4 +1,4 @@
-"""How many connections a worker may have, by the files that it may have open."""
+"""How many connections the host lets a worker have: each is an open file."""
 
 from __future__ import annotations
 

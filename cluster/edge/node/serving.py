@@ -89,6 +89,11 @@ class Serving:
         return [listener.address for listener in self._listeners]
 
     @property
+    def http_urls(self) -> tuple[str, ...]:
+        """Where HTTP is served, as it was configured."""
+        return self._config.http_urls
+
+    @property
     def roster(self) -> Roster:
         """The sessions by their numbers."""
         return self._places.roster

@@ -43,13 +43,6 @@ class Beat(NamedTuple):
     routers: dict[str, str | None]
 
 
-class Asked(NamedTuple):
-    """An operator asks for ``what`` ("drain", "undrain", "reload") of the node."""
-
-    what: str
-    deadline_s: float = 0.0
-
-
 class Prepared(NamedTuple):
     """The worker could go by the policy of this number now."""
 
@@ -61,6 +54,13 @@ class Failed(NamedTuple):
 
     generation: int
     text: str
+
+
+class Asked(NamedTuple):
+    """An operator asks for ``what`` ("drain", "undrain", "reload") of the node."""
+
+    what: str
+    deadline_s: float = 0.0
 
 
 Said: TypeAlias = Ready | Beat | Prepared | Failed | Asked
@@ -90,11 +90,6 @@ class StatusPipe:
             self._unsent = _line({"beat": numbers, "routers": routers or {}})
             self._flush()
 
-    def ask(self, asked: Asked) -> None:
-        """Pass on what is asked of the node."""
-        self._unsent += _line({"asked": asked.what, "deadline_s": asked.deadline_s})
-        self._flush()
-
     def prepared(self, generation: int) -> None:
         """Say that the policy of this number could be put in force."""
         self._unsent += _line({"prepared": generation})
@@ -103,6 +98,11 @@ class StatusPipe:
     def failed(self, generation: int, text: str) -> None:
         """Say that it could not, and why."""
         self._unsent += _line({"failed": generation, "text": text})
+        self._flush()
+
+    def ask(self, asked: Asked) -> None:
+        """Pass on what is asked of the node."""
+        self._unsent += _line({"asked": asked.what, "deadline_s": asked.deadline_s})
         self._flush()
 
     def _flush(self) -> None:
@@ -158,12 +158,12 @@ def _line(said: Mapping[str, Any]) -> bytes:
 
 def _parse(line: bytes) -> Said:
     said = json.loads(line)
-    if "asked" in said:
-        return Asked(str(said["asked"]), float(said["deadline_s"]))
     if "prepared" in said:
         return Prepared(int(said["prepared"]))
     if "failed" in said:
         return Failed(int(said["failed"]), str(said["text"]))
+    if "asked" in said:
+        return Asked(str(said["asked"]), float(said["deadline_s"]))
     if "ready" in said:
         return Ready(list(said["ready"]))
     return Beat(dict(said["beat"]), dict(said.get("routers", {})))

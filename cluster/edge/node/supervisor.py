@@ -44,12 +44,12 @@ logger = logging.getLogger(__name__)
 #: How long ``ready`` waits for the routers once every worker accepts connections: it says how many answer.
 _ROUTERS_WAIT_S = 1.0
 
-#: The loop turns at least every 30 s, while a worker boots, and every 10 s else.
-_STUCK_S = 60.0
-
 #: Random bytes of a node's instance id. Two nodes of one name that draw the same are one in four billion,
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
+
+#: The loop turns at least every 30 s, while a worker boots, and every 10 s else.
+_STUCK_S = 60.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -218,9 +218,10 @@ class Supervisor:
                     self._numbers.silent(slot.slot)
 
     def _until_due(self) -> float:
-        due = [self._events.due, self._reload.due, self._service.until]
-        if self._has_workers:
-            due.append(self._drain_deadline)
+        due = [
+            self._drain_deadline if self._has_workers else math.inf, self._events.due, self._reload.due,
+            self._service.until,
+        ]  # fmt: skip
         if not self._announced:
             due.append(self._all_ready_at + _ROUTERS_WAIT_S)
         for slot in self._slots:
@@ -259,10 +260,12 @@ class Supervisor:
     def _asked(self, asked: Asked) -> None:
         """An operator asks for this, through a worker."""
         if asked.what == "reload":
-            self._reload.ask()
-        else:
-            self._service.asked(asked)
-            self._numbers.draining = self._draining or self._service.state is not State.IN
+            self._handle_signal(signal.SIGHUP)
+        elif asked.what == "undrain":
+            self._service.undrain()
+        elif asked.what == "drain":
+            self._service.drain(asked.deadline_s)
+        self._numbers.draining = self._draining or self._service.state is not State.IN
 
     def _watch_behind(self, slot: WorkerSlot) -> None:
         """Wake up when the worker can take more of what it is told."""

@@ -7,9 +7,9 @@ session holds what the peer sends, others are served, and a peer that leaves is 
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 Action: TypeAlias = Literal["publish", "play"]
 Spoken: TypeAlias = Literal["rtmp", "rtmps", "http", "https"]
@@ -92,6 +92,19 @@ class Deny:
 
 
 Verdict: TypeAlias = Allow | Deny
+
+
+class Later:
+    """A verdict that takes its time: ``decide`` begins when somebody waits for it. Who leaves before leaves
+    nothing behind; a coroutine would complain on stderr that nobody has."""
+
+    __slots__ = ("_decide",)
+
+    def __init__(self, decide: Callable[[], Awaitable[Verdict]]) -> None:
+        self._decide = decide
+
+    def __await__(self) -> Generator[Any, Any, Verdict]:
+        return self._decide().__await__()
 
 
 class Judge(Protocol):

@@ -7,9 +7,10 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
-from cluster.edge.peers.access import Access, Allow, Deny, Judge, Refused, Verdict
+from cluster.edge.peers.access import Access, Allow, Deny, Judge, Later, Refused, Verdict
 from cluster.edge.streams.counters import Counters
 from cluster.process.stranger_lines import StrangerLines, host_of
 
@@ -62,7 +63,7 @@ class AccessControl:
         if isinstance(answer, Deny) and not self._waits(answer):
             self.denied(access, answer.why, facts)
             return answer
-        return self._decide_late(access, answer, facts)
+        return Later(partial(self._decide_late, access, answer, facts))
 
     async def _decide_late(
         self, access: Access, answer: Deny | Awaitable[Verdict], facts: Mapping[str, object]

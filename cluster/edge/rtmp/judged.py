@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from cluster.core.keys import clean_name
 from cluster.core.rtmp.events import ConnectRequested, PlayRequested, PublishRequested
 from cluster.core.rtmp.status import field
-from cluster.edge.peers.access import Access, Action, Allow, Deny, Refused, Verdict
+from cluster.edge.peers.access import Access, Action, Allow, Deny, Judge, Refused, Verdict
 from cluster.edge.peers.access_control import AccessControl
 from cluster.edge.rtmp.connection import Connection
 
@@ -21,13 +21,17 @@ _FAILED: Final = "reason=authfailed"
 
 
 class Introduction(NamedTuple):
-    """What a peer has said of itself in ``connect``, without what it is to publish or play."""
+    """What a peer has said of itself in ``connect``, without what it is to publish or play.
 
-    app_query: str
-    proven_user: str
-    tc_url: str
-    page_url: str
-    swf_url: str
+    ``proven_to``: who has been shown the password of ``proven_user``, if anybody has.
+    """
+
+    app_query: str = ""
+    proven_user: str = ""
+    tc_url: str = ""
+    page_url: str = ""
+    swf_url: str = ""
+    proven_to: Judge | None = None
 
 
 class JudgedAdmission:
@@ -56,7 +60,9 @@ class JudgedAdmission:
                     await self._control.hold()
                 return Deny(reject, why=Refused.NO_CREDENTIALS)
         page_url, swf_url = (clean_name(field(fields, name))[0] for name in ("pageUrl", "swfUrl"))
-        connection.introduction = Introduction(query, proven, tc_url, page_url, swf_url)
+        connection.introduction = Introduction(
+            query, proven, tc_url, page_url, swf_url, judge if proven else None
+        )
         return Allow()
 
     async def publish(self, connection: Connection, key: str, request: PublishRequested) -> Verdict:
@@ -76,10 +82,12 @@ class JudgedAdmission:
     def _access(
         self, connection: Connection, action: Action, key: str, query: str, details: Mapping[str, object]
     ) -> Access:
-        said = connection.introduction or Introduction("", "", "", "", "")
+        said = connection.introduction or Introduction()
+        # Whoever decides by now may know of another password, or of no such user.
+        proven = said.proven_user if said.proven_to is self._control.judge else ""
         return Access(
             action, key, connection.peer, "rtmps" if connection.is_secure else "rtmp",
             str(connection.who()["id"]), query=query, app_query=said.app_query,
-            proven_user=said.proven_user, agent=connection.session.flash_ver, tc_url=said.tc_url,
+            proven_user=proven, agent=connection.session.flash_ver, tc_url=said.tc_url,
             page_url=said.page_url, swf_url=said.swf_url, details=details,
         )  # fmt: skip

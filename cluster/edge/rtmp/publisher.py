@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _CLOSE_REASONS = {
     EndOfPublish.REPLACED: CloseReason.PUBLISHER_REPLACED,
     EndOfPublish.MEMORY: CloseReason.WORKER_MEMORY,
-    EndOfPublish.OPERATOR: CloseReason.KICKED,
     EndOfPublish.BITRATE: CloseReason.PUBLISHER_BITRATE,
+    EndOfPublish.OPERATOR: CloseReason.KICKED,
 }
 
 

@@ -45,6 +45,10 @@ TICKS_PER_BUSY_SESSION = 5
 #: The most that one read takes, so that one fast publisher cannot hold up a turn.
 RECEIVE_BUFFER_BYTES = 256 * 1024
 
+#: Messages of all peers of a worker that wait for an answer to a connect or publish: a slow answer must not
+#: cost the memory of the streams. One may keep 512 KiB, so 512 encoders that nobody answers have room.
+MAX_WAITING_BYTES = 256 * MIB
+
 #: What a connection settles with: it is not half-open any more.
 _TAKE_PLACES = frozenset((PublishRequested, PlayRequested, SharedObjectReceived))
 
@@ -118,7 +122,10 @@ class Sessions:
         turn = self._ticks % TICKS_PER_BUSY_SESSION
         self._door.tick()
         unfinished: dict[Connection, int] = {}
+        held: dict[Connection, int] = {}
         for connection in list(self._connections):
+            if connection.session.held_bytes:
+                held[connection] = connection.session.held_bytes
             if not connection.is_busy and connection.session.unfinished_bytes:
                 unfinished[connection] = connection.session.unfinished_bytes
             if connection.number % TICKS_PER_BUSY_SESSION == turn or not connection.is_busy:
@@ -127,20 +134,9 @@ class Sessions:
                     ended = end_idle_publishes(connection, self.now, self._publish_idle_s)
                     self.counters.publishes_idle += ended
 
-        self._bound_unfinished(unfinished)
-
-    def _bound_unfinished(self, unfinished: dict[Connection, int]) -> None:
-        """End those that keep most of unfinished messages, until all together keep no more than they may.
-
-        Those of publishers count in the memory of their streams.
-        """
-        held = sum(unfinished.values())
-        for connection in sorted(unfinished, key=unfinished.__getitem__, reverse=True):
-            if held <= MAX_UNFINISHED_BYTES:
-                return
-            held -= unfinished[connection]
-            why = f"{unfinished[connection]} bytes of messages that do not end, and too many in all"
-            connection.close(CloseReason.WORKER_MEMORY, why)
+        # Unfinished ones of publishers count in the memory of their streams.
+        _bound(unfinished, MAX_UNFINISHED_BYTES, "messages that do not end")
+        _bound(held, MAX_WAITING_BYTES, "messages that wait for an answer")
 
     def ask_to_reconnect(self) -> None:
         """A drain begins: peers that understand it are asked to move elsewhere by themselves."""
@@ -222,3 +218,14 @@ class Sessions:
         """Another number of connections is open."""
         self.counters.connections = len(self)
         self.counters.connections_half_open = self._places.half_open
+
+
+def _bound(kept: dict[Connection, int], most: int, what: str) -> None:
+    """End those that keep most, until all together keep no more than ``most`` bytes."""
+    in_all = sum(kept.values())
+    for connection in sorted(kept, key=kept.__getitem__, reverse=True):
+        if in_all <= most:
+            return
+        in_all -= kept[connection]
+        why = f"{kept[connection]} bytes of {what}, and too many in all"
+        connection.close(CloseReason.WORKER_MEMORY, why)

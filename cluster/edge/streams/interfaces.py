@@ -139,10 +139,10 @@ class EndOfPublish(Enum):
     REPLACED = auto()
     #: The streams of the worker took more memory than they may together, and this one most.
     MEMORY = auto()
-    #: An operator has ended it.
-    OPERATOR = auto()
     #: The publisher has sent more than it may.
     BITRATE = auto()
+    #: An operator has ended it.
+    OPERATOR = auto()
 
 
 class Publisher(Protocol):

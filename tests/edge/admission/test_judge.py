@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import warnings
 
 import jwt
 import pytest
@@ -16,6 +18,8 @@ from cluster.edge.admission.judge import RuleJudge
 from cluster.edge.admission.policy import Policy
 from cluster.edge.admission.signed import Signing
 from cluster.edge.peers.access import Allow, Deny, Judge, Refused
+from cluster.edge.peers.access_control import AccessControl
+from cluster.edge.streams.counters import Counters
 from support.judging import NOW, Hook, access, judge_of, verdict
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -268,3 +272,20 @@ def test_too_many_slow_logins_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 async def _waited(found: object) -> object:
     return await found  # type: ignore[misc]
+
+
+def test_a_question_that_nobody_waits_for_is_none() -> None:
+    """Whose connection ends in the same turn: no line on stderr says so."""
+    hook = Hook()
+    control = AccessControl(Counters(), time.monotonic)
+    control.judge = judge_of(
+        '[[rule]]\nmatch = "*"\npublish = { hook = true }\n[hooks]\npublish = "http://h/"\n', ask=hook
+    )
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        answer: object = control.decide(access(), {})
+        assert not isinstance(answer, Allow | Deny)
+        del answer
+        gc.collect()
+    assert complaints == []
+    assert hook.asked == []

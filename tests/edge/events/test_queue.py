@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from events_support import new_queue
@@ -64,11 +66,23 @@ def test_a_file_that_is_no_queue_is_refused(tmp_path: Path) -> None:
     (tmp_path / "queue").write_bytes(b"x" * 4096)
     with pytest.raises(EnvironmentFault, match="not a database"):
         new_queue(tmp_path)
-    with pytest.raises(EnvironmentFault, match="unable to open"):
+    with pytest.raises(EnvironmentFault, match="events: No such file"):
         EventQueue(tmp_path / "nowhere" / "queue", is_durable=True)
 
 
-def test_the_file_is_for_its_user_alone(tmp_path: Path) -> None:
+def test_the_file_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first moment: who has opened it then reads all that comes."""
+    modes, connect = [], sqlite3.connect
+
+    def connected(path: Path, **options: Any) -> sqlite3.Connection:
+        modes.append(path.stat().st_mode & 0o777)
+        return connect(path, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connected)
     queue = new_queue(tmp_path)
-    assert (tmp_path / "queue").stat().st_mode & 0o777 == 0o600
+    queue.add("live/a", event("one"))
+    queue.commit()
+    modes += [each.stat().st_mode & 0o777 for each in tmp_path.iterdir()]
+    assert len(modes) > 2
+    assert set(modes) == {0o600}
     queue.close()

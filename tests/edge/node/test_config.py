@@ -111,11 +111,11 @@ _WORDS = {
     "tls_cert": ("/etc/edge.crt", "", "is not the name of a file"),
     "tls_key": ("edge.key", "a\0b", "is not the name of a file"),
     "metrics": ("127.0.0.1:9935", "9935", "has no port"),
+    "events_queue": ("/var/lib/events", "", "is not the name of a file"),
+    "publish_key": ("S3cret", "", "visible characters"),
     "api": ("127.0.0.1:9997", "9997", "has no port"),
     "api_token": ("/etc/token", "", "is not the name of a file"),
     "api_read_token": ("/etc/token", "", "is not the name of a file"),
-    "events_queue": ("/var/lib/events", "", "is not the name of a file"),
-    "publish_key": ("S3cret", "", "visible characters"),
 }
 
 

@@ -361,13 +361,38 @@ def test_who_has_just_come_counts_as_the_others_do() -> None:
     admitted = 0
     while sender.bandwidth.has_room_for_player():
         sender.bandwidth.player_comes()
+        sender.players += 1
         admitted += 1
     assert admitted == 6
-    sender.players = 10
     for _ in range(2 * AVERAGED_S):
         sender.send_for(1, 1_000)
         assert round(sender.bandwidth.bytes_per_s) in range(990, 1_101)
     assert sender.bandwidth.bytes_per_s == 1_000
+
+
+def test_who_comes_and_goes_without_end_takes_nothing_away() -> None:
+    sender = Sender(1_000, 900)
+    sender.players = 4
+    sender.send_for(AVERAGED_S, 400)
+    for _ in range(100):
+        sender.bandwidth.player_comes()
+        sender.players += 1
+        sender.players -= 1  # it leaves
+    assert sender.bandwidth.bytes_per_s == 400
+    assert sender.bandwidth.has_room_for_player()
+
+
+def test_who_has_just_come_counts_at_the_other_workers_too() -> None:
+    memory = CountsMemory(2)
+    first, second = (Sender(1_000, 600, SharedCounts(memory.fd, 2, slot, b"")) for slot in range(2))
+    first.players = 4
+    first.send_for(AVERAGED_S, 400)
+    for _ in range(2):
+        assert second.bandwidth.has_room_for_player()
+        first.bandwidth.player_comes()
+        first.players += 1
+    assert not second.bandwidth.has_room_for_player()
+    memory.close()
 
 
 def test_workers_send_together() -> None:

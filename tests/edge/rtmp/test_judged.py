@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -14,8 +16,9 @@ from cluster.core.rtmp import events
 from cluster.core.rtmp.adobe_auth import Admitted, Authenticator
 from cluster.core.rtmp.status import Code
 from cluster.edge.peers import access_control
-from cluster.edge.peers.access import Access, Allow, Deny, Refused, Verdict
-from support.house import House, stepped_loop
+from cluster.edge.peers.access import Access, Allow, Deny, Later, Refused, Verdict
+from cluster.edge.rtmp import sessions
+from support.house import House, stepped_loop, video
 
 LINE = re.compile(r"access denied to (\S+): (\w+) \((publish|play) (\S+)\)")
 
@@ -203,3 +206,41 @@ def test_failed_dialogues_without_end_are_answered_at_once(
     first, second = house.peer(app=wrong), house.peer(app=wrong)
     assert not first.events(events.ConnectFailed)
     assert second.events(events.ConnectFailed)
+
+
+def test_a_password_is_shown_to_those_alone_who_decide_by_it(house: House) -> None:
+    """After a reload a connection does not publish for a user whose password has changed."""
+    judges = [
+        Judge(lambda access: Allow(), Authenticator("adobe", bytes(32), {"ann": password}.get))
+        for password in ("old", "new")
+    ]
+    house.use_judge(judges[0])
+    (failed,) = house.peer(app="live?authmod=adobe&user=ann").events(events.ConnectFailed)
+    peer = house.peer(app="live?" + answer_to(str(failed.description), "ann", "old"))
+    for judge, proven in zip(judges, ("ann", ""), strict=True):
+        house.use_judge(judge)
+        peer.session.publish(f"x-{proven}")
+        house.settle()
+        assert [each.proven_user for each in judge.asked] == [proven]
+
+
+def test_what_is_sent_while_nobody_answers_is_bounded_in_all(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guess waits for its refusal, or a hook for its turn: half a megabyte for each, in thousands."""
+
+    async def never(access: Access) -> Verdict:
+        await asyncio.Event().wait()
+        return Allow()
+
+    monkeypatch.setattr(sessions, "MAX_WAITING_BYTES", 100_000)
+    house.use_judge(Judge(lambda access: Later(partial(never, access))))
+    small, large = house.publisher("a"), house.publisher("b")
+    house.send(small, video(0, bytes(30_000)))
+    house.send(large, video(0, bytes(60_000)))
+    house.advance(1)
+    assert house.counters.closes == {}
+    house.send(large, video(0, bytes(20_000)))
+    house.advance(1)
+    assert (small.closed, large.closed) == (False, True)
+    assert house.counters.closes == {"worker_memory": 1}

@@ -178,8 +178,10 @@ def _read_srs(question: Question, reply: Reply) -> Verdict:
 
 def _write_mediamtx(question: Question) -> Written:
     access, shown = question.access, question.shown
+    # A name alone shows nothing: who has been proven to be one user does not become another by it.
+    user = shown.user if shown.password else question.user or shown.user
     return _json({
-        "ip": question.ip, "user": shown.user or question.user, "password": shown.password,
+        "ip": question.ip, "user": user, "password": shown.password,
         "token": shown.token, "action": "publish" if access.action == "publish" else "read",
         "path": access.key, "protocol": "rtmp" if access.spoken in ("rtmp", "rtmps") else "hls",
         "id": str(uuid.uuid5(_SESSION_NAMES, access.session)), "query": question.query,

@@ -324,3 +324,13 @@ def test_where_peers_are_sent_is_bounded(more: int) -> None:
     address = "rtmp://" + "a" * (MAX_REDIRECT_CHARACTERS - 7 + more)
     redirect = read(Dialect.OURS, reply(200, {"allow": False, "redirect": address}))
     assert isinstance(redirect, str if more else Deny)
+
+
+@pytest.mark.parametrize(
+    ("query", "proven", "user"),
+    [("user=admin", "a", "a"), ("user=b&pass=x", "a", "b"), ("user=admin", "", "admin"), ("", "a", "a")],
+)
+def test_who_is_proven_is_told_to_mediamtx_and_no_name_without_a_password(
+    query: str, proven: str, user: str
+) -> None:
+    assert written(Dialect.MEDIAMTX, asked(query=query), proven)["user"] == user

@@ -127,6 +127,7 @@ def test_a_new_key_counts_soon_and_strangers_cause_no_flood() -> None:
         (key_set(5, {}, {"kty": "RSA"}), "there is no key in it that a token can be signed with"),
         (key_set({"kty": "oct", "k": "c2VjcmV0", "kid": "a"}), "there is no key in it"),
         (key_set(rsa_jwk("a", use="enc")), "there is no key in it"),
+        (key_set({"kty": "OKP", "kid": "a", "alg": "none"}), "there is no key in it"),
         (response(200, b"[" * 100_000), 'what comes back is not JSON with "keys"'),
         (response(200, b" " * (MAX_ANSWER_BYTES + 1)), f"more than {MAX_ANSWER_BYTES} bytes"),
         (b"garbage\r\n\r\n", "what comes back is not HTTP"),

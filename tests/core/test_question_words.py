@@ -49,7 +49,7 @@ QUESTIONS: list[Any] = [
     Kick("x", 7), EndStream("y", "live/a", "because"), Drain("z", 2.5), Undrain("u"), Reload("r"),
 ]  # fmt: skip
 ANSWERS: list[Any] = [
-    Summary("1", 5, False, 1, 2, 3, 4, 5, 6, 7, 0.5, {"tcp://r:1936": "", "ipc:///x": None}),
+    Summary("1", 5, False, 1, 2, 3, 4, 5, 6, 7, 0.5, {"tcp://r:1936": "", "ipc:///x": None}, ("http://:80",)),
     SessionPage((SESSION,), 7), SessionPage((), None), StreamRows((STREAM,), 2), Done(True, "d"),
     Fault("f"),
 ]  # fmt: skip

@@ -90,6 +90,12 @@ def test_a_failure_is_not_kept_and_one_who_gives_up_does_not_end_it_for_others()
         for key in "cde":
             await fresh.get(key, slow)
         assert len(fresh._kept) == 2
+        unfinished = asyncio.ensure_future(fresh.get("f", slow))
+        await asyncio.sleep(0)
+        fresh.forget()
+        await fresh.close()
+        with pytest.raises(asyncio.CancelledError):
+            await unfinished
 
     asyncio.run(scene())
 
