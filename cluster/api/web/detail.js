@@ -26,7 +26,7 @@ export class Detail {
     this.#picture = new Picture($("stage-video"), (words) => this.#say(words), () => ({ stream: this.#stream, nodes: this.#nodes() }));
     $("stage-show").onclick = () => this.#showPicture();
     $("stream-close").onclick = () => $("stream").close();
-    $("stream").onclose = () => this.#closed();
+    $("stream").onclose = () => $("stream").open || this.#closed();  // told later: it may show another
     $("stream-end").onclick = () => this.#end();
     $("sessions-more").onclick = () => {
       this.#rows += PAGE_ROWS;
@@ -36,7 +36,7 @@ export class Detail {
 
   /** `history`: its players so far, as far as they were seen. */
   open(key, history, withPicture) {
-    if ($("stream").open) this.#closed();
+    if (this.#key) this.#closed();
     this.#key = key;
     this.#stream = null;
     this.#history = history;

@@ -62,5 +62,6 @@ export function setUpOrders() {
     carryOut();
   };
   $("order-cancel").onclick = () => $("order").close();
-  $("order").onclose = () => { pending = null; };
+  // It is told later: the dialog may be open again, for another order.
+  $("order").onclose = () => { if (!$("order").open) pending = null; };
 }
