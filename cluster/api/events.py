@@ -42,7 +42,8 @@ class Events:
             before = self._origins.get(key)
             if before is not None and before[0] < epoch and before[1] != origin:
                 name, instance = node_name(node_of(origin))
-                text = f"{key} is published at {name} now, and was at {node_name(node_of(before[1]))[0]}"
+                text = f"{key} is published at {_place(origin, before[1])} now, and was at "
+                text += _place(before[1], origin)
                 self._add("stream_moved", text, node=name, id=instance, key=key)
         self._origins = origins
 
@@ -78,6 +79,14 @@ class Events:
         self._number += 1
         at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
         self._events.append(Event(self._number, at.replace("+00:00", "Z"), kind, text, **about))
+
+
+def _place(worker_id: str, other: str) -> str:
+    """What tells the worker ``worker_id`` from ``other``: its node, or its slot if that is the same."""
+    node_id = node_of(worker_id)
+    if node_id != node_of(other):
+        return node_name(node_id)[0]
+    return f"{node_name(node_id)[0]}/{worker_id.rsplit('/', 2)[1]}"
 
 
 _TOLD = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.api.asking import RouterAnswer
-from cluster.api.events import MAX_EVENTS, Events
+from cluster.api.events import MAX_EVENTS, Events, _place
 from cluster.api.round import Known
 from cluster.core.bus.cluster_status import LOST, StreamStatus, WorkerStatus
 from cluster.core.bus.control import ClusterStatus
@@ -68,6 +68,11 @@ def test_what_an_event_says(events: Events) -> None:
     assert (moved.number, moved.node, moved.id, moved.key) == (1, "b", "ib", "live/a")
     assert moved.text == "live/a is published at b now, and was at a"
     assert moved.at == "2027-01-15T08:00:00.500Z"
+
+
+def test_a_stream_that_moves_to_another_worker_of_its_node() -> None:
+    assert _place("edge/ia/1/7", "edge/ia/0/3") == "edge/1"
+    assert _place("edge/ia/1/7", "edge/ib/1/7") == "edge"
 
 
 def test_only_so_many_are_kept_and_one_asks_for_those_behind_the_last(events: Events) -> None:
