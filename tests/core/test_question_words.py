@@ -16,6 +16,7 @@ from cluster.core.bus.questions import (
     AskSessions,
     AskStreams,
     AskSummary,
+    AskTrace,
     Done,
     Drain,
     EndStream,
@@ -35,6 +36,7 @@ from cluster.core.bus.questions import (
     encode_answer,
     encode_question,
 )
+from cluster.core.bus.trace import RouterWay, TraceRow
 
 SESSION = SessionRow(
     7, "player", "rtmp", "live/\udce9", "127.0.0.1:9", "VLC", True, "playing", 1, 2, 3, 4, None, {"slow": 1}
@@ -44,14 +46,16 @@ STREAM = StreamRow(
     {"rtmp": 3},
 )  # fmt: skip
 
+WAY = RouterWay("tcp://r:1936", True, True, 1.5, -2.0, 3)
+
 QUESTIONS: list[Any] = [
     AskSummary(), AskSessions(), AskSessions(5, 10, "live/*", "player", "rtmp", 3), AskStreams(("a", "b")),
-    Kick("x", 7), EndStream("y", "live/a", "because"), Drain("z", 2.5), Undrain("u"), Reload("r"),
+    AskTrace("live/a"), Kick("x", 7), EndStream("y", "live/a", "because"), Drain("z", 2.5), Undrain("u"), Reload("r"),
 ]  # fmt: skip
 ANSWERS: list[Any] = [
     Summary("1", 5, False, 1, 2, 3, 4, 5, 6, 7, 0.5, {"tcp://r:1936": "", "ipc:///x": None}, ("http://:80",)),
     SessionPage((SESSION,), 7), SessionPage((), None), StreamRows((STREAM,), 2), Done(True, "d"),
-    Fault("f"),
+    Fault("f"), TraceRow(), TraceRow(True, 5, True, 1_000, 2, 0.5, ways=(WAY,)),
 ]  # fmt: skip
 
 

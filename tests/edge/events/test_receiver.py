@@ -71,12 +71,14 @@ def test_what_an_answer_means(
     [
         ("7", 7, 7), ("0", 0, 0), ("-5", 0, 0), ("99999999", 3_600, 3_600), ("soon", 0, 0), ("inf", 0, 0),
         ("Mon, 99999999999999999999 Jan 2029 00:00:00 GMT", 0, 0),
-        (email.utils.formatdate(time.time() + 600, usegmt=True), 500, 600),
+        ("a date in ten minutes", 500, 600),
     ],
 )  # fmt: skip
 def test_retry_after_is_understood_and_bounded(
     receiver: WebhookReceiver, said: str, least_s: float, most_s: float
 ) -> None:
+    if said == "a date in ten minutes":
+        said = email.utils.formatdate(time.time() + 600, usegmt=True)
     receiver.answer = lambda id, tries: (503, {"Retry-After": said})
     assert least_s <= attempt(receiver.url).retry_after_s <= most_s
 
