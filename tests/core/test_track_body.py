@@ -46,6 +46,12 @@ def test_any_message(type_id: int, first: int, second: int, rest: bytes) -> None
     assert_as_described(type_id, bytes((first, second)) + rest)
 
 
+@pytest.mark.parametrize("packet_type", range(16))
+def test_packet_types_that_one_medium_has_and_the_other_has_not(packet_type: int) -> None:
+    assert_as_described(AUDIO, bytes((0x90 | packet_type,)) + b"Opus" + b"body")
+    assert_as_described(VIDEO, bytes((0x90 | packet_type,)) + b"hvc1" + b"body body")
+
+
 @pytest.mark.parametrize("type_id", [15, 18, 20, 254])
 def test_other_types(type_id: int) -> None:
     payload = b"\x02\0\x0aonMetaData"

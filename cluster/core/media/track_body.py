@@ -22,7 +22,9 @@ _BODILESS = int(
 #: The first byte of AAC, whatever rate, size and channels it says.
 _AAC_BYTES = range(AUDIO_AAC << 4, (AUDIO_AAC << 4) + 16)
 _AVC_BODY_AT = 5
-_CODED = (ex_header.SEQUENCE_START, ex_header.CODED_FRAMES, ex_header.CODED_FRAMES_X)
+#: Packet types of enhanced audio, and of enhanced video: without composition time there is X as well.
+_CODED_AUDIO = (ex_header.SEQUENCE_START, ex_header.CODED_FRAMES)
+_CODED_VIDEO = (*_CODED_AUDIO, ex_header.CODED_FRAMES_X)
 
 
 class TrackBody(NamedTuple):
@@ -68,7 +70,8 @@ def track_body(entry: LogEntry) -> TrackBody | None:
 
 def _enhanced(entry: LogEntry) -> TrackBody | None:
     header = enhanced_header(entry.type_id, entry.payload)
-    if header is None or header.packet_type not in _CODED:
+    coded = _CODED_VIDEO if entry.flags & _VIDEO else _CODED_AUDIO
+    if header is None or header.packet_type not in coded:
         return None
     for track in header.tracks:
         if track.track_id == 0:
