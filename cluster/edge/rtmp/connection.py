@@ -186,6 +186,10 @@ class Connection(Outbox):
                 self.write_control()
         owner.counters.messages_received += media_messages
 
+    def settle(self, request: object) -> bool:
+        """It may do what it has asked for, and is not half-open any more. False if there is no room."""
+        return self._owner.settle(self, request)
+
     def update_pace(self) -> None:
         """How soon its socket is read follows from what it is used for: to be called when that changes.
 

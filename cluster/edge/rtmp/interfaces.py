@@ -31,6 +31,9 @@ class ConnectionOwner(Protocol):
     def handle(self, connection: Connection, event: object) -> None:
         """The session of ``connection`` tells an event."""
 
+    def settle(self, connection: Connection, event: object) -> bool:
+        """Give ``connection`` its place for what it does. False if there is none, which it is told."""
+
     def ended(self, connection: Connection, reason: CloseReason, detail: str) -> None:
         """``connection`` has ended, once; what is published and played on it ends with it."""
 

@@ -279,6 +279,8 @@ class Requests:
         if isinstance(verdict, Deny):
             deny(connection, request, verdict)
             return None
+        if not isinstance(request, events.ConnectRequested) and not connection.settle(request):
+            return None
         connection.user = verdict.user or connection.user
         if verdict.ends_at is not None:
             ends_at = self.now + verdict.ends_at - time.time()

@@ -168,11 +168,17 @@ class Sessions:
 
     def handle(self, connection: Connection, event: object) -> None:
         """One event of ``connection``'s session."""
-        if type(event) not in _TAKE_PLACES or self._may_stay(connection, event):
+        takes_place = type(event) in _TAKE_PLACES and not self._waits_for_verdict(event)
+        if not takes_place or self.settle(connection, event):
             self._requests.handle(connection, event)
 
-    def _may_stay(self, connection: Connection, event: object) -> bool:
-        """Whether there is a place for what a peer asks to do. If not, the peer is told so."""
+    def _waits_for_verdict(self, event: object) -> bool:
+        """Somebody is asked about it first. Until then its connection is half-open, and may have to make
+        room for others."""
+        return self._requests.admission is not None and not isinstance(event, SharedObjectReceived)
+
+    def settle(self, connection: Connection, event: object) -> bool:
+        """Give a peer its place for what it does. False if there is none, which the peer is told."""
         place = self._connections.get(connection)
         if place is None:
             return True  # it is closed already

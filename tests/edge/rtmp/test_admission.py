@@ -69,6 +69,23 @@ def test_a_verdict_that_takes_a_second_delays_nobody_else(house: House) -> None:
 
 
 @pytest.mark.parametrize("role", ["publisher", "player"])
+def test_who_waits_for_a_verdict_is_half_open_until_it_is_let_in(house: House, role: str) -> None:
+    getattr(house, role)("slow")
+    assert house.counters.connections_half_open == 1
+    house.advance(SLOW_S)
+    assert house.counters.connections_half_open == 0
+
+
+def test_strangers_who_wait_for_verdicts_make_room_for_others(loop: SteppedLoop, judge: Judge) -> None:
+    house = House(loop, judge, max_connections=4, max_half_open=4)
+    waiting = [house.publisher("slow") for _ in range(4)]
+    player = house.player("quick")
+    assert not player.closed
+    assert [peer.closed for peer in waiting].count(True) >= 1
+    house.close()
+
+
+@pytest.mark.parametrize("role", ["publisher", "player"])
 def test_who_leaves_meanwhile_leaves_nothing_behind(house: House, role: str) -> None:
     peer = getattr(house, role)("slow")
     assert house.requests.waiting == 1
