@@ -28,7 +28,7 @@ class Events:
         self._origins: dict[str, tuple[int, str]] = {}
 
     def after(self, number: int) -> EventList:
-        """Those with a higher number."""
+        """The events with a higher number."""
         return EventList([each for each in self._events if each.number > number], self._number)
 
     def look(self, known: Known) -> None:

@@ -81,7 +81,7 @@ def _worker(worker_id: str, status: WorkerStatus, summary: Summary | None) -> Wo
 
 
 def routers(roll: RollCall) -> list[Router]:
-    """Those that nodes name, and those that were asked."""
+    """The routers that nodes name, and the routers that were asked."""
     answers = {each.router: each for each in roll.known.answers}
     linked: dict[str, set[str]] = {}
     wanted: dict[str, set[str]] = {}

@@ -124,7 +124,7 @@ def changes(old: ConfigFile, new: ConfigFile) -> list[str]:
 
 
 def changes_of_running(new: ConfigFile) -> list[str]:
-    """The same of what the edge of this host goes by. ConfigError if it is not one."""
+    """The difference to what the edge of this host goes by. ConfigError if not one edge runs."""
     running = of_running()
     found = differences(running.tables, sealed(_all_tables(new), running.salt))
     return found + _changed_options(running.options, shown_options(new.values))

@@ -175,7 +175,7 @@ def as_toml(options: Mapping[str, Option], config: object, sources: Mapping[str,
 
 
 def tables_as_toml(file: ConfigFile) -> Iterator[str]:
-    """The same of the tables that are no options; in place of each secret stands a mask."""
+    """The tables that are no options, as TOML; in place of each secret stands a mask."""
     from cluster.edge.admission.policy_words import masked
     from cluster.process.toml_text import lines
 

@@ -32,7 +32,7 @@ class TopStreams(NamedTuple):
 
 
 def top_streams(rows: Iterable[StreamNumbers]) -> TopStreams:
-    """Those with most players, then with most bytes."""
+    """The streams with most players, then with most bytes."""
     every = sorted(rows, key=lambda row: (-row.players, -row.bytes_per_s, row.key))
     shown, others = every[:MAX_SHOWN_STREAMS], every[MAX_SHOWN_STREAMS:]
     players, bytes_per_s = sum(row.players for row in others), sum(row.bytes_per_s for row in others)

@@ -28,7 +28,7 @@ class ClockOffset:
         self._samples: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
 
     def note(self, sent_us: int, clock_us: int, received_us: int) -> None:
-        """It was ``clock_us`` there between these two moments here."""
+        """The other clock showed ``clock_us`` between these two moments of ours."""
         round_trip_us = received_us - sent_us
         offset_us = clock_us - (sent_us + received_us) // 2
         if round_trip_us < 0 or self._contradicts(round_trip_us, offset_us):

@@ -204,7 +204,7 @@ class StreamRow:
 
 @dataclass(frozen=True, slots=True)
 class StreamRows:
-    """Those of the first ``looked_at`` of the asked keys that the worker knows: it had no time for more."""
+    """Streams that the worker knows, of the first ``looked_at`` keys: it had no time for more."""
 
     rows: tuple[StreamRow, ...]
     looked_at: int

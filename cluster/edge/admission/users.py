@@ -52,7 +52,7 @@ class Password(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """One of ``texts`` is right."""
+    """A password that is one of ``texts``."""
 
     texts: tuple[str, ...] = field(repr=False)
     is_slow: bool = False
