@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_supervisor import FAKE_WORKER, Node, has_ended, stop
+from test_supervisor import ENVIRONMENT, FAKE_WORKER, Node, has_ended, stop
 
 from cluster.process.exit_codes import ExitCode
 
@@ -228,7 +228,7 @@ def test_the_service_manager_is_told(has_file: bool, tmp_path: Path) -> None:
         node = subprocess.Popen(
             [sys.executable, str(FAKE_WORKER), json.dumps(options)],
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+            env={**ENVIRONMENT, "NOTIFY_SOCKET": str(tmp_path / "notify")},
         )
         try:
             ready = manager.recv(4096).decode().split("\n")

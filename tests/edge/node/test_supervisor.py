@@ -29,6 +29,8 @@ from cluster.process.exit_codes import ExitCode
 from support.cluster_process import PACKAGES
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
+#: In which its processes find the package under test, and it.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{PACKAGES}:{FAKE_WORKER.parent}"}
 
 
 class Node:
@@ -42,7 +44,7 @@ class Node:
                 [*prefix, sys.executable, str(FAKE_WORKER), json.dumps(options)],
                 stderr=output,
                 cwd=log.parent,
-                env={**os.environ, "PYTHONPATH": f"{PACKAGES}:{FAKE_WORKER.parent}"},
+                env=ENVIRONMENT,
             )
 
     def events(self, name: str) -> list[dict[str, Any]]:
