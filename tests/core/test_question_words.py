@@ -50,7 +50,8 @@ WAY = RouterWay("tcp://r:1936", True, True, 1.5, -2.0, 3)
 
 QUESTIONS: list[Any] = [
     AskSummary(), AskSessions(), AskSessions(5, 10, "live/*", "player", "rtmp", 3), AskStreams(("a", "b")),
-    AskTrace("live/a"), Kick("x", 7), EndStream("y", "live/a", "because"), Drain("z", 2.5), Undrain("u"), Reload("r"),
+    AskTrace("live/a"), Kick("x", 7), EndStream("y", "live/a", "because"), Drain("z", 2.5), Undrain("u"),
+    Reload("r"),
 ]  # fmt: skip
 ANSWERS: list[Any] = [
     Summary("1", 5, False, 1, 2, 3, 4, 5, 6, 7, 0.5, {"tcp://r:1936": "", "ipc:///x": None}, ("http://:80",)),
