@@ -79,6 +79,8 @@ cp $live/fullchain.pem /usr/local/share/ca-certificates/$name.crt; update-ca-cer
 echo "127.0.0.1 $name" >> /etc/hosts"""),
     Rule("not here", r"^certbot renew", "there is no authority to ask"),
     Rule("instead", r"^rtmp-cluster load [^#\n]*", "10 players and 2 publishers at most, for 1 s", _few),
+    Rule("not here", r"^(rtmp-cluster check edge\.toml --against running|kill -HUP PID)$",
+         "the edge of that document has no file of rules; tests/system/test_reload.py reloads one that has"),
     Rule("fails as it says", r"^rtmp-cluster check edge\.toml", "it shows what a fault looks like", code=2),
     Rule("fails as it says", r"^rtmp-cluster status --router tcp://10\.0\.0\.5:1936$",
          "it shows a router that does not answer", code=1),
