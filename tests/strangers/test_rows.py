@@ -143,7 +143,7 @@ def test_peers_that_only_hold_what_they_have_are_measured_apart() -> None:
 def test_each_attack_has_a_name_of_its_own_and_every_row_of_the_table_is_there() -> None:
     names = [attack.name for attack in ATTACKS]
     assert len(set(names)) == len(names)
-    table = {*map(str, range(1, 17)), "9b", *(f"+{each}" for each in range(1, 16)), "="}
+    table = {*map(str, range(1, 17)), "9b", *(f"+{each}" for each in range(1, 19)), "="}
     assert {attack.row for attack in ATTACKS} == table
     assert {attack.row for attack in short()} == table
 
