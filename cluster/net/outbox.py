@@ -209,7 +209,7 @@ class Outbox:
         raise NotImplementedError
 
     def _ended(self, reason: CloseReason, detail: str) -> None:
-        """It has ended, once, for this reason."""
+        """The connection has ended, once, for this reason."""
         raise NotImplementedError
 
     def _forgotten(self) -> None:

@@ -84,7 +84,7 @@ class Health:
             )  # fmt: skip
 
     def answered(self) -> bool:
-        """It has taken an event; True if it was down."""
+        """The receiver has taken an event; True if it was down."""
         was_down = self.is_down
         self._failures = 0
         self._wait_s = FIRST_WAIT_S

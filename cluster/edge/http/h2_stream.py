@@ -218,7 +218,7 @@ class H2Stream:
             self.answer(self._request, refusal(503, why))
 
     def gone(self, reason: CloseReason) -> None:
-        """It is over: nobody waits for anything, and nothing more is sent."""
+        """The stream is over: nobody waits for anything, and nothing more is sent."""
         self.close_reason = reason
         if self._waiting is not None:
             self._waiting.cancel()

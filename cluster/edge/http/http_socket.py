@@ -148,7 +148,7 @@ class HttpSocket(Outbox):
         raise NotImplementedError
 
     def take_players(self) -> list[Player]:
-        """It has ended: what is played on it, which it forgets."""
+        """The connection has ended: returns what is played on it, and forgets that."""
         raise NotImplementedError
 
     def tick(self, now: float) -> None:

@@ -42,7 +42,7 @@ class StreamRows:
 
 
 def _tracks(stream: Stream) -> tuple[TrackRow, ...]:
-    """Those that the headers of a stream tell of; of a medium that has none, what its frames tell."""
+    """The tracks that the headers of a stream tell of; of a medium without, what its frames tell."""
     headers = stream.log.headers()
     members = metadata_of(headers)
     log = stream.log

@@ -78,7 +78,7 @@ class Addresses:
         return network
 
     def connections_of(self, network: Network) -> int:
-        """Those of ``network`` that are open, in all workers."""
+        """The connections of ``network`` that are open, in all workers."""
         if self._counts is None:
             return network.connections
         return network.connections + self._counts.count_elsewhere(network.id)

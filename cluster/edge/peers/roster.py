@@ -53,7 +53,7 @@ class Roster:
         return self._by_number.get(number)
 
     def above(self, number: int) -> Iterator[tuple[int, Listed]]:
-        """Those with a higher number, in order; the roster must not change meanwhile."""
+        """Sessions with a higher number, in order; the roster must not change meanwhile."""
         numbers = self._numbers
         for index in range(bisect_right(numbers, number), len(numbers)):
             yield numbers[index], self._by_number[numbers[index]]

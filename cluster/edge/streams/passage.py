@@ -69,7 +69,7 @@ class Passage:
         return self._origin_s
 
     def end(self, now: float) -> None:
-        """It has been written to all players that take it."""
+        """The message has been written to all players that take it."""
         self.is_due = False
         sockets_s = max(0.0, now - self._began_at)
         self._looks.append(Hops(self._origin_s, self._bus_s, sockets_s))
