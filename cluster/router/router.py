@@ -50,6 +50,9 @@ LOCAL_TICK_S = 0.5
 #: A registry that has not turned for this long was missed by every worker.
 _STALLED_S = 1.0
 
+#: One that has not turned for this long knows nothing of its workers any more.
+_HANGS_AFTER_S = 2.0
+
 #: Frames of a message after its first that are looked at: more than any message has.
 _MAX_FRAMES = 4
 
@@ -84,6 +87,7 @@ class Router:
         self.endpoint = bind
         self.counters = dict.fromkeys(COUNTERS, 0)
         self._is_nodes_own = is_nodes_own
+        self._turned_at = float("-inf")
         members = Members() if is_nodes_own else MemberLines()
         refusals = Refusals(self.counters)
         self._registry = Registry(grants or MemoryGrants(), self._wake_up, refusals, members)
@@ -143,6 +147,13 @@ class Router:
         """Numbers of the streams with most players, as workers have reported them."""
         return top_streams(self._registry.facts.numbers())
 
+    def node_reports(self) -> list[control.NodeReport] | None:
+        """What the workers here report, summed by node, for whoever tells the cluster's routers of it: the
+        workers themselves hear that somebody does. None while the registry does not turn."""
+        now = time.monotonic()
+        is_turning = self.is_alive and now - self._turned_at < _HANGS_AFTER_S
+        return self._registry.facts.fetch(now) if is_turning else None
+
     @property
     def peers_refused(self) -> int:
         """Connections that its gate has not let in."""
@@ -170,16 +181,16 @@ class Router:
         for each in (socket, self._probes.socket, *self._gate.sockets, self._woken):
             poller.register(each, zmq.POLLIN)
         try:
-            turned_at = time.monotonic()
-            next_tick = turned_at + self._tick_s
+            self._turned_at = time.monotonic()
+            next_tick = self._turned_at + self._tick_s
             while True:
                 # Heartbeats arrive all the time: a tick that is due goes with the next of them, and has
                 # a wake-up of its own only if none comes.
                 due = next_tick + self._tick_s
                 ready = [each for each, _ in poller.poll(max(0, int((due - time.monotonic()) * 1000)))]
                 # Not since the last tick: under a flood there is none for long, though it turns.
-                self._note_stall(time.monotonic() - max(due, turned_at))
-                turned_at = time.monotonic()
+                self._note_stall(time.monotonic() - max(due, self._turned_at))
+                self._turned_at = time.monotonic()
                 if self._woken.fileno() in ready:
                     if not self._woken.recv(4_096):
                         break

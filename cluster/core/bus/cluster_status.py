@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 #: What a row takes on the wire beside its texts: two numbers, three lengths.
@@ -11,6 +11,9 @@ _ROW_BYTES = 32
 
 #: A router adds this to the load of a worker whose media goes through it: how long that takes to it.
 UPLINK_S = "uplink_s"
+#: In what a node's own router answers to heartbeats: the node tells the routers of the cluster what its
+#: workers report there, so they need not. Without it each worker does so by itself.
+NODE_REPORTS = "node_reports"
 #: In the load of a worker that a router has lost: it was not heard for too long, and has not come back.
 LOST = "lost"
 
@@ -54,6 +57,20 @@ def fitting(facts: Sequence[StreamFacts], max_bytes: int) -> list[StreamFacts]:
         if room < 0:
             return list(facts[:index])
     return list(facts)
+
+
+def summed(reports: Iterable[Iterable[StreamFacts]]) -> list[StreamFacts]:
+    """The reports of a node's workers as one: players add up, the rest is what the origin says."""
+    rows: dict[str, StreamFacts] = {}
+    for report in reports:
+        for row in report:
+            other = rows.get(row.key)
+            if other is not None:
+                origin = row if row.codecs or row.bits_per_second else other
+                players = row.players + other.players
+                row = StreamFacts(row.key, players, origin.codecs, origin.bits_per_second)
+            rows[row.key] = row
+    return list(rows.values())
 
 
 def node_of(worker_id: str) -> str:

@@ -45,6 +45,7 @@ from cluster.core.bus.control import (
     HelloPart,
     HelloWanted,
     NameShared,
+    NodeReport,
     NoStream,
     Publish,
     Question,
@@ -63,7 +64,7 @@ from cluster.core.bus.control import (
     Watch,
     Welcome,
 )
-from cluster.core.bus.identity import is_instance, is_node
+from cluster.core.bus.identity import is_instance, is_node, is_node_id
 from cluster.core.bus.packing import (
     MESSAGE,
     VERSION,
@@ -166,6 +167,7 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     28: (Answer, (is_unsigned, _answer, _text, _flag)),
     29: (CloseKey, (_key, _closed_s)),
     30: (TimedHeartbeat, (_load, _flag, is_unsigned, is_unsigned, is_unsigned, is_unsigned)),
+    31: (NodeReport, (is_node_id, are_facts)),
 }
 _SNAPSHOT_TAG = 21
 #: key, epoch, next sequence number, origin, request id, requester, number of headers and of messages.
@@ -232,6 +234,8 @@ def _decode_fields(tag: int, values: list[Any], frames: int) -> ControlMessage:
         values[0] = [(key, epoch) for key, epoch in values[0]]
     elif cls is Report:
         values = [facts_from(values[0])]
+    elif cls is NodeReport:
+        values[1] = facts_from(values[1])
     elif cls is ClusterStatus:
         values = [workers_from(values[0]), streams_from(values[1])]
     return cls(*values)
