@@ -95,11 +95,18 @@ def _numbers(value: Any) -> bool:
 
 
 def are_facts(value: Any) -> bool:
-    return type(value) is list and all(
-        type(row) is list and len(row) == 4 and type(row[0]) is str and _is_int(row[1])
-        and type(row[2]) is str and _is_int(row[3])
-        for row in value
-    )  # fmt: skip
+    if type(value) is not list:
+        return False
+    for row in value:  # a router is told tens of thousands in a second
+        if type(row) is not list or len(row) != 4:
+            return False
+        key, players, codecs, bits_per_second = row
+        is_text = type(key) is type(codecs) is str
+        if not is_text or type(players) is not int or type(bits_per_second) is not int:
+            return False
+        if players < 0 or bits_per_second < 0:
+            return False
+    return True
 
 
 def are_workers(value: Any) -> bool:
@@ -120,7 +127,7 @@ def are_streams(value: Any) -> bool:
 
 
 def facts_from(rows: Sequence[Sequence[Any]]) -> list[StreamFacts]:
-    return [StreamFacts(*row) for row in rows]
+    return list(map(StreamFacts._make, rows))
 
 
 def workers_from(rows: Sequence[Sequence[Any]]) -> list[WorkerStatus]:

@@ -81,6 +81,8 @@ from cluster.core.keys import MAX_KEY_BYTES
 
 _Check: TypeAlias = Callable[[Any], bool]
 
+_NUMBERS = (int, float)
+
 
 class ControlError(ClusterError):
     """Frames from the bus that are no control message."""
@@ -106,9 +108,12 @@ def _instances(value: Any) -> bool:
 
 
 def _load(value: Any) -> bool:
-    return type(value) is dict and all(
-        type(name) is str and type(amount) in (int, float) for name, amount in value.items()
-    )
+    if type(value) is not dict:
+        return False
+    for name, amount in value.items():
+        if type(name) is not str or type(amount) not in _NUMBERS:
+            return False
+    return True
 
 
 def _question(value: Any) -> bool:
@@ -269,6 +274,6 @@ def _decode_snapshot(values: list[Any], table: bytes, body: bytes) -> Snapshot:
 def _check(tag: int, values: Sequence[Any], checks: Sequence[_Check]) -> None:
     if len(values) != len(checks):
         raise ControlError(f"tag {tag} with {len(values)} fields, not {len(checks)}")
-    for index, (value, check) in enumerate(zip(values, checks, strict=True)):
-        if not check(value):
+    for index, check in enumerate(checks):
+        if not check(values[index]):
             raise ControlError(f"tag {tag}: field {index} is of the wrong kind")
