@@ -66,6 +66,7 @@ class _Member:
         self.is_welcome = False
         self.hellos = self.received = self._sent = 0
         self._timed_at = 0.0
+        self._report: Any = None  # always the same: what it costs to make one is no router's matter
         there = endpoints(base)
         self.dealer = _socket(context, zmq.DEALER, there.control)
         self.dealer.routing_id = self.worker_id.encode()
@@ -88,7 +89,10 @@ class _Member:
 
     def report(self) -> None:
         if self.is_welcome:
-            self._send(control.Report(self.facts))
+            self._report = self._report or control_coding.encode(control.Report(self.facts))
+            with contextlib.suppress(zmq.Again):
+                self.dealer.send_multipart(self._report, zmq.DONTWAIT)
+                self._sent += 1
 
     def probe(self) -> None:
         """Where a worker would send one with its media."""
@@ -137,6 +141,7 @@ class _Node:
     def __init__(self, context: _Context, base: str, node: str, workers: int) -> None:
         self.name = node
         self.members = [_Member(context, base, node, slot) for slot in range(workers)]
+        self._report: Any = None
         there = endpoints(base)
         self._repeater = _socket(context, zmq.SUB, there.subscribe)
         self._repeater.connect(there.subscribe)
@@ -145,9 +150,12 @@ class _Node:
             self._dealer.connect(there.control)
 
     def report(self) -> None:
-        """One report for them all; a worker's own where there is none."""
-        rows = cluster_status.summed(each.facts for each in self.members)
-        self._dealer.send_multipart(control_coding.encode(_NODE_REPORT(self.name, rows)), zmq.DONTWAIT)
+        """One report for them all."""
+        if self._report is None:
+            rows = cluster_status.summed(each.facts for each in self.members)
+            self._report = control_coding.encode(_NODE_REPORT(self.name, rows))
+        with contextlib.suppress(zmq.Again):
+            self._dealer.send_multipart(self._report, zmq.DONTWAIT)
 
 
 def _cluster(context: _Context, options: argparse.Namespace) -> list[_Node]:
