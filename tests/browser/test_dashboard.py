@@ -218,6 +218,7 @@ def test_a_kick_by_click_ends_the_publisher(
     page.get_by_role("button", name="Kick publisher").click()
     page.get_by_label("Reason").fill("by click")
     page.get_by_role("button", name="Kick", exact=True).click()
+    expect(page.locator("#stream-state")).to_contain_text("Nobody publishes")
     expect(page.locator("#stream-said")).to_contain_text("was ended")
     assert publisher.wait(10) != 0
     closed = [event for event in served.far.events("connection_closed") if event["reason"] == "kicked"]
