@@ -148,7 +148,7 @@ def node_of(routers: Sequence[str], key: ClusterKey | None = None) -> Iterator[R
     with (
         tempfile.TemporaryDirectory() as directory,
         Router(f"ipc://{directory}/r") as own,
-        Repeaters(routers, own.endpoint, key),
+        Repeaters(routers, own.endpoint, key, own.node_reports),
     ):
         yield own
 
