@@ -57,6 +57,7 @@ def test_sessions_are_listed_filtered_and_paged(tmp_path: Path) -> None:
             running = await here.worker()
             await publisher_and_player(here, running)
             await here.peer(running)
+            running.worker._inquiries._clock = lambda: 0.0  # a page has all the time it wants
             page = ask(running, AskSessions())
             assert [row.number for row in page.rows] == [1, 2, 3]
             assert page.after is None
@@ -124,9 +125,9 @@ def test_a_stream_is_told_by_its_headers_and_frames(tmp_path: Path) -> None:
             assert rows.looked_at == 2
             [row] = rows.rows
             assert (row.key, row.is_origin, row.session, row.players) == ("live/a", True, 1, {"rtmp": 1})
-            tracks = [(track.kind, track.codec, track.fps) for track in row.tracks]
-            assert tracks == [("video", "avc1", 25.0), ("audio", "mp4a", 0.0)]
-            assert row.tracks[1].sample_rate == 48_000
+            tracks = questions.decode_tracks(row.tracks)
+            assert [(track.kind, track.codec) for track in tracks] == [("video", "avc1"), ("audio", "mp4a")]
+            assert (row.fps, tracks[1].sample_rate) == (25.0, 48_000)
 
     on_uvloop(main())
 
