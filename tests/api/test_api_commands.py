@@ -163,11 +163,32 @@ def test_pages_are_asked_for_until_there_are_no_more(cluster: ApiCluster, url: s
 
 def test_what_is_missing_is_said_below_a_table() -> None:
     page = {
-        "items": [], "next": None,
+        "items": [], "next": None, "complete": False,
         "missing": [{"node": "a\x1b", "id": "1", "worker": 0, "why": "lost"}],
-        "missing_routers": [{"router": "tcp://r:1", "why": "nobody there"}],
+        "missing_routers": [{"router": "tcp://r:1", "why": "nobody there " * 7}],
     }  # fmt: skip
     for table in (api_tables.streams, api_tables.sessions, api_tables.nodes):
         assert list(table([page]))[1:] == [
-            "! node a\N{REPLACEMENT CHARACTER} (1), worker 0: lost", "! router tcp://r:1: nobody there"
+            "! node a\N{REPLACEMENT CHARACTER} (1), worker 0: lost",
+            "! router tcp://r:1: nobody there nobody there nobody there nobody there nobody",
+            "  there nobody there nobody there",
         ]  # fmt: skip
+
+
+def test_a_table_of_what_nobody_has_answered_says_so() -> None:
+    page = {"items": [], "next": None, "complete": False, "missing": [], "missing_routers": []}
+    for table in (api_tables.streams, api_tables.sessions, api_tables.nodes):
+        assert list(table([page]))[1:] == ["! no router has answered: nothing is known of other nodes"]
+
+
+def test_a_state_of_a_session_is_shown_whole() -> None:
+    session = {
+        "session": "1f2e3d4c-0.1-42", "role": "publisher", "kind": "ws_flv", "peer": "192.0.2.7:50312",
+        "key": "live/a", "delay_ms": 0,
+    }  # fmt: skip
+    for state in ("connected", "publishing", "playing", "waiting", "paused", "closing"):
+        items = [{**session, "state": state}]
+        page = {"items": items, "complete": True, "missing": [], "missing_routers": []}
+        _, line = api_tables.sessions([page])
+        assert line.split()[-1] == state
+        assert cell_len(line) <= 80
