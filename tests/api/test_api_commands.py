@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.cells import cell_len
 
 from cluster.commands import api_tables
 from cluster.commands.api_client import Api, ApiRefused
+from cluster.commands.main import cli
 from cluster.process.exit_codes import ExitCode
 from support.api_cluster import ApiCluster, api_of, ask
 from support.cluster_process import ROOT, Edge
@@ -151,6 +156,64 @@ def test_where_nothing_answers_or_something_else_does(tmp_path: Path, cluster: A
     assert (wrong.returncode, wrong.stderr) == (
         ExitCode.UNREACHABLE, f"rtmp-cluster: {other} is not the API of an edge or router (--api)\n"
     )  # fmt: skip
+
+
+OTHERS = ["[]", '"text"', "1", "null", "{}", '{"items": [{}]}', "{", "[" * 100_000]
+
+
+@pytest.fixture
+def other() -> Iterator[tuple[str, list[str]]]:
+    """A server of another kind, and what it answers: to be chosen."""
+    said: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(said[1]))
+            self.end_headers()
+            self.wfile.write(said[0].encode())
+
+        def do_DELETE(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", said
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("command", ["streams", "sessions", "kick x", "trace x", "status"])
+def test_what_is_no_api_is_told_in_a_line(other: tuple[str, list[str]], command: str) -> None:
+    url, said = other
+    for text in OTHERS:
+        for status in ("200", "500"):
+            said[:] = text, status
+            shown = CliRunner().invoke(cli, [*command.split(), "--api", url], standalone_mode=False)
+            assert shown.exception is None, (text, shown.exception)
+            assert shown.return_value in (ExitCode.UNREACHABLE, ExitCode.REFUSED), (text, shown.output)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "ftp://127.0.0.1:1", "http://127.0.0.1:x", "http://a b"])
+def test_what_is_no_address_of_an_api_is_told_in_a_line(url: str) -> None:
+    shown = CliRunner().invoke(cli, ["streams", "--api", url], standalone_mode=False)
+    assert (shown.return_value, shown.exception) == (ExitCode.UNREACHABLE, None)
+    assert f"{url} is not the API of an edge or router (--api)" in shown.output
+
+
+def test_a_port_without_tls_is_told_so(other: tuple[str, list[str]]) -> None:
+    url = other[0].replace("http", "https")
+    shown = CliRunner().invoke(cli, ["streams", "--api", url], standalone_mode=False)
+    assert shown.return_value == ExitCode.UNREACHABLE
+    assert "does not answer: WRONG_VERSION_NUMBER (--api)" in shown.output
+
+
+def test_an_api_is_not_watched() -> None:
+    shown = CliRunner().invoke(cli, ["status", "--watch", "--api", "http://127.0.0.1:1"])
+    assert (shown.exit_code, "--watch asks routers" in shown.output) == (ExitCode.USAGE, True)
 
 
 def test_pages_are_asked_for_until_there_are_no_more(cluster: ApiCluster, url: str) -> None:
