@@ -32,7 +32,7 @@ _NODE_REPORT: Any = getattr(control, "NodeReport", None)
 
 _REPORT_INTERVAL_S = 2.0
 #: Everybody has come, and all is quiet, within so long; it ends by itself so long after that.
-_JOIN_S, _LONGEST_S = 90.0, 120.0
+_JOIN_S, _LONGEST_S = 45.0, 120.0
 #: Heartbeats that each has been answered when all is quiet.
 _ANSWERS_BEFORE = 30
 #: The router may take so long to say what it knows.
@@ -197,24 +197,35 @@ def _turns(nodes: list[_Node]) -> Iterator[tuple[float, float, Callable[[], None
             yield comes_at + draw.uniform(1.0, 3.0), _REPORT_INTERVAL_S, node.report
 
 
-def _status(context: _Context, base: str) -> tuple[int, int, int]:
-    """Workers, streams and players that the router knows."""
-    with context.socket(zmq.DEALER) as asks:
-        asks.linger = 0
-        asks.connect(endpoints(base).control)
-        asks.send_multipart(control_coding.encode(control.StatusRequest()))
-        if not asks.poll(_STATUS_S * 1000):
-            sys.exit("the router does not say what it knows")
-        status = control_coding.decode(asks.recv_multipart())
-    assert isinstance(status, control.ClusterStatus)
-    players = sum(sum(each.players.values()) for each in status.streams)
-    return len(status.workers), len(status.streams), players
+class _Question:
+    """What the router knows is asked for once."""
+
+    def __init__(self, context: _Context, base: str) -> None:
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.connect(endpoints(base).control)
+        self._asked_at = 0.0
+
+    def answer(self) -> tuple[int, int, int] | None:
+        """Workers, streams and players, as soon as the router has said so."""
+        if not self._asked_at:
+            self._asked_at = time.monotonic()
+            self._socket.send_multipart(control_coding.encode(control.StatusRequest()))
+        if not self._socket.poll(0):
+            if time.monotonic() > self._asked_at + _STATUS_S:
+                sys.exit("the router does not say what it knows")
+            return None
+        status = control_coding.decode(self._socket.recv_multipart())
+        assert isinstance(status, control.ClusterStatus)
+        players = sum(sum(each.players.values()) for each in status.streams)
+        return len(status.workers), len(status.streams), players
 
 
 class _Run:
-    """Has every node's turns come, until it is told to end or has lasted too long."""
+    """Has every node's turns come, until it is told to ask and has the answer, or has lasted too long."""
 
-    def __init__(self, nodes: list[_Node]) -> None:
+    def __init__(self, nodes: list[_Node], question: _Question) -> None:
+        self._question = question
         self._members = [member for node in nodes for member in node.members]
         self._began_at = time.monotonic()
         turns = enumerate(_turns(nodes))
@@ -226,8 +237,10 @@ class _Run:
         self._joined_at = 0.0
         self._late_s = 0.0
 
-    def run(self) -> None:
+    def run(self) -> tuple[int, int, int]:
+        """What the router knows in the end."""
         look_at = 0.0
+        is_over = False
         while time.monotonic() < self._began_at + _JOIN_S + _LONGEST_S:
             at, number, every_s, act = self._queue[0]
             now = time.monotonic()
@@ -236,12 +249,16 @@ class _Run:
             elif self._joined_at:
                 self._late_s = max(self._late_s, now - at)
             act()
-            heapq.heapreplace(self._queue, (at + every_s, number, every_s, act))
+            # A worker that is late leaves out what it has missed.
+            following = at + every_s if at + every_s > now else now + every_s
+            heapq.heapreplace(self._queue, (following, number, every_s, act))
             if now >= look_at:
                 look_at = now + 0.25
-                if select.select([sys.stdin], [], [], 0)[0]:
-                    return
                 self._look(now)
+                is_over = is_over or bool(select.select([sys.stdin], [], [], 0)[0])
+                if is_over and (known := self._question.answer()) is not None:
+                    return known
+        sys.exit("it has lasted too long")
 
     def _look(self, now: float) -> None:
         """All have joined if they have heard of all that they play, and have been answered for a while."""
@@ -280,9 +297,8 @@ def main() -> None:
     options = parser.parse_args()
     context: _Context = zmq.Context(1)
     context.set(zmq.MAX_SOCKETS, 4 * options.nodes * (options.workers + 1))
-    run = _Run(_cluster(context, options))
-    run.run()
-    known = _status(context, options.router)
+    run = _Run(_cluster(context, options), _Question(context, options.router))
+    known = run.run()
     print(json.dumps({**run.seen(), "known": known, "expected": run.expected()}), flush=True)
     context.destroy(0)
 

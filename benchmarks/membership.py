@@ -155,9 +155,11 @@ def main() -> None:
     for name, rounds in found.items():
         print(_line(name, {key: statistics.median(each[key] for each in rounds) for key in _COLUMNS}))
     if options.against is not None:
-        pairs = zip(found["this"], found["other"], strict=True)
-        ratios = sorted(this["cpu"] / other["cpu"] for this, other in pairs)
-        print(f"  this / other, CPU: {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+        for key in ("cpu", "us_each"):
+            pairs = zip(found["this"], found["other"], strict=True)
+            ratios = sorted(this[key] / other[key] for this, other in pairs)
+            spread = f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+            print(f"  this / other, {_COLUMNS[key][0]}: {spread}")
 
 
 if __name__ == "__main__":
