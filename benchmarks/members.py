@@ -36,7 +36,7 @@ _JOIN_S, _LONGEST_S = 45.0, 120.0
 #: Heartbeats that each has been answered when all is quiet.
 _ANSWERS_BEFORE = 30
 #: The router may take so long to say what it knows.
-_STATUS_S = 20
+_STATUS_S, _ASK_AGAIN_S = 20.0, 5.0
 #: Workers come so often, which is slower than they can be served.
 _COMES_EVERY_S = 0.01
 
@@ -198,21 +198,23 @@ def _turns(nodes: list[_Node]) -> Iterator[tuple[float, float, Callable[[], None
 
 
 class _Question:
-    """What the router knows is asked for once."""
+    """What the router knows, asked for until it says so: on a busy machine an answer is lost."""
 
     def __init__(self, context: _Context, base: str) -> None:
         self._socket = context.socket(zmq.DEALER)
         self._socket.linger = 0
         self._socket.connect(endpoints(base).control)
-        self._asked_at = 0.0
+        self._asked_at = self._began_at = 0.0
 
     def answer(self) -> tuple[int, int, int] | None:
         """Workers, streams and players, as soon as the router has said so."""
-        if not self._asked_at:
-            self._asked_at = time.monotonic()
+        now = time.monotonic()
+        self._began_at = self._began_at or now
+        if now > self._asked_at + _ASK_AGAIN_S:
+            self._asked_at = now
             self._socket.send_multipart(control_coding.encode(control.StatusRequest()))
         if not self._socket.poll(0):
-            if time.monotonic() > self._asked_at + _STATUS_S:
+            if now > self._began_at + _STATUS_S:
                 sys.exit("the router does not say what it knows")
             return None
         status = control_coding.decode(self._socket.recv_multipart())

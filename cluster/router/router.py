@@ -38,7 +38,6 @@ from cluster.router.probes import Probes
 from cluster.router.proxy import Proxy
 from cluster.router.refusals import Refusals
 from cluster.router.registry import Delivery, Registry
-from cluster.router.rests import Rests
 from cluster.router.sockets import bind_sockets
 
 logger = logging.getLogger(__name__)
@@ -184,7 +183,6 @@ class Router:
         for each in (socket, self._probes.socket, *self._gate.sockets, self._woken):
             poller.register(each, zmq.POLLIN)
         try:
-            rests = Rests()
             self._turned_at = time.monotonic()
             next_tick = self._turned_at + self._tick_s
             while True:
@@ -195,7 +193,6 @@ class Router:
                 # Not since the last tick: under a flood there is none for long, though it turns.
                 self._note_stall(time.monotonic() - max(due, self._turned_at))
                 self._turned_at = time.monotonic()
-                before = self.counters["control_received"]
                 if self._woken.fileno() in ready:
                     if not self._woken.recv(4_096):
                         break
@@ -212,9 +209,6 @@ class Router:
                     deliveries = self._registry.tick(time.monotonic(), _wall_ms())
                     _tell_shared_names(deliveries)
                     self._deliver(socket, deliveries)
-                handled = self.counters["control_received"] - before
-                if rest_s := rests.after_turn(self._turned_at, handled):
-                    time.sleep(rest_s)
         except Exception:
             self._failed = True
             logger.exception("the registry failed", extra={"event": "router_failed"})
