@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,11 +24,16 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 16 * 1024
 #: Requests that are worked on at once; one more is refused.
 MAX_REQUESTS_AT_ONCE = 64
+#: A body that takes longer to come is not waited for.
+BODY_TIMEOUT_S = 5.0
+
+#: A process that has much to answer lives: who asks for its health is answered beside all others.
+_HEALTH = ("/livez", "/readyz")
 
 _TITLES = {
     400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
-    409: "Conflict", 413: "Content too large", 415: "Unsupported media type", 500: "Internal error",
-    503: "Too busy", 504: "No answer in time",
+    408: "Request timeout", 409: "Conflict", 413: "Content too large", 415: "Unsupported media type",
+    500: "Internal error", 503: "Too busy", 504: "No answer in time",
 }  # fmt: skip
 
 
@@ -56,6 +63,26 @@ def problem(status: int, detail: str, **headers: str) -> web.Response:
     )
 
 
+@contextmanager
+def said_order(name: str, request: web.Request) -> Iterator[None]:
+    """The body gives an order: it is logged if it was carried out, or may have been."""
+
+    def say(more: str) -> None:
+        logger.info(
+            "%(operation)s by %(peer)s: %(what)s%(more)s",
+            {"operation": name, "peer": request.remote, "what": request.rel_url.path, "more": more},
+            extra={"event": "api_order"},
+        )  # fmt: skip
+
+    try:
+        yield
+    except Refused as error:
+        if error.status == 504:
+            say(f" ({error.detail})")
+        raise
+    say("")
+
+
 class Answering:
     """Answers the operations of the table, for who may ask."""
 
@@ -77,14 +104,8 @@ class Answering:
             arguments = self._arguments(operation, request)
             if operation.body is not None:
                 arguments["body"] = await _body(request)
-            result = await operation.handler(self._handlers, arguments)
-            if operation.is_order:
-                logger.info(
-                    "%(operation)s by %(peer)s: %(what)s",
-                    {"operation": operation.name, "peer": request.remote, "what": request.rel_url.path},
-                    extra={"event": "api_order"},
-                )  # fmt: skip
-            return answer(result)
+            with said_order(operation.name, request) if operation.is_order else nullcontext():
+                return answer(await operation.handler(self._handlers, arguments))
 
         return handle
 
@@ -112,7 +133,7 @@ class Answering:
     @web.middleware
     async def around(self, request: web.Request, handler: Any) -> web.StreamResponse:
         """Around every request: whether it may be asked, and that each fault is a problem of one form."""
-        if self._busy >= MAX_REQUESTS_AT_ONCE:
+        if self._busy >= MAX_REQUESTS_AT_ONCE and request.path not in _HEALTH:
             return problem(503, "too many requests at once; try again")
         self._busy += 1
         try:
@@ -134,7 +155,7 @@ class Answering:
     def _is_open(self, path: str) -> bool:
         """Health is told to whoever asks. So is the dashboard's page shown where it is of no use without a
         token, for which it asks itself."""
-        return path in ("/livez", "/readyz") or (bool(self._tokens) and is_of_dashboard(path))
+        return path in _HEALTH or (bool(self._tokens) and is_of_dashboard(path))
 
     def _check(self, request: web.Request) -> None:
         headers = request.headers
@@ -147,7 +168,11 @@ class Answering:
 
 async def _body(request: web.Request) -> DrainOrder:
     """The body of a drain, which may be left out."""
-    data = await request.read()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            data = await request.read()
+    except TimeoutError:
+        raise Refused(408, f"the body has not come within {BODY_TIMEOUT_S:g} s") from None
     if not data:
         return DrainOrder()
     if request.content_type != "application/json":

@@ -13,7 +13,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cluster.core.errors import EnvironmentFault
 
@@ -74,7 +74,7 @@ class Asker:
 
 def check(tokens: Tokens, asker: Asker, *, is_order: bool) -> None:
     """Denied if ``asker`` may not look, or, with ``is_order``, not change anything."""
-    if asker.origin is not None and urlsplit(asker.origin).netloc != asker.host:
+    if asker.origin is not None and _parts(asker.origin).netloc != asker.host:
         raise Denied(403, "a page of another site may not ask here")
     if not tokens:
         _check_is_here(asker)
@@ -93,8 +93,16 @@ def check(tokens: Tokens, asker: Asker, *, is_order: bool) -> None:
 def _check_is_here(asker: Asker) -> None:
     if not _is_loopback(asker.address):
         raise Denied(403, "without --api-token only this host may ask")
-    if not _is_loopback(urlsplit(f"//{asker.host}").hostname or ""):
+    if not _is_loopback(_parts(f"//{asker.host}").hostname or ""):
         raise Denied(403, "without --api-token this is to be asked for as localhost")
+
+
+def _parts(address: str) -> SplitResult:
+    """Those of an address that a stranger has written; of one that is none, nothing."""
+    try:
+        return urlsplit(address)
+    except ValueError:  # a bracket that is not closed
+        return urlsplit("")
 
 
 def _is_loopback(host: str) -> bool:
@@ -122,8 +130,8 @@ def _shown(authorization: str) -> str:
 
 
 def _is_among(shown: str, tokens: Sequence[str]) -> bool:
-    """Each is compared, so that the time says nothing."""
-    found = False
+    """Each is compared, so that the time says nothing. The bytes of a header need not be text."""
+    found, given = False, shown.encode("utf-8", "surrogateescape")
     for token in tokens:
-        found |= hmac.compare_digest(shown.encode(), token.encode())
+        found |= hmac.compare_digest(given, token.encode())
     return found

@@ -200,7 +200,8 @@ class Handlers:
         return Done(True, f"node {await self._told(self._orders.undrain, arguments)} is in service")
 
     async def reload(self, arguments: Arguments) -> Done:
-        return Done(True, f"node {await self._told(self._orders.reload, arguments)} reads its rules again")
+        node = await self._told(self._orders.reload, arguments)
+        return Done(True, f"node {node} reads its rules again: its log says whether they are good")
 
     async def _told(self, order: Any, arguments: Arguments, *more: Any) -> str:
         try:

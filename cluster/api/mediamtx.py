@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from cluster.api.answering import answer, as_json
+from cluster.api.answering import answer, as_json, said_order
 from cluster.api.handlers import Handlers, Refused
 from cluster.api.resources import Session, Stream
 from cluster.api.sessions import Place, session_page, workers_of
@@ -82,7 +82,8 @@ class MediaMtx:
 
     async def _kick(self, request: web.Request) -> dict[str, Any]:
         arguments = {"session": request.match_info["id"], "why": "", "Idempotency-Key": ""}
-        await self._handlers.kick(arguments)
+        with said_order("kickSession", request):
+            await self._handlers.kick(arguments)
         return {"status": "ok"}
 
 

@@ -17,9 +17,9 @@ from cluster.api.resources import Problem
 _ALWAYS = (400, 403, 500, 503)
 _TEXTS = {
     400: "Something that was given cannot be so.", 401: "A token is wanted.",
-    403: "Not for this caller.", 404: "It is not there.", 409: "Several are meant.",
-    413: "The body is too long.", 415: "The body is not JSON.", 500: "A fault of the server.",
-    503: "Too much at once.", 504: "A worker has not answered.",
+    403: "Not for this caller.", 404: "It is not there.", 408: "The body has not come.",
+    409: "Several are meant.", 413: "The body is too long.", 415: "The body is not JSON.",
+    500: "A fault of the server.", 503: "Too much at once.", 504: "A worker has not answered.",
 }  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def _operation(
         "parameters": [_parameter(each) for each in operation.parameters],
     }  # fmt: skip
     if operation.body is not None:
-        statuses |= {413, 415}
+        statuses |= {408, 413, 415}
         content = {"application/json": {"schema": _schema(operation.body, schemas)}}
         made["requestBody"] = {"required": False, "content": content}
     said = {"application/problem+json": {"schema": problem}}

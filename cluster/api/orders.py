@@ -15,6 +15,8 @@ from cluster.api.view import ClusterView
 from cluster.core.bus import control, questions
 from cluster.core.bus.questions import Done, Fault
 
+_NOBODY = "no router of the cluster answers"
+
 
 class NotThere(Exception):
     """What the order is about is not there."""
@@ -38,8 +40,10 @@ class Orders:
         """End a session."""
         known = await self._view.known()
         place = worker_and_number(known, session_id)
-        if place is None or place[0] not in known.via:
-            raise NotThere(f"there is no session {session_id}")
+        if place is None:
+            raise _unknown(known, f"there is no session {session_id}")
+        if place[0] not in known.via:
+            raise NoAnswer(f"worker {place[0]} of session {session_id} is lost")
         done = await self._tell(known, place[0], questions.Kick(_named(command), place[1], why))
         if not done.is_found:
             raise NotThere(f"there is no session {session_id} any more")
@@ -50,6 +54,8 @@ class Orders:
         First it is closed, or the publisher would be back before.
         """
         known = await self._view.known()
+        if not known.is_answered:
+            raise NoAnswer(_NOBODY)
         await self._close_key(key, closed_s)
         stream = known.streams.get(key)
         if stream is None:
@@ -98,11 +104,16 @@ def _named(command: str) -> str:
     return command or secrets.token_hex(8)
 
 
+def _unknown(known: Known, why: str) -> Exception:
+    """Of what no router has told: it is not there, if one has told at all."""
+    return NotThere(why) if known.is_answered else NoAnswer(_NOBODY)
+
+
 def _one_node(known: Known, node: str) -> tuple[str, list[str]]:
     by_node = workers_by_node(known.workers)
     found = [each for each in by_node if node in (*node_name(each), each)]
     if not found:
-        raise NotThere(f"there is no node {node}")
+        raise _unknown(known, f"there is no node {node}")
     here = [each for each in found if any(worker in known.via for worker in by_node[each])]
     if len(here) > 1:
         ids = ", ".join(node_name(each)[1] for each in here)

@@ -56,19 +56,14 @@ def node_name(node_id: str) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class Known:
-    """What the routers know, put together. ``via``: the routers that know a worker."""
+    """What the routers know, put together. ``via``: the routers that know a worker. ``is_answered``: a
+    router has answered that knows of every node, or should."""
 
     answers: list[RouterAnswer]
     workers: dict[str, WorkerStatus] = field(default_factory=dict)
     via: dict[str, list[AskedRouter]] = field(default_factory=dict)
     streams: dict[str, StreamStatus] = field(default_factory=dict)
-    #: A router that is told of to nobody has answered.
-    has_own: bool = False
-
-    @property
-    def is_answered(self) -> bool:
-        """Some router has."""
-        return self.has_own or any(answer.status is not None for answer in self.answers)
+    is_answered: bool = False
 
     @property
     def living(self) -> list[str]:
@@ -88,14 +83,15 @@ class Known:
             return Fault(str(error))
 
 
-async def ask_routers(routers: Sequence[AskedRouter]) -> Known:
-    """Ask all of these at once."""
+async def ask_routers(routers: Sequence[AskedRouter], *, own_knows_all: bool) -> Known:
+    """Ask all of these at once. ``own_knows_all``: also the one that is told of to nobody. That of a node
+    in a cluster knows its own workers alone."""
     answers = await asyncio.gather(*(router.status(ROUTER_TIMEOUT_S) for router in routers))
     known = Known([answer for router, answer in zip(routers, answers, strict=True) if not router.is_own])
     for router, answer in zip(routers, answers, strict=True):
         if answer.status is None:
             continue
-        known.has_own = known.has_own or router.is_own
+        known.is_answered = known.is_answered or own_knows_all or not router.is_own
         for worker in answer.status.workers:
             _merge_worker(known, router, worker)
         for stream in answer.status.streams:

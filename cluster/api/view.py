@@ -74,7 +74,10 @@ class ClusterView:
 
     async def known(self) -> Known:
         """What the routers know."""
-        return await self.shared("known", lambda: ask_routers(list(self._routers.values())))
+        own_knows_all = self._sources.learns or not self._sources.routers
+        return await self.shared(
+            "known", lambda: ask_routers(list(self._routers.values()), own_knows_all=own_knows_all)
+        )
 
     async def roll_call(self) -> RollCall:
         """Which workers answer, and what they say of themselves."""

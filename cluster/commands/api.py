@@ -162,7 +162,7 @@ def api_status(url: str, token_file: Path | None, as_json: bool) -> int:
             rows = [row for page in streams for row in page["items"]]
             click.echo(json.dumps({"routers": routers, "nodes": nodes, "streams": rows}))
             return ExitCode.OK
-        plain = [{**page, "missing": [], "missing_routers": []} for page in streams]
+        plain = [{**page, "complete": True, "missing": [], "missing_routers": []} for page in streams]
         for lines in (api_tables.routers(routers), api_tables.nodes([nodes]), api_tables.streams(plain)):
             click.echo("\n".join(lines) + "\n")
         return ExitCode.OK

@@ -47,26 +47,44 @@ class Api:
         """The same, with any method."""
         import http.client  # 1 MiB, of which edges and routers have no use
 
-        parts = urlsplit(self.url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         data = None if body is None else json.dumps(body)
         if data is not None:
             headers["Content-Type"] = "application/json"
         try:
-            connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+            parts = urlsplit(self.url)
+            connection = kinds[parts.scheme](parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
             asked = f"{parts.path.rstrip('/')}{path}" + (f"?{urlencode(query)}" if query else "")
             connection.request(method, asked, data, headers)
             response = connection.getresponse()
-            said = json.loads(response.read())
+            said = json.loads(response.read(), object_hook=lambda fields: _Said(self.url, fields))
             connection.close()
         except OSError as error:
-            raise EnvironmentFault(f"{self.url} does not answer: {reason_of(error)} (--api)") from None
-        except (ValueError, http.client.HTTPException):
-            raise EnvironmentFault(f"{self.url} is not the API of an edge or router (--api)") from None
+            why = getattr(error, "reason", None) or reason_of(error)  # that of TLS has its own numbers
+            raise EnvironmentFault(f"{self.url} does not answer: {why} (--api)") from None
+        except (LookupError, ValueError, RecursionError, http.client.HTTPException):
+            raise _no_api(self.url) from None
+        if not isinstance(said, _Said):
+            raise _no_api(self.url)
         if response.status >= 400:
             raise ApiRefused(str(said.get("detail", response.reason)))
         return said
+
+
+class _Said(dict[str, Any]):
+    """An object in an answer. What the API always says and this has not shows that it is another's."""
+
+    def __init__(self, url: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self._url = url
+
+    def __missing__(self, name: str) -> Any:
+        raise _no_api(self._url)
+
+
+def _no_api(url: str) -> EnvironmentFault:
+    return EnvironmentFault(f"{url} is not the API of an edge or router (--api)")
 
 
 def found(url: str | None, token_file: Path | None) -> Api:

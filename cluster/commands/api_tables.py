@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ from rich.cells import cell_len, set_cell_size
 
 from cluster.process.words import printable
 
+_WIDTH = 80
 #: Columns in cells of a terminal, with a blank between; a negative width is that of text on the left.
 _STREAM_WIDTHS = (-26, -12, -22, 7, 8)
-_SESSION_WIDTHS = (-21, -3, -7, -21, -15, 8)
+_SESSION_WIDTHS = (-21, -3, -6, -21, -14, 10)
 _NODE_WIDTHS = (-20, -8, 7, 6, 9, 7, 8, 8)
 _ROUTER_WIDTHS = (-46, -14, 8, 8)
 
@@ -64,9 +66,16 @@ def routers(page: Item) -> Iterator[str]:
 def missing(page: Item) -> Iterator[str]:
     """Who has not answered."""
     for each in page["missing"]:
-        yield printable(f"! node {each['node']} ({each['id']}), worker {each['worker']}: {each['why']}")
+        yield from _said(f"node {each['node']} ({each['id']}), worker {each['worker']}: {each['why']}")
     for each in page["missing_routers"]:
-        yield printable(f"! router {each['router']}: {each['why']}")
+        yield from _said(f"router {each['router']}: {each['why']}")
+    if not page["complete"] and not page["missing"]:
+        yield from _said("no router has answered: nothing is known of other nodes")
+
+
+def _said(text: str) -> list[str]:
+    width = _WIDTH if text.isascii() else _WIDTH // 2  # a character may take two cells
+    return textwrap.wrap(printable(text), width, initial_indent="! ", subsequent_indent="  ")
 
 
 def _tracks(item: Item) -> str:

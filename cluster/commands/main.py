@@ -129,6 +129,8 @@ def status(as_json: bool, watch: bool, url: str | None, **values: Any) -> int:
     say_unknown_variables()
     config = EdgeConfig(**given(OPTIONS, values).values)
     routers = config.routers
+    if url is not None and watch:
+        raise click.UsageError("--watch asks routers (--router), and not an API (--api)")
     if url is not None:
         return api_commands.api_status(url, config.api_token, as_json)
     if watch:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.cells import cell_len
 
 from cluster.commands import api_tables
 from cluster.commands.api_client import Api, ApiRefused
+from cluster.commands.main import cli
 from cluster.process.exit_codes import ExitCode
 from support.api_cluster import ApiCluster, api_of, ask
 from support.cluster_process import ROOT, Edge
@@ -153,6 +158,64 @@ def test_where_nothing_answers_or_something_else_does(tmp_path: Path, cluster: A
     )  # fmt: skip
 
 
+OTHERS = ["[]", '"text"', "1", "null", "{}", '{"items": [{}]}', "{", "[" * 100_000]
+
+
+@pytest.fixture
+def other() -> Iterator[tuple[str, list[str]]]:
+    """A server of another kind, and what it answers: to be chosen."""
+    said: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(said[1]))
+            self.end_headers()
+            self.wfile.write(said[0].encode())
+
+        def do_DELETE(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", said
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("command", ["streams", "sessions", "kick x", "trace x", "status"])
+def test_what_is_no_api_is_told_in_a_line(other: tuple[str, list[str]], command: str) -> None:
+    url, said = other
+    for text in OTHERS:
+        for status in ("200", "500"):
+            said[:] = text, status
+            shown = CliRunner().invoke(cli, [*command.split(), "--api", url], standalone_mode=False)
+            assert shown.exception is None, (text, shown.exception)
+            assert shown.return_value in (ExitCode.UNREACHABLE, ExitCode.REFUSED), (text, shown.output)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "ftp://127.0.0.1:1", "http://127.0.0.1:x", "http://a b"])
+def test_what_is_no_address_of_an_api_is_told_in_a_line(url: str) -> None:
+    shown = CliRunner().invoke(cli, ["streams", "--api", url], standalone_mode=False)
+    assert (shown.return_value, shown.exception) == (ExitCode.UNREACHABLE, None)
+    assert f"{url} is not the API of an edge or router (--api)" in shown.output
+
+
+def test_a_port_without_tls_is_told_so(other: tuple[str, list[str]]) -> None:
+    url = other[0].replace("http", "https")
+    shown = CliRunner().invoke(cli, ["streams", "--api", url], standalone_mode=False)
+    assert shown.return_value == ExitCode.UNREACHABLE
+    assert "does not answer: WRONG_VERSION_NUMBER (--api)" in shown.output
+
+
+def test_an_api_is_not_watched() -> None:
+    shown = CliRunner().invoke(cli, ["status", "--watch", "--api", "http://127.0.0.1:1"])
+    assert (shown.exit_code, "--watch asks routers" in shown.output) == (ExitCode.USAGE, True)
+
+
 def test_pages_are_asked_for_until_there_are_no_more(cluster: ApiCluster, url: str) -> None:
     api = Api(url)
     pages = list(api.items("/v1/sessions", limit=1, key="live/typed"))
@@ -163,11 +226,32 @@ def test_pages_are_asked_for_until_there_are_no_more(cluster: ApiCluster, url: s
 
 def test_what_is_missing_is_said_below_a_table() -> None:
     page = {
-        "items": [], "next": None,
+        "items": [], "next": None, "complete": False,
         "missing": [{"node": "a\x1b", "id": "1", "worker": 0, "why": "lost"}],
-        "missing_routers": [{"router": "tcp://r:1", "why": "nobody there"}],
+        "missing_routers": [{"router": "tcp://r:1", "why": "nobody there " * 7}],
     }  # fmt: skip
     for table in (api_tables.streams, api_tables.sessions, api_tables.nodes):
         assert list(table([page]))[1:] == [
-            "! node a\N{REPLACEMENT CHARACTER} (1), worker 0: lost", "! router tcp://r:1: nobody there"
+            "! node a\N{REPLACEMENT CHARACTER} (1), worker 0: lost",
+            "! router tcp://r:1: nobody there nobody there nobody there nobody there nobody",
+            "  there nobody there nobody there",
         ]  # fmt: skip
+
+
+def test_a_table_of_what_nobody_has_answered_says_so() -> None:
+    page = {"items": [], "next": None, "complete": False, "missing": [], "missing_routers": []}
+    for table in (api_tables.streams, api_tables.sessions, api_tables.nodes):
+        assert list(table([page]))[1:] == ["! no router has answered: nothing is known of other nodes"]
+
+
+def test_a_state_of_a_session_is_shown_whole() -> None:
+    session = {
+        "session": "1f2e3d4c-0.1-42", "role": "publisher", "kind": "ws_flv", "peer": "192.0.2.7:50312",
+        "key": "live/a", "delay_ms": 0,
+    }  # fmt: skip
+    for state in ("connected", "publishing", "playing", "waiting", "paused", "closing"):
+        items = [{**session, "state": state}]
+        page = {"items": items, "complete": True, "missing": [], "missing_routers": []}
+        _, line = api_tables.sessions([page])
+        assert line.split()[-1] == state
+        assert cell_len(line) <= 80

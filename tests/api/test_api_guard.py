@@ -37,14 +37,18 @@ def test_without_tokens_no_other_host_may(address: str) -> None:
     assert denied(Tokens(), replace(HERE, address=address)) == 403
 
 
-@pytest.mark.parametrize("host", ["", "evil.example.org", "localhost.evil.org", "192.0.2.1:9997", "[::2]"])
+@pytest.mark.parametrize(
+    "host",
+    ["", "evil.example.org", "localhost.evil.org", "192.0.2.1:9997", "[::2]", "[::1", "a[b]", "localhost]"],
+)
 def test_without_tokens_a_name_that_leads_here_is_not_enough(host: str) -> None:
     assert denied(Tokens(), replace(HERE, host=host)) == 403
 
 
 @pytest.mark.parametrize(
     ("origin", "status"),
-    [("http://localhost:9997", 0), ("http://localhost", 403), ("https://evil.org", 403), ("null", 403)],
+    [("http://localhost:9997", 0), ("http://localhost", 403), ("https://evil.org", 403), ("null", 403),
+     ("http://[::1", 403), ("http://a[b]", 403)],
 )
 @pytest.mark.parametrize("authorization", ["", f"Bearer {ADMIN}"])
 def test_a_page_of_another_site_may_not_ask(origin: str, status: int, authorization: str) -> None:
@@ -61,7 +65,7 @@ def test_a_page_of_another_site_may_not_ask(origin: str, status: int, authorizat
         ("Basic " + base64.b64encode(f"{ADMIN}".encode()).decode(), 401, 401),
         ("Basic %", 401, 401), ("", 401, 401), ("Bearer", 401, 401), (f"Bearer {ADMIN[:-1]}", 401, 401),
         (f"Bearer {ADMIN}1", 401, 401), (ADMIN, 401, 401), (f"Digest {ADMIN}", 401, 401),
-        ("Bearer \xe9", 401, 401),
+        ("Bearer \xe9", 401, 401), ("Bearer \udcff", 401, 401),
     ],
 )  # fmt: skip
 def test_with_tokens_one_is_wanted_from_anywhere(authorization: str, look: int, order: int) -> None:

@@ -48,7 +48,7 @@ def test_paths(url: str) -> None:
     }  # fmt: skip
 
 
-def test_connections_are_paged_found_and_kicked(url: str) -> None:
+def test_connections_are_paged_found_and_kicked(cluster: ApiCluster, url: str) -> None:
     listed = ask(url, "/v3/rtmpconns/list?itemsPerPage=1&page=1").json
     assert (listed["itemCount"], listed["pageCount"], len(listed["items"])) == (2, 2, 1)
     assert ask(url, "/v3/rtmpconns/list?itemsPerPage=5&page=7").json["items"] == []
@@ -58,6 +58,8 @@ def test_connections_are_paged_found_and_kicked(url: str) -> None:
     assert (reader["path"], reader["query"]) == ("live/m", "")
     assert ask(url, f"/v3/rtmpconns/get/{reader['id']}").json["remoteAddr"] == reader["remoteAddr"]
     assert ask(url, f"/v3/rtmpconns/kick/{reader['id']}", "POST").json == {"status": "ok"}
+    [order] = cluster.nodes["c"].events("api_order")
+    assert reader["id"] in order["message"]
     again = ask(url, f"/v3/rtmpconns/kick/{reader['id']}", "POST")
     assert (again.status, again.json["status"]) == (404, "error")
 

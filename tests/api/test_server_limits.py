@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.api import answering
 from cluster.api.answering import MAX_BODY_BYTES
 from cluster.api.server import MAX_CONNECTIONS, ApiSettings, served
 from cluster.api.sources import Sources
@@ -65,7 +66,7 @@ def _answers(url: str) -> bool:
         ('{"deadline_s":-1}', "application/json", 400), ('{"deadline_s":true}', "application/json", 400),
         ('{"deadline":1}', "application/json", 400), ("{}", "text/plain", 415),
         ("deadline_s=1", "application/x-www-form-urlencoded", 415),
-        ("[" * (MAX_BODY_BYTES - 1), "application/json", 400), ("{}", "application/json", 404),
+        ("[" * (MAX_BODY_BYTES - 1), "application/json", 400), ("{}", "application/json", 504),
         (" " * (MAX_BODY_BYTES + 1), "application/json", 413),
     ],
 )  # fmt: skip
@@ -73,6 +74,38 @@ def test_bodies(url: str, body: str, kind: str, status: int) -> None:
     said = ask(url, "/v1/nodes/a/drain", "POST", body, Content_Type=kind)
     assert said.status == status, said
     assert said.json["status"] == status
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "BODY_TIMEOUT_S", 0.1)
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    head = (
+        b"POST /v1/nodes/a/drain HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
+    )
+    with socket.create_connection((host, int(port)), 20) as slow:
+        slow.sendall(head)
+        assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_health_is_told_while_too_much_is_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "MAX_REQUESTS_AT_ONCE", 0)
+    assert ask(url, "/v1/nodes").status == 503
+    assert (ask(url, "/livez").status, ask(url, "/readyz").text[:9]) == (200, "[+]self o")
+
+
+def test_an_order_that_may_have_been_carried_out_is_logged(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for path, method in (
+        ("/v1/nodes/a/drain", "POST"), ("/v1/sessions/1f2e-0.1-3", "DELETE"),
+        ("/v1/streams/live/a", "DELETE"), ("/v3/rtmpconns/kick/1f2e-0.1-3", "POST"),
+    ):  # fmt: skip
+        assert ask(url, path, method).status == 504
+        said = caplog.records[-1]
+        assert said.__dict__["event"] == "api_order"
+        assert said.getMessage().endswith(f"by 127.0.0.1: {path} (no router of the cluster answers)")
 
 
 def test_without_a_router_that_answers_nothing_is_complete(url: str, tmp_path: Path) -> None:

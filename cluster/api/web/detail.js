@@ -43,7 +43,7 @@ export class Detail {
     this.#rows = PAGE_ROWS;
     setText($("stream-key"), key);
     for (const id of ["sessions", "trace-steps", "stream-facts"]) $(id).replaceChildren();
-    for (const id of ["stream-said", "sessions-words", "trace-words", "stage-words"]) setText($(id), "");
+    for (const id of ["stream-said", "stream-state", "sessions-words", "trace-words", "stage-words"]) setText($(id), "");
     $("stage-show").hidden = false;
     $("stream-end").disabled = true;
     if (!$("stream").open) $("stream").showModal();
@@ -81,7 +81,7 @@ export class Detail {
     const [stream, sessions] = await Promise.allSettled([this.#asked(key, signal), this.#sessions(key, signal)]);
     if (this.#key !== key) return;
     if (stream.status === "fulfilled") this.#showStream(stream.value);
-    else setText($("stream-said"), `This could not be asked for again: ${stream.reason.message}.`);
+    else setText($("stream-state"), `This could not be asked for again: ${stream.reason.message}.`);
     if (sessions.status === "fulfilled") this.#showSessions(sessions.value);
     await this.#trace(key, signal);
     if (this.#key === key) this.#timer = setTimeout(() => this.#refresh(), REFRESH_MS);
@@ -108,14 +108,10 @@ export class Detail {
   }
 
   #showStream(stream) {
-    const wasLive = this.#stream !== null;
     this.#stream = stream;
     $("stream-end").disabled = !stream;
-    if (!stream) {
-      setText($("stream-said"), wasLive || !$("stream-said").textContent ? "Nobody publishes this stream at present." : $("stream-said").textContent);
-      return;
-    }
-    if ($("stream-said").textContent.startsWith("Nobody publishes")) setText($("stream-said"), "");
+    setText($("stream-state"), stream ? "" : "Nobody publishes this stream at present.");
+    if (!stream) return;
     const byKind = new Map();
     for (const { kind, count: number } of stream.players_by) byKind.set(kind || "kind not told", (byKind.get(kind || "kind not told") || 0) + number);
     const nodes = [...new Set(stream.players_by.filter((each) => each.count).map((each) => each.node))];

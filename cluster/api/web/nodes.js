@@ -20,8 +20,9 @@ export function missingWords({ complete, missing, missing_routers: routers }) {
     return `Node ${node} has not answered (${who.length === 1 ? "worker" : "workers"} ${list(who)}: ${why}). What it has is missing here.`;
   });
   if (said.length > MOST_NAMED) said.splice(MOST_NAMED, said.length, `${said.length - MOST_NAMED} more nodes have not answered.`);
-  for (const { router, why } of routers) said.push(`Router ${router} has not answered: ${why}. The others know what it knows.`);
-  if (!complete && !byNode.size) said.push("No router has answered: nothing is known of the nodes.");
+  const isNobody = !complete && !byNode.size;
+  for (const { router, why } of routers) said.push(`Router ${router} has not answered: ${why}.${isNobody ? "" : " The others know what it knows."}`);
+  if (isNobody) said.push("No router has answered: nothing is known of other nodes.");
   return said;
 }
 

@@ -184,7 +184,11 @@ def test_beyond_what_is_kept_the_oldest_goes_but_not_what_is_on_its_way(queue: E
     assert (counts.events_lost, counts.events_waiting) == (1, 0)
 
 
-def test_a_stream_of_which_all_was_dropped_begins_anew(queue: EventQueue) -> None:
+def test_a_stream_of_which_all_was_dropped_begins_anew(
+    queue: EventQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FIRST_WAIT_S", "LONGEST_WAIT_S"):  # what has failed waits, and so may be dropped
+        monkeypatch.setattr(delivery_module, name, 60.0)
     receiver = FakeReceiver(lambda id, tries: FAILED if id == "a1" else TAKEN)
 
     async def run() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from cluster.core.bus.questions import (
 )
 from cluster.core.errors import CloseReason
 from cluster.edge.node.status_pipe import Asked
-from cluster.net.addresses import BindAddress
+from cluster.net.addresses import BindAddress, reserved
 from support.house import KEY, audio, video
 from support.sockets import on_uvloop, until
 from support.tcp_peer import TcpPeer
@@ -197,9 +196,8 @@ def test_a_worker_goes_out_of_service_and_comes_back(tmp_path: Path) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
             # Of port 0 the kernel would pick another port when it listens again.
-            with socket.create_server((LOCALHOST, 0)) as free:
-                port = free.getsockname()[1]
-            running = await here.worker(binds=(BindAddress(LOCALHOST, port),))
+            with reserved((BindAddress(LOCALHOST, 0),)) as binds:
+                running = await here.worker(binds=binds)
             _, player = await publisher_and_player(here, running)
             signal.raise_signal(signal.SIGUSR1)
             await until(lambda: ask(running, AskSummary()).draining, "it to drain")
