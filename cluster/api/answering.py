@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -44,7 +43,7 @@ def as_json(value: object) -> str:
 
 
 def _fields_of(value: Any) -> dict[str, Any]:
-    return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    return {name: getattr(value, name) for name in value.__match_args__}
 
 
 def answer(value: object) -> web.Response:

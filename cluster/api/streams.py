@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Sequence
 
 from cluster.api.resources import Players, Stream, Track
@@ -10,10 +11,12 @@ from cluster.api.round import WORKER_TIMEOUT_S, Known, WorkerName, node_name, wo
 from cluster.core.bus import questions
 from cluster.core.bus.bounds import MAX_QUESTION_BYTES
 from cluster.core.bus.cluster_status import StreamStatus, node_of
-from cluster.core.bus.questions import StreamRow
+from cluster.core.bus.questions import QuestionError, StreamRow
 
 #: A key takes up to six bytes of JSON for each of its own, and so a question may have only some.
 _KEYS_BYTES = MAX_QUESTION_BYTES - 512
+#: What workers have said of tracks is read once: so many texts are remembered.
+MAX_TRACKS_KEPT = 1_024
 
 
 def matching(known: Known, key: str, node: str) -> list[str]:
@@ -74,12 +77,13 @@ def _parts(keys: Sequence[str]) -> list[list[str]]:
 
 async def _rows_of(known: Known, worker_id: str, keys: list[str]) -> tuple[str, list[StreamRow], bool]:
     """What a worker says of ``keys``, and whether that is all. It answers as far as it has the time; then
-    the rest is asked."""
+    it is asked for the rest."""
     rows: list[StreamRow] = []
     loop = asyncio.get_running_loop()
     until = loop.time() + WORKER_TIMEOUT_S
     while keys and (left_s := until - loop.time()) > 0:
-        answer = await known.ask(worker_id, questions.AskStreams(tuple(keys)), left_s)
+        asked = questions.AskStreams(tuple(keys[: questions.MAX_PAGE_STREAMS]))
+        answer = await known.ask(worker_id, asked, left_s)
         if not isinstance(answer, questions.StreamRows):
             break
         rows += answer.rows
@@ -90,6 +94,20 @@ async def _rows_of(known: Known, worker_id: str, keys: list[str]) -> tuple[str, 
 def _stream(status: StreamStatus, rows: dict[str, StreamRow]) -> Stream:
     name = WorkerName.of(status.origin)
     origin = rows.get(status.origin)
+    if origin is None or not origin.is_origin:
+        origin = StreamRow(status.key, status.epoch, True)
+    by = _players(status, rows)
+    return Stream(
+        status.key, status.epoch, name.node, name.instance, name.slot,
+        name.session(origin.session) if origin.session else "", origin.peer, origin.agent,
+        status.codecs, _tracks(origin.tracks, origin.fps), status.bits_per_second,
+        origin.keyframe_interval_ms, status.age_ms, origin.received_bytes,
+        sum(each.count for each in by), by,
+    )  # fmt: skip
+
+
+def _players(status: StreamStatus, rows: dict[str, StreamRow]) -> list[Players]:
+    """As their workers count them; of nodes that have not said, as the routers do."""
     players: dict[tuple[str, str], int] = {}
     for worker_id, row in rows.items():
         for kind, count in row.players.items():
@@ -97,25 +115,26 @@ def _stream(status: StreamStatus, rows: dict[str, StreamRow]) -> Stream:
             players[place] = players.get(place, 0) + count
     said = {node_id for node_id, _ in players}
     players |= {(node_id, ""): count for node_id, count in status.players.items() if node_id not in said}
-    by = [Players(*node_name(node), kind, count) for (node, kind), count in sorted(players.items())]
-    stream = Stream(
-        status.key, status.epoch, name.node, name.instance, name.slot, codecs=status.codecs,
-        bits_per_second=status.bits_per_second, age_ms=status.age_ms, players=sum(players.values()),
-        players_by=by,
-    )  # fmt: skip
-    if origin is None or not origin.is_origin:
-        return stream
-    return Stream(
-        stream.key, stream.epoch, stream.node, stream.id, stream.worker,
-        name.session(origin.session) if origin.session else "", origin.peer, origin.agent,
-        stream.codecs, [_track(each) for each in origin.tracks], stream.bits_per_second,
-        origin.keyframe_interval_ms, stream.age_ms, origin.received_bytes, stream.players,
-        stream.players_by,
-    )  # fmt: skip
+    return [Players(*node_name(node), kind, count) for (node, kind), count in sorted(players.items())]
 
 
-def _track(row: questions.TrackRow) -> Track:
-    return Track(
-        row.number, "video" if row.kind == "video" else "audio", row.codec, row.profile, row.width,
-        row.height, row.fps, row.sample_rate, row.channels,
-    )  # fmt: skip
+def _tracks(text: str, fps: float) -> list[Track]:
+    """None if the worker says what makes no sense."""
+    return _read_tracks(text, fps) if text and len(text) <= questions.MAX_TRACKS_CHARACTERS else []
+
+
+@functools.lru_cache(MAX_TRACKS_KEPT)
+def _read_tracks(text: str, fps: float) -> list[Track]:
+    """Not to be changed: streams have the same, and one stream each time."""
+    try:
+        rows = questions.decode_tracks(text)
+    except QuestionError:
+        return []
+    return [
+        Track(row.number, "video", row.codec, row.profile, row.width, row.height, fps)
+        if row.kind == "video"
+        else Track(
+            row.number, "audio", row.codec, row.profile, sample_rate=row.sample_rate, channels=row.channels
+        )
+        for row in rows
+    ]

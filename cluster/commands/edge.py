@@ -101,19 +101,20 @@ def _run(
             config, binds=binds, tls_binds=tls_binds, http_binds=http_binds, http_tls_binds=http_tls_binds
         )
         has_siblings = config.workers > 1  # with none, it shares no subscription
-        own_router = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
+        own = stack.enter_context(_own_router()) if has_siblings or not config.routers else None
+        own_router = None if own is None else own.endpoint
         key_file = None if config.cluster_key is None else str(config.cluster_key.absolute())
         note = Note("edge", os.getpid(), config.routers, own_router, key_file, config.http_urls)
         if file is not None:
             policy = _left(note, policy, file)
         sources = Sources(config.routers, own_router, key)
-        if own_router is None:
+        if own is None or own_router is None:
             supervisor = Supervisor(config, policy=policy)
         elif not config.routers:
             config = dataclasses.replace(config, routers=(own_router,))
             supervisor = Supervisor(config, is_alone=True, policy=policy)
         else:
-            stack.enter_context(Repeaters(config.routers, own_router, key))
+            stack.enter_context(Repeaters(config.routers, own_router, key, own.node_reports))
             supervisor = Supervisor(config, own_router=own_router, policy=policy)
         api = stack.enter_context(served_api(config.api, config, sources, supervisor))
         token = None if config.api_token is None else str(config.api_token.absolute())
@@ -131,10 +132,10 @@ def _left(note: Note, policy: PolicySource, file: ConfigFile) -> PolicySource:
 
 
 @contextlib.contextmanager
-def _own_router() -> Iterator[str]:
-    """A router for this node alone, reachable by its user alone; yields its address."""
+def _own_router() -> Iterator[Router]:
+    """A router for this node alone, reachable by its user alone."""
     with (
         tempfile.TemporaryDirectory(prefix="rtmp-cluster-", dir=service_place()) as directory,  # mode 0700
         Router(f"ipc://{Path(directory) / 'r'}", is_nodes_own=True) as router,
     ):
-        yield router.endpoint
+        yield router

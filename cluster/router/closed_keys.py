@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from cluster.core.bus.bounds import MAX_CLOSED_KEYS
+from cluster.core.bus.control import CloseKey
 
 
 class ClosedKeys:
@@ -20,6 +21,10 @@ class ClosedKeys:
             self._until[key] = until
             while len(self._until) > MAX_CLOSED_KEYS:
                 self._until.popitem(last=False)
+
+    def asked(self, _: str, told: CloseKey, now: float) -> None:
+        """Somebody who operates the cluster says so."""
+        self.close(told.key, now + told.seconds, now)
 
     def holds(self, key: str, now: float) -> bool:
         """Whether ``key`` is closed now."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cluster.core.bus import control
 from cluster.core.bus.bounds import MAX_ORIGINS
+from cluster.core.bus.cluster_status import NODE_REPORTS
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.bus.leases import Lease
 from cluster.core.bus.watch_budget import WatchBudget
@@ -54,12 +55,16 @@ class Worker:
     received: int = 0
     sent: int = 0
 
-    def answer(self, heartbeat: control.Heartbeat, now: float, wall_ms: int) -> control.Heartbeat:
-        """What is said to ``heartbeat``; with the time, if it is asked for."""
+    def answer(
+        self, heartbeat: control.Heartbeat, tells_others: bool, now: float, wall_ms: int
+    ) -> control.Heartbeat:
+        """What is said to ``heartbeat``; with the time, if it is asked for. ``tells_others``: see
+        NODE_REPORTS."""
+        load = {NODE_REPORTS: 1} if tells_others else {}
         if isinstance(heartbeat, control.TimedHeartbeat):
             clock_us = round(now * 1_000_000)
-            return control.TimedHeartbeat({}, False, self.sent, heartbeat.sent_us, clock_us, wall_ms)
-        return control.Heartbeat(messages=self.sent)
+            return control.TimedHeartbeat(load, False, self.sent, heartbeat.sent_us, clock_us, wall_ms)
+        return control.Heartbeat(load, False, self.sent)
 
 
 @dataclass(eq=False, slots=True)

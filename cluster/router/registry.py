@@ -63,7 +63,14 @@ class Registry:
         self._now = 0.0
         self._wall_ms = 0
         self._out: list[Delivery] = []
-        passing = self._passing = Passing(self._workers, self._streams, self._refusals, self._send)
+        passing = Passing(self._workers, self._streams, self._refusals, self._send)
+        self._from_anyone: dict[type, Callable[[str, Any], None]] = {
+            control.Hello: self._hello,
+            control.StatusRequest: self._status_request,
+            control.Question: self._of_now(passing.question),
+            control.CloseKey: self._of_now(self._closed.asked),
+            control.NodeReport: lambda _, report: self.facts.node_report(report.node, report.streams),
+        }
         self._handlers: dict[type, Callable[[str, Any], None]] = {
             control.HelloPart: self._hello_part,
             control.Heartbeat: self._heartbeat,
@@ -91,26 +98,16 @@ class Registry:
         A worker that has not said hello is asked to; messages only a router sends are ignored.
         """
         self._now, self._wall_ms = now, wall_ms
-        if isinstance(message, control.Hello):
-            self._hello(worker_id, message)
-        elif isinstance(message, control.StatusRequest):
-            status = cluster_status(self._workers, self._streams, self.facts, now, wall_ms)
-            status = status.with_workers(self._lost.rows(now))
-            self._out.append((worker_id, status))
-        elif isinstance(message, control.Question):
-            self._passing.question(worker_id, message, now)
-        elif isinstance(message, control.CloseKey):
-            self._closed.close(message.key, now + message.seconds, now)
-        elif worker_id not in self._workers:
-            if not isinstance(message, control.Goodbye):
-                self._send(worker_id, control.HelloWanted())
-        else:
-            self._workers[worker_id].heard_at = now
-            handler = self._handlers.get(type(message))
-            if handler is not None:
-                handler(worker_id, message)
-            if worker_id in self._workers:
-                self._workers[worker_id].received += 1
+        kind = type(message)
+        if kind in self._from_anyone:
+            self._from_anyone[kind](worker_id, message)
+        elif (worker := self._workers.get(worker_id)) is not None:
+            worker.heard_at = now
+            if kind in self._handlers:
+                self._handlers[kind](worker_id, message)
+            worker.received += 1
+        elif kind is not control.Goodbye:
+            self._send(worker_id, control.HelloWanted())
         return self._take()
 
     def tick(self, now: float, wall_ms: int) -> list[Delivery]:
@@ -124,8 +121,7 @@ class Registry:
         for claim in list(self._claims.values()):
             if now >= claim.deadline:
                 self._overdue(claim)
-        staying = [each for each in self._workers.values() if not each.draining]
-        for worker_id, shared in self._shared_names.look(staying, now):
+        for worker_id, shared in self._shared_names.look(self._workers.values(), now):
             self._send(worker_id, shared)
         self._members.tick()
         return self._take()
@@ -159,6 +155,10 @@ class Registry:
         out, self._out = self._out, []
         return out
 
+    def _status_request(self, asker: str, _: control.StatusRequest) -> None:
+        status = cluster_status(self._workers, self._streams, self.facts, self._now, self._wall_ms)
+        self._out.append((asker, status.with_workers(self._lost.rows(self._now))))
+
     # ---- membership ------------------------------------------------------------------------------
 
     def _hello(self, worker_id: str, hello: control.Hello) -> None:
@@ -174,6 +174,7 @@ class Registry:
                 identity, self._now, self._now, hello.draining, dict(hello.load)
             )
             self._members.came(worker_id)
+            self.facts.came(worker_id)
             self._lost.came(identity)
         worker.heard_at, worker.draining, worker.load = self._now, hello.draining, dict(hello.load)
         self._send(worker_id, control.Welcome())
@@ -204,7 +205,8 @@ class Registry:
         self._grants.renew(worker_id)
         if heartbeat.messages != worker.received:
             self._send(worker_id, control.HelloWanted())
-        self._send(worker_id, worker.answer(heartbeat, self._now, self._wall_ms))
+        tells_others = self.facts.is_fetched(self._now)
+        self._send(worker_id, worker.answer(heartbeat, tells_others, self._now, self._wall_ms))
 
     def _drop(self, worker_id: str, why: str) -> None:
         worker = self._workers.pop(worker_id, None)
@@ -213,7 +215,7 @@ class Registry:
         self._members.went(worker_id, why)
         if why is not LEFT:
             self._lost.went(worker.identity, worker.heard_at)
-        self.facts.forget(worker_id)
+        self.facts.went(worker_id)
         for key in list(worker.watches):
             self._watchers.discard(key, worker_id, worker)
         for key in list(worker.origins):

@@ -4,8 +4,9 @@
 
 The XPUB passes on the first subscription to a topic and the end of the last one; the XSUB says them all
 again to a router that returns. Only media that comes down takes this way: what workers publish, and all
-control, goes from them to the router itself. Where a repeater lies follows from the router's address
-(``at_repeater``), so a worker finds it without asking.
+control, goes from them to the router itself. But what they report of their streams the node tells the
+router beside the repeater, in one message for them all. Where a repeater lies follows from the router's
+address (``at_repeater``), so a worker finds it without asking.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -26,9 +27,11 @@ from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.router_names import RouterNames
 from cluster.bus.sockets import REFUSALS, bus_socket, uplink_socket
 from cluster.core.bus import bounds
+from cluster.core.bus.control import NodeReport
 from cluster.core.bus.endpoints import Endpoints, at_repeater, endpoints
 from cluster.core.bus.high_water import HighWater
 from cluster.core.errors import EnvironmentFault
+from cluster.router.node_reporter import NodeReporter, cut_to_fit
 from cluster.router.proxy import Proxy
 
 logger = logging.getLogger(__name__)
@@ -57,6 +60,7 @@ class Repeater:
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | REFUSALS
         )
         upstream.connect(router.subscribe)
+        self._reporter = NodeReporter(self._context, router, key)
         self._proxy = Proxy(self._context, upstream, workers)
 
     @property
@@ -79,11 +83,17 @@ class Repeater:
                     self._is_connected, self._lost_at = False, now
             else:
                 self.is_refused = True
+        self._reporter.look()
         self._proxy.tick(now)
+
+    def tell(self, reports: Sequence[NodeReport] | None) -> None:
+        """Tell the router what the node's workers have reported; None: they report by themselves."""
+        self._reporter.tell(reports)
 
     def close(self) -> None:
         self._proxy.close()
         self._monitor.close(0)
+        self._reporter.close()
         self._context.term()
         self._proxy.join()
         self._path.unlink(missing_ok=True)  # libzmq leaves it, and workers would take it for a repeater
@@ -93,16 +103,22 @@ class Repeaters:
     """A repeater for each of ``routers``, and for each address that a name among them stands for.
 
     A context manager; entering it raises EnvironmentFault if a repeater cannot be had. A router that is
-    gone from its name keeps its repeater while it is connected.
+    gone from its name keeps its repeater while it is connected. ``fetch``: what the workers have reported
+    to the node's own router, if that can be had.
     """
 
-    def __init__(self, routers: Sequence[str], own_router: str, key: ClusterKey | None) -> None:
+    def __init__(
+        self, routers: Sequence[str], own_router: str, key: ClusterKey | None,
+        fetch: Callable[[], list[NodeReport] | None] = lambda: None,
+    ) -> None:  # fmt: skip
         parsed = [endpoints(router) for router in routers]
         self._fixed = {router.base for router in parsed if not router.is_name}
         self._named: set[str] = set()
         self._names = RouterNames([router for router in parsed if router.is_name], self._resolved)
         self._own_router = own_router
         self._key = key
+        self._fetch = fetch
+        self._report_at = 0.0
         self._repeaters: dict[str, Repeater] = {}
         self._failed: set[str] = set()
         self._resolved_once = threading.Event()
@@ -147,6 +163,7 @@ class Repeaters:
                     await self._stopped.wait()
             except TimeoutError:
                 self._look()
+                self._report()
         resolver.cancel()
         await asyncio.gather(resolver, return_exceptions=True)
 
@@ -176,6 +193,18 @@ class Repeaters:
                 self._failed.add(base)
             else:
                 self._failed.discard(base)
+
+    def _report(self) -> None:
+        """Tell every router what the workers have reported, if it is time."""
+        now = time.monotonic()
+        if now < self._report_at:
+            return
+        # The half interval is for timers that are early.
+        self._report_at = now + bounds.REPORT_INTERVAL_S - bounds.REFUSED_RETRY_S / 2
+        fetched = self._fetch()
+        reports = None if fetched is None else cut_to_fit(fetched)
+        for repeater in self._repeaters.values():
+            repeater.tell(reports)
 
     def _open(self, base: str) -> None:
         self._repeaters[base] = Repeater(endpoints(base), self._own_router, self._key)

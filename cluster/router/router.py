@@ -50,8 +50,13 @@ LOCAL_TICK_S = 0.5
 #: A registry that has not turned for this long was missed by every worker.
 _STALLED_S = 1.0
 
+#: One that has not turned for this long knows nothing of its workers any more.
+_HANGS_AFTER_S = 2.0
+
 #: Frames of a message after its first that are looked at: more than any message has.
 _MAX_FRAMES = 4
+
+_FIRST_OF_TWO = zmq.DONTWAIT | zmq.SNDMORE
 
 #: Control messages handled before the registry looks at the time again.
 _MESSAGES_PER_TURN = 1_000
@@ -84,6 +89,7 @@ class Router:
         self.endpoint = bind
         self.counters = dict.fromkeys(COUNTERS, 0)
         self._is_nodes_own = is_nodes_own
+        self._turned_at = float("-inf")
         members = Members() if is_nodes_own else MemberLines()
         refusals = Refusals(self.counters)
         self._registry = Registry(grants or MemoryGrants(), self._wake_up, refusals, members)
@@ -143,6 +149,13 @@ class Router:
         """Numbers of the streams with most players, as workers have reported them."""
         return top_streams(self._registry.facts.numbers())
 
+    def node_reports(self) -> list[control.NodeReport] | None:
+        """What the workers here report, summed by node, for whoever tells the cluster's routers of it: the
+        workers themselves hear that somebody does. None while the registry does not turn."""
+        now = time.monotonic()
+        is_turning = self.is_alive and now - self._turned_at < _HANGS_AFTER_S
+        return self._registry.facts.fetch(now) if is_turning else None
+
     @property
     def peers_refused(self) -> int:
         """Connections that its gate has not let in."""
@@ -170,16 +183,16 @@ class Router:
         for each in (socket, self._probes.socket, *self._gate.sockets, self._woken):
             poller.register(each, zmq.POLLIN)
         try:
-            turned_at = time.monotonic()
-            next_tick = turned_at + self._tick_s
+            self._turned_at = time.monotonic()
+            next_tick = self._turned_at + self._tick_s
             while True:
                 # Heartbeats arrive all the time: a tick that is due goes with the next of them, and has
                 # a wake-up of its own only if none comes.
                 due = next_tick + self._tick_s
                 ready = [each for each, _ in poller.poll(max(0, int((due - time.monotonic()) * 1000)))]
                 # Not since the last tick: under a flood there is none for long, though it turns.
-                self._note_stall(time.monotonic() - max(due, turned_at))
-                turned_at = time.monotonic()
+                self._note_stall(time.monotonic() - max(due, self._turned_at))
+                self._turned_at = time.monotonic()
                 if self._woken.fileno() in ready:
                     if not self._woken.recv(4_096):
                         break
@@ -246,10 +259,7 @@ class Router:
             worker_id, message = queue.popleft()
             routing_id = worker_id.encode("utf-8", "surrogateescape")
             try:
-                if isinstance(message, control.SealedSnapshot):
-                    socket.send_multipart([routing_id, *message.frames], zmq.DONTWAIT, copy=False)
-                else:
-                    socket.send_multipart([routing_id, *control_coding.encode(message)], zmq.DONTWAIT)
+                _send(socket, routing_id, message)
                 self.counters["control_sent"] += 1
             except zmq.ZMQError as error:
                 if error.errno == zmq.EHOSTUNREACH:
@@ -265,14 +275,28 @@ class Router:
 def _receive(socket: zmq.Socket[bytes]) -> tuple[bytes, bytes, list[zmq.Frame]]:
     """Who sent the next message, its first frame, and the others, which are not copied; zmq.Again if there
     is none. A message is here as a whole, however many frames it has; those beyond a few are let go."""
-    routing_id = socket.recv(zmq.DONTWAIT)
-    head = socket.recv() if socket.rcvmore else b""
+    # A frame knows whether it is the last: to ask the socket costs as much as to receive one.
+    frame = socket.recv(zmq.DONTWAIT, copy=False)
+    routing_id, head = frame.bytes, b""
     rest: list[zmq.Frame] = []
-    while socket.rcvmore:
+    if frame.more:
         frame = socket.recv(copy=False)
-        if len(rest) < _MAX_FRAMES:
-            rest.append(frame)
+        head = frame.bytes
+        while frame.more:
+            frame = socket.recv(copy=False)
+            if len(rest) < _MAX_FRAMES:
+                rest.append(frame)
     return routing_id, head, rest
+
+
+def _send(socket: zmq.Socket[bytes], routing_id: bytes, message: RoutedMessage) -> None:
+    """Two sends where there are two frames: ``send_multipart`` costs more than both."""
+    if isinstance(message, control.SealedSnapshot):
+        socket.send_multipart([routing_id, *message.frames], zmq.DONTWAIT, copy=False)
+    else:
+        (frame,) = control_coding.encode(message)
+        socket.send(routing_id, _FIRST_OF_TWO)
+        socket.send(frame, zmq.DONTWAIT)
 
 
 def _tell_shared_names(deliveries: list[Delivery]) -> None:

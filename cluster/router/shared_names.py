@@ -12,6 +12,8 @@ from cluster.router.records import Worker
 #: A node that is heard this long after another of its name has come lives beside it: what was on its way
 #: from one that has died has arrived by then.
 LIVES_ON_S = 1.0
+#: Between two looks at all workers.
+LOOK_INTERVAL_S = 0.5
 
 
 @dataclass(slots=True)
@@ -28,15 +30,21 @@ class SharedNames:
 
     def __init__(self) -> None:
         self._told = OnceInAWhile()
+        self._look_at = 0.0
 
     def look(self, workers: Iterable[Worker], now: float) -> list[tuple[str, NameShared]]:
         """What is due: a message for one worker of each node concerned.
 
-        ``workers`` are those that are known and not about to end. Whoever had a node's name before it
-        started, and died, is not heard any more: so a node that is restarted shares its name with nobody.
+        ``workers`` are those that are known; one that is about to end shares no name any more. Whoever had
+        a node's name before it started, and died, is not heard any more: so a node that is restarted shares
+        its name with nobody.
         """
+        if now < self._look_at:
+            return []
+        self._look_at = now + LOOK_INTERVAL_S
+        staying = (worker for worker in workers if not worker.draining)
         nodes: dict[str, dict[str, _Node]] = {}
-        for worker in sorted(workers, key=lambda worker: worker.identity.slot):
+        for worker in sorted(staying, key=lambda worker: worker.identity.slot):
             identity, since, heard_at = worker.identity, worker.known_since, worker.heard_at
             node = nodes.setdefault(identity.node, {}).setdefault(
                 identity.instance, _Node(identity.worker_id, since, heard_at)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from cluster.api.fresh import FRESH_S
-from support.api_cluster import ApiCluster, Said, ask
+from support.api_cluster import ApiCluster, Said, ask, whole
+from support.cluster_process import Edge
 from support.ffmpeg import Ffmpegs
 from support.polling import wait_until
 
@@ -43,10 +44,23 @@ def answers(cluster: ApiCluster, path: str, names: set[str] | None = None) -> di
 
 
 def stream(url: str, key: str) -> dict[str, Any]:
-    """The stream, once its origin and its players are known there."""
-    return wait_until(lambda: ask(url, f"/v1/streams/{key}").status == 200, f"{key} to be published") and (
-        ask(url, f"/v1/streams/{key}").json
-    )
+    """The stream, once it is known there, with what its origin says of it."""
+
+    def told() -> dict[str, Any] | None:
+        said = ask(url, f"/v1/streams/{key}")
+        return dict(said.json) if said.status == 200 and said.json["session"] else None
+
+    return wait_until(told, f"{key} to be published") or {}
+
+
+def closed(node: Edge, session: str) -> dict[str, Any]:
+    """What the log says of the end of that session."""
+
+    def said() -> list[dict[str, Any]]:
+        return [event for event in node.events("connection_closed") if event["id"] == session]
+
+    [event] = wait_until(said, f"the end of {session} in the log")
+    return event
 
 
 @pytest.fixture
@@ -77,10 +91,10 @@ def test_every_api_gives_the_same_answer(cluster: ApiCluster, live: str) -> None
             return said["r1"]["items"] and all(each == said["r1"] for each in said.values())
 
         try:  # one may have asked a moment before the other
-            wait_until(is_same, f"the same answer to {path}", 5)
+            wait_until(is_same, f"the same answer to {path}")
         except AssertionError:
             raise AssertionError({name: json.dumps(each) for name, each in said.items()}) from None
-    nodes = ask(cluster.apis["r2"], "/v1/nodes").json
+    nodes = whole(cluster.apis["r2"], "/v1/nodes")
     assert [(each["node"], each["state"], each["version"] != "") for each in nodes["items"]] == [
         (node, "ok", True) for node in "abc"
     ]
@@ -91,7 +105,7 @@ def test_every_api_gives_the_same_answer(cluster: ApiCluster, live: str) -> None
 
 def test_what_a_stream_and_its_sessions_and_routes_say(cluster: ApiCluster, live: str) -> None:
     url = cluster.apis["c"]
-    shown = ask(url, f"/v1/streams/{live}").json
+    shown = stream(url, live)
     video, audio = shown["tracks"]
     assert (video["kind"], video["codec"], video["width"], video["height"]) == ("video", "avc1", 640, 360)
     assert video["profile"].startswith("avc1.64")
@@ -102,7 +116,7 @@ def test_what_a_stream_and_its_sessions_and_routes_say(cluster: ApiCluster, live
     assert 1_900 <= wait_until(told, "two keyframes") <= 2_100
     assert shown["agent"].startswith("FMLE") or "Lavf" in shown["agent"]
 
-    sessions = ask(url, f"/v1/sessions?key={live}").json["items"]
+    sessions = whole(url, f"/v1/sessions?key={live}")["items"]
     roles = {(each["node"], each["role"], each["kind"]) for each in sessions}
     assert roles == {("a", "publisher", "rtmp"), ("b", "player", "rtmp"), ("c", "player", "rtmp")}
     [publisher] = [each for each in sessions if each["role"] == "publisher"]
@@ -111,7 +125,7 @@ def test_what_a_stream_and_its_sessions_and_routes_say(cluster: ApiCluster, live
     assert publisher["received_bytes"] > 10_000
     assert ask(url, f"/v1/sessions/{publisher['session']}").json["peer"] == publisher["peer"]
 
-    routes = ask(url, f"/v1/routes?key={live}").json["items"]
+    routes = whole(url, f"/v1/routes?key={live}")["items"]
     assert [(each["from_node"], each["to_node"], each["players"]) for each in routes] == [
         ("a", "b", 1), ("a", "c", 1)
     ]  # fmt: skip
@@ -146,13 +160,13 @@ def test_what_nobody_publishes_has_no_trace(cluster: ApiCluster) -> None:
 def test_pages_have_all_sessions_once(cluster: ApiCluster, live: str) -> None:
     url, found, cursor = cluster.apis["r1"], [], ""
     for _ in range(20):
-        page = ask(url, f"/v1/sessions?limit=1&key={live}&cursor={cursor}").json
+        page = whole(url, f"/v1/sessions?limit=1&key={live}&cursor={cursor}")
         assert len(page["items"]) <= 1
         found += [each["session"] for each in page["items"]]
         cursor = page["next"]
         if cursor is None:
             break
-    everyone = [each["session"] for each in ask(url, f"/v1/sessions?key={live}").json["items"]]
+    everyone = [each["session"] for each in whole(url, f"/v1/sessions?key={live}")["items"]]
     assert found == everyone
     assert len(set(found)) == 3
 
@@ -165,22 +179,21 @@ def test_a_kick_ends_the_connection_on_another_node(
     order = f"/v1/sessions/{session}?why=because"
     said = ask(cluster.apis["b"], order, "DELETE", Idempotency_Key="one")
     assert (said.status, said.json["done"]) == (200, True)
-    assert publisher.wait(5) != 0
+    assert publisher.wait(30) != 0
     # The same order again is the same answer; another one finds nobody.
     assert ask(cluster.apis["r1"], order, "DELETE", Idempotency_Key="one").status == 200
     assert ask(cluster.apis["c"], f"/v1/sessions/{session}", "DELETE").status == 404
-    [closed] = [
-        event for event in cluster.nodes["a"].events("connection_closed") if event["id"] == session
-    ]
-    assert closed["reason"] == "kicked"
-    assert closed["detail"] == "ended by an operator: because"
+    said = closed(cluster.nodes["a"], session)
+    assert said["reason"] == "kicked"
+    assert said["detail"] == "ended by an operator: because"
 
 
 def test_a_viewer_over_http_is_listed_and_kicked(cluster: ApiCluster, live: str) -> None:
     node = cluster.nodes["b"]
     with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/{live}.flv", timeout=20) as viewer:
         assert viewer.read(3) == b"FLV"
-        [session] = ask(cluster.apis["a"], f"/v1/sessions?key={live}&kind=flv").json["items"]
+        listed = f"/v1/sessions?key={live}&kind=flv"
+        [session] = wait_until(lambda: ask(cluster.apis["a"], listed).json["items"], "it to be listed")
         assert (session["node"], session["role"], session["state"]) == ("b", "player", "playing")
         kinds = {each["kind"]: each["count"] for each in wait_until(
             lambda: [each for each in ask(cluster.apis["c"], f"/v1/streams/{live}").json["players_by"]
@@ -189,10 +202,7 @@ def test_a_viewer_over_http_is_listed_and_kicked(cluster: ApiCluster, live: str)
         assert kinds == {"flv": 1}
         assert ask(cluster.apis["c"], f"/v1/sessions/{session['session']}", "DELETE").status == 200
         viewer.read()  # to its end
-    [closed] = [
-        event for event in node.events("connection_closed") if event["id"] == session["session"]
-    ]
-    assert closed["reason"] == "kicked"
+    assert closed(node, session["session"])["reason"] == "kicked"
 
 
 def test_a_key_that_is_no_text_is_named_by_its_bytes(cluster: ApiCluster) -> None:
@@ -217,9 +227,9 @@ def test_a_stream_is_ended_and_its_key_closed_for_a_time(
     stream(cluster.apis["c"], "live/closed")
     said = ask(cluster.apis["c"], "/v1/streams/live/closed?closed_s=60", "DELETE")
     assert (said.status, said.json["done"]) == (200, True), said
-    assert publisher.wait(5) != 0
+    assert publisher.wait(30) != 0
     again = ffmpegs.publish(clip, cluster.nodes["c"].url("closed"))
-    assert again.wait(10) != 0
+    assert again.wait(30) != 0
     said = ask(cluster.apis["r2"], "/v1/streams/live/closed?closed_s=0", "DELETE")
     assert (said.status, said.json["done"]) == (200, False)
     ffmpegs.publish(clip, cluster.nodes["c"].url("closed"), loop=True)
@@ -242,8 +252,8 @@ def test_a_drained_node_takes_nobody_in_until_it_is_put_back(
 
     wait_until(lambda: state() == "draining", "b to know that c drains")
     refused = ffmpegs.publish(clip, cluster.nodes["c"].url("late"))
-    assert refused.wait(10) != 0
-    assert publisher.wait(10) != 0  # the deadline is over
+    assert refused.wait(30) != 0
+    assert publisher.wait(30) != 0  # the deadline is over
     said = ask(cluster.apis["r1"], "/v1/nodes/c/undrain", "POST")
     assert (said.status, said.json["done"]) == (200, True)
     wait_until(lambda: ask(cluster.apis["c"], "/readyz").status == 200, "c to be ready again")
@@ -251,6 +261,7 @@ def test_a_drained_node_takes_nobody_in_until_it_is_put_back(
     assert stream(cluster.apis["a"], "live/back")["node"] == "c"
 
 
+@pytest.mark.alone
 def test_a_node_that_hangs_is_named_within_a_second(cluster: ApiCluster, live: str) -> None:
     others = {"r1", "r2", "a", "b"}
     cluster.stop("c")
@@ -273,6 +284,7 @@ def test_a_node_that_hangs_is_named_within_a_second(cluster: ApiCluster, live: s
     cluster.wait_whole()
 
 
+@pytest.mark.alone
 def test_a_router_that_hangs_or_is_gone_is_named_within_a_second(cluster: ApiCluster, live: str) -> None:
     gone = cluster.router_addresses["r2"]
     others = {"r1", "a", "b", "c"}

@@ -9,17 +9,22 @@ from typing import Any
 import pytest
 
 from cluster.api import sessions, streams
+from cluster.api.resources import Track
 from cluster.api.round import Known
 from cluster.api.sessions import Page, Place, session_page
 from cluster.api.streams import matching, streams_of
 from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
 from cluster.core.bus.questions import (
+    MAX_PAGE_STREAMS,
+    MAX_TRACKS_CHARACTERS,
     AskSessions,
     AskStreams,
     SessionPage,
     SessionRow,
     StreamRow,
     StreamRows,
+    TrackRow,
+    encode_tracks,
 )
 
 A, B, C = "a/ia/0/1", "b/ib/0/1", "c/ic/0/1"
@@ -34,6 +39,7 @@ class Workers(Known):
     at_once: int = 2
     silent: str = ""
     slow: str = ""
+    tracks: str = ""
     asked: list[Any] = field(default_factory=list)
 
     async def ask(self, worker_id: str, question: Any, timeout_s: float) -> Any:
@@ -42,7 +48,9 @@ class Workers(Known):
             return None
         if isinstance(question, AskStreams):
             keys = question.keys[: self.at_once]
-            rows = tuple(StreamRow(key, 1, True, players={"rtmp": 1}) for key in keys)
+            rows = tuple(
+                StreamRow(key, 1, True, tracks=self.tracks, fps=25.0, players={"rtmp": 1}) for key in keys
+            )
             return StreamRows(rows, len(keys))
         assert isinstance(question, AskSessions)
         if worker_id == self.slow and question.after:
@@ -126,6 +134,7 @@ def test_streams_are_asked_for_in_questions_that_are_not_too_long() -> None:
     found, unanswered = asyncio.run(streams_of(known, keys))
     assert [each.key for each in found] == keys
     assert unanswered == []
+    assert max(len(question.keys) for _, question in known.asked) == MAX_PAGE_STREAMS
     assert all(
         [(by.node, by.kind, by.count) for by in each.players_by] == [("a", "rtmp", 1), ("b", "rtmp", 1)]
         for each in found
@@ -141,6 +150,24 @@ def test_what_a_silent_worker_knows_is_missing_and_said_to_be() -> None:
     known.silent = B
     found, unanswered = asyncio.run(streams_of(known, ["live/000"]))
     assert [(by.node, by.kind, by.count) for by in found[0].players_by] == [("a", "rtmp", 1), ("b", "", 1)]
+
+
+def test_tracks_are_shown_as_their_origin_has_them() -> None:
+    video = TrackRow(0, "video", "avc1", "avc1.64", 640, 360)
+    audio = TrackRow(0, "audio", "mp4a", sample_rate=3)
+    known = with_streams(2, at_once=10, tracks=encode_tracks((video, audio)))
+    found, _ = asyncio.run(streams_of(known, matching(known, "", "")))
+    shown = [
+        Track(0, "video", "avc1", "avc1.64", 640, 360, 25.0), Track(0, "audio", "mp4a", sample_rate=3)
+    ]  # fmt: skip
+    assert [each.tracks for each in found] == [shown, shown]
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[{}]", "[]" + " " * MAX_TRACKS_CHARACTERS])
+def test_tracks_that_make_no_sense_are_not_shown(text: str) -> None:
+    known = with_streams(1, at_once=10, tracks=text)
+    [stream], unanswered = asyncio.run(streams_of(known, ["live/000"]))
+    assert (stream.tracks, unanswered) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def _wait_picture(page: Page, video: Locator) -> None:
             "video => video.readyState > 2 && (clockPicture.read(video)?.delay_ms ?? 1e9) < 3000",
             video.element_handle(),
         ),
-        "a picture that is not old", 30,
+        "a picture that is not old", 60,
     )  # fmt: skip
 
 
@@ -197,11 +197,11 @@ def test_players_are_counted_as_time_goes_on(served: Served, open_page: OpenPage
     expect(page.locator("#players-chart svg")).to_have_attribute("aria-label", re.compile("0 last"))
     page.get_by_role("button", name="Pictures").click()
     expect(page.locator("#players-chart svg")).to_have_attribute(
-        "aria-label", re.compile("3 last, 3 at most"), timeout=20_000
+        "aria-label", re.compile("3 last, 3 at most")
     )
     page.get_by_role("button", name="Pictures").click()
     expect(page.locator("#players-chart svg")).to_have_attribute(
-        "aria-label", re.compile("0 last, 3 at most"), timeout=20_000
+        "aria-label", re.compile("0 last, 3 at most")
     )
 
 
@@ -218,10 +218,15 @@ def test_a_kick_by_click_ends_the_publisher(
     page.get_by_role("button", name="Kick publisher").click()
     page.get_by_label("Reason").fill("by click")
     page.get_by_role("button", name="Kick", exact=True).click()
+    expect(page.locator("#stream-state")).to_contain_text("Nobody publishes")
     expect(page.locator("#stream-said")).to_contain_text("was ended")
-    assert publisher.wait(10) != 0
-    closed = [event for event in served.far.events("connection_closed") if event["reason"] == "kicked"]
-    assert [event["detail"] for event in closed] == ["ended by an operator: by click"]
+    assert publisher.wait(30) != 0
+
+    def kicked() -> list[str]:
+        closed = served.far.events("connection_closed")
+        return [event["detail"] for event in closed if event["reason"] == "kicked"]
+
+    assert wait_until(kicked, "its end in the log") == ["ended by an operator: by click"]
 
 
 def test_a_stream_is_ended_by_click(
@@ -234,8 +239,8 @@ def test_a_stream_is_ended_by_click(
     page.get_by_label("Keep the key closed for").select_option("1 minute")
     page.get_by_role("button", name="End the stream").click()
     expect(page.locator("#stream-said")).to_contain_text("closed for 60 s")
-    assert publisher.wait(10) != 0
-    assert ffmpegs.publish(clip, served.far.url("ended")).wait(10) != 0
+    assert publisher.wait(30) != 0
+    assert ffmpegs.publish(clip, served.far.url("ended")).wait(30) != 0
 
 
 def test_a_node_is_drained_and_undrained_by_click(served: Served, open_page: OpenPage) -> None:
@@ -246,7 +251,7 @@ def test_a_node_is_drained_and_undrained_by_click(served: Served, open_page: Ope
     expect(page.locator("#said")).to_contain_text("is out of service")
     expect(page.locator("#nodes li", has_text="far").locator(".badge")).to_have_text("draining")
     wait_until(lambda: ask(api_of(served.far), "/readyz").status == 503, "far not to be ready")
-    expect(page.locator("#events")).to_contain_text("node far is draining", timeout=10_000)
+    expect(page.locator("#events")).to_contain_text("node far is draining")
     page.get_by_role("button", name="Undrain node far").click()
     page.get_by_role("button", name="Undrain", exact=True).click()
     expect(page.locator("#nodes li", has_text="far").locator(".badge")).to_have_text("in service")
@@ -287,12 +292,12 @@ def test_it_says_when_the_api_is_gone_and_goes_on_when_it_is_back(
     page = open_page(served.dashboard)
     expect(page.locator("#state")).to_have_text("Live")
     page.context.set_offline(True)
-    expect(page.locator("#state")).to_have_text("API unreachable", timeout=10_000)
+    expect(page.locator("#state")).to_have_text("API unreachable")
     expect(page.locator("#warnings")).to_contain_text("The API cannot be reached")
     expect(page.locator("#warnings")).to_contain_text(re.compile(r"What is shown is of \d\d:\d\d:\d\d"))
     shoot(page, "dashboard-unreachable")
     page.context.set_offline(False)
-    expect(page.locator("#state")).to_have_text("Live", timeout=15_000)
+    expect(page.locator("#state")).to_have_text("Live")
     expect(page.locator("#warnings")).to_be_empty()
     assert all("ERR_INTERNET_DISCONNECTED" in each for each in console), console
     console.clear()
@@ -380,12 +385,14 @@ def test_a_thousand_streams_are_filtered_sorted_and_paged(fake: Any, open_page: 
 def test_a_thousand_streams_are_drawn_soon(fake: Any, open_page: OpenPage) -> None:
     page = open_page(fake(1000).url)
     expect(_rows(page)).to_have_count(20)
-    took_ms = page.evaluate(
+    filtering = (
         "() => { const filter = document.getElementById('filter'), began = performance.now();"
         " for (const value of ['1', ''])"
         " { filter.value = value; filter.dispatchEvent(new Event('input')); }"
         " document.body.getBoundingClientRect(); return performance.now() - began; }"
     )
+    # Of several, for another program may have had the CPU meanwhile.
+    took_ms = min(page.evaluate(filtering) for _ in range(5))
     print(f"filtered twice in {took_ms:.0f} ms")
     assert took_ms < MOST_DRAWING_MS
     assert page.evaluate("document.querySelectorAll('*').length") < 1500
@@ -452,7 +459,7 @@ def test_a_stream_that_is_not_there_may_be_at_a_node_that_has_not_answered(
     fake: Any, open_page: OpenPage
 ) -> None:
     page = open_page(fake(3, silent=True).url + "#stream=live/none")
-    expect(page.locator("#stream-said")).to_have_text(
+    expect(page.locator("#stream-state")).to_have_text(
         "Nobody is known to publish this stream, and not all nodes have answered."
     )
     end = page.get_by_role("button", name="End this stream")
@@ -467,9 +474,9 @@ def test_a_stream_is_shown_again_when_the_api_is_back(
     page = open_page(fake(3).url + "#stream=live%2Fchannel-0001")
     expect(page.locator("#stream-facts")).to_contain_text("worker")
     page.context.set_offline(True)
-    expect(page.locator("#stream-said")).to_contain_text("could not be asked for again", timeout=10_000)
+    expect(page.locator("#stream-state")).to_contain_text("could not be asked for again", timeout=10_000)
     page.context.set_offline(False)
-    expect(page.locator("#stream-said")).to_be_empty(timeout=10_000)
+    expect(page.locator("#stream-state")).to_be_empty(timeout=10_000)
     console.clear()
 
 

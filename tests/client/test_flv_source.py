@@ -143,7 +143,7 @@ def test_real_time_is_real_time(tmp_path: Path) -> None:
     tags = [(VIDEO, at, inter_frame(at)) for at in (0, 50, 100, 150)]
     began = time.monotonic()
     read(FlvSource(write_flv(tmp_path / "clip.flv", tags)))
-    assert 0.145 <= time.monotonic() - began < 3
+    assert 0.145 <= time.monotonic() - began < 20
 
 
 def test_a_consumer_that_was_held_up_does_not_make_it_rush(

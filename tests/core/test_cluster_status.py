@@ -13,6 +13,7 @@ from cluster.core.bus.cluster_status import (
     are_workers,
     fitting,
     node_of,
+    summed,
 )
 from cluster.core.bus.control import ClusterStatus
 
@@ -53,6 +54,19 @@ def test_a_report_has_as_many_rows_as_fit() -> None:
     assert fitting(rows, 2 * each + 31) == rows[:2]
     assert fitting(rows, each) == rows[:1]
     assert fitting([], 0) == []
+
+
+def test_the_reports_of_workers_are_one_of_their_node() -> None:
+    origin, played, played_too = (
+        StreamFacts("live/a", 1, "avc1 mp4a", 5_000), StreamFacts("live/a", 2, "", 0),
+        StreamFacts("live/a", 4, "", 0),
+    )  # fmt: skip
+    alone = StreamFacts("live/b", 3, "", 0)
+    whole = StreamFacts("live/a", 7, "avc1 mp4a", 5_000)
+    assert summed([[played, alone], [origin], [played_too]]) == [whole, alone]
+    assert summed([[origin], [played, played_too]]) == [whole]
+    assert summed([[played], [origin._replace(codecs="")]]) == [StreamFacts("live/a", 3, "", 5_000)]
+    assert summed([[], []]) == summed([]) == []
 
 
 def test_a_status_may_get_more_workers() -> None:

@@ -53,6 +53,8 @@ EXAMPLES: list[ControlMessage] = [
     control.Snapshot("live/a", 7, 0, [], []),
     control.Snapshot("live/a", 7, 1, [], LOG[:1]),
     control.Report([StreamFacts("live/a", 3, "avc1 mp4a", 2_500_000), StreamFacts("live/b", 0, "", 0)]),
+    control.NodeReport("rack/node/1a2b", [StreamFacts("live/a", 3, "avc1 mp4a", 2_500_000)]),
+    control.NodeReport("node/1a2b", []),
     control.StatusRequest(),
     control.ClusterStatus(
         [WorkerStatus("node/1a2b/3/9", True, 12, {"connections": 4})],
@@ -215,6 +217,16 @@ def test_an_identity() -> None:
             control_coding.decode(frames_of(control.Hello(node, instance, 0, 0, False, {}, [], [])))
 
 
+def test_the_id_of_a_node_that_reports() -> None:
+    for node in ("n/i", "rack/n/1a2b", f"{'n' * MAX_NODE_BYTES}/{'i' * MAX_INSTANCE_BYTES}"):
+        report = control.NodeReport(node, [])
+        assert control_coding.decode(frames_of(report)) == report
+    longer = (f"{'n' * (MAX_NODE_BYTES + 1)}/i", f"n/{'i' * (MAX_INSTANCE_BYTES + 1)}")
+    for node in ("", "n", "n/", "/i", "n/é", "n/a b", "\0/i", *longer):
+        with pytest.raises(ControlError):
+            control_coding.decode(frames_of(control.NodeReport(node, [])))
+
+
 def test_what_msgpack_does_not_know_is_our_mistake() -> None:
     with pytest.raises(MisuseError):
         control_coding.encode(control.Watch(object()))  # type: ignore[arg-type]
@@ -238,7 +250,7 @@ msgpack_values = st.recursive(
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.integers(0, 22), st.lists(msgpack_values, max_size=8), st.lists(st.binary(), max_size=1))
+@given(st.integers(0, 40), st.lists(msgpack_values, max_size=8), st.lists(st.binary(), max_size=1))
 def test_any_fields_raise_nothing_else(tag: int, values: list[Any], body: list[bytes]) -> None:
     try:
         head = msgpack.packb([VERSION, tag, *values])

@@ -33,8 +33,10 @@ from cluster.core.bus.questions import (
     Undrain,
     decode_answer,
     decode_question,
+    decode_tracks,
     encode_answer,
     encode_question,
+    encode_tracks,
 )
 from cluster.core.bus.trace import RouterWay, TraceRow
 
@@ -42,9 +44,9 @@ SESSION = SessionRow(
     7, "player", "rtmp", "live/\udce9", "127.0.0.1:9", "VLC", True, "playing", 1, 2, 3, 4, None, {"slow": 1}
 )
 STREAM = StreamRow(
-    "live/a", 5, True, 7, "p", "a", (TrackRow(0, "video", "avc1", "avc1.64", 640, 360, 25.0),), 2000, 9,
-    {"rtmp": 3},
+    "live/a", 5, True, 7, "p", "a", "[]", 25.0, 2000, 9, {"rtmp": 3},
 )  # fmt: skip
+TRACK = TrackRow(0, "video", "avc1", "avc1.64", 640, 360)
 
 WAY = RouterWay("tcp://r:1936", True, True, 1.5, -2.0, 3)
 
@@ -93,6 +95,7 @@ def test_each_kind_is_tried() -> None:
         (b'{"streams":{"keys":"a"}}', "keys is str"),
         (b'{"streams":{"keys":[1]}}', "keys is int"),
         (b'{"drain":{"command":"x","deadline_s":"1"}}', "deadline_s is str"),
+        (b'{"drain":{"command":"x","deadline_s":1' + b"0" * 400 + b"}}", "deadline_s is too large"),
     ],
 )
 def test_what_is_no_question_is_refused(text: bytes, why: str) -> None:
@@ -115,7 +118,8 @@ def test_what_a_newer_version_adds_is_ignored() -> None:
 @pytest.mark.parametrize(
     "text", [b'{"sessions":{"rows":[{}],"after":null}}', b'{"summary":{"version":"1"}}',
              b'{"sessions":{"rows":{},"after":1}}', b'{"streams":{"rows":[{"key":"a"}],"looked_at":1}}',
-             b'{"sessions":{"rows":[],"after":1.5}}'],
+             b'{"sessions":{"rows":[],"after":1.5}}', b'{"streams":{"rows":[1],"looked_at":1}}',
+             b'{"streams":{"rows":[{"key":"a","epoch":null,"is_origin":1}],"looked_at":1}}'],
 )  # fmt: skip
 def test_what_is_no_answer_is_refused(text: bytes) -> None:
     with pytest.raises(QuestionError):
@@ -146,6 +150,47 @@ def test_what_is_too_long_is_neither_said_nor_heard() -> None:
 def test_a_page_of_the_longest_rows_fits() -> None:
     long = dataclasses.replace(SESSION, key="\udce9" * 300, peer="[" + "f" * 45 + "]:65535", agent="x" * 80)
     assert len(encode_answer(SessionPage((long,) * questions.MAX_PAGE_ROWS, 1))) <= MAX_ANSWER_BYTES
+
+
+def test_tracks_are_what_they_were() -> None:
+    tracks = (TRACK, TrackRow(1, "audio", "mp4a", sample_rate=48_000, channels=2))
+    assert decode_tracks(encode_tracks(tracks)) == tracks
+    assert decode_tracks(encode_tracks(())) == ()
+    most = (TRACK,) * questions.MAX_TRACKS
+    assert decode_tracks(encode_tracks(most)) == most
+    assert decode_tracks(encode_tracks((*most, TRACK))) == most
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("", "no JSON"), ("{}", "it is dict"), ("[1]", "TrackRow is no object"), ("[{}]", "no number"),
+     ('[{"number":0,"kind":"video","codec":7}]', "codec is int")],
+)  # fmt: skip
+def test_what_are_no_tracks_is_refused(text: str, why: str) -> None:
+    with pytest.raises(QuestionError, match=why):
+        decode_tracks(text)
+
+
+def test_tracks_of_which_too_much_is_said_are_not_read() -> None:
+    longest = "[]" + " " * (questions.MAX_TRACKS_CHARACTERS - 2)
+    assert decode_tracks(longest) == ()
+    with pytest.raises(QuestionError, match="are allowed"):
+        decode_tracks(longest + " ")
+
+
+def test_a_page_of_the_longest_streams_fits() -> None:
+    """With as many tracks as are told of, and keys that fit into one question."""
+    track = TrackRow(10**9, "video", "\\x00" * 4, "c" * 40, 65_535, 65_535, 10**9, 10**9)
+    tracks = encode_tracks((track,) * questions.MAX_TRACKS)
+    assert len(tracks) <= questions.MAX_TRACKS_CHARACTERS
+    players = dict.fromkeys(("rtmp", "flv", "ws_flv", "mp4", "ws_mp4", "paused"), 10**6)
+    key = "\udce9" * (MAX_QUESTION_BYTES // questions.MAX_PAGE_STREAMS // 6)
+    peer = "[" + "f" * 45 + "]:65535"
+    long = StreamRow(
+        key, 2**63, True, 10**9, peer, "\x00" * 80, tracks, 999.99, 10**9, 2**63, players
+    )
+    rows = StreamRows((long,) * questions.MAX_PAGE_STREAMS, questions.MAX_PAGE_STREAMS)
+    assert len(encode_answer(rows)) <= MAX_ANSWER_BYTES
 
 
 @given(st.binary(max_size=200) | st.recursive(

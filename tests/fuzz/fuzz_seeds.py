@@ -17,7 +17,8 @@ from cluster.core.amf.values import (
     XmlDocument,
 )
 from cluster.core.bus import control_coding, envelope
-from cluster.core.bus.control import Granted, HelloPart, Publish, Snapshot, StreamUp
+from cluster.core.bus.cluster_status import StreamFacts
+from cluster.core.bus.control import Granted, HelloPart, NodeReport, Publish, Snapshot, StreamUp
 from cluster.core.media import flv
 from cluster.core.message import Message, MessageType
 from cluster.core.rtmp import aggregate, capabilities, command, control, shared_object, status, swf
@@ -318,6 +319,7 @@ BUS_CONTROLS = [
         Granted("live/cam", 7, 3),
         StreamUp("live/cam", 7, "node/0/1"),
         HelloPart([("live/cam", 7)], ["live/b", "live/c"]),
+        NodeReport("node/1a2b", [StreamFacts("live/cam", 3, "avc1 mp4a", 2_500_000)]),
     )
 ]
 URLS = [

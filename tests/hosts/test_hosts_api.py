@@ -20,7 +20,8 @@ from support.topology import Topology
 
 #: Each host has a loopback of its own.
 API = "http://127.0.0.1:9997"
-WITHIN_S = 1.0
+#: An answer comes within a second; the rest is for a machine that does something else besides.
+WITHIN_S = 1.5
 LISTS = ("/v1/nodes", "/v1/streams", "/v1/sessions", "/v1/routers", "/v1/routes")
 
 
@@ -83,7 +84,7 @@ def test_all_five_say_the_same_and_name_who_hangs_or_is_gone(
         ("/v1/sessions", ("session", "node", "role", "key", "peer", "agent")),
         ("/v1/routes", ("key", "from_node", "to_node", "router", "players")),
     ):
-        wait_until(the_same(path, *fields), f"the same answer to {path} from all five", 10)
+        wait_until(the_same(path, *fields), f"the same answer to {path} from all five")
     addresses = [hosted.routers[name].address for name in ROUTERS]
     assert [row[0] for row in items(hosted, "r2", "/v1/routers", "router")] == addresses
     [(_, players)] = items(hosted, "r1", "/v1/streams", "key", "players")
@@ -126,9 +127,9 @@ def test_orders_reach_another_host(hosted: HostedCluster, short_clip: Path) -> N
         lambda: items(hosted, "r1", "/v1/sessions?key=live/ordered&role=publisher", "session"), "it"
     )
     assert asked_at(hosted, "c", f"/v1/sessions/{session[0]}", "DELETE").status == 200
-    assert publisher.wait(5) != 0
+    assert publisher.wait(30) != 0
     assert asked_at(hosted, "r2", "/v1/nodes/b/drain", "POST", {"deadline_s": 1}).status == 200
     wait_until(lambda: asked_at(hosted, "b", "/readyz").status == 503, "b not to be ready")
-    assert hosted.publish_file("b", "late", short_clip).wait(10) != 0
+    assert hosted.publish_file("b", "late", short_clip).wait(30) != 0
     assert asked_at(hosted, "a", "/v1/nodes/b/undrain", "POST").status == 200
     wait_until(lambda: asked_at(hosted, "b", "/readyz").status == 200, "b to be ready")

@@ -46,7 +46,8 @@ def _publish(edge: Edge, name: str) -> bool:
 
 def _play(edge: Edge, query: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{edge.http_port}/live/x.flv{query}") as answer:
+        address = f"http://127.0.0.1:{edge.http_port}/live/x.flv{query}"
+        with urllib.request.urlopen(address, timeout=30) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

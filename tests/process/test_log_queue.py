@@ -20,7 +20,7 @@ from cluster.process.log_queue import QueuedHandler
 LOGGER = logging.getLogger("cluster.test")
 LOST = "lines are missing here"
 #: Far more than what is measured takes, far less than waiting for a pipe that nobody reads.
-AT_ONCE_S = 5.0
+AT_ONCE_S = 20.0
 
 
 class Pipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ def worker_of(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """Not connected yet."""
     worker = context.socket(zmq.DEALER)
     worker.routing_id = b"n/i/0/1"
-    worker.rcvtimeo = 10_000
+    worker.rcvtimeo = 30_000
     worker.reconnect_ivl = 20
     return worker
 
@@ -93,7 +94,12 @@ def test_a_worker_without_it_is_refused_in_one_line(
     why: str,
 ) -> None:
     with Router(ANY_PORT, key=KEY) as router:
-        for attempt in range(1, 6):
+
+        def is_told() -> bool:
+            return bool(refusals(caplog)) or router._gate._nameless is not None
+
+        for attempt in itertools.count(1):
+            assert attempt < 1_000, "of one that hangs up first there is nothing to tell, but not of all"
             worker = worker_of(context)
             worker.reconnect_ivl = -1  # a second try, cut off in its handshake, would have another reason
             secure(worker)
@@ -102,9 +108,13 @@ def test_a_worker_without_it_is_refused_in_one_line(
                 worker.send_multipart(control_coding.encode(HELLO), zmq.DONTWAIT)
             eventually(lambda n=attempt: router._gate.refused >= n, "the attempt to be refused")
             worker.close(0)
+            if attempt >= 5 and is_told():
+                break
         assert router.counters["control_received"] == 0
-    assert all(why in line for line in refusals(caplog))
-    _assert_one_line_for_each_host(refusals(caplog))
+    # Many that have hung up first are summed as other strangers are.
+    lines = [line for line in refusals(caplog) if " more in " not in line]
+    assert all(why in line for line in lines)
+    _assert_one_line_for_each_host(lines)
 
 
 def test_a_keyed_worker_at_a_router_without_a_key(

@@ -11,10 +11,11 @@ from cluster.core.bus.bounds import (
     MAX_EPOCH_AHEAD_S,
     MAX_SNAPSHOTS_ASKED,
     MAX_WAITING_PUBLISHERS,
+    REPORTS_FETCHED_S,
     SNAPSHOT_BYTES_PER_S,
     WORKER_TIMEOUT_S,
 )
-from cluster.core.bus.cluster_status import StreamFacts, StreamStatus
+from cluster.core.bus.cluster_status import NODE_REPORTS, StreamFacts, StreamStatus
 from cluster.core.bus.control import (
     BUSY,
     DRAINING,
@@ -451,9 +452,8 @@ def test_an_asker_cannot_name_another_requester(harness: Harness) -> None:
 
 
 def test_every_message_a_worker_sends_is_known_to_the_registry() -> None:
-    handled = set(Registry(MemoryGrants(), lambda: None)._handlers) | {
-        control.Hello, control.StatusRequest, control.Question, control.CloseKey,
-    }  # fmt: skip
+    registry = Registry(MemoryGrants(), lambda: None)
+    handled = {*registry._handlers, *registry._from_anyone}
     sent_by_routers_only = {
         control.ClusterStatus, Welcome, HelloWanted, Granted, Refused, Contested, StreamUp, StreamDown,
         Contest, Revoked, NameShared,
@@ -487,6 +487,61 @@ def test_anyone_may_ask_for_the_status_and_changes_nothing() -> None:
     [(_, status)] = harness.says("somebody", control.StatusRequest())
     assert isinstance(status, control.ClusterStatus)
     assert status.streams[0].players == {"node/i": 1}
+
+
+def players(harness: Harness) -> dict[str, int]:
+    """Those of KEY by node, as the registry tells them."""
+    [(_, status)] = harness.says("somebody", control.StatusRequest())
+    assert isinstance(status, control.ClusterStatus)
+    return dict(status.streams[0].players)
+
+
+def test_a_node_may_report_for_its_workers_without_being_one() -> None:
+    harness = Harness()
+    harness.hello("other/i/0/1")
+    granted = harness.grant(A)
+    harness.says(B, control.Report([StreamFacts(KEY, 9, "", 0)]))
+    harness.says("other/i/0/1", control.Report([StreamFacts(KEY, 2, "", 0)]))
+    report = control.NodeReport("node/i", [StreamFacts(KEY, 6, "avc1", 2_000)])
+    assert harness.says("\0abcd", report) == []
+    [(_, status)] = harness.says("somebody", control.StatusRequest())
+    assert isinstance(status, control.ClusterStatus)
+    (stream,) = status.streams
+    assert (stream.origin, stream.codecs, stream.bits_per_second) == (A, "avc1", 2_000)
+    assert stream.players == {"node/i": 6, "other/i": 2}
+    assert stream.epoch == granted
+    harness.says(B, Goodbye())
+    harness.says(C, Goodbye())
+    assert players(harness) == {"node/i": 6, "other/i": 2}, "it will say so itself"
+    harness.says("\0abcd", control.NodeReport("node/i", []))
+    assert players(harness) == {"other/i": 2}
+
+
+def test_a_node_is_not_believed_before_a_worker_of_it_is_known() -> None:
+    harness = Harness()
+    harness.grant(A)
+    report = control.NodeReport("node/j", [StreamFacts(KEY, 6, "avc1", 2_000)])
+    harness.says("\0abcd", report)
+    harness.hello("node/j/0/1")
+    assert players(harness) == {}
+    harness.says("\0abcd", report)
+    assert players(harness) == {"node/j": 6}
+    harness.says("node/j/0/1", Goodbye())
+    assert players(harness) == {}
+    harness.hello("node/j/0/2")
+    assert players(harness) == {}, "nothing is left of what it said before"
+
+
+def test_heartbeats_say_whether_the_node_reports_for_its_workers() -> None:
+    harness = Harness()
+    assert harness.says(A, Heartbeat()) == [(A, Heartbeat())]
+    harness.registry.facts.fetch(harness.now)
+    assert harness.says(A, Heartbeat(messages=1)) == [(A, Heartbeat({NODE_REPORTS: 1}, False, 1))]
+    [(_, answer)] = harness.says(A, TimedHeartbeat(messages=2, sent_us=5))
+    assert isinstance(answer, TimedHeartbeat)
+    assert (answer.load, answer.sent_us) == ({NODE_REPORTS: 1}, 5)
+    harness.now += REPORTS_FETCHED_S
+    assert harness.says(A, Heartbeat(messages=3)) == [(A, Heartbeat(messages=3))]
 
 
 # ---- who waits -----------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ from cluster.core.errors import EnvironmentFault
 from cluster.router import repeater as repeater_module
 from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
+from support.cluster_process import free_router_address
 
 ANY_PORT = "tcp://127.0.0.1:0"
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
 A, B = b"live/a\0", b"live/b\0"
 
 Eventually = Callable[..., Any]
@@ -168,7 +169,7 @@ def test_a_router_killed_and_started_again(
     context: Context, own_router: str, eventually: Eventually, key: ClusterKey | None
 ) -> None:
     with contextlib.ExitStack() as stack:
-        router = stack.enter_context(Router(ANY_PORT, key=key))
+        router = stack.enter_context(Router(free_router_address(), key=key))
         base = router.endpoint
         stack.enter_context(Repeaters([base], own_router, key))
         workers = [worker(context, base, own_router, A) for _ in range(2)]
@@ -190,7 +191,7 @@ def test_a_repeater_that_was_refused_comes_back_once_it_is_let_in(
 ) -> None:
     right, wrong = ClusterKey(b"1" * 32), ClusterKey(b"2" * 32)
     with contextlib.ExitStack() as stack:
-        router = stack.enter_context(Router(ANY_PORT, key=wrong))
+        router = stack.enter_context(Router(free_router_address(), key=wrong))
         base = router.endpoint
         stack.enter_context(Repeaters([base], own_router, right))
         workers = [worker(context, base, own_router, A) for _ in range(2)]

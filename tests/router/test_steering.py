@@ -29,7 +29,7 @@ def linked(
     where = endpoints(router.endpoint)
     publisher, player = context.socket(zmq.XPUB), context.socket(zmq.SUB)
     for each in (publisher, player):
-        each.rcvtimeo = 10_000
+        each.rcvtimeo = 30_000
     publisher.connect(where.publish)
     player.connect(where.subscribe)
     player.subscribe(b"t")

@@ -48,6 +48,16 @@ def ask(url: str, path: str, method: str = "GET", body: object = None, **headers
     return Said(response.status, dict(response.headers), text, time.monotonic() - began_at)
 
 
+def whole(url: str, path: str) -> Any:
+    """The list, once every worker has answered for it: on a busy machine one may be too late for it."""
+
+    def answered() -> Any:
+        said = ask(url, path)
+        return said.json if said.status == 200 and said.json["complete"] else None
+
+    return wait_until(answered, f"all of {path}")
+
+
 def api_of(process: ClusterProcess) -> str:
     """The URL of its API."""
     return f"http://{process.events('api_ready')[0]['api']}"
@@ -93,7 +103,7 @@ class ApiCluster:
         def is_whole() -> bool:
             return all(self._knows_all(url) for url in self.apis.values())
 
-        wait_until(is_whole, "each API to know two routers and three nodes", 20)
+        wait_until(is_whole, "each API to know two routers and three nodes", 60)
 
     @staticmethod
     def _knows_all(url: str) -> bool:

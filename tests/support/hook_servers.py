@@ -111,6 +111,7 @@ async def hook_server(respond: Responder | bytes, **options: Any) -> AsyncIterat
         task = asyncio.ensure_future(served.serve(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # it may end before it has begun
 
     server = await asyncio.start_server(accept, served.host, 0, limit=1 << 20, ssl=served.tls)
     served.port = server.sockets[0].getsockname()[1]
@@ -118,9 +119,10 @@ async def hook_server(respond: Responder | bytes, **options: Any) -> AsyncIterat
         yield served
     finally:
         server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks:
+            for task in list(tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 # ---- back ends of others ---------------------------------------------------------------------

@@ -148,7 +148,7 @@ def node_of(routers: Sequence[str], key: ClusterKey | None = None) -> Iterator[R
     with (
         tempfile.TemporaryDirectory() as directory,
         Router(f"ipc://{directory}/r") as own,
-        Repeaters(routers, own.endpoint, key),
+        Repeaters(routers, own.endpoint, key, own.node_reports),
     ):
         yield own
 
@@ -189,6 +189,25 @@ async def live_pair(origin: LinkedWorker, player: LinkedWorker, key: str = KEY) 
     player.play(key)
     await until(lambda: player.restarts, "the first snapshot")
     await until(lambda: origin.link.wanted(key), "demand at the origin")
+
+
+async def flowing(origin: LinkedWorker, *players: LinkedWorker, key: str = KEY) -> None:
+    """Until what ``origin`` appends comes to all of these, who have had their snapshots. A subscription may
+    take longer than a snapshot, and of several players at one router the origin sees one."""
+    first = len(origin.logs[key])
+
+    def comes() -> bool:
+        origin.append(key)
+        return all(_last(player, key) >= first for player in players)
+
+    await until(comes, "the stream to come to each player")
+    last = len(origin.logs[key]) - 1
+    await until(lambda: all(_last(player, key) == last for player in players), "the last of it")
+
+
+def _last(player: LinkedWorker, key: str) -> int:
+    """The number of the last message that it has played."""
+    return int(player.played[key][-1].split()[1]) if player.played[key] else -1
 
 
 class RunningPublisher:

@@ -21,7 +21,8 @@ class TextEdge(Edge):
 
     def wait_ready(self) -> None:
         def ready() -> list[str]:
-            lines = [line for line in self.log_text().splitlines() if line.startswith("ready on")]
+            whole = self.log_text().rpartition("\n")[0]
+            lines = [line for line in whole.splitlines() if line.startswith("ready on")]
             return re.findall(r"127\.0\.0\.1:\d+", lines[0]) if lines else []
 
         *found, metrics = wait_until(ready, "the line that it is ready", 60.0)

@@ -58,9 +58,10 @@ def curl(files: CertificateFiles, urls: Sequence[str], *options: str) -> list[tu
 def publishing(
     start_edge: StartEdge, ffmpegs: Ffmpegs, files: CertificateFiles, clip: Path
 ) -> tuple[Edge, str]:
-    """An edge and where it serves HTTPS."""
+    """An edge, of which a stream has begun, and where it serves HTTPS."""
     edge = start_edge("--workers", "2", "--http-tls", "127.0.0.1:0", *files.options)
     ffmpegs.publish(clip, edge.url("clip"), loop=True)
+    wait_until(lambda: edge.events("publish"), "the stream to begin")
     return edge, str(edge.ready["https_addresses"][0])
 
 
@@ -89,7 +90,7 @@ def test_media_without_end(
     start_edge: StartEdge, ffmpegs: Ffmpegs, files: CertificateFiles, clip: Path
 ) -> None:
     _, server = publishing(start_edge, ffmpegs, files, clip)
-    command = ["curl", "--silent", "--http2", "--cacert", str(files.cert), "--max-time", "4"]
+    command = ["curl", "--silent", "--http2", "--cacert", str(files.cert), "--max-time", "8"]
     taken = subprocess.run([*command, f"{server}/live/clip.flv"], capture_output=True, timeout=60)
     assert taken.returncode == 28, taken.stderr  # the time was over
     messages = FlvReader().feed(taken.stdout)
@@ -137,6 +138,7 @@ class Viewers:
             path = f"/live/clip/media.m3u8?_HLS_msn={number}&_HLS_part={part}"
 
 
+@pytest.mark.alone
 def test_hundreds_of_requests_of_low_latency_at_once(
     start_edge: StartEdge, ffmpegs: Ffmpegs, files: CertificateFiles, clip: Path
 ) -> None:

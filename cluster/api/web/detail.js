@@ -12,10 +12,9 @@ import { showRoutes, showTrace } from "./trace.js";
 const REFRESH_MS = 2000;
 const PAGE_ROWS = 50;
 const MOST_ROUTES = 100;
-/** Of a stream that is not there, of one that may be where nobody has answered, and while nothing is known. */
+/** Of a stream that is not there, and of one that may be where nobody has answered. */
 const NOBODY = "Nobody publishes this stream at present.";
 const UNKNOWN = "Nobody is known to publish this stream, and not all nodes have answered.";
-const FAILED = "This could not be asked for again";
 
 export class Detail {
   #key = ""; #stream = null; #nodes = () => []; #chart; #history = new History(); #picture; #timer = 0; #rows = PAGE_ROWS;
@@ -47,7 +46,7 @@ export class Detail {
     this.#rows = PAGE_ROWS;
     setText($("stream-key"), key);
     for (const id of ["sessions", "trace-steps", "stream-facts"]) $(id).replaceChildren();
-    for (const id of ["stream-said", "sessions-words", "trace-words", "stage-words"]) setText($(id), "");
+    for (const id of ["stream-said", "stream-state", "sessions-words", "trace-words", "stage-words"]) setText($(id), "");
     $("stage-show").hidden = false;
     $("stream-end").disabled = true;
     if (!$("stream").open) $("stream").showModal();
@@ -85,7 +84,7 @@ export class Detail {
     const [stream, sessions] = await Promise.allSettled([this.#asked(key, signal), this.#sessions(key, signal)]);
     if (this.#key !== key) return;
     if (stream.status === "fulfilled") this.#showStream(...stream.value);
-    else setText($("stream-said"), `${FAILED}: ${stream.reason.message}.`);
+    else setText($("stream-state"), `This could not be asked for again: ${stream.reason.message}.`);
     if (sessions.status === "fulfilled") this.#showSessions(sessions.value);
     await this.#trace(key, signal);
     if (this.#key === key) this.#timer = setTimeout(() => this.#refresh(), REFRESH_MS);
@@ -113,15 +112,10 @@ export class Detail {
   }
 
   #showStream(stream, isComplete) {
-    const wasLive = this.#stream !== null;
     this.#stream = stream;
     $("stream-end").disabled = !stream;
-    const said = $("stream-said"), isOurs = [NOBODY, UNKNOWN, FAILED].some((each) => said.textContent.startsWith(each));
-    if (!stream) {
-      if (wasLive || isOurs || !said.textContent) setText(said, isComplete ? NOBODY : UNKNOWN);
-      return;
-    }
-    if (isOurs) setText(said, "");
+    setText($("stream-state"), stream ? "" : isComplete ? NOBODY : UNKNOWN);
+    if (!stream) return;
     const byKind = new Map();
     for (const { kind, count: number } of stream.players_by) byKind.set(kind || "kind not told", (byKind.get(kind || "kind not told") || 0) + number);
     const nodes = [...new Set(stream.players_by.filter((each) => each.count).map((each) => each.node))];

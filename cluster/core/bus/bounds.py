@@ -71,6 +71,11 @@ PROBE_INTERVAL_S = 2.0
 RESOLVE_INTERVAL_S = 5.0
 RESOLVE_TIMEOUT_S = 2.0
 
+#: A worker reports of its streams so often, and a node of those of its workers.
+REPORT_INTERVAL_S = 2.0
+#: What workers report to their node's own router is passed on as long as it was fetched there so lately.
+REPORTS_FETCHED_S = 4.5
+
 # ---- memory ----------------------------------------------------------------------------------
 
 #: Envelopes queued per connection: over half a second at the rate a saturated router moves.

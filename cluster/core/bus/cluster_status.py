@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 #: What a row takes on the wire beside its texts: two numbers, three lengths.
@@ -11,6 +11,9 @@ _ROW_BYTES = 32
 
 #: A router adds this to the load of a worker whose media goes through it: how long that takes to it.
 UPLINK_S = "uplink_s"
+#: In what a node's own router answers to heartbeats: the node tells the routers of the cluster what its
+#: workers report there, so they need not. Without it each worker does so by itself.
+NODE_REPORTS = "node_reports"
 #: In the load of a worker that a router has lost: it was not heard for too long, and has not come back.
 LOST = "lost"
 
@@ -56,6 +59,20 @@ def fitting(facts: Sequence[StreamFacts], max_bytes: int) -> list[StreamFacts]:
     return list(facts)
 
 
+def summed(reports: Iterable[Iterable[StreamFacts]]) -> list[StreamFacts]:
+    """The reports of a node's workers as one: players add up, the rest is what the origin says."""
+    rows: dict[str, StreamFacts] = {}
+    for report in reports:
+        for row in report:
+            other = rows.get(row.key)
+            if other is not None:
+                origin = row if row.codecs or row.bits_per_second else other
+                players = row.players + other.players
+                row = StreamFacts(row.key, players, origin.codecs, origin.bits_per_second)
+            rows[row.key] = row
+    return list(rows.values())
+
+
 def node_of(worker_id: str) -> str:
     """The id of a worker's node: NODE/INSTANCE of NODE/INSTANCE/SLOT/INCARNATION.
 
@@ -78,11 +95,18 @@ def _numbers(value: Any) -> bool:
 
 
 def are_facts(value: Any) -> bool:
-    return type(value) is list and all(
-        type(row) is list and len(row) == 4 and type(row[0]) is str and _is_int(row[1])
-        and type(row[2]) is str and _is_int(row[3])
-        for row in value
-    )  # fmt: skip
+    if type(value) is not list:
+        return False
+    for row in value:  # a router is told tens of thousands in a second
+        if type(row) is not list or len(row) != 4:
+            return False
+        key, players, codecs, bits_per_second = row
+        is_text = type(key) is type(codecs) is str
+        if not is_text or type(players) is not int or type(bits_per_second) is not int:
+            return False
+        if players < 0 or bits_per_second < 0:
+            return False
+    return True
 
 
 def are_workers(value: Any) -> bool:
@@ -103,7 +127,7 @@ def are_streams(value: Any) -> bool:
 
 
 def facts_from(rows: Sequence[Sequence[Any]]) -> list[StreamFacts]:
-    return [StreamFacts(*row) for row in rows]
+    return list(map(StreamFacts._make, rows))
 
 
 def workers_from(rows: Sequence[Sequence[Any]]) -> list[WorkerStatus]:

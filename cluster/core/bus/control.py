@@ -51,10 +51,11 @@ class HelloPart:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The sender lives. A router answers each one with one of its own, without load.
+    """The sender lives. A router answers each one with one of its own.
 
     ``messages``: how many the sender sent since its Hello (its Welcome), this one not counted. A
     receiver that counts otherwise has missed something over a broken connection, and wants a Hello.
+    The load of a router is empty, but for NODE_REPORTS of one that belongs to a node.
     """
 
     load: Mapping[str, float] = field(default_factory=dict)
@@ -133,6 +134,20 @@ class ContestReply:
     key: str
     request_id: int
     yielded: bool
+
+
+# ---- node to router --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """The Reports of all workers of a node in one: it replaces theirs, and the one before.
+
+    ``node`` is the node's id (``node_of`` its workers). The sender is no worker and gets no answer.
+    """
+
+    node: str
+    streams: Sequence[StreamFacts]
 
 
 # ---- from and to anyone ----------------------------------------------------------------------
@@ -330,8 +345,8 @@ class NoStream:
 ControlMessage: TypeAlias = (
     Hello | HelloPart | Heartbeat | TimedHeartbeat | Goodbye | Publish | Announce | Unpublish | Watch
     | Unwatch | ContestReply | Welcome | HelloWanted | Granted | Refused | Contested | StreamUp | StreamDown
-    | Contest | Revoked | SnapshotRequest | Snapshot | NoStream | Report | StatusRequest | ClusterStatus
-    | NameShared | Question | Answer | CloseKey
+    | Contest | Revoked | SnapshotRequest | Snapshot | NoStream | Report | NodeReport | StatusRequest
+    | ClusterStatus | NameShared | Question | Answer | CloseKey
 )  # fmt: skip
 
 #: What a router has to do with.

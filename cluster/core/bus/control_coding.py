@@ -45,6 +45,7 @@ from cluster.core.bus.control import (
     HelloPart,
     HelloWanted,
     NameShared,
+    NodeReport,
     NoStream,
     Publish,
     Question,
@@ -63,7 +64,7 @@ from cluster.core.bus.control import (
     Watch,
     Welcome,
 )
-from cluster.core.bus.identity import is_instance, is_node
+from cluster.core.bus.identity import is_instance, is_node, is_node_id
 from cluster.core.bus.packing import (
     MESSAGE,
     VERSION,
@@ -79,6 +80,8 @@ from cluster.core.errors import ClusterError
 from cluster.core.keys import MAX_KEY_BYTES
 
 _Check: TypeAlias = Callable[[Any], bool]
+
+_NUMBERS = (int, float)
 
 
 class ControlError(ClusterError):
@@ -105,9 +108,12 @@ def _instances(value: Any) -> bool:
 
 
 def _load(value: Any) -> bool:
-    return type(value) is dict and all(
-        type(name) is str and type(amount) in (int, float) for name, amount in value.items()
-    )
+    if type(value) is not dict:
+        return False
+    for name, amount in value.items():
+        if type(name) is not str or type(amount) not in _NUMBERS:
+            return False
+    return True
 
 
 def _question(value: Any) -> bool:
@@ -166,6 +172,7 @@ _SHAPES: dict[int, tuple[Callable[..., ControlMessage], tuple[_Check, ...]]] = {
     28: (Answer, (is_unsigned, _answer, _text, _flag)),
     29: (CloseKey, (_key, _closed_s)),
     30: (TimedHeartbeat, (_load, _flag, is_unsigned, is_unsigned, is_unsigned, is_unsigned)),
+    31: (NodeReport, (is_node_id, are_facts)),
 }
 _SNAPSHOT_TAG = 21
 #: key, epoch, next sequence number, origin, request id, requester, number of headers and of messages.
@@ -232,6 +239,8 @@ def _decode_fields(tag: int, values: list[Any], frames: int) -> ControlMessage:
         values[0] = [(key, epoch) for key, epoch in values[0]]
     elif cls is Report:
         values = [facts_from(values[0])]
+    elif cls is NodeReport:
+        values[1] = facts_from(values[1])
     elif cls is ClusterStatus:
         values = [workers_from(values[0]), streams_from(values[1])]
     return cls(*values)
@@ -265,6 +274,6 @@ def _decode_snapshot(values: list[Any], table: bytes, body: bytes) -> Snapshot:
 def _check(tag: int, values: Sequence[Any], checks: Sequence[_Check]) -> None:
     if len(values) != len(checks):
         raise ControlError(f"tag {tag} with {len(values)} fields, not {len(checks)}")
-    for index, (value, check) in enumerate(zip(values, checks, strict=True)):
-        if not check(value):
+    for index, check in enumerate(checks):
+        if not check(values[index]):
             raise ControlError(f"tag {tag}: field {index} is of the wrong kind")

@@ -27,6 +27,14 @@ def is_instance(value: Any) -> bool:
     )
 
 
+def is_node_id(value: Any) -> bool:
+    """Whether ``value`` can be the id of a node: its name, which may hold slashes, and its instance."""
+    if type(value) is not str:
+        return False
+    name, _, instance = value.rpartition("/")
+    return is_node(name) and is_instance(instance)
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerIdentity:
     """One worker process: its node, the slot in it, and which process of that slot.

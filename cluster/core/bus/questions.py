@@ -6,21 +6,23 @@ before they believe it: in a cluster without a key, anybody can ask and answer.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
-import types
-import typing
-from collections.abc import Hashable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
+from cluster.core.bus import json_text
 from cluster.core.bus.bounds import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES
+from cluster.core.bus.json_text import JsonError
 from cluster.core.bus.trace import TraceRow
 from cluster.core.errors import ClusterError
 
 #: Rows of a page. A worker gives fewer if it has no time for so many.
 MAX_PAGE_ROWS = 200
+#: Streams that a worker tells of in one answer.
+MAX_PAGE_STREAMS = 80
+#: Tracks of a stream that are told of, and the longest text that they make.
+MAX_TRACKS = 16
+MAX_TRACKS_CHARACTERS = 4 * 1024
 
 
 class QuestionError(ClusterError):
@@ -180,7 +182,6 @@ class TrackRow:
     profile: str = ""
     width: int = 0
     height: int = 0
-    fps: float = 0.0
     sample_rate: int = 0
     channels: int = 0
 
@@ -188,7 +189,9 @@ class TrackRow:
 @dataclass(frozen=True, slots=True)
 class StreamRow:
     """A stream at one worker. ``epoch``: of the publisher that feeds it there, None if none has yet.
-    ``session``: the number of the publisher's connection, 0 if it is not here. ``players`` by kind."""
+    ``session``: the number of the publisher's connection, 0 if it is not here. ``tracks``: the text of its
+    tracks (``encode_tracks``), which both ends need to make and read once alone; "" at all but the origin.
+    ``players`` by kind."""
 
     key: str
     epoch: int | None
@@ -196,7 +199,8 @@ class StreamRow:
     session: int = 0
     peer: str = ""
     agent: str = ""
-    tracks: tuple[TrackRow, ...] = ()
+    tracks: str = ""
+    fps: float = 0.0
     keyframe_interval_ms: int = 0
     received_bytes: int = 0
     players: dict[str, int] = field(default_factory=dict)
@@ -204,7 +208,7 @@ class StreamRow:
 
 @dataclass(frozen=True, slots=True)
 class StreamRows:
-    """Streams that the worker knows, of the first ``looked_at`` keys: it had no time for more."""
+    """Streams that the worker knows, of the first ``looked_at`` keys: it had no time, or room, for more."""
 
     rows: tuple[StreamRow, ...]
     looked_at: int
@@ -233,8 +237,6 @@ ANSWERS: dict[str, type[Any]] = {
 
 # ---- as text ---------------------------------------------------------------------------------
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class _Words:
@@ -248,8 +250,7 @@ class _Words:
         object.__setattr__(self, "names", {kind: name for name, kind in self.by_name.items()})
 
     def encode(self, value: Any) -> bytes:
-        said = {self.names[type(value)]: value}
-        text = json.dumps(said, default=_fields_of, separators=(",", ":"))
+        text = json_text.write({self.names[type(value)]: value})
         if len(text) > self.max_bytes:
             raise QuestionError(f"{len(text)} bytes, and {self.max_bytes} are allowed")
         return text.encode()
@@ -258,15 +259,15 @@ class _Words:
         if len(text) > self.max_bytes:
             raise QuestionError(f"{len(text)} bytes, and {self.max_bytes} are allowed")
         try:
-            said = json.loads(text)
-        except (ValueError, RecursionError):
-            raise QuestionError("no JSON") from None
-        if type(said) is not dict or len(said) != 1:
-            raise QuestionError("not one object")
-        [(name, fields)] = said.items()
-        if name not in self.by_name:
-            raise QuestionError(f"{name[:40]!r} is not known")
-        return read(self.by_name[name], fields)
+            said = json_text.parsed(text)
+            if type(said) is not dict or len(said) != 1:
+                raise QuestionError("not one object")
+            [(name, fields)] = said.items()
+            if name not in self.by_name:
+                raise QuestionError(f"{name[:40]!r} is not known")
+            return json_text.typed(self.by_name[name], fields)
+        except JsonError as error:
+            raise QuestionError(str(error)) from None
 
 
 _QUESTIONS = _Words(QUESTIONS, MAX_QUESTION_BYTES)
@@ -295,50 +296,16 @@ def decode_answer(text: bytes) -> Answer:
     return answer
 
 
-def read(kind: type[T], value: Any) -> T:
-    """``value``, as JSON has it, as a ``kind``: a dataclass of plain types. QuestionError if it is none.
-
-    A field that is missing has its default; one that is not known is of a newer version, and ignored.
-    """
-    if type(value) is not dict:
-        raise QuestionError(f"{kind.__name__} is no object")
-    given: dict[str, Any] = {}
-    for name, (hint, is_needed) in _fields(typing.cast(Any, kind)).items():
-        if name in value:
-            given[name] = _typed(hint, value[name], name)
-        elif is_needed:
-            raise QuestionError(f"{kind.__name__} has no {name}")
-    return kind(**given)
+def encode_tracks(tracks: Sequence[TrackRow]) -> str:
+    """``tracks`` as text, but for those that are too many."""
+    return json_text.write(tracks[:MAX_TRACKS])
 
 
-@functools.cache
-def _fields(kind: Hashable) -> dict[str, tuple[Any, bool]]:
-    """The type of each field, and whether it has no default."""
-    hints = typing.get_type_hints(kind)
-    declared = dataclasses.fields(typing.cast(Any, kind))
-    return {each.name: (hints[each.name], _is_needed(each)) for each in declared}
-
-
-def _fields_of(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__match_args__}
-
-
-def _is_needed(of: dataclasses.Field[Any]) -> bool:
-    return of.default is dataclasses.MISSING and of.default_factory is dataclasses.MISSING
-
-
-def _typed(hint: Any, value: Any, name: str) -> Any:
-    if hint in (str, bool, int) and type(value) is hint:
-        return value
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return read(hint, value)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:  # of one type and None
-        return None if value is None else _typed(arguments[0], value, name)
-    if origin is tuple and type(value) is list:
-        return tuple(_typed(arguments[0], each, name) for each in value)
-    if origin is dict and type(value) is dict:
-        return {key: _typed(arguments[1], each, name) for key, each in value.items()}
-    raise QuestionError(f"{name} is {type(value).__name__}")
+def decode_tracks(text: str) -> tuple[TrackRow, ...]:
+    """The tracks in ``text``; QuestionError on anything else."""
+    if len(text) > MAX_TRACKS_CHARACTERS:
+        raise QuestionError(f"{len(text)} characters, and {MAX_TRACKS_CHARACTERS} are allowed")
+    try:
+        return json_text.typed(tuple[TrackRow, ...], json_text.parsed(text))
+    except JsonError as error:
+        raise QuestionError(str(error)) from None

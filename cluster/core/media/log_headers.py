@@ -18,10 +18,12 @@ _SEQUENCE_HEADER = int(MediaFlags.SEQUENCE_HEADER)
 class LogHeaders:
     """The latest header of each kind and track, and those replaced since the message joins start at."""
 
-    __slots__ = ("_at_join", "_latest", "_metadata_left", "_metadata_of")
+    __slots__ = ("_at_join", "_current", "_latest", "_metadata_left", "_metadata_of")
 
     def __init__(self) -> None:
         self._latest: Headers[LogEntry] = Headers()
+        #: Those in replay order, once somebody has asked and until they change.
+        self._current: list[LogEntry] | None = None
         #: Those that were replaced since joins start where they do: the messages from there need them.
         self._at_join: dict[HeaderKey, LogEntry] = {}
         #: The metadata without the media that are gone; the entry it was made of, and for which media.
@@ -29,8 +31,10 @@ class LogHeaders:
         self._metadata_of: tuple[LogEntry, frozenset[int]] | None = None
 
     def current(self) -> list[LogEntry]:
-        """All of them, in replay order."""
-        return self._latest.in_order()
+        """All of them, in replay order: one list, not to be changed, until there are others."""
+        if self._current is None:
+            self._current = self._latest.in_order()
+        return self._current
 
     @property
     def cost_bytes(self) -> int:
@@ -54,6 +58,7 @@ class LogHeaders:
             return ()
         if not remembered.is_latest:
             return None
+        self._current = None
         key, known = remembered.key, remembered.before
         if known is None or not remembered.is_new or known.flags & _DATA:
             return ()
@@ -69,18 +74,20 @@ class LogHeaders:
 
     def clear(self) -> None:
         self._latest.clear()
+        self._current = None
         self._at_join.clear()
 
     def forget_metadata(self) -> None:
         """``@clearDataFrame``: joiners are not told the old onMetaData any more."""
         self._latest.forget_data()
+        self._current = None
 
     def for_join(self, *, at_keyframe: bool, gone: frozenset[int]) -> list[LogEntry]:
         """What a joiner needs, in replay order; nothing of media that are gone, by message type.
 
         FFmpeg waits for a medium that has a header or stands in the metadata.
         """
-        wanted = self._latest.in_order(self._at_join) if at_keyframe else self._latest.in_order()
+        wanted = self._latest.in_order(self._at_join) if at_keyframe else self.current()
         if not gone:
             return wanted
         left = [self._without(header, gone) if header.flags & _DATA else header for header in wanted]

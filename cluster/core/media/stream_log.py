@@ -219,7 +219,7 @@ class StreamLog:
         self._trim(max_bytes)
 
     def headers(self) -> list[LogEntry]:
-        """The current headers, in replay order."""
+        """The current headers, in replay order: one list, not to be changed, until there are others."""
         return self._headers.current()
 
     def headers_for(self, seq: int) -> list[LogEntry]:

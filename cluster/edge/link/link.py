@@ -27,7 +27,7 @@ from cluster.bus.reach import Reach
 from cluster.bus.router_names import RouterNames
 from cluster.core.bus import bounds, control
 from cluster.core.bus.bounds import HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
-from cluster.core.bus.cluster_status import StreamFacts, fitting
+from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.bus.control import ControlMessage, Granted, Refused
 from cluster.core.bus.endpoints import Endpoints, at_repeater
 from cluster.core.bus.endpoints import endpoints as parse_endpoints
@@ -88,7 +88,6 @@ class Link:
         self._handler = handler
         self._counters = counters
         self._load: Mapping[str, float] = {}
-        self._has_reported = False
         self._on_routers_changed = on_routers_changed
         self.routers = LinkRouters()
         self._origins = LinkOrigins(handler, self.routers, self._origin_changed)
@@ -229,12 +228,7 @@ class Link:
 
         Routers are told of as many as fit into one message: more than 10,000.
         """
-        if streams or self._has_reported:
-            self._has_reported = bool(streams)
-            report = control.Report(fitting(streams, bounds.HELLO_PART_BYTES))
-            for peer in self.routers.all():
-                if peer.is_live:
-                    peer.send(report)
+        self.routers.report(streams)
 
     def set_draining(self, draining: bool = True) -> None:
         """Whether this worker is granted no publish from now on."""

@@ -18,6 +18,7 @@ from cluster.bus.zmq_reader import ZmqReader
 from cluster.core.bus import bounds, control, control_coding
 from cluster.core.bus.bounds import CLOCK_INTERVAL_S, HEARTBEAT_INTERVAL_S, LOCAL_HEARTBEAT_INTERVAL_S
 from cluster.core.bus.clock_offset import ClockOffset
+from cluster.core.bus.cluster_status import NODE_REPORTS
 from cluster.core.bus.control import ControlMessage
 from cluster.core.bus.control_coding import ControlError
 from cluster.core.bus.endpoints import Endpoints
@@ -98,6 +99,10 @@ class RouterPeer:
         self._clock_at = 0.0
         #: How far its host's time of day is ahead, in seconds; None while that is not known.
         self.wall_offset_s: float | None = None
+        #: A node's own router, whose node tells those of the cluster what is reported there.
+        self.tells_others = False
+        #: It may know of streams here: of none, it is told once.
+        self.knows_streams = False
         self._high_water = HighWater()
         self._dealer = uplink_socket(
             context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, router.control, key
@@ -243,6 +248,7 @@ class RouterPeer:
             return
         self._waiting_since = None
         if isinstance(message, control.Heartbeat):
+            self.tells_others = NODE_REPORTS in message.load
             if isinstance(message, control.TimedHeartbeat):
                 self._clock_told(message)
             if message.messages != self._received:
@@ -252,7 +258,7 @@ class RouterPeer:
         elif isinstance(message, control.Welcome):
             self._received = 0
             self._clock.forget()
-            self._hello_answered = self.is_live = self._was_live = True
+            self._hello_answered = self.is_live = self._was_live = self.knows_streams = True
             self._owner.on_control(self, message)
             return
         else:

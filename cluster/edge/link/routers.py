@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cluster.core.bus import placement
-from cluster.core.bus.bounds import ROUTER_GONE_S
+from cluster.core.bus.bounds import HELLO_PART_BYTES, ROUTER_GONE_S
+from cluster.core.bus.cluster_status import StreamFacts, fitting
+from cluster.core.bus.control import Report
 from cluster.edge.link.interfaces import LinkCounters
 from cluster.edge.link.peer import RouterPeer
 
@@ -35,6 +39,17 @@ class LinkRouters:
         """The one of those that ``key`` belongs to."""
         name = placement.first(key, self.live())
         return None if name is None else self.cluster[name]
+
+    def report(self, streams: Sequence[StreamFacts]) -> None:
+        """Tell the node's own of ``streams``, if it has others told; if not, each that answers."""
+        own = self.live_own()
+        to = [own] if own is not None and own.tells_others else self.all()
+        due = [peer for peer in to if peer.is_live and (streams or peer.knows_streams)]
+        if due:
+            report = Report(fitting(streams, HELLO_PART_BYTES))
+        for peer in due:
+            if peer.send(report):
+                peer.knows_streams = bool(streams)
 
     def count(self, counters: LinkCounters) -> None:
         """How far each of those is away, and by how much its host's time of day is ahead."""

@@ -116,7 +116,7 @@ class Inquiries:
         until = self._clock() + PAGE_S
         rows: list[questions.StreamRow] = []
         looked_at = 0
-        for key in asked.keys:
+        for key in asked.keys[: questions.MAX_PAGE_STREAMS]:
             row = self._rows.row(key)
             if row is not None:
                 rows.append(row)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.bus import cluster_key
+from cluster.core.bus.bounds import REPORT_INTERVAL_S
 from cluster.core.bus.identity import WorkerIdentity
 from cluster.core.top_streams import TopStreams, top_streams
 from cluster.edge.link.link import Link
@@ -22,7 +23,7 @@ from cluster.edge.node.policy_in_force import PolicyInForce
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import TOP_STREAMS, StatusPipe
 from cluster.edge.peers.shared_counts import SharedCounts
-from cluster.edge.rtmp.sessions import SWEEPS_PER_TICK
+from cluster.edge.rtmp.sessions import SWEEP_INTERVAL_S, SWEEPS_PER_TICK
 from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
 from cluster.edge.streams.remote import Remote
@@ -47,7 +48,7 @@ GC_LOOKS_PER_FULL = 300
 #: The supervisor hears a beat, with what is counted, every this many sweeps; each wakes it.
 SWEEPS_PER_BEAT = 2
 #: The routers are told about the streams here every this many sweeps.
-SWEEPS_PER_REPORT = 8
+SWEEPS_PER_REPORT = round(REPORT_INTERVAL_S / SWEEP_INTERVAL_S)
 
 
 def _tune_garbage_collection() -> None:

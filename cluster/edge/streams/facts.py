@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cluster.core.bus.cluster_status import StreamFacts
-from cluster.core.media.describe import describe
-from cluster.core.media.log_entry import LogEntry
 from cluster.edge.streams.stream import Stream
 
 
@@ -17,14 +15,11 @@ class FactsReporter:
     def __init__(self) -> None:
         self._before: dict[str, int] = {}
         self._before_at = 0.0
-        #: A stream's headers, and the codecs they name: read again only when there are others.
-        self._described: dict[str, tuple[list[LogEntry], str]] = {}
 
     def report(self, streams: Iterable[Stream], now: float) -> list[StreamFacts]:
         """One row for each stream that is published here, or published elsewhere and played here."""
         rows: list[StreamFacts] = []
         appended: dict[str, int] = {}
-        described: dict[str, tuple[list[LogEntry], str]] = {}
         for stream in streams:
             if stream.offline_since is not None and not stream.is_local:
                 continue
@@ -33,20 +28,10 @@ class FactsReporter:
             if before > total:  # it has been forgotten meanwhile, and published anew
                 before = total
             rate = stream.bits_per_second = round((total - before) * 8 / (now - self._before_at))
-            if not stream.is_local:
-                if stream.readers:
-                    rows.append(StreamFacts(stream.key, len(stream.readers), "", 0))
-                continue
-            headers = stream.log.headers()
-            known = self._described.get(stream.key)
-            if known is None or known[0] != headers:
-                known = headers, _codecs(headers)
-            described[stream.key] = known
-            rows.append(StreamFacts(stream.key, len(stream.readers), known[1], rate))
-        self._before, self._before_at, self._described = appended, now, described
+            if stream.is_local:
+                codecs = stream.description().codecs
+                rows.append(StreamFacts(stream.key, len(stream.readers), codecs, rate))
+            elif stream.readers:
+                rows.append(StreamFacts(stream.key, len(stream.readers), "", 0))
+        self._before, self._before_at = appended, now
         return rows
-
-
-def _codecs(headers: list[LogEntry]) -> str:
-    found = (describe(entry.type_id, entry.payload).codec for entry in headers)
-    return " ".join(dict.fromkeys(codec for codec in found if codec))

@@ -80,6 +80,8 @@ class Readers:
     def by_kind(self) -> dict[str, int]:
         """How many there are of each kind, without a look at each of those in step. Those who have paused
         are of no kind."""
+        if not self._all:
+            return {}
         counts: Counter[str] = Counter()
         for encoding, sends in self.in_step.items():
             counts[encoding.kind] += len(sends)

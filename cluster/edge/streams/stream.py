@@ -11,6 +11,7 @@ from cluster.core.media.log_entry import LogEntry
 from cluster.core.media.marks import Mark, Marker, MarkError, decode_mark
 from cluster.core.media.stream_log import LogLimits, StreamLog
 from cluster.core.message import Buffer, Message
+from cluster.edge.streams.description import Description
 from cluster.edge.streams.fan_out import Send, send_to_all
 from cluster.edge.streams.following import Following
 from cluster.edge.streams.interfaces import Encoding
@@ -53,6 +54,7 @@ class Stream:
         self.bits_per_second = 0
         self.readers = Readers(self, owner, slow, log_limits.keyframe_wait_ms / 1000)
         self._followings: tuple[Following, ...] = ()
+        self._description: Description | None = None
         self._owner = owner
         self._has_audience = False
         self._dirty = False
@@ -74,6 +76,13 @@ class Stream:
         """All who listen want its video too: nobody misses audio that comes with the next frame."""
         return self._has_audience and not self.readers.without_video
 
+    def description(self) -> Description:
+        """What its headers say: the same object for as long as they say the same."""
+        headers = self.log.headers()
+        if self._description is None or not self._description.is_of(headers):
+            self._description = Description(headers)
+        return self._description
+
     # ---- feeding -----------------------------------------------------------------------------
 
     def begin(self, epoch: int, *, is_local: bool) -> None:
@@ -84,6 +93,7 @@ class Stream:
         if self._dirty or self._holds_audio:
             self.flush()
         self.passage.forget()
+        self._description = None
         same_clock = epoch == self.epoch  # a gap that could not be filled, not another publisher
         self.epoch = epoch
         self.is_local = is_local
@@ -139,6 +149,7 @@ class Stream:
             self.offline_since = self._owner.now
         self.is_local = False
         self.log.marker = None
+        self._description = None
         for following in self._followings:
             following.follower.left()
 
@@ -246,6 +257,7 @@ class Stream:
         """Nobody needs the stream any more. What it has kept is freed now, not when the garbage collector
         comes: by then there may be much of it."""
         self.log.clear()
+        self._description = None
         self.readers.retire()
 
     def sweep(self, now: float) -> None:

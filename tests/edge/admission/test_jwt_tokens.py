@@ -239,9 +239,9 @@ def test_the_slowest_search_is_short() -> None:
     regexes = "~^.*.*!$", "~^a?a?a?a?.*.*!$", "~^" + "(a|aa)" * 8 + ".*!"
     paths = [{"action": "play", "path": regex} for regex in regexes]
     token = _token(_claims(paths, jwt_tokens.MEDIAMTX_CLAIM))
-    began = time.perf_counter()
+    began = time.thread_time()
     _bad(tokens, token, key="a" * 1_024)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 # ---- keys that stand elsewhere ---------------------------------------------------------------

@@ -60,9 +60,9 @@ def test_what_it_says_of_keys_that_begin_so_is_true(pattern: str, start: str, re
 
 def test_many_stars_take_no_time() -> None:
     pattern = Pattern("*a" * 200 + "*b")
-    began = time.perf_counter()
+    began = time.thread_time()
     assert not pattern.matches("a" * 1_024)
-    assert time.perf_counter() - began < 0.1
+    assert time.thread_time() - began < 0.1
 
 
 def test_the_first_that_matches_and_speaks_of_the_action_decides() -> None:

@@ -100,7 +100,7 @@ def test_what_was_not_acknowledged_is_sent_again_to_the_next_process(tmp_path: P
                 line.tell("play.started", "live/a", {})
             await process.wait_said(6)
             await process.ack(2)
-            await asyncio.sleep(0.05)
+            await until(lambda: len(line._kept) == 2)
             await process.stop()
             line.tell("play.started", "live/a", {})
             del process.said[:]
@@ -121,7 +121,6 @@ def test_what_does_not_fit_is_counted_and_leaves_a_gap(tmp_path: Path) -> None:
             assert counters.events_lost == 4
             await process.wait_said(6)
             await process.ack(4)
-            await asyncio.sleep(0.05)
             said = await process.wait_said(7)
             assert said[-1] == {"open": [7]}, "it is told which sessions are open once there is room"
             line.tell("play.started", "live/a", {})
@@ -163,7 +162,7 @@ def test_a_process_that_does_not_read_holds_up_nobody(tmp_path: Path) -> None:
             began = asyncio.get_running_loop().time()
             for _ in range(6_000):
                 line.tell("play.started", "live/a", {"agent": "x" * 1_000})
-            assert asyncio.get_running_loop().time() - began < 5
+            assert asyncio.get_running_loop().time() - began < 30
             assert counters.events_lost == 1_000
             process.reads.set()
             await process.wait_said(5_002)
@@ -181,7 +180,7 @@ def test_the_end_waits_for_what_was_told_and_counts_what_nobody_took(tmp_path: P
             await asyncio.sleep(0.01)
             assert not ending.done()
             await process.ack(1)
-            await asyncio.wait_for(ending, 10)
+            await asyncio.wait_for(ending, 30)
             assert counters.events_lost == 0
             line.tell("play.started", "live/a", {})
             await line.close(0.01)

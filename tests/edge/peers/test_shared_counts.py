@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import random
+import time
 from collections.abc import Iterator
 from multiprocessing import get_context
 
@@ -149,16 +150,18 @@ def test_who_reads_while_another_process_writes_sees_old_or_new(memory: CountsMe
     reader = SharedCounts(memory.fd, WORKERS, 0, SECRET)
     ids = [reader.id_of("network", str(number)) for number in range(50)]
     fork = get_context("fork")
-    writers = [fork.Process(target=_count, args=(memory.fd, slot, 50_000)) for slot in (1, 2)]
+    tasks = [(memory.fd, slot, 50_000) for slot in (1, 2)]
+    writers = [fork.Process(target=_count, args=task, daemon=True) for task in tasks]
     for writer in writers:
         writer.start()
     seen, times = set(), set()
-    while any(writer.is_alive() for writer in writers):
+    until = time.monotonic() + 60
+    while any(writer.is_alive() for writer in writers) and time.monotonic() < until:
         for each in ids:
             seen.add(reader.count_elsewhere(each))
             times.add(reader.until_elsewhere(each))
     for writer in writers:
-        writer.join()
+        writer.join(1)
         assert writer.exitcode == 0
     assert seen <= {0, 2, 3, 5}
     assert times <= {0.0, 1.5}

@@ -34,6 +34,7 @@ class HttpClient:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
         self._is_closed = False
 
     async def send(
@@ -93,12 +94,13 @@ class HttpClient:
 
     async def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # In a thread: it takes a tenth of a second, and media is to go on meanwhile.
-            context = await asyncio.to_thread(_prepare)
-            if self._is_closed:
-                raise NoReply("other settings are in force by now")
-            if self._session is None:
-                self._session = _new_session(context)
+            async with self._opening:  # for all who ask meanwhile
+                if self._session is None:
+                    # In a thread: it takes a tenth of a second, and media is to go on meanwhile.
+                    context = await asyncio.to_thread(_prepare)
+                    if self._is_closed:
+                        raise NoReply("other settings are in force by now")
+                    self._session = _new_session(context)
         return self._session
 
 

@@ -1,7 +1,9 @@
-"""What tests of hooks share: somebody who asks for something."""
+"""What tests of hooks share: somebody who asks for something, and who waits for something."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,3 +23,10 @@ def asked_to_play(**changes: Any) -> Access:
     return asked(
         action="play", details={"start": -2.0, "duration": -1.0, "reset": True}, **changes
     )
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Let the loop turn until ``holds`` says so."""
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.001)

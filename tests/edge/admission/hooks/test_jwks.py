@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hook_support import until
 
 from cluster.edge.admission.hooks import jwks
 from cluster.edge.admission.hooks.jwks import KEEP_S, MAX_ANSWER_BYTES, REFETCH_S, RETRY_S, JwksKeys
@@ -169,7 +170,7 @@ def test_there_are_no_keys_until_a_fetch_succeeds(caplog: pytest.LogCaptureFixtu
 
 
 def test_an_address_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jwks, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(jwks, "TIMEOUT_S", 1.5)
 
     async def respond(request: Request) -> bytes | None:
         await asyncio.Event().wait()
@@ -177,7 +178,7 @@ def test_an_address_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def work(server: HookServer, keys: JwksKeys, clock: Clock) -> None:
         async def fails() -> None:
-            with pytest.raises(KeysUnavailable, match=r"no answer within 0\.3 s"):
+            with pytest.raises(KeysUnavailable, match=r"no answer within 1\.5 s"):
                 await keys.key("a")
 
         await asyncio.gather(*[fails() for _ in range(100)])
@@ -197,8 +198,7 @@ def test_who_leaves_takes_nothing_from_those_who_wait() -> None:
         async with hook_server(respond) as server:
             keys = JwksKeys(server.address)
             first, second = (asyncio.ensure_future(keys.key("a")) for _ in range(2))
-            while not server.requests:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await until(lambda: server.requests)
             first.cancel()
             go.set()
             assert await second
@@ -217,8 +217,7 @@ def test_closing_ends_a_fetch() -> None:
         async with hook_server(respond) as server:
             keys = JwksKeys(server.address)
             asks = asyncio.ensure_future(keys.key("a"))
-            while not server.requests:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await until(lambda: server.requests)
             await keys.close()
             with pytest.raises(KeysUnavailable):
                 await asks
