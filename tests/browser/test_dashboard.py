@@ -492,6 +492,17 @@ def test_what_peers_call_themselves_is_text(fake: Any, open_page: OpenPage) -> N
 
 
 
+def test_a_key_that_ends_as_a_trace_does_is_ended(fake: Any, open_page: OpenPage) -> None:
+    api = fake(1)
+    api.rename("live/trace")
+    page = open_page(api.url)
+    _rows(page).get_by_role("button").click()
+    page.get_by_role("button", name="End this stream").click()
+    page.get_by_role("button", name="End the stream").click()
+    expect(page.locator("#stream-said")).to_have_text("That was done.")
+    assert api.orders == ["DELETE /v1/streams/live%2Ftrace"]
+
+
 def test_a_key_that_is_no_text_is_ended_by_its_bytes(fake: Any, open_page: OpenPage) -> None:
     api = fake(1)
     api.rename("live/caf\udce9 x/1")

@@ -94,7 +94,7 @@ export class Detail {
   async #asked(key, signal) {
     if (!isText(key)) return [await ask(path`/v1/streams/${key}`, { signal }), true];
     const { items, complete } = await ask(`/v1/streams?key=${encodedKey(key)}`, { signal });
-    return [items[0] || null, complete];
+    return [items.find((each) => each.key === key) || null, complete];  // a * at its end finds others too
   }
 
   /** The first of them: pages until there are as many as are to be shown. */
