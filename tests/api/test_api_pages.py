@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cluster.api import sessions, streams
+from cluster.api import mediamtx, sessions, streams
 from cluster.api.details import Details
+from cluster.api.mediamtx import MediaMtx
 from cluster.api.resources import Track
 from cluster.api.round import Known
 from cluster.api.sessions import Page, Place, session_page
@@ -103,6 +105,30 @@ def test_who_does_not_answer_is_left_out_and_named() -> None:
     page = listed(workers(silent=A), 100)
     assert numbers(page) == EVERYONE[3:]
     assert (page.place, page.unanswered) == (None, [A])
+
+
+def test_who_does_not_answer_is_named_before_the_list_has_come_to_it() -> None:
+    """So whoever turns the pages at once waits for it but once."""
+    page = listed(workers(silent=C), 2)
+    assert (numbers(page), page.unanswered) == (EVERYONE[:2], [C])
+
+
+def test_who_does_not_answer_holds_up_one_page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mediamtx, "MAX_ITEMS_PER_PAGE", 1)
+    known = workers(silent=C, at_once=1)
+    known.via = {each: [] for each in (A, B, C)}
+    for each in known.via:
+        known.workers[each] = WorkerStatus(each, False, 0, {})
+
+    async def answer() -> Known:
+        return known
+
+    view: Any = SimpleNamespace(known=answer)
+    handlers: Any = None
+    request: Any = SimpleNamespace(query={"itemsPerPage": "1"})
+    said = asyncio.run(MediaMtx(view, handlers)._connections(request))
+    assert (said["itemCount"], len(said["items"])) == (3, 1)
+    assert [worker_id for worker_id, _ in known.asked].count(C) == 1
 
 
 def test_who_answers_too_late_is_gone_on_with_on_the_next_page() -> None:
