@@ -147,6 +147,7 @@ class _Node:
         self._repeater.connect(there.subscribe)
         if _NODE_REPORT is not None:
             self._dealer = _socket(context, zmq.DEALER, there.control)
+            self._dealer.heartbeat_ivl = 1_000
             self._dealer.connect(there.control)
 
     def report(self) -> None:
