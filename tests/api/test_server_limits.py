@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from cluster.api import answering
 from cluster.api.answering import MAX_BODY_BYTES
+from cluster.api.handlers import Refused
 from cluster.api.server import MAX_CONNECTIONS, ApiSettings, _close_one, served
 from cluster.api.sources import Sources
 from cluster.core.errors import EnvironmentFault
@@ -104,6 +106,23 @@ def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch: pyte
     monkeypatch.setattr(answering, "BODY_TIMEOUT_S", 0.1)
     with contextlib.ExitStack() as stack:
         assert connected(url, stack, SLOW).recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_cannot_be_read_is_no_fault_of_ours(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = ask(url, "/v1/nodes/a/drain", "POST", "{}", Content_Encoding="gzip")
+    assert (said.status, said.json["detail"]) == (400, "the body cannot be read")
+    assert "api_failed" not in [each.__dict__.get("event") for each in caplog.records]
+
+
+def test_a_peer_that_goes_in_the_middle_of_a_body_is_no_fault_of_ours() -> None:
+    async def read() -> bytes:
+        raise ConnectionResetError("Connection lost")
+
+    request: Any = SimpleNamespace(read=read)
+    with pytest.raises(Refused, match="the body cannot be read"):
+        asyncio.run(answering._body(request))
 
 
 def test_health_is_told_while_too_much_is_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
