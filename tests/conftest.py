@@ -9,8 +9,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _POLL_INTERVAL_S = 0.01
+
+
+# Drawn examples are the same ones each time (make fuzz looks for others), and may take as long as a busy
+# machine makes them take: Hypothesis by itself gives each 0.2 s.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 def pytest_configure() -> None:

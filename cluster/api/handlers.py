@@ -87,7 +87,9 @@ class Handlers:
         page, is_last = keys[: arguments["limit"]], len(keys) <= arguments["limit"]
         roll, (items, unanswered) = await asyncio.gather(
             self._view.roll_call(),
-            self._view.shared(("streams", *page), lambda: streams_of(known, page)),
+            self._view.shared(
+                ("streams", *page), lambda: streams_of(known, page, self._view.details)
+            ),
         )
         following = None if is_last else cursor_of(page[-1])
         return StreamList(items=items, next=following, **parts.coverage(roll, unanswered))
@@ -97,7 +99,9 @@ class Handlers:
         key = arguments["key"]
         if key not in known.streams:
             raise Refused(404, _nobody(known, key))
-        [stream], _ = await self._view.shared(("streams", key), lambda: streams_of(known, [key]))
+        [stream], _ = await self._view.shared(
+            ("streams", key), lambda: streams_of(known, [key], self._view.details)
+        )
         return stream
 
     async def trace(self, arguments: Arguments) -> Trace:

@@ -58,7 +58,7 @@ class MediaMtx:
         known = await self._view.known()
         keys = matching(known, "", "")
         first, count = _page(request)
-        streams, _ = await streams_of(known, keys[first : first + count])
+        streams, _ = await streams_of(known, keys[first : first + count], self._view.details)
         return _paged(len(keys), count, [_path_item(each) for each in streams])
 
     async def _path(self, request: web.Request) -> dict[str, Any]:

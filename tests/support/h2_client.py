@@ -68,6 +68,12 @@ class H2Client:
             self._read()
         return list(asked)
 
+    def wait_goodbye(self) -> int:
+        """Read until it has come."""
+        while self.goodbye is None:
+            self._read()
+        return self.goodbye
+
     def close(self) -> None:
         self._socket.close()
 

@@ -36,11 +36,9 @@ from support.cluster_process import Edge, StartEdge
 from support.polling import wait_until
 from support.tls import CertificateFiles, make_certificate
 
-#: What is wrong is told so after one to three seconds, on a busy machine a little later.
+#: What is wrong is told so after one to three seconds, on a busy machine later.
 GUESSED_S = 1.0
-ANSWERED_S = 6.0
-#: At once, as most are on a busy machine.
-AT_ONCE_S = 1.0
+ANSWERED_S = 25.0
 Way = TypeVar("Way", RtmpWay, HttpWay)
 _Case = tuple[Way | None, Case, str]
 Make = Callable[[], Awaitable[Outcome]]
@@ -134,7 +132,8 @@ def test_who_shows_what_the_rule_asks_for_comes_in_and_nobody_else(
     print("\n".join(table.as_lines()))
     print(f"{table.count} attempts")
     assert not table.faults
-    assert statistics.median(table.seconds("right")) < AT_ONCE_S
+    # What is right comes in at once. How soon that is depends on what else the machine does.
+    assert statistics.median(table.seconds("right")) < statistics.median(table.seconds("wrong")) - 0.5
     refused = Counter(each.reason for each in attempts if each.reason and not _is_step(each))
     refused += Counter(each.if_nothing for each in attempts if each.by_ticket)
     wait_until(lambda: _denials(edge).total() >= refused.total(), "all refusals to be counted")

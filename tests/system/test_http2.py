@@ -191,4 +191,4 @@ def test_a_drain_says_goodbye(start_edge: StartEdge, files: CertificateFiles) ->
             client.wait(waiting)
             assert stopped.result(60) == 0
         assert waiting.status == 503
-        assert client.goodbye == 0
+        assert client.wait_goodbye() == 0

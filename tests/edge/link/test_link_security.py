@@ -61,15 +61,15 @@ def test_nodes_that_are_let_in_later_need_not_be_started_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("router_key", "worker_key", "why"),
+    ("router_key", "worker_key", "why", "guess"),
     [
-        (b"1", None, Reach.KEY_WANTED),
-        (b"1", b"2", Reach.KEY_WRONG),
-        (None, b"1", Reach.KEY_NOT_WANTED),
+        (b"1", None, Reach.KEY_WANTED, Reach.NO_ROUTER),
+        (b"1", b"2", Reach.KEY_WRONG, None),
+        (None, b"1", Reach.KEY_NOT_WANTED, Reach.KEY_WRONG),
     ],
 )
 def test_a_worker_that_is_not_let_in_knows_why(
-    router_key: bytes | None, worker_key: bytes | None, why: Reach
+    router_key: bytes | None, worker_key: bytes | None, why: Reach, guess: Reach | None
 ) -> None:
     keys = [None if secret is None else ClusterKey(secret * 32) for secret in (router_key, worker_key)]
 
@@ -80,9 +80,8 @@ def test_a_worker_that_is_not_let_in_knows_why(
             try:
                 # Who is told to go before it has read what the router speaks can only guess why; it says
                 # the key first.
-                told = [{router.endpoint: why.why}]
-                if why is Reach.KEY_WANTED:
-                    told.append({router.endpoint: Reach.NO_ROUTER.why})
+                reasons = [why, *([guess] if guess else [])]
+                told = [{router.endpoint: reason.why} for reason in reasons]
                 await until(lambda: worker.link.router_troubles() in told, "the reason")
                 await until(lambda: router._gate.refused >= 6, "attempts at all three sockets, again")
                 assert worker.link.live_routers == []

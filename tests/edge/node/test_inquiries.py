@@ -35,6 +35,13 @@ from support.tcp_peer import TcpPeer
 __all__ = ["same_garbage_collection"]  # a fixture
 
 
+async def worker(here: Scene, **options: Any) -> RunningWorker:
+    """One whose answers do not end early because another process has the CPU: its clock stands still."""
+    running = await here.worker(**options)
+    running.worker._inquiries._clock = lambda: 0.0
+    return running
+
+
 def ask(running: RunningWorker, question: Any) -> Any:
     said = running.worker._inquiries.answer(questions.encode_question(question))
     return questions.decode_answer(said)
@@ -53,7 +60,7 @@ async def publisher_and_player(here: Scene, running: RunningWorker) -> tuple[Tcp
 def test_sessions_are_listed_filtered_and_paged(tmp_path: Path) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker()
+            running = await worker(here)
             await publisher_and_player(here, running)
             await here.peer(running)
             running.worker._inquiries._clock = lambda: 0.0  # a page has all the time it wants
@@ -85,7 +92,7 @@ def test_sessions_are_listed_filtered_and_paged(tmp_path: Path) -> None:
 def test_a_page_ends_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker()
+            running = await worker(here)
             for _ in range(3):
                 await here.peer(running)
             now = iter(range(100))
@@ -106,7 +113,7 @@ def test_who_passes_no_filter_does_not_hold_up_a_page_either(
 
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker()
+            running = await worker(here)
             for _ in range(3):
                 await here.peer(running)
             assert ask(running, AskSessions(role="player")) == SessionPage((), 2)
@@ -118,7 +125,7 @@ def test_who_passes_no_filter_does_not_hold_up_a_page_either(
 def test_a_stream_is_told_by_its_headers_and_frames(tmp_path: Path) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker()
+            running = await worker(here)
             await publisher_and_player(here, running)
             rows = ask(running, AskStreams(("live/a", "live/none")))
             assert rows.looked_at == 2
@@ -134,7 +141,7 @@ def test_a_stream_is_told_by_its_headers_and_frames(tmp_path: Path) -> None:
 def test_a_summary(tmp_path: Path) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker()
+            running = await worker(here)
             await publisher_and_player(here, running)
             said = ask(running, AskSummary())
             assert isinstance(said, Summary)
@@ -148,7 +155,7 @@ def test_a_summary(tmp_path: Path) -> None:
 def test_a_kick_is_carried_out_once(tmp_path: Path) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker()
+            running = await worker(here)
             _, player = await publisher_and_player(here, running)
             assert ask(running, Kick("x", 2, "enough\n")) == Done(True)
             assert ask(running, Kick("x", 9)) == Done(False)  # another order
@@ -165,7 +172,7 @@ def test_a_kick_is_carried_out_once(tmp_path: Path) -> None:
 def test_a_publisher_that_is_kicked_or_whose_stream_is_ended_is_told(tmp_path: Path) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker()
+            running = await worker(here)
             first, _ = await publisher_and_player(here, running)
             assert ask(running, EndStream("x", "live/a", "because")) == Done(True)
             assert ask(running, EndStream("y", "live/a")) == Done(False)
@@ -182,7 +189,7 @@ def test_a_publisher_that_is_kicked_or_whose_stream_is_ended_is_told(tmp_path: P
 def test_what_is_asked_of_the_node_goes_to_its_supervisor(tmp_path: Path) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker()
+            running = await worker(here)
             for order in (Drain("a", 2.5), Undrain("b"), Reload("c"), Reload("c")):
                 assert ask(running, order) == Done(True)
             running.read_status()
@@ -197,7 +204,7 @@ def test_a_worker_goes_out_of_service_and_comes_back(tmp_path: Path) -> None:
         async with scene(tmp_path) as here:
             # Of port 0 the kernel would pick another port when it listens again.
             with reserved((BindAddress(LOCALHOST, 0),)) as binds:
-                running = await here.worker(binds=binds)
+                running = await worker(here, binds=binds)
             _, player = await publisher_and_player(here, running)
             running.worker.serve(Service.OUT)
             await until(lambda: ask(running, AskSummary()).draining, "it to drain")
@@ -222,7 +229,7 @@ def test_a_worker_goes_out_of_service_and_comes_back(tmp_path: Path) -> None:
 def test_what_is_no_question_is_a_fault(tmp_path: Path, text: bytes) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
-            running = await here.worker()
+            running = await worker(here)
             assert isinstance(questions.decode_answer(running.worker._inquiries.answer(text)), Fault)
 
     on_uvloop(main())
