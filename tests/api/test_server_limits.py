@@ -154,6 +154,19 @@ def test_without_a_router_that_answers_nothing_is_complete(url: str, tmp_path: P
     assert ask(url, "/livez?verbose").text == "[+]self ok\nlivez check passed\n"
 
 
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("nodes/a", "there is no node a"), ("sessions/1f2e-0.1-3", "there is no session 1f2e-0.1-3"),
+        ("streams/live/a", "nobody publishes live/a"), ("streams/live/a/trace", "nobody publishes live/a"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_may_be_unknown(url: str, path: str, what: str) -> None:
+    said = ask(url, f"/v1/{path}")
+    why = f"{what}, as far as is known: no router of the cluster answers"
+    assert (said.status, said.json["detail"]) == (404, why)
+
+
 def test_faults_are_problems_and_say_what_is_allowed(url: str) -> None:
     said = ask(url, "/v1/nodes", "PUT", "{}")
     assert (said.status, said.headers["Allow"]) == (405, "GET")
