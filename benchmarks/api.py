@@ -1,8 +1,9 @@
 """Measure what it costs to be looked at: an edge that is asked each second beside one that is not.
 
-    python -m benchmarks.api streams     # all of /v1/streams, as a dashboard asks for it: four minutes
-    python -m benchmarks.api sessions    # all of /v1/sessions
-    python -m benchmarks.api metrics     # /metrics, with the API on
+    python -m benchmarks.api streams             # all of /v1/streams, as a dashboard asks for it: 3 minutes
+    python -m benchmarks.api streams play-300    # the same under another load
+    python -m benchmarks.api sessions            # all of /v1/sessions
+    python -m benchmarks.api metrics             # /metrics, with the API on
 
 Both edges have one worker, run at the same time and have the same load; in each round the other one is
 started first. Shown is the CPU of the one as a multiple of the other's.
@@ -148,7 +149,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("what", choices=("streams", "sessions", "metrics"))
-    parser.add_argument("--load", choices=_LOADS, default="publish-200", help="(%(default)s)")
+    parser.add_argument("load", choices=_LOADS, nargs="?", default="publish-200", help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=4, help="(%(default)s)")
     options = parser.parse_args()
     measure(options.what, options.load, options.rounds)

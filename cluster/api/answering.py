@@ -89,7 +89,8 @@ class Answering:
     def __init__(self, handlers: Handlers, tokens: Tokens) -> None:
         self._handlers = handlers
         self._tokens = tokens
-        self._busy = 0
+        #: The connections whose requests are worked on.
+        self.at_work: set[object] = set()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """One for each operation."""
@@ -133,9 +134,9 @@ class Answering:
     @web.middleware
     async def around(self, request: web.Request, handler: Any) -> web.StreamResponse:
         """Around every request: whether it may be asked, and that each fault is a problem of one form."""
-        if self._busy >= MAX_REQUESTS_AT_ONCE and request.path not in _HEALTH:
+        if len(self.at_work) >= MAX_REQUESTS_AT_ONCE and request.path not in _HEALTH:
             return problem(503, "too many requests at once; try again")
-        self._busy += 1
+        self.at_work.add(request.protocol)
         try:
             if not self._is_open(request.path):
                 self._check(request)
@@ -150,7 +151,7 @@ class Answering:
             logger.exception("a request failed", extra={"event": "api_failed"})
             return problem(500, "this is a fault of the server; its log says more")
         finally:
-            self._busy -= 1
+            self.at_work.discard(request.protocol)
 
     def _is_open(self, path: str) -> bool:
         """Health is told to whoever asks. So is the dashboard's page shown where it is of no use without a

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -52,12 +52,13 @@ class AskedRouter:
         self._router = router
         self._key = None if router.is_local else key
         self._request_ids = itertools.count(1)
-        self._status_waiting: list[asyncio.Future[control.ClusterStatus]] = []
+        self._status_waiting: list[asyncio.Future[control.ClusterStatus | None]] = []
         self._answers: dict[int, asyncio.Future[control.Answer]] = {}
         self._open()
 
     def _open(self) -> None:
         self._opened_at = self._loop.time()
+        self._is_open = True
         self._reached = Reached(self._key is not None)
         dealer = uplink_socket(
             self._context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, self._router.control, self._key
@@ -72,12 +73,18 @@ class AskedRouter:
         )
 
     def close(self) -> None:
+        """Whoever waits has no answer: nothing is cancelled, for others share what is fetched here."""
+        self._is_open = False
         self._dealer.disable_monitor()
         self._monitor_reader.close()
         self._reader.close()
-        waiting: list[asyncio.Future[Any]] = [*self._status_waiting, *self._answers.values()]
-        for each in waiting:
-            each.cancel()
+        statuses, self._status_waiting = self._status_waiting, []
+        for status in statuses:
+            if not status.done():
+                status.set_result(None)
+        for request_id, answer in self._answers.items():
+            if not answer.done():
+                answer.set_result(control.Answer(request_id, b"", is_known=False))
 
     async def status(self, timeout_s: float) -> RouterAnswer:
         """What it knows."""
@@ -85,7 +92,7 @@ class AskedRouter:
         if self._reached.reach.is_refusal and began_at - self._opened_at > bounds.REFUSED_RETRY_S:
             self.close()  # libzmq may have given it up
             self._open()
-        waiting: asyncio.Future[control.ClusterStatus] = self._loop.create_future()
+        waiting: asyncio.Future[control.ClusterStatus | None] = self._loop.create_future()
         try:
             async with asyncio.timeout(timeout_s):
                 if not await self._send_soon(control.StatusRequest()):
@@ -93,12 +100,16 @@ class AskedRouter:
                 self._status_waiting.append(waiting)
                 status = await waiting
         except TimeoutError:
+            status = None
+        if status is None:
             return RouterAnswer(self.name, None, 0.0, self._reached.reach.why)
         return RouterAnswer(self.name, status, (self._loop.time() - began_at) * 1000)
 
     async def ask(self, worker_id: str, text: bytes) -> control.Answer:
         """The answer of a worker; to be cancelled when nobody waits any more."""
         request_id = next(self._request_ids)
+        if not self._is_open:  # it was known to whoever asks when it was still there
+            return control.Answer(request_id, b"", is_known=False)
         answer: asyncio.Future[control.Answer] = self._loop.create_future()
         self._answers[request_id] = answer
         try:
@@ -109,6 +120,8 @@ class AskedRouter:
 
     def send(self, message: ControlMessage) -> bool:
         """False if it cannot be reached now."""
+        if not self._is_open:
+            return False
         try:
             self._dealer.send_multipart(control_coding.encode(message), zmq.DONTWAIT)
         except zmq.Again:

@@ -34,7 +34,7 @@ class Events:
     def look(self, known: Known) -> None:
         """Compare with the last look. In the first, nothing is new; without an answer, nothing is known."""
         self._look_at_routers({each.router: each.status is not None for each in known.answers})
-        if not known.workers:
+        if not known.is_answered or not known.workers:
             return
         self._look_at_nodes(known)
         origins = {key: (each.epoch, each.origin) for key, each in known.streams.items()}

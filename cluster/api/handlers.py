@@ -24,7 +24,7 @@ from cluster.api.resources import (
     StreamList,
     Trace,
 )
-from cluster.api.round import workers_by_node
+from cluster.api.round import Known, WorkerName, workers_by_node
 from cluster.api.sessions import session_of, session_page, workers_of
 from cluster.api.streams import matching, streams_of
 from cluster.api.trace import Way, trace_routers, trace_rows, uplinks
@@ -87,7 +87,9 @@ class Handlers:
         page, is_last = keys[: arguments["limit"]], len(keys) <= arguments["limit"]
         roll, (items, unanswered) = await asyncio.gather(
             self._view.roll_call(),
-            self._view.shared(("streams", *page), lambda: streams_of(known, page)),
+            self._view.shared(
+                ("streams", *page), lambda: streams_of(known, page, self._view.details)
+            ),
         )
         following = None if is_last else cursor_of(page[-1])
         return StreamList(items=items, next=following, **parts.coverage(roll, unanswered))
@@ -96,15 +98,17 @@ class Handlers:
         known = await self._view.known()
         key = arguments["key"]
         if key not in known.streams:
-            raise Refused(404, f"nobody publishes {key}")
-        [stream], _ = await self._view.shared(("streams", key), lambda: streams_of(known, [key]))
+            raise Refused(404, _nobody(known, key))
+        [stream], _ = await self._view.shared(
+            ("streams", key), lambda: streams_of(known, [key], self._view.details)
+        )
         return stream
 
     async def trace(self, arguments: Arguments) -> Trace:
         key = arguments["key"]
         known = await self._view.known()
         if key not in known.streams:
-            raise Refused(404, f"nobody publishes {key}")
+            raise Refused(404, _nobody(known, key))
         roll, rows = await asyncio.gather(
             self._view.roll_call(), self._view.shared(("trace", key), lambda: trace_rows(known, key))
         )
@@ -208,6 +212,16 @@ class Handlers:
             raise Refused(409, str(error)) from None
         except NoAnswer as error:
             raise Refused(504, str(error)) from None
+
+
+def _nobody(known: Known, key: str) -> str:
+    """That nobody publishes ``key``, as far as is known."""
+    if not known.is_answered:
+        return f"nobody is known to publish {key}: no router of the cluster answers"
+    lost = sorted({WorkerName.of(each).node for each in known.workers if each not in known.via})
+    if lost:
+        return f"nobody is known to publish {key}, and some nodes are lost: {', '.join(lost)}"
+    return f"nobody publishes {key}"
 
 
 def _place(cursor: str, *kinds: type) -> tuple[Any, ...] | None:

@@ -58,7 +58,7 @@ class MediaMtx:
         known = await self._view.known()
         keys = matching(known, "", "")
         first, count = _page(request)
-        streams, _ = await streams_of(known, keys[first : first + count])
+        streams, _ = await streams_of(known, keys[first : first + count], self._view.details)
         return _paged(len(keys), count, [_path_item(each) for each in streams])
 
     async def _path(self, request: web.Request) -> dict[str, Any]:
@@ -70,10 +70,12 @@ class MediaMtx:
         asked = AskSessions(limit=MAX_ITEMS_PER_PAGE, kind="rtmp")
         found: list[Session] = []
         place: Place | None = ("", 0)
+        worker_ids = workers_of(known, "")
         while place is not None and len(found) < MAX_LISTED:
-            page = await session_page(known, workers_of(known, ""), asked, place)
+            page = await session_page(known, worker_ids, asked, place)
             found += page.sessions
             place = page.place
+            worker_ids = [each for each in worker_ids if each not in page.unanswered]  # waited for once
         found.sort(key=lambda each: -each.age_ms)
         return _paged(len(found), count, [_connection_item(each) for each in found[first : first + count]])
 

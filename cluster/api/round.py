@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,6 +19,10 @@ ROUTER_TIMEOUT_S = 0.3
 WORKER_TIMEOUT_S = 0.5
 
 
+#: Workers whose names are remembered, taken apart.
+MAX_NAMES = 1_024
+
+
 class WorkerName(NamedTuple):
     """A worker's id on the bus, taken apart."""
 
@@ -27,6 +32,7 @@ class WorkerName(NamedTuple):
     incarnation: int
 
     @classmethod
+    @functools.lru_cache(MAX_NAMES)
     def of(cls, worker_id: str) -> WorkerName:
         node, _, slot_and_incarnation = worker_id.rpartition("/")[0].rpartition("/")
         name, _, instance = node.rpartition("/")

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ from cluster.net.addresses import BindAddress, advice
 
 logger = logging.getLogger(__name__)
 
-#: Connections at once; one more is closed.
+#: Connections at once. For one more, that which has asked nothing for the longest time is closed.
 MAX_CONNECTIONS = 256
 #: A connection without a request is closed after so long.
 KEEP_ALIVE_S = 30.0
@@ -97,8 +97,10 @@ class _ServerThread(threading.Thread):
     async def _serve(self) -> None:
         view = ClusterView(self._settings.sources)
         await view.start()
+        handlers = Handlers(view)
+        answering = Answering(handlers, self._settings.tokens)
         runner = web.AppRunner(
-            _application(view, self._settings), access_log=None, handle_signals=False,
+            _application(view, handlers, answering, self._settings), access_log=None, handle_signals=False,
             keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=_SHUTDOWN_S, logger=_nobody(),
         )  # fmt: skip
         await runner.setup()
@@ -106,7 +108,10 @@ class _ServerThread(threading.Thread):
         assert server is not None
 
         def connected() -> asyncio.Protocol:
-            return _Refused() if len(server.connections) >= MAX_CONNECTIONS else server()
+            there = server.connections
+            if len(there) >= MAX_CONNECTIONS and not _close_one(there, answering.at_work):
+                return _Refused()
+            return server()
 
         listening = [
             await self._loop.create_server(connected, sock=each, backlog=_BACKLOG) for each in self._bound
@@ -119,6 +124,18 @@ class _ServerThread(threading.Thread):
         await view.close()
 
 
+def _close_one(connections: Sequence[web.RequestHandler], at_work: Collection[object]) -> bool:
+    """Close the oldest of these that waits for nothing: whoever says nothing, or does not read, must not
+    keep out who asks whether this process lives. False if there is none."""
+    for each in connections:
+        transport = each.transport
+        if transport is not None and each not in at_work:
+            each.force_close()
+            transport.abort()  # what it does not read is not waited for
+            return True
+    return False
+
+
 class _Refused(asyncio.Protocol):
     """One connection too many."""
 
@@ -126,9 +143,9 @@ class _Refused(asyncio.Protocol):
         transport.close()
 
 
-def _application(view: ClusterView, settings: ApiSettings) -> web.Application:
-    handlers = Handlers(view)
-    answering = Answering(handlers, settings.tokens)
+def _application(
+    view: ClusterView, handlers: Handlers, answering: Answering, settings: ApiSettings
+) -> web.Application:
     application = web.Application(middlewares=[answering.around], client_max_size=MAX_BODY_BYTES)
     router = application.router
     described = document(OPERATIONS, has_tokens=bool(settings.tokens))

@@ -63,9 +63,9 @@ async def session_page(known: Known, worker_ids: list[str], asked: AskSessions, 
         pages = await asyncio.gather(
             *(_page(known, each, asked, start, until) for each, start in zip(batch, starts, strict=True))
         )
-        for worker_id, page in zip(batch, pages, strict=True):
-            if page is None:
-                unanswered.append(worker_id)
+        answered = list(zip(batch, pages, strict=True))
+        unanswered += [worker_id for worker_id, page in answered if page is None]
+        for worker_id, page in answered:
             while page is not None:
                 for row in page.rows:
                     if len(found) == asked.limit:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from cluster.api.details import Details
 from cluster.api.resources import Players, Stream, Track
 from cluster.api.round import WORKER_TIMEOUT_S, Known, WorkerName, node_name, workers_by_node
 from cluster.core.bus import questions
@@ -36,29 +37,56 @@ def _names(worker_id: str) -> tuple[str, ...]:
     return *node_name(node_id), node_id
 
 
-async def streams_of(known: Known, keys: Sequence[str]) -> tuple[list[Stream], list[str]]:
-    """All that there is to say of these, and the workers that have not said what they know."""
-    wanted: dict[str, list[str]] = {}
+async def streams_of(
+    known: Known, keys: Sequence[str], details: Details
+) -> tuple[list[Stream], list[str]]:
+    """All that there is to say of these, and the workers that have not said what they know. ``details``:
+    what they have said before, and have said now."""
+    now = asyncio.get_running_loop().time()
+    rows = {key: details.get(known.streams[key], now) for key in keys}
+    asked = _workers_of(known, [key for key in keys if rows[key] is None])
+    found, unanswered = await _rows_of_all(known, asked)
+    for key, worker_ids in asked.items():
+        here = rows[key] = found.get(key, {})
+        origin = here.get(known.streams[key].origin)
+        if origin is not None and origin.is_origin and unanswered.isdisjoint(worker_ids):
+            details.keep(known.streams[key], here, now)
+    details.keep_only(known.streams)
+    return [_stream(known.streams[key], rows[key] or {}) for key in keys], sorted(unanswered)
+
+
+def _workers_of(known: Known, keys: Sequence[str]) -> dict[str, set[str]]:
+    """The workers that have to do with each of these: the origin, and those of the nodes that play it."""
     by_node = workers_by_node(known.workers)
+    found: dict[str, set[str]] = {}
     for key in keys:
         stream = known.streams[key]
-        asked = {stream.origin}
+        found[key] = {stream.origin}
         for node_id in stream.players:
-            asked.update(by_node.get(node_id, ()))
-        for worker_id in asked:
+            found[key].update(by_node.get(node_id, ()))
+    return found
+
+
+async def _rows_of_all(
+    known: Known, asked: Mapping[str, Iterable[str]]
+) -> tuple[dict[str, dict[str, StreamRow]], set[str]]:
+    """What the workers say of each key, and those that have not said all."""
+    wanted: dict[str, list[str]] = {}
+    for key, worker_ids in asked.items():
+        for worker_id in worker_ids:
             wanted.setdefault(worker_id, []).append(key)
     asking = [
         _rows_of(known, worker_id, part) for worker_id, all_keys in wanted.items()
         for part in _parts(all_keys)
     ]  # fmt: skip
     rows: dict[str, dict[str, StreamRow]] = {}
-    unanswered: dict[str, None] = {}
+    unanswered: set[str] = set()
     for worker_id, found, is_whole in await asyncio.gather(*asking):
         if not is_whole:
-            unanswered[worker_id] = None
+            unanswered.add(worker_id)
         for row in found:
             rows.setdefault(row.key, {})[worker_id] = row
-    return [_stream(known.streams[key], rows.get(key, {})) for key in keys], sorted(unanswered)
+    return rows, unanswered
 
 
 def _parts(keys: Sequence[str]) -> list[list[str]]:
@@ -91,7 +119,7 @@ async def _rows_of(known: Known, worker_id: str, keys: list[str]) -> tuple[str, 
     return worker_id, rows, not keys
 
 
-def _stream(status: StreamStatus, rows: dict[str, StreamRow]) -> Stream:
+def _stream(status: StreamStatus, rows: Mapping[str, StreamRow]) -> Stream:
     name = WorkerName.of(status.origin)
     origin = rows.get(status.origin)
     if origin is None or not origin.is_origin:
@@ -106,7 +134,7 @@ def _stream(status: StreamStatus, rows: dict[str, StreamRow]) -> Stream:
     )  # fmt: skip
 
 
-def _players(status: StreamStatus, rows: dict[str, StreamRow]) -> list[Players]:
+def _players(status: StreamStatus, rows: Mapping[str, StreamRow]) -> list[Players]:
     """As their workers count them; of nodes that have not said, as the routers do."""
     players: dict[tuple[str, str], int] = {}
     for worker_id, row in rows.items():

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import zmq
 
 from cluster.api.asking import AskedRouter
+from cluster.api.details import Details
 from cluster.api.events import Events
 from cluster.api.fresh import Fresh
 from cluster.api.round import Known, RollCall, ask_routers, call_roll
@@ -36,6 +37,7 @@ class ClusterView:
 
     def __init__(self, sources: Sources) -> None:
         self.events = Events()
+        self.details = Details()
         self._sources = sources
         self._routers: dict[str, AskedRouter] = {}
         self._fresh: Fresh[Any] = Fresh()
@@ -89,6 +91,7 @@ class ClusterView:
     def forget(self) -> None:
         """Something was changed: what was fetched before is not shown any more."""
         self._fresh.forget()
+        self.details.forget()
 
     @property
     def routers(self) -> list[AskedRouter]:

@@ -275,6 +275,10 @@ def test_a_node_that_hangs_is_named_within_a_second(cluster: ApiCluster, live: s
                     assert [each["node"] for each in said.json["missing"]] == ["c"], (name, path)
         said = ask(cluster.apis["a"], "/v1/nodes/c/drain", "POST")
         assert said.status == 504
+        for path in ("/v1/streams/live/none", "/v1/streams/live/none/trace"):
+            said = ask(cluster.apis["a"], path)
+            why = "nobody is known to publish live/none, and some nodes are lost: c"
+            assert (said.status, said.json["detail"]) == (404, why)
     finally:
         cluster.resume("c")
     cluster.wait_whole()

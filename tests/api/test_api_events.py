@@ -18,7 +18,7 @@ def known(
     router: bool = True,
 ) -> Known:  # fmt: skip
     """Nodes by their names, with a worker each."""
-    made = Known([RouterAnswer("tcp://r:1936", STATUS if router else None, 1.0)])
+    made = Known([RouterAnswer("tcp://r:1936", STATUS if router else None, 1.0)], is_answered=router)
     for name in (*nodes, *([lost] if lost else [])):
         worker_id = f"{name}/i{name}/0/1"
         load = {LOST: 1} if name == lost else {}
@@ -49,6 +49,7 @@ def events() -> Events:
         ([known("a", "b", draining="b"), known("a")], ["node_drained", "node_left"]),
         ([known("a", "b", router=False), known("a", "b")], ["router_lost", "router_back"]),
         ([known(router=False)], ["router_lost"]),  # who knows nothing has lost nobody
+        ([known("a", router=False), known("a", "b")], ["router_lost", "router_back"]),  # so does a alone
         ([known("a", "b", streams={"live/a": (2, "b")})], ["stream_moved"]),
         ([known("a", "b", streams={"live/a": (2, "a")})], []),
         ([known("a", "b", streams={"live/b": (2, "b")})], []),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cluster.api import sessions, streams
+from cluster.api import mediamtx, sessions, streams
+from cluster.api.details import Details
+from cluster.api.mediamtx import MediaMtx
 from cluster.api.resources import Track
 from cluster.api.round import Known
 from cluster.api.sessions import Page, Place, session_page
@@ -104,6 +107,30 @@ def test_who_does_not_answer_is_left_out_and_named() -> None:
     assert (page.place, page.unanswered) == (None, [A])
 
 
+def test_who_does_not_answer_is_named_before_the_list_has_come_to_it() -> None:
+    """So whoever turns the pages at once waits for it but once."""
+    page = listed(workers(silent=C), 2)
+    assert (numbers(page), page.unanswered) == (EVERYONE[:2], [C])
+
+
+def test_who_does_not_answer_holds_up_one_page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mediamtx, "MAX_ITEMS_PER_PAGE", 1)
+    known = workers(silent=C, at_once=1)
+    known.via = {each: [] for each in (A, B, C)}
+    for each in known.via:
+        known.workers[each] = WorkerStatus(each, False, 0, {})
+
+    async def answer() -> Known:
+        return known
+
+    view: Any = SimpleNamespace(known=answer)
+    handlers: Any = None
+    request: Any = SimpleNamespace(query={"itemsPerPage": "1"})
+    said = asyncio.run(MediaMtx(view, handlers)._connections(request))
+    assert (said["itemCount"], len(said["items"])) == (3, 1)
+    assert [worker_id for worker_id, _ in known.asked].count(C) == 1
+
+
 def test_who_answers_too_late_is_gone_on_with_on_the_next_page() -> None:
     page = listed(workers(slow=A), 100)
     assert numbers(page) == EVERYONE[:2]
@@ -131,7 +158,7 @@ def with_streams(count: int, **options: Any) -> Workers:
 def test_streams_are_asked_for_in_questions_that_are_not_too_long() -> None:
     known = with_streams(500, at_once=7)
     keys = matching(known, "", "")
-    found, unanswered = asyncio.run(streams_of(known, keys))
+    found, unanswered = asyncio.run(streams_of(known, keys, Details()))
     assert [each.key for each in found] == keys
     assert unanswered == []
     assert max(len(question.keys) for _, question in known.asked) == MAX_PAGE_STREAMS
@@ -143,12 +170,12 @@ def test_streams_are_asked_for_in_questions_that_are_not_too_long() -> None:
 
 def test_what_a_silent_worker_knows_is_missing_and_said_to_be() -> None:
     known = with_streams(2, at_once=10, silent=A)
-    found, unanswered = asyncio.run(streams_of(known, matching(known, "", "")))
+    found, unanswered = asyncio.run(streams_of(known, matching(known, "", ""), Details()))
     assert unanswered == [A]
     assert [(each.session, each.tracks, each.codecs) for each in found] == [("", [], "avc1")] * 2
     # That of its players which the routers know is told.
     known.silent = B
-    found, unanswered = asyncio.run(streams_of(known, ["live/000"]))
+    found, unanswered = asyncio.run(streams_of(known, ["live/000"], Details()))
     assert [(by.node, by.kind, by.count) for by in found[0].players_by] == [("a", "rtmp", 1), ("b", "", 1)]
 
 
@@ -156,17 +183,90 @@ def test_tracks_are_shown_as_their_origin_has_them() -> None:
     video = TrackRow(0, "video", "avc1", "avc1.64", 640, 360)
     audio = TrackRow(0, "audio", "mp4a", sample_rate=3)
     known = with_streams(2, at_once=10, tracks=encode_tracks((video, audio)))
-    found, _ = asyncio.run(streams_of(known, matching(known, "", "")))
+    found, _ = asyncio.run(streams_of(known, matching(known, "", ""), Details()))
     shown = [
         Track(0, "video", "avc1", "avc1.64", 640, 360, 25.0), Track(0, "audio", "mp4a", sample_rate=3)
     ]  # fmt: skip
     assert [each.tracks for each in found] == [shown, shown]
 
 
+def test_what_was_said_is_good_for_some_seconds() -> None:
+    known = with_streams(3, at_once=10)
+    keys = matching(known, "", "")
+
+    async def look(details: Details) -> int:
+        """How many questions it takes to see all."""
+        known.asked.clear()
+        found, unanswered = await streams_of(known, keys, details)
+        assert ([each.key for each in found], unanswered) == (keys, [])
+        assert [each.players for each in found] == [2] * 3
+        return len(known.asked)
+
+    async def main() -> None:
+        details = Details()
+        assert [await look(details) for _ in range(3)] == [2, 0, 0]
+        details.forget()
+        assert await look(details) == 2
+        assert [await look(Details(good_s=0.0)) for _ in range(2)] == [2, 2]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "change", [{"epoch": 2}, {"origin": B}, {"codecs": "hvc1"}, {"players": {"b/ib": 2}}]
+)
+def test_a_stream_that_changes_is_asked_about_at_once(change: dict[str, Any]) -> None:
+    known = with_streams(2, at_once=10)
+    details = Details()
+
+    async def main() -> None:
+        await streams_of(known, ["live/000", "live/001"], details)
+        known.asked.clear()
+        for key in known.streams:
+            known.streams[key] = known.streams[key]._replace(age_ms=7, bits_per_second=8)
+        known.streams["live/001"] = known.streams["live/001"]._replace(**change)
+        [first, _], _ = await streams_of(known, ["live/000", "live/001"], details)
+        assert (first.age_ms, first.bits_per_second) == (7, 8)
+        assert {question.keys for _, question in known.asked} == {("live/001",)}
+
+    asyncio.run(main())
+
+
+def test_who_has_not_said_all_is_asked_again() -> None:
+    known = with_streams(1, at_once=10, silent=A)
+
+    async def main() -> None:
+        details = Details()
+        await streams_of(known, ["live/000"], details)
+        assert len(details) == 0
+        known.silent = B
+        await streams_of(known, ["live/000"], details)
+        assert len(details) == 0
+        known.silent = ""
+        await streams_of(known, ["live/000"], details)
+        assert len(details) == 1
+
+    asyncio.run(main())
+
+
+def test_what_was_said_of_a_stream_is_forgotten_with_it() -> None:
+    known = with_streams(3, at_once=10)
+
+    async def main() -> None:
+        details = Details()
+        await streams_of(known, matching(known, "", ""), details)
+        assert len(details) == 3
+        del known.streams["live/001"]
+        await streams_of(known, ["live/000"], details)
+        assert len(details) == 2
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("text", ["no JSON", "[{}]", "[]" + " " * MAX_TRACKS_CHARACTERS])
 def test_tracks_that_make_no_sense_are_not_shown(text: str) -> None:
     known = with_streams(1, at_once=10, tracks=text)
-    [stream], unanswered = asyncio.run(streams_of(known, ["live/000"]))
+    [stream], unanswered = asyncio.run(streams_of(known, ["live/000"], Details()))
     assert (stream.tracks, unanswered) == ([], [])
 
 
@@ -185,5 +285,5 @@ def test_the_longest_keys_fit_into_questions() -> None:
     known = with_streams(0, at_once=10)
     for key in keys:
         known.streams[key] = StreamStatus(key, 1, A, 0, "", 0, {})
-    found, _ = asyncio.run(streams_of(known, keys))
+    found, _ = asyncio.run(streams_of(known, keys, Details()))
     assert len(found) == 3

@@ -7,17 +7,24 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from cluster.api import answering
 from cluster.api.answering import MAX_BODY_BYTES
-from cluster.api.server import MAX_CONNECTIONS, ApiSettings, served
+from cluster.api.server import MAX_CONNECTIONS, ApiSettings, _close_one, served
 from cluster.api.sources import Sources
 from cluster.core.errors import EnvironmentFault
 from cluster.net.addresses import BindAddress
 from support.api_cluster import ask
-from support.polling import wait_until
+
+#: A request whose body does not come.
+SLOW = (
+    b"POST /v1/nodes/a/drain HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
+)
 
 
 class Well:
@@ -40,23 +47,40 @@ def url(tmp_path: Path) -> Iterator[str]:
         yield f"http://{where}"
 
 
-def test_one_connection_too_many_is_closed_and_the_others_stay(url: str) -> None:
+def connected(url: str, stack: contextlib.ExitStack, request: bytes = b"") -> socket.socket:
     host, _, port = url.removeprefix("http://").rpartition(":")
+    made = stack.enter_context(socket.create_connection((host, int(port)), 20))
+    made.sendall(request)
+    return made
+
+
+def test_whoever_says_nothing_keeps_nobody_out(url: str) -> None:
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(socket.create_connection((host, int(port)), 20))
-        for _ in range(MAX_CONNECTIONS - 1):
-            stack.enter_context(socket.create_connection((host, int(port)), 20))
-        first.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert first.recv(100).startswith(b"HTTP/1.1 200 OK")  # so all before have been accepted
-        with socket.create_connection((host, int(port)), 20) as late:
-            assert late.recv(1) == b""
-    wait_until(lambda: _answers(url), "room again")
+        silent = [connected(url, stack) for _ in range(2 * MAX_CONNECTIONS)]
+        for path in ("/livez", "/v1/nodes"):
+            assert ask(url, path).status == 200
+        assert silent[0].recv(1) == b""  # the oldest
 
 
-def _answers(url: str) -> bool:
-    with contextlib.suppress(OSError):
-        return ask(url, "/livez").status == 200
-    return False
+def test_whoever_does_not_read_keeps_nobody_out(url: str) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS):
+            connected(url, stack, b"GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+        for _ in range(3):
+            assert ask(url, "/livez").status == 200
+
+
+def test_none_is_closed_whose_request_is_worked_on() -> None:
+    closed: list[str] = []
+
+    def connection(name: str, *, is_closing: bool = False) -> Any:
+        transport = None if is_closing else SimpleNamespace(abort=lambda: closed.append(name))
+        return SimpleNamespace(transport=transport, force_close=lambda: None)
+
+    working, going = connection("working"), connection("going", is_closing=True)
+    assert not _close_one([working, going], [working])
+    assert _close_one([working, going, connection("oldest"), connection("late")], [working])
+    assert closed == ["oldest"]
 
 
 @pytest.mark.parametrize(
@@ -78,14 +102,8 @@ def test_bodies(url: str, body: str, kind: str, status: int) -> None:
 
 def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering, "BODY_TIMEOUT_S", 0.1)
-    host, _, port = url.removeprefix("http://").rpartition(":")
-    head = (
-        b"POST /v1/nodes/a/drain HTTP/1.1\r\nHost: localhost\r\n"
-        b"Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
-    )
-    with socket.create_connection((host, int(port)), 20) as slow:
-        slow.sendall(head)
-        assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+    with contextlib.ExitStack() as stack:
+        assert connected(url, stack, SLOW).recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 def test_health_is_told_while_too_much_is_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -455,6 +455,31 @@ def test_the_address_of_a_stream_opens_it(fake: Any, open_page: OpenPage) -> Non
     assert "#" not in page.url
 
 
+def test_a_stream_that_is_not_there_may_be_at_a_node_that_has_not_answered(
+    fake: Any, open_page: OpenPage
+) -> None:
+    page = open_page(fake(3, silent=True).url + "#stream=live/none")
+    expect(page.locator("#stream-state")).to_have_text(
+        "Nobody is known to publish this stream, and not all nodes have answered."
+    )
+    end = page.get_by_role("button", name="End this stream")
+    expect(end).to_be_disabled()
+    faint = page.locator("#page-before").evaluate("(button) => getComputedStyle(button).color")
+    expect(end).to_have_css("color", faint)
+
+
+def test_a_stream_is_shown_again_when_the_api_is_back(
+    fake: Any, open_page: OpenPage, console: list[str]
+) -> None:
+    page = open_page(fake(3).url + "#stream=live%2Fchannel-0001")
+    expect(page.locator("#stream-facts")).to_contain_text("worker")
+    page.context.set_offline(True)
+    expect(page.locator("#stream-state")).to_contain_text("could not be asked for again", timeout=10_000)
+    page.context.set_offline(False)
+    expect(page.locator("#stream-state")).to_be_empty(timeout=10_000)
+    console.clear()
+
+
 def test_what_peers_call_themselves_is_text(fake: Any, open_page: OpenPage) -> None:
     api = fake(1)
     api.rename("live/<img src=x onerror=alert(1)>/'\"&")
@@ -465,6 +490,17 @@ def test_what_peers_call_themselves_is_text(fake: Any, open_page: OpenPage) -> N
     assert page.locator("img").count() == 0
 
 
+
+
+def test_a_key_that_ends_as_a_trace_does_is_ended(fake: Any, open_page: OpenPage) -> None:
+    api = fake(1)
+    api.rename("live/trace")
+    page = open_page(api.url)
+    _rows(page).get_by_role("button").click()
+    page.get_by_role("button", name="End this stream").click()
+    page.get_by_role("button", name="End the stream").click()
+    expect(page.locator("#stream-said")).to_have_text("That was done.")
+    assert api.orders == ["DELETE /v1/streams/live%2Ftrace"]
 
 
 def test_a_key_that_is_no_text_is_ended_by_its_bytes(fake: Any, open_page: OpenPage) -> None:

@@ -47,8 +47,14 @@ export const path = (texts, ...values) => texts.reduce((all, text, i) => all + e
 const HALF = /\p{Surrogate}/u;
 export const isText = (key) => !HALF.test(key);
 
+/** The API takes a last part that is "trace" for its own word. */
 export function encodedKey(key) {
-  return String(key).replace(/\p{Surrogate}|[^/\p{Surrogate}]+/gu, (part) =>
+  const text = String(key), [, begin, end] = /^(.*)(\/trace)$/su.exec(text) || [, text, ""];
+  return encodedText(begin) + end.replace("/", "%2F");
+}
+
+function encodedText(text) {
+  return text.replace(/\p{Surrogate}|[^/\p{Surrogate}]+/gu, (part) =>
     isText(part) ? encodeURIComponent(part) : "%" + (part.charCodeAt(0) & 0xff).toString(16).toUpperCase().padStart(2, "0"));
 }
 

@@ -12,6 +12,9 @@ import { showRoutes, showTrace } from "./trace.js";
 const REFRESH_MS = 2000;
 const PAGE_ROWS = 50;
 const MOST_ROUTES = 100;
+/** Of a stream that is not there, and of one that may be where nobody has answered. */
+const NOBODY = "Nobody publishes this stream at present.";
+const UNKNOWN = "Nobody is known to publish this stream, and not all nodes have answered.";
 
 export class Detail {
   #key = ""; #stream = null; #nodes = () => []; #chart; #history = new History(); #picture; #timer = 0; #rows = PAGE_ROWS;
@@ -80,17 +83,18 @@ export class Detail {
     const key = this.#key, { signal } = this.#aborter;
     const [stream, sessions] = await Promise.allSettled([this.#asked(key, signal), this.#sessions(key, signal)]);
     if (this.#key !== key) return;
-    if (stream.status === "fulfilled") this.#showStream(stream.value);
+    if (stream.status === "fulfilled") this.#showStream(...stream.value);
     else setText($("stream-state"), `This could not be asked for again: ${stream.reason.message}.`);
     if (sessions.status === "fulfilled") this.#showSessions(sessions.value);
     await this.#trace(key, signal);
     if (this.#key === key) this.#timer = setTimeout(() => this.#refresh(), REFRESH_MS);
   }
 
-  /** The stream, null if nobody publishes it. A filter takes text alone. */
+  /** The stream, null if nobody publishes it, and whether all have answered. A filter takes text alone. */
   async #asked(key, signal) {
-    if (!isText(key)) return ask(path`/v1/streams/${key}`, { signal });
-    return (await ask(`/v1/streams?key=${encodedKey(key)}`, { signal })).items[0] || null;
+    if (!isText(key)) return [await ask(path`/v1/streams/${key}`, { signal }), true];
+    const { items, complete } = await ask(`/v1/streams?key=${encodedKey(key)}`, { signal });
+    return [items.find((each) => each.key === key) || null, complete];  // a * at its end finds others too
   }
 
   /** The first of them: pages until there are as many as are to be shown. */
@@ -107,10 +111,10 @@ export class Detail {
     }
   }
 
-  #showStream(stream) {
+  #showStream(stream, isComplete) {
     this.#stream = stream;
     $("stream-end").disabled = !stream;
-    setText($("stream-state"), stream ? "" : "Nobody publishes this stream at present.");
+    setText($("stream-state"), stream ? "" : isComplete ? NOBODY : UNKNOWN);
     if (!stream) return;
     const byKind = new Map();
     for (const { kind, count: number } of stream.players_by) byKind.set(kind || "kind not told", (byKind.get(kind || "kind not told") || 0) + number);

@@ -1,7 +1,8 @@
 """Whether a node is in service: an operator may take it out (drain) and put it back.
 
 A node that is drained runs on: it accepts nobody, its sessions are asked to go elsewhere, and those that
-are left when the time is over are told to. Its workers hear of it by signals, also one that starts later.
+are left when the time is over are told to. Its workers hear of it as orders, also one that starts later. As
+signals they would not do: two that follow each other soon may come as one, or in the wrong order.
 """
 
 from __future__ import annotations
@@ -9,15 +10,12 @@ from __future__ import annotations
 import enum
 import logging
 import math
-import signal
 from collections.abc import Callable, Sequence
 
+from cluster.edge.node.orders import Serve, Service, to_line
 from cluster.edge.node.worker_slot import SlotState, WorkerSlot
 
 logger = logging.getLogger(__name__)
-
-#: What workers are told.
-GO_OUT, COME_IN = signal.SIGUSR1, signal.SIGUSR2
 
 
 class State(enum.Enum):
@@ -43,7 +41,7 @@ class InService:
             {"deadline_s": deadline_s}, extra={"event": "node_drained"},
         )  # fmt: skip
         if self.state is State.IN:
-            self._tell(GO_OUT)
+            self._tell(Service.OUT)
             self.state = State.DRAINING
         if self.state is State.DRAINING:
             self.until = self._clock() + deadline_s
@@ -53,21 +51,21 @@ class InService:
         if self.state is not State.IN:
             logger.warning("in service again", extra={"event": "node_undrained"})
             self.state, self.until = State.IN, math.inf
-            self._tell(COME_IN)
+            self._tell(Service.IN)
 
     def tick(self) -> None:
         """What is due."""
         if self._clock() >= self.until:
             self.until = math.inf
             self.state = State.OUT
-            self._tell(GO_OUT)  # for the second time
+            self._tell(Service.OVER)
 
     def worker_ready(self, slot: WorkerSlot) -> None:
         """A worker has begun to accept connections."""
         if self.state is not State.IN:
-            slot.send(GO_OUT)
+            slot.say(to_line(Serve(Service.OUT)))
 
-    def _tell(self, number: signal.Signals) -> None:
+    def _tell(self, service: Service) -> None:
         for slot in self._slots:
-            if slot.state is SlotState.READY:  # before, the signal would end it
-                slot.send(number)
+            if slot.state is SlotState.READY:  # others have nobody yet, and are told then
+                slot.say(to_line(Serve(service)))

@@ -3,11 +3,13 @@
     {"policy": {…}, "generation": 3}   prepare this policy, and say whether that went well (``status_pipe``)
     {"commit": 3}                      put it in force
     {"abort": 3}                       forget it
+    {"serve": "out"}                   the node is out of service, or is in it again
 """
 
 from __future__ import annotations
 
 import collections
+import enum
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +41,22 @@ class Abort:
     generation: int
 
 
-Order: TypeAlias = Prepare | Commit | Abort
+class Service(enum.Enum):
+    """What a worker may do for peers."""
+
+    IN = "in"  # all
+    OUT = "out"  # serve those who are here, who are asked to go
+    OVER = "over"  # no more: the time of those who are left is over
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Be in this state, whatever the state is now."""
+
+    service: Service
+
+
+Order: TypeAlias = Prepare | Commit | Abort | Serve
 
 
 def to_line(order: Order) -> bytes:
@@ -51,6 +68,8 @@ def to_line(order: Order) -> bytes:
             said = {"commit": generation}
         case Abort(generation):
             said = {"abort": generation}
+        case Serve(service):
+            said = {"serve": service.value}
     return json.dumps(said).encode() + b"\n"
 
 
@@ -58,6 +77,8 @@ def from_line(line: bytes) -> Order:
     said = json.loads(line)
     if "policy" in said:
         return Prepare(said["generation"], said["policy"])
+    if "serve" in said:
+        return Serve(Service(said["serve"]))
     return Commit(said["commit"]) if "commit" in said else Abort(said["abort"])
 
 

@@ -19,6 +19,7 @@ from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.judging import Judging
 from cluster.edge.node.load_meter import LoadMeter
 from cluster.edge.node.node_shared import NodeShared
+from cluster.edge.node.orders import Service
 from cluster.edge.node.policy_in_force import PolicyInForce
 from cluster.edge.node.serving import Serving
 from cluster.edge.node.status_pipe import TOP_STREAMS, StatusPipe
@@ -125,8 +126,6 @@ class Worker:
         teller = self._make_teller(serving.streams)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain_asked.set)
-        loop.add_signal_handler(signal.SIGUSR1, self._go_out_of_service)
-        loop.add_signal_handler(signal.SIGUSR2, self._come_into_service)
         sweeper: asyncio.Task[None] | None = None
         try:
             await self._link.start()
@@ -181,19 +180,18 @@ class Worker:
         """What an operator asks of this worker."""
         return b"" if self._inquiries is None else self._inquiries.answer(text)
 
-    def _go_out_of_service(self) -> None:
-        """SIGUSR1: the node is drained. A second one: the time is over for whoever is left."""
-        if self._serving.is_draining:
-            self._last_words = asyncio.get_running_loop().create_task(self._serving.say_last_words())
-        else:
+    def serve(self, service: Service) -> None:
+        """The node is out of service, or in it again, unless this worker is about to end."""
+        if service is Service.IN:
+            if not self._drain_asked.is_set():
+                self._link.set_draining(False)
+                self._serving.come_into_service()
+            return
+        if not self._serving.is_draining:
             self._link.set_draining()
             self._serving.go_out_of_service()
-
-    def _come_into_service(self) -> None:
-        """SIGUSR2: it is in service again, unless it is about to end."""
-        if not self._drain_asked.is_set():
-            self._link.set_draining(False)
-            self._serving.come_into_service()
+        if service is Service.OVER:
+            self._last_words = asyncio.get_running_loop().create_task(self._serving.say_last_words())
 
     async def _drain(self) -> None:
         """Once asked: accept nothing, let sessions end up to the drain timeout, then close them."""

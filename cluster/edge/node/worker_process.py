@@ -27,7 +27,7 @@ from cluster.core.errors import ClusterError
 from cluster.edge.node import orders
 from cluster.edge.node.config import EdgeConfig
 from cluster.edge.node.node_shared import NodeShared
-from cluster.edge.node.orders import Abort, Commit, Inbox, LineReader, Order, Prepare
+from cluster.edge.node.orders import Abort, Commit, Inbox, LineReader, Prepare, Serve, Service
 from cluster.edge.node.status_pipe import StatusPipe
 from cluster.process.event_loop import loop_factory
 from cluster.process.exit_codes import ExitCode
@@ -58,6 +58,7 @@ class Runnable(Protocol):
     def in_force(self) -> Changeable: ...
 
     def run(self) -> Coroutine[Any, Any, None]: ...
+    def serve(self, service: Service) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,10 @@ async def _run(start: WorkerStart, status: StatusPipe, inbox: Inbox) -> None:
 
     async def obey() -> None:
         for order in inbox.taken():
-            await _carry_out(order, worker.in_force, status)
+            if isinstance(order, Serve):
+                loop.call_soon(worker.serve, order.service)
+            else:
+                await _carry_out(order, worker.in_force, status)
 
     async def obey_on() -> None:
         while await woken.wait():
@@ -149,7 +153,7 @@ async def _run(start: WorkerStart, status: StatusPipe, inbox: Inbox) -> None:
         obeying.cancel()
 
 
-async def _carry_out(order: Order, in_force: Changeable, status: StatusPipe) -> None:
+async def _carry_out(order: Prepare | Commit | Abort, in_force: Changeable, status: StatusPipe) -> None:
     match order:
         case Prepare(generation, tables):
             try:

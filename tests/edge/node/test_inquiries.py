@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from cluster.core.bus.questions import (
     Undrain,
 )
 from cluster.core.errors import CloseReason
+from cluster.edge.node.orders import Service
 from cluster.edge.node.status_pipe import Asked
 from cluster.net.addresses import BindAddress, reserved
 from support.house import KEY, audio, video
@@ -206,20 +206,19 @@ def test_a_worker_goes_out_of_service_and_comes_back(tmp_path: Path) -> None:
             with reserved((BindAddress(LOCALHOST, 0),)) as binds:
                 running = await worker(here, binds=binds)
             _, player = await publisher_and_player(here, running)
-            signal.raise_signal(signal.SIGUSR1)
+            running.worker.serve(Service.OUT)
             await until(lambda: ask(running, AskSummary()).draining, "it to drain")
             with pytest.raises(OSError):  # noqa: PT011
                 await here.peer(running)
             assert ask(running, AskSessions(role="player")).rows[0].state == "playing"
-            signal.raise_signal(signal.SIGUSR2)
+            running.worker.serve(Service.IN)
             await until(lambda: not ask(running, AskSummary()).draining, "it to be back")
             another = await here.peer(running)
             await another.publish("b")
-            signal.raise_signal(signal.SIGUSR1)
-            await until(lambda: ask(running, AskSummary()).draining, "it to drain again")
-            signal.raise_signal(signal.SIGUSR1)
+            running.worker.serve(Service.OVER)  # at once: a deadline of no time
             await player.until_closed()
             await until(lambda: ask(running, AskSummary()).connections == 0, "all to be gone")
+            assert ask(running, AskSummary()).draining
             assert running.closes == {CloseReason.DRAINED: 3}
             assert not running.task.done()
 

@@ -16,12 +16,15 @@ from cluster.edge.node.orders import (
     Order,
     OrderPipe,
     Prepare,
+    Serve,
+    Service,
     from_line,
     to_line,
 )
 
 ORDERS: list[Order] = [
     Prepare(3, {"users": {"a": {"password": "x\n"}}}), Prepare(4, {}), Commit(4), Abort(5),
+    *(Serve(service) for service in Service),
 ]  # fmt: skip
 
 
