@@ -58,7 +58,7 @@ def test_connections_are_paged_found_and_kicked(cluster: ApiCluster, url: str) -
     assert (reader["path"], reader["query"]) == ("live/m", "")
     assert ask(url, f"/v3/rtmpconns/get/{reader['id']}").json["remoteAddr"] == reader["remoteAddr"]
     assert ask(url, f"/v3/rtmpconns/kick/{reader['id']}", "POST").json == {"status": "ok"}
-    [order] = cluster.nodes["c"].events("api_order")
+    [order] = wait_until(lambda: cluster.nodes["c"].events("api_order"), "the order in the log")
     assert reader["id"] in order["message"]
     again = ask(url, f"/v3/rtmpconns/kick/{reader['id']}", "POST")
     assert (again.status, again.json["status"]) == (404, "error")

@@ -474,9 +474,9 @@ def test_a_stream_is_shown_again_when_the_api_is_back(
     page = open_page(fake(3).url + "#stream=live%2Fchannel-0001")
     expect(page.locator("#stream-facts")).to_contain_text("worker")
     page.context.set_offline(True)
-    expect(page.locator("#stream-state")).to_contain_text("could not be asked for again", timeout=10_000)
+    expect(page.locator("#stream-state")).to_contain_text("could not be asked for again")
     page.context.set_offline(False)
-    expect(page.locator("#stream-state")).to_be_empty(timeout=10_000)
+    expect(page.locator("#stream-state")).to_be_empty()
     console.clear()
 
 

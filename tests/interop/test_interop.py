@@ -17,9 +17,9 @@ from workbench import CLIP_S, Hashes, Job, Workbench
 from support.ffmpeg import GOP_FRAMES
 from support.polling import wait_until
 
-JOIN_TIMEOUT_S = 20.0
+JOIN_TIMEOUT_S = 60.0
 CLIP_TIMEOUT_S = CLIP_S + 20.0
-END_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 30.0
 #: Time for a relay to pass on the last packets; the grace period is in it.
 RELAY_S = 3.0
 

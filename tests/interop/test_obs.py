@@ -20,7 +20,7 @@ from support.polling import wait_until
 
 #: OBS starts, and draws and encodes without a graphics card.
 START_TIMEOUT_S = 60.0
-END_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 30.0
 #: How much of a stream is compared: several groups of pictures.
 SECONDS = 6
 #: OBS tries again 1 s after its connection broke; the worker is back by then.

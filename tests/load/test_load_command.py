@@ -19,6 +19,7 @@ from test_load_media import flv_of
 from cluster.commands.main import run
 from cluster.core.rtmp import events
 from cluster.core.rtmp.events import Event
+from cluster.load import terminal
 from cluster.load.media import StreamShape
 from cluster.process.exit_codes import ExitCode
 from support.cluster_process import ROOT, ClusterProcess, Edge
@@ -33,6 +34,12 @@ TIMEOUT_S = 60.0
 
 Start = Callable[..., subprocess.Popen[str]]
 Load = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine adds no line to what is said."""
+    monkeypatch.setattr(terminal, "SLOW_S", 3_600.0)
 
 
 @pytest.fixture
@@ -92,6 +99,15 @@ def finished(command: subprocess.Popen[str], code: int = ExitCode.OK) -> tuple[s
 def result_of(command: subprocess.Popen[str], code: int = ExitCode.OK) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(finished(command, code)[0])
     return found
+
+
+def wait_for_players(command: subprocess.Popen[str], count: int) -> None:
+    """Until it says that all of them play, which it does every five seconds."""
+    assert command.stderr is not None
+    for line in command.stderr:
+        if f"players {count} of {count}," in line:
+            return
+    pytest.fail("it ended before its players played")
 
 
 def complaints_of_the_server(found: dict[str, Any]) -> list[str]:
@@ -219,8 +235,7 @@ def test_a_key_in_use_and_then_its_stream_alone(edge: Edge, load: Load, peers: P
 def test_an_interrupted_run_prints_what_it_has(number: signal.Signals, edge: Edge, start: Start) -> None:
     name = f"cut-{number.name}"
     command = start(edge.url(name), "--players", "4", *LONG)
-    assert command.stderr is not None
-    assert "players join" in command.stderr.readline()
+    wait_for_players(command, 4)
     command.send_signal(number)
     found = result_of(command)
     assert found["ended_early"] == "it was interrupted"
@@ -233,8 +248,7 @@ def test_a_server_that_dies_ends_the_run(start: Start, tmp_path: Path) -> None:
     try:
         edge.wait_ready()
         command = start(edge.url("mortal"), "--publishers", "2", "--players", "6", *LONG)
-        assert command.stderr is not None
-        assert "players join" in command.stderr.readline()
+        wait_for_players(command, 6)
     finally:
         edge.kill()
     found = result_of(command, ExitCode.REFUSED)

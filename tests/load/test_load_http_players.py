@@ -58,6 +58,7 @@ def test_every_form_is_measured(suffix: str, scheme: str, server: LiveHttp, load
     assert ("requests" in found) is (suffix == ".m3u8")
 
 
+@pytest.mark.alone
 def test_players_of_hls_wait_for_each_part_and_ask_for_it_once(server: LiveHttp, load: Load) -> None:
     found = load(server.url(".m3u8"), "--players", "4", "--sample", "100")
     asked = server.requests

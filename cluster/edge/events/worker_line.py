@@ -145,7 +145,7 @@ class WorkerLine:
         """The process has acknowledged events."""
         while self._kept and self._kept[0][0] <= said["ack"]:
             self._kept.popleft()
-            self._sent -= 1
+            self._sent = max(0, self._sent - 1)  # what the process before it has kept need not be sent
         self._acked.set()
         self._send()
 

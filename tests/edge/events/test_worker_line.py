@@ -171,6 +171,26 @@ def test_a_process_that_does_not_read_holds_up_nobody(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_what_another_process_has_kept_is_not_sent_again(tmp_path: Path) -> None:
+    """It says so at once: before the rest, for which the socket had no room yet."""
+
+    async def run() -> None:
+        async with connected(tmp_path, kept=5_000) as (process, line, _):
+            await process.wait_said(2)
+            process.reads.clear()
+            for _ in range(5_000):
+                line.tell("play.started", "live/a", {"agent": "x" * 1_000})
+            sent = line._sent
+            assert sent < 4_000
+            await process.ack(4_000)
+            await until(lambda: len(line._kept) == 1_000)
+            process.reads.set()
+            await until(lambda: numbers(process.said)[-1:] == [5_000])
+            assert numbers(process.said) == [*range(1, sent + 1), *range(4_001, 5_001)]
+
+    asyncio.run(run())
+
+
 def test_the_end_waits_for_what_was_told_and_counts_what_nobody_took(tmp_path: Path) -> None:
     async def run() -> None:
         async with connected(tmp_path) as (process, line, counters):

@@ -175,6 +175,7 @@ def test_at_the_end_what_waits_is_delivered_and_the_place_is_removed(
     keeper = keep(hooks(receiver))
     eventually(keeper.connected, "the process to listen")
     keeper.publish(1)
+    eventually(lambda: receiver.arrived, "it to have heard the worker")
     end = {"n": 2, "type": "stream.unpublished", "at": time.time(), "key": "live/a", "data": {}}
     keeper.say(end | {"closes": 1})
     keeper.die()
