@@ -32,11 +32,11 @@ _NODE_REPORT: Any = getattr(control, "NodeReport", None)
 
 _REPORT_INTERVAL_S = 2.0
 #: Everybody has come, and all is quiet, within so long; it ends by itself so long after that.
-_JOIN_S, _LONGEST_S = 90.0, 120.0
+_JOIN_S, _LONGEST_S = 45.0, 120.0
 #: Heartbeats that each has been answered when all is quiet.
 _ANSWERS_BEFORE = 30
 #: The router may take so long to say what it knows.
-_STATUS_S = 20
+_STATUS_S, _ASK_AGAIN_S = 20.0, 5.0
 #: Workers come so often, which is slower than they can be served.
 _COMES_EVERY_S = 0.01
 
@@ -66,6 +66,7 @@ class _Member:
         self.is_welcome = False
         self.hellos = self.received = self._sent = 0
         self._timed_at = 0.0
+        self._report: Any = None  # always the same: what it costs to make one is no router's matter
         there = endpoints(base)
         self.dealer = _socket(context, zmq.DEALER, there.control)
         self.dealer.routing_id = self.worker_id.encode()
@@ -88,7 +89,10 @@ class _Member:
 
     def report(self) -> None:
         if self.is_welcome:
-            self._send(control.Report(self.facts))
+            self._report = self._report or control_coding.encode(control.Report(self.facts))
+            with contextlib.suppress(zmq.Again):
+                self.dealer.send_multipart(self._report, zmq.DONTWAIT)
+                self._sent += 1
 
     def probe(self) -> None:
         """Where a worker would send one with its media."""
@@ -137,17 +141,22 @@ class _Node:
     def __init__(self, context: _Context, base: str, node: str, workers: int) -> None:
         self.name = node
         self.members = [_Member(context, base, node, slot) for slot in range(workers)]
+        self._report: Any = None
         there = endpoints(base)
         self._repeater = _socket(context, zmq.SUB, there.subscribe)
         self._repeater.connect(there.subscribe)
         if _NODE_REPORT is not None:
             self._dealer = _socket(context, zmq.DEALER, there.control)
+            self._dealer.heartbeat_ivl = 1_000
             self._dealer.connect(there.control)
 
     def report(self) -> None:
-        """One report for them all; a worker's own where there is none."""
-        rows = cluster_status.summed(each.facts for each in self.members)
-        self._dealer.send_multipart(control_coding.encode(_NODE_REPORT(self.name, rows)), zmq.DONTWAIT)
+        """One report for them all."""
+        if self._report is None:
+            rows = cluster_status.summed(each.facts for each in self.members)
+            self._report = control_coding.encode(_NODE_REPORT(self.name, rows))
+        with contextlib.suppress(zmq.Again):
+            self._dealer.send_multipart(self._report, zmq.DONTWAIT)
 
 
 def _cluster(context: _Context, options: argparse.Namespace) -> list[_Node]:
@@ -189,24 +198,37 @@ def _turns(nodes: list[_Node]) -> Iterator[tuple[float, float, Callable[[], None
             yield comes_at + draw.uniform(1.0, 3.0), _REPORT_INTERVAL_S, node.report
 
 
-def _status(context: _Context, base: str) -> tuple[int, int, int]:
-    """Workers, streams and players that the router knows."""
-    with context.socket(zmq.DEALER) as asks:
-        asks.linger = 0
-        asks.connect(endpoints(base).control)
-        asks.send_multipart(control_coding.encode(control.StatusRequest()))
-        if not asks.poll(_STATUS_S * 1000):
-            sys.exit("the router does not say what it knows")
-        status = control_coding.decode(asks.recv_multipart())
-    assert isinstance(status, control.ClusterStatus)
-    players = sum(sum(each.players.values()) for each in status.streams)
-    return len(status.workers), len(status.streams), players
+class _Question:
+    """What the router knows, asked for until it says so: on a busy machine an answer is lost."""
+
+    def __init__(self, context: _Context, base: str) -> None:
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.connect(endpoints(base).control)
+        self._asked_at = self._began_at = 0.0
+
+    def answer(self) -> tuple[int, int, int] | None:
+        """Workers, streams and players, as soon as the router has said so."""
+        now = time.monotonic()
+        self._began_at = self._began_at or now
+        if now > self._asked_at + _ASK_AGAIN_S:
+            self._asked_at = now
+            self._socket.send_multipart(control_coding.encode(control.StatusRequest()))
+        if not self._socket.poll(0):
+            if now > self._began_at + _STATUS_S:
+                sys.exit("the router does not say what it knows")
+            return None
+        status = control_coding.decode(self._socket.recv_multipart())
+        assert isinstance(status, control.ClusterStatus)
+        players = sum(sum(each.players.values()) for each in status.streams)
+        return len(status.workers), len(status.streams), players
 
 
 class _Run:
-    """Has every node's turns come, until it is told to end or has lasted too long."""
+    """Has every node's turns come, until it is told to ask and has the answer, or has lasted too long."""
 
-    def __init__(self, nodes: list[_Node]) -> None:
+    def __init__(self, nodes: list[_Node], question: _Question) -> None:
+        self._question = question
         self._members = [member for node in nodes for member in node.members]
         self._began_at = time.monotonic()
         turns = enumerate(_turns(nodes))
@@ -218,8 +240,10 @@ class _Run:
         self._joined_at = 0.0
         self._late_s = 0.0
 
-    def run(self) -> None:
+    def run(self) -> tuple[int, int, int]:
+        """What the router knows in the end."""
         look_at = 0.0
+        is_over = False
         while time.monotonic() < self._began_at + _JOIN_S + _LONGEST_S:
             at, number, every_s, act = self._queue[0]
             now = time.monotonic()
@@ -228,12 +252,16 @@ class _Run:
             elif self._joined_at:
                 self._late_s = max(self._late_s, now - at)
             act()
-            heapq.heapreplace(self._queue, (at + every_s, number, every_s, act))
+            # A worker that is late leaves out what it has missed.
+            following = at + every_s if at + every_s > now else now + every_s
+            heapq.heapreplace(self._queue, (following, number, every_s, act))
             if now >= look_at:
                 look_at = now + 0.25
-                if select.select([sys.stdin], [], [], 0)[0]:
-                    return
                 self._look(now)
+                is_over = is_over or bool(select.select([sys.stdin], [], [], 0)[0])
+                if is_over and (known := self._question.answer()) is not None:
+                    return known
+        sys.exit("it has lasted too long")
 
     def _look(self, now: float) -> None:
         """All have joined if they have heard of all that they play, and have been answered for a while."""
@@ -272,9 +300,8 @@ def main() -> None:
     options = parser.parse_args()
     context: _Context = zmq.Context(1)
     context.set(zmq.MAX_SOCKETS, 4 * options.nodes * (options.workers + 1))
-    run = _Run(_cluster(context, options))
-    run.run()
-    known = _status(context, options.router)
+    run = _Run(_cluster(context, options), _Question(context, options.router))
+    known = run.run()
     print(json.dumps({**run.seen(), "known": known, "expected": run.expected()}), flush=True)
     context.destroy(0)
 

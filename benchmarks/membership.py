@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--played-on", type=int, default=3, help="other nodes, each stream (%(default)s)")
     parser.add_argument("--played-by", type=int, default=3, help="workers of each (%(default)s)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and what runs is ended
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     trees = {"this": _HERE.parent}
@@ -155,9 +157,11 @@ def main() -> None:
     for name, rounds in found.items():
         print(_line(name, {key: statistics.median(each[key] for each in rounds) for key in _COLUMNS}))
     if options.against is not None:
-        pairs = zip(found["this"], found["other"], strict=True)
-        ratios = sorted(this["cpu"] / other["cpu"] for this, other in pairs)
-        print(f"  this / other, CPU: {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+        for key in ("cpu", "us_each"):
+            pairs = zip(found["this"], found["other"], strict=True)
+            ratios = sorted(this[key] / other[key] for this, other in pairs)
+            spread = f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+            print(f"  this / other, {_COLUMNS[key][0]}: {spread}")
 
 
 if __name__ == "__main__":

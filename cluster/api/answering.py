@@ -174,6 +174,8 @@ async def _body(request: web.Request) -> DrainOrder:
             data = await request.read()
     except TimeoutError:
         raise Refused(408, f"the body has not come within {BODY_TIMEOUT_S:g} s") from None
+    except (web.RequestPayloadError, ConnectionError):  # no gzip though it says so, or its peer has gone
+        raise Refused(400, "the body cannot be read") from None
     if not data:
         return DrainOrder()
     if request.content_type != "application/json":

@@ -65,10 +65,11 @@ class Handlers:
         return parts.node_list(await self._view.roll_call(), arguments["node"])
 
     async def node(self, arguments: Arguments) -> Node:
-        found = (await self.nodes(arguments)).items
+        roll = await self._view.roll_call()
+        found = parts.node_list(roll, arguments["node"]).items
         here = [each for each in found if each.state != "lost"] or found
         if not here:
-            raise Refused(404, f"there is no node {arguments['node']}")
+            raise Refused(404, f"there is no node {arguments['node']}{_as_far_as(roll.known)}")
         if len(here) > 1:
             ids = ", ".join(each.id for each in here)
             raise Refused(409, f"{len(here)} nodes have that name: say which by its id ({ids})")
@@ -171,12 +172,13 @@ class Handlers:
 
     async def session(self, arguments: Arguments) -> Session:
         session = arguments["session"]
+        known = await self._view.known()
         try:
-            found = await session_of(await self._view.known(), session)
+            found = await session_of(known, session)
         except TimeoutError:
             raise Refused(504, f"the worker of session {session} does not answer") from None
         if found is None:
-            raise Refused(404, f"there is no session {session}")
+            raise Refused(404, f"there is no session {session}{_as_far_as(known)}")
         return found
 
     async def kick(self, arguments: Arguments) -> Done:
@@ -214,10 +216,15 @@ class Handlers:
             raise Refused(504, str(error)) from None
 
 
+def _as_far_as(known: Known) -> str:
+    """What is to be said behind that something is not there."""
+    return "" if known.is_answered else ", as far as is known: no router of the cluster answers"
+
+
 def _nobody(known: Known, key: str) -> str:
     """That nobody publishes ``key``, as far as is known."""
     if not known.is_answered:
-        return f"nobody is known to publish {key}: no router of the cluster answers"
+        return f"nobody publishes {key}{_as_far_as(known)}"
     lost = sorted({WorkerName.of(each).node for each in known.workers if each not in known.via})
     if lost:
         return f"nobody is known to publish {key}, and some nodes are lost: {', '.join(lost)}"

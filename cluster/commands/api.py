@@ -18,6 +18,7 @@ from cluster.commands.seconds import duration
 from cluster.core.errors import EnvironmentFault
 from cluster.edge.node.config import OPTIONS
 from cluster.process.exit_codes import ExitCode
+from cluster.process.words import printable
 
 _TOKEN = {
     "api_token": replace(
@@ -146,7 +147,7 @@ def _order(
     body: Any = None,
 ) -> int:  # fmt: skip
     def tell(api: Api) -> int:
-        click.echo(api.ask(method, path, query, body)["detail"])
+        click.echo(printable(str(api.ask(method, path, query, body)["detail"])))
         return ExitCode.OK
 
     return _asking(tell)(url, _token(values))

@@ -50,6 +50,7 @@ class Registry:
         self._refusals = refusals or Refusals()
         self._members = members or Members()
         self._workers: dict[str, Worker] = {}
+        self._places: dict[tuple[str, str, int], str] = {}
         self._streams: dict[str, Lease] = {}
         self._watchers = Watchers()
         self._claims: dict[str, Claim] = {}
@@ -165,14 +166,12 @@ class Registry:
         identity = WorkerIdentity(hello.node, hello.instance, hello.slot, hello.incarnation)
         if identity.worker_id != worker_id:
             return
-        for other_id, other in list(self._workers.items()):
-            if other.identity.place == identity.place and other_id != worker_id:
-                self._drop(other_id, LEFT)  # a slot holds one process: the other one is dead
+        if self._places.get(identity.place, worker_id) != worker_id:
+            self._drop(self._places[identity.place], LEFT)  # a slot holds one process: that one is dead
         worker = self._workers.get(worker_id)
         if worker is None:
-            worker = self._workers[worker_id] = Worker(
-                identity, self._now, self._now, hello.draining, dict(hello.load)
-            )
+            worker = self._workers[worker_id] = Worker(identity, self._now, self._now, hello.draining, {})
+            self._places[identity.place] = worker_id
             self._members.came(worker_id)
             self.facts.came(worker_id)
             self._lost.came(identity)
@@ -212,6 +211,7 @@ class Registry:
         worker = self._workers.pop(worker_id, None)
         if worker is None:
             return
+        del self._places[worker.identity.place]
         self._members.went(worker_id, why)
         if why is not LEFT:
             self._lost.went(worker.identity, worker.heard_at)

@@ -211,6 +211,13 @@ def test_a_port_without_tls_is_told_so(other: tuple[str, list[str]]) -> None:
     assert "does not answer: WRONG_VERSION_NUMBER (--api)" in shown.output
 
 
+def test_what_an_order_has_done_steers_no_terminal(other: tuple[str, list[str]]) -> None:
+    url, said = other
+    said[:] = '{"detail": "node a\\u001b[2J is \\u202eback"}', "200"
+    shown = CliRunner().invoke(cli, ["kick", "x", "--api", url], standalone_mode=False)
+    assert (shown.return_value, shown.output) == (ExitCode.OK, "node a\ufffd[2J is \ufffdback\n")
+
+
 def test_an_api_is_not_watched() -> None:
     shown = CliRunner().invoke(cli, ["status", "--watch", "--api", "http://127.0.0.1:1"])
     assert (shown.exit_code, "--watch asks routers" in shown.output) == (ExitCode.USAGE, True)

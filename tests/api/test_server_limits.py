@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from cluster.api import answering
 from cluster.api.answering import MAX_BODY_BYTES
+from cluster.api.handlers import Refused
 from cluster.api.server import MAX_CONNECTIONS, ApiSettings, _close_one, served
 from cluster.api.sources import Sources
 from cluster.core.errors import EnvironmentFault
@@ -106,6 +108,23 @@ def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch: pyte
         assert connected(url, stack, SLOW).recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_body_that_cannot_be_read_is_no_fault_of_ours(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = ask(url, "/v1/nodes/a/drain", "POST", "{}", Content_Encoding="gzip")
+    assert (said.status, said.json["detail"]) == (400, "the body cannot be read")
+    assert "api_failed" not in [each.__dict__.get("event") for each in caplog.records]
+
+
+def test_a_peer_that_goes_in_the_middle_of_a_body_is_no_fault_of_ours() -> None:
+    async def read() -> bytes:
+        raise ConnectionResetError("Connection lost")
+
+    request: Any = SimpleNamespace(read=read)
+    with pytest.raises(Refused, match="the body cannot be read"):
+        asyncio.run(answering._body(request))
+
+
 def test_health_is_told_while_too_much_is_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering, "MAX_REQUESTS_AT_ONCE", 0)
     assert ask(url, "/v1/nodes").status == 503
@@ -133,6 +152,19 @@ def test_without_a_router_that_answers_nothing_is_complete(url: str, tmp_path: P
         assert [each["router"] for each in said["missing_routers"]] == [f"ipc://{tmp_path / 'nobody'}"]
     assert ask(url, "/readyz").status == 503
     assert ask(url, "/livez?verbose").text == "[+]self ok\nlivez check passed\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("nodes/a", "there is no node a"), ("sessions/1f2e-0.1-3", "there is no session 1f2e-0.1-3"),
+        ("streams/live/a", "nobody publishes live/a"), ("streams/live/a/trace", "nobody publishes live/a"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_may_be_unknown(url: str, path: str, what: str) -> None:
+    said = ask(url, f"/v1/{path}")
+    why = f"{what}, as far as is known: no router of the cluster answers"
+    assert (said.status, said.json["detail"]) == (404, why)
 
 
 def test_faults_are_problems_and_say_what_is_allowed(url: str) -> None:

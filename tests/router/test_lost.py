@@ -53,3 +53,17 @@ def test_of_too_many_the_first_is_forgotten() -> None:
     rows = workers.rows(1.0)
     assert len(rows) == MAX_LOST_WORKERS
     assert rows[0].worker_id == "n/i/1/1"
+
+
+def test_nothing_is_kept_of_those_who_are_back() -> None:
+    workers = LostWorkers()
+    lost = [WorkerIdentity("n", "i", slot, 1) for slot in range(3)] + [WorkerIdentity("o", "i", 0, 1)]
+    for each in lost:
+        workers.went(each, 0.0)
+    for each in lost:
+        workers.came(each)
+    assert not workers._heard_at
+    assert not workers._named
+    workers.went(lost[0], 0.0)
+    assert workers.rows(LOST_SHOWN_S) == []
+    assert not workers._named

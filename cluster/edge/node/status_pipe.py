@@ -9,7 +9,7 @@
     {"asked": "drain", "deadline_s": 600.0}
                                     an operator asks this of the node, through this worker
 
-Nothing goes the other way: the supervisor speaks in signals, and on the worker's stdin (``orders``).
+Nothing goes the other way: the supervisor speaks on the worker's stdin (``orders``), and by SIGTERM.
 """
 
 from __future__ import annotations
