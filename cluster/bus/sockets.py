@@ -29,7 +29,10 @@ def bus_socket(
         socket.rcvhwm = bounds.SUBSCRIPTIONS_AT_ONCE
     socket.handshake_ivl = bounds.ZMQ_HANDSHAKE_TIMEOUT_MS
     if not _is_local(endpoint):  # over ipc the kernel notices
-        socket.heartbeat_ivl = bounds.ZMQ_HEARTBEAT_INTERVAL_MS
+        is_control = kind in (zmq.DEALER, zmq.ROUTER)
+        socket.heartbeat_ivl = (
+            bounds.ZMQ_CONTROL_HEARTBEAT_INTERVAL_MS if is_control else bounds.ZMQ_HEARTBEAT_INTERVAL_MS
+        )
         socket.heartbeat_timeout = bounds.ZMQ_HEARTBEAT_TIMEOUT_MS
     return socket
 

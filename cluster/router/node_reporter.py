@@ -17,8 +17,6 @@ from cluster.core.bus.endpoints import Endpoints
 
 #: Reports that may queue for a router. If it does not read, later ones are not sent.
 _QUEUED = 2
-#: No media waits for this connection, so libzmq looks less often whether its other end is there.
-_LOOK_EVERY_MS = 1_000
 
 _Context = zmq.Context[zmq.Socket[bytes]]
 
@@ -74,8 +72,6 @@ class NodeReporter:
 
     def _open(self) -> None:
         self._socket = uplink_socket(self._context, zmq.DEALER, _QUEUED, self._endpoint, self._key)
-        if self._socket.heartbeat_ivl:  # not over ipc
-            self._socket.heartbeat_ivl = _LOOK_EVERY_MS
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | REFUSALS)
         self._socket.connect(self._endpoint)
 

@@ -51,6 +51,9 @@ MAX_EPOCH_AHEAD_S = 24 * 60 * 60
 
 #: libzmq's own heartbeats, which close a connection whose peer vanished without a word.
 ZMQ_HEARTBEAT_INTERVAL_MS = 250
+#: The same on the control channel, which our own heartbeats cross ten times a second. With 1,000 workers
+#: these are a good part of what a router does.
+ZMQ_CONTROL_HEARTBEAT_INTERVAL_MS = 1_000
 ZMQ_HEARTBEAT_TIMEOUT_MS = 1_000
 #: Between attempts to reach a router that is away.
 ZMQ_RECONNECT_MS = 100
