@@ -171,13 +171,12 @@ def test_a_failed_registry_shows(
 
 @pytest.mark.parametrize("offset", [0, 1, 2])
 def test_a_taken_port_is_named(offset: int) -> None:
-    with Router(ANY_PORT) as router:  # finds three free ports
-        base = int(router.endpoint.rpartition(":")[2])
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", base + offset))
-        taken.listen()
-        with pytest.raises(EnvironmentFault, match=f"cannot bind tcp://127.0.0.1:{base + offset}"):
-            Router(f"tcp://127.0.0.1:{base}").start()
+    base = int(free_router_address().rpartition(":")[2])
+    with (
+        socket.create_server(("127.0.0.1", base + offset)),
+        pytest.raises(EnvironmentFault, match=f"cannot bind tcp://127.0.0.1:{base + offset}"),
+    ):
+        Router(f"tcp://127.0.0.1:{base}").start()
 
 
 def test_port_0_gives_every_router_ports_of_its_own() -> None:
