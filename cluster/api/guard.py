@@ -98,7 +98,7 @@ def _check_is_here(asker: Asker) -> None:
 
 
 def _parts(address: str) -> SplitResult:
-    """Those of an address that a stranger has written; of one that is none, nothing."""
+    """The parts of an address that a stranger has written; empty ones if it is no address."""
     try:
         return urlsplit(address)
     except ValueError:  # a bracket that is not closed
