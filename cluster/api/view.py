@@ -41,6 +41,8 @@ class ClusterView:
         self._sources = sources
         self._routers: dict[str, AskedRouter] = {}
         self._fresh: Fresh[Any] = Fresh()
+        #: The latest, by the address of what it is about, which it holds.
+        self._rolls: Fresh[RollCall] = Fresh(max_kept=1)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -65,7 +67,8 @@ class ClusterView:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._fresh.close()
+        for each in (self._fresh, self._rolls):
+            await each.close()
         for router in self._routers.values():
             router.close()
         await asyncio.get_running_loop().run_in_executor(None, self._context.term)
@@ -81,7 +84,9 @@ class ClusterView:
 
     async def roll_call(self) -> RollCall:
         """Which workers answer, and what they say of themselves."""
-        return await self.shared("roll call", self._call_roll)
+        known = await self.known()
+        # Shared for as long as that is fresh, and no longer: it would be older than it may be otherwise.
+        return await self._rolls.get(id(known), lambda: self._call_roll(known))
 
     async def shared(self, question: object, fetch: Callable[[], Awaitable[T]]) -> T:
         """What ``fetch`` brings, or has brought a moment ago to another who asked ``question``."""
@@ -91,6 +96,7 @@ class ClusterView:
     def forget(self) -> None:
         """Something was changed: what was fetched before is not shown any more."""
         self._fresh.forget()
+        self._rolls.forget()
         self.details.forget()
 
     @property
@@ -98,8 +104,8 @@ class ClusterView:
         """All of them, also the one that is not told of."""
         return list(self._routers.values())
 
-    async def _call_roll(self) -> RollCall:
-        roll = await call_roll(await self.known())
+    async def _call_roll(self, known: Known) -> RollCall:
+        roll = await call_roll(known)
         if self._sources.learns and roll.summaries:
             self._named = set(sorted(roll.routers_named)[:MAX_ROUTERS])
             self._use(self._named)

@@ -12,14 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.api import resources
-from cluster.api.fresh import Fresh
+from cluster.api import view as view_module
+from cluster.api.fresh import FRESH_S, Fresh
 from cluster.api.handlers import Refused
 from cluster.api.health import told
 from cluster.api.openapi import document
 from cluster.api.operations import OPERATIONS, Parameter, argument
 from cluster.api.paging import BadCursor, cursor_of, place_of
-from cluster.api.round import WorkerName
+from cluster.api.round import Known, RollCall, WorkerName
 from cluster.api.sessions import worker_and_number
+from cluster.api.sources import Sources
+from cluster.api.view import ClusterView
 from cluster.core.bus.cluster_status import WorkerStatus
 from cluster.edge.peers.log_facts import who
 
@@ -103,6 +106,31 @@ def test_a_failure_is_not_kept_and_one_who_gives_up_does_not_end_it_for_others()
 
 
 # ---- health --------------------------------------------------------------------------------------
+
+
+def test_who_answers_is_asked_again_as_soon_as_the_routers_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask_routers(_: object, **__: object) -> Known:
+        return Known([])
+
+    async def call_roll(known: Known) -> RollCall:
+        return RollCall(known, {}, [], [])
+
+    monkeypatch.setattr(view_module, "ask_routers", ask_routers)
+    monkeypatch.setattr(view_module, "call_roll", call_roll)
+
+    async def main() -> None:
+        now = 100.0
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+        view = ClusterView(Sources(()))
+        known = await view.known()
+        now += 0.8 * FRESH_S
+        assert (await view.roll_call()).known is known
+        now += 0.4 * FRESH_S  # what the routers said is too old by now
+        roll = await view.roll_call()
+        assert roll.known is not known
+        assert await view.roll_call() is roll
+
+    asyncio.run(main())
 
 
 def test_health_is_told_in_a_word_or_check_by_check() -> None:
