@@ -147,7 +147,7 @@ def _players(status: StreamStatus, rows: Mapping[str, StreamRow]) -> list[Player
 
 
 def _tracks(text: str, fps: float) -> list[Track]:
-    """None if the worker says what makes no sense."""
+    """The tracks in ``text``; no tracks if that makes no sense."""
     return _read_tracks(text, fps) if text and len(text) <= questions.MAX_TRACKS_CHARACTERS else []
 
 
