@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +16,7 @@ from cluster.core.bus.control import NodeReport, Report
 from cluster.router import facts as facts_module
 from cluster.router.repeater import Repeaters
 from cluster.router.router import Router
+from support.cluster_process import free_router_address
 from support.routers import ANY_PORT, KEY, LinkedWorker, ScriptedRouter
 from support.sockets import on_uvloop, until
 
@@ -28,6 +29,12 @@ def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "REFUSED_RETRY_S", 0.05)
     monkeypatch.setattr(bounds, "REPORT_INTERVAL_S", 0.1)
     monkeypatch.setattr(facts_module, "REPORTS_FETCHED_S", 1.0)
+
+
+@pytest.fixture
+def own_address(tmp_path: Path) -> str:
+    """Where a node's own router is."""
+    return f"ipc://{tmp_path}/r"
 
 
 def played(players: int) -> list[StreamFacts]:
@@ -48,6 +55,16 @@ def reporters(router: Router, node: str = NODE) -> set[str]:
 def node_said(router: Router, players: int) -> bool:
     """Whether the node has told of so many, and its workers have not."""
     return reporters(router) == {""} and known(router) == ({NODE: players} if players else {})
+
+
+@contextlib.contextmanager
+def a_node(address: str, key: ClusterKey | None, *routers: Router) -> Iterator[Router]:
+    """The own router of a node, which tells ``routers`` what is reported there."""
+    with (
+        Router(address) as own,
+        Repeaters([each.endpoint for each in routers], own.endpoint, key, own.node_reports),
+    ):
+        yield own
 
 
 @contextlib.asynccontextmanager
@@ -79,14 +96,14 @@ async def reporting(
 
 
 @pytest.mark.parametrize("key", [None, ClusterKey(bytes(32))])
-def test_a_node_tells_every_router_and_its_workers_only_their_own(key: ClusterKey | None) -> None:
+def test_a_node_tells_every_router_and_its_workers_only_their_own(
+    own_address: str, key: ClusterKey | None
+) -> None:
     async def main() -> None:
         with contextlib.ExitStack() as stack:
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
             routers = [stack.enter_context(Router(ANY_PORT, key=key)) for _ in range(2)]
-            own = stack.enter_context(Router(f"ipc://{directory}/r"))
+            own = stack.enter_context(a_node(own_address, key, *routers))
             names = [router.endpoint for router in routers]
-            stack.enter_context(Repeaters(names, own.endpoint, key, own.node_reports))
             first, second = played(2), played(3)
             async with reporting(names, first, second, own_router=own.endpoint, key=key):
                 for router in routers:
@@ -101,13 +118,11 @@ def test_a_node_tells_every_router_and_its_workers_only_their_own(key: ClusterKe
     on_uvloop(main())
 
 
-def test_a_router_that_is_restarted_is_told_again() -> None:
+def test_a_router_that_is_restarted_is_told_again(own_address: str) -> None:
     async def main() -> None:
         with contextlib.ExitStack() as stack:
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
-            router = stack.enter_context(Router(ANY_PORT))
-            own = stack.enter_context(Router(f"ipc://{directory}/r"))
-            stack.enter_context(Repeaters([router.endpoint], own.endpoint, None, own.node_reports))
+            router = stack.enter_context(Router(free_router_address()))
+            own = stack.enter_context(a_node(own_address, None, router))
             async with reporting([router.endpoint], played(2), played(3), own_router=own.endpoint):
                 await until(lambda: node_said(router, 5), "the players")
                 router.close()
@@ -127,13 +142,12 @@ def _fails_later(own: Router, has_ended: asyncio.Event) -> Callable[[], list[Nod
 
 
 def test_workers_report_by_themselves_when_nobody_does_so_for_them(
-    caplog: pytest.LogCaptureFixture,
+    own_address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         with contextlib.ExitStack() as stack:
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
             router = stack.enter_context(Router(ANY_PORT))
-            own = stack.enter_context(Router(f"ipc://{directory}/r"))
+            own = stack.enter_context(Router(own_address))
             has_ended = asyncio.Event()
             fetch = _fails_later(own, has_ended)
             stack.enter_context(Repeaters([router.endpoint], own.endpoint, None, fetch))
@@ -150,13 +164,9 @@ def test_workers_report_by_themselves_when_nobody_does_so_for_them(
     on_uvloop(main())
 
 
-def test_workers_report_by_themselves_when_their_own_router_has_ended() -> None:
+def test_workers_report_by_themselves_when_their_own_router_has_ended(own_address: str) -> None:
     async def main() -> None:
-        with contextlib.ExitStack() as stack:
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
-            router = stack.enter_context(Router(ANY_PORT))
-            own = stack.enter_context(Router(f"ipc://{directory}/r"))
-            stack.enter_context(Repeaters([router.endpoint], own.endpoint, None, own.node_reports))
+        with Router(ANY_PORT) as router, a_node(own_address, None, router) as own:
             first = played(2)
             async with reporting([router.endpoint], first, played(3), own_router=own.endpoint) as workers:
                 await until(lambda: node_said(router, 5), "the players")
@@ -172,8 +182,7 @@ def test_workers_report_by_themselves_when_their_own_router_has_ended() -> None:
 
 def test_a_worker_by_itself_reports_streams_always_and_none_once() -> None:
     async def main() -> None:
-        with Router(ANY_PORT) as reserved:
-            base = reserved.endpoint
+        base = free_router_address()
         router = ScriptedRouter(base)
         worker = LinkedWorker([base], 0)
         await worker.link.start()

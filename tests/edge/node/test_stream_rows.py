@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from cluster.core.amf import amf0
@@ -15,23 +13,11 @@ from cluster.edge.node.stream_rows import StreamRows
 from cluster.edge.rtmp.encoding import encoding_for
 from cluster.edge.streams.streams import Streams
 from support.house import AAC_HEADER, AVC_HEADER, KEY, SteppedLoop, video
-from support.streams import FakePublisher, FakeSink, make_streams
+from support.streams import FakePublisher, FakeSink
 
 NAME = "live/a"
 HEVC_HEADER = bytes.fromhex("90 68766331 0101")
 MP3_FRAME = bytes.fromhex("2f fffb9064") + bytes(413)
-
-
-@pytest.fixture
-def loop() -> Iterator[SteppedLoop]:
-    loop = SteppedLoop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture
-def streams(loop: SteppedLoop) -> Streams:
-    return make_streams(loop)[0]
 
 
 @pytest.fixture

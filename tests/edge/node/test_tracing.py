@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +13,7 @@ from cluster.edge.node.tracing import Tracing
 from cluster.edge.rtmp.encoding import encoding_for
 from cluster.edge.streams.streams import Streams
 from support.house import SteppedLoop
-from support.streams import FakePublisher, FakeSink, make_streams
+from support.streams import FakePublisher, FakeSink
 
 KEY = "live/a"
 FRAME = Message(MessageType.VIDEO, 0, bytes.fromhex("1701000000") + bytes(100))
@@ -38,18 +37,6 @@ WAYS = (
     RouterWay("tcp://r1:1936", False, True, round_trip_ms=1.5, clock_offset_ms=-250, dropped=3),
     RouterWay("ipc:///r", True, False, round_trip_ms=1.5),
 )  # fmt: skip
-
-
-@pytest.fixture
-def loop() -> Iterator[SteppedLoop]:
-    loop = SteppedLoop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture
-def streams(loop: SteppedLoop) -> Streams:
-    return make_streams(loop)[0]
 
 
 def row(streams: Streams) -> TraceRow:

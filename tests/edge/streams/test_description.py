@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from types import SimpleNamespace
 
 import pytest
+from stream_support import FakeOwner
 
 from cluster.core.media.stream_log import LogLimits
 from cluster.core.message import Message, MessageType
-from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.stream import Stream
 
@@ -20,11 +19,7 @@ OTHER_AAC_HEADER = bytes.fromhex("AF 00 1210")
 
 @pytest.fixture
 def stream() -> Stream:
-    owner = SimpleNamespace(
-        now=0.0, counters=Counters(), dirty_streams=[], audience_changed=lambda stream: None,
-        segment_ms=2000,
-    )
-    made = Stream("live/a", owner, LogLimits(), SlowRule(skip_ms=5000, close_s=30))  # type: ignore[arg-type]
+    made = Stream("live/a", FakeOwner(), LogLimits(), SlowRule(skip_ms=5000, close_s=30))
     made.begin(1, is_local=True)
     for type_id, header in ((MessageType.VIDEO, AVC_HEADER), (MessageType.AUDIO, AAC_HEADER)):
         made.append(Message(type_id, 0, header, 1))

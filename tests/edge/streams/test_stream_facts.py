@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from types import SimpleNamespace
 
 import pytest
-from stream_support import join
+from stream_support import FakeOwner, join
 
 from cluster.core.bus.cluster_status import StreamFacts
 from cluster.core.bus.control import Report
 from cluster.core.bus.control_coding import decode, encode
 from cluster.core.media.stream_log import LogLimits
 from cluster.core.message import Message, MessageType
-from cluster.edge.streams.counters import Counters
 from cluster.edge.streams.facts import FactsReporter
 from cluster.edge.streams.owner import SlowRule
 from cluster.edge.streams.stream import Stream
@@ -25,11 +23,7 @@ HEVC_HEADER = bytes.fromhex("90 68766331 0101")
 
 @pytest.fixture
 def stream() -> Stream:
-    owner = SimpleNamespace(
-        now=0.0, counters=Counters(), dirty_streams=[], audience_changed=lambda stream: None,
-        segment_ms=2000,
-    )
-    made = Stream("live/a", owner, LogLimits(), SlowRule(skip_ms=5000, close_s=30))  # type: ignore[arg-type]
+    made = Stream("live/a", FakeOwner(), LogLimits(), SlowRule(skip_ms=5000, close_s=30))
     made.begin(1, is_local=True)
     return made
 
