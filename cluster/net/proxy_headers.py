@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from cluster.core import proxy_protocol
@@ -47,12 +48,17 @@ class ProxyHeaders:
         self._waiting.add(waiting)
         return waiting
 
-    def tick(self, now: float) -> None:
-        """Every second or so: end those that take too long."""
-        for waiting in list(self._waiting):
-            if now - waiting.began_at >= self._timeout_s:
-                why = f"no whole header of the PROXY protocol in {self._timeout_s:g} s"
-                waiting.end(CloseReason.PROXY_HEADER, why)
+    def late(self, now: float) -> list[Callable[[], None]]:
+        """For each that takes too long, what ends it, if it still waits then."""
+        return [
+            partial(self._time_out, waiting)
+            for waiting in self._waiting if now - waiting.began_at >= self._timeout_s
+        ]  # fmt: skip
+
+    def _time_out(self, waiting: AwaitedHeader) -> None:
+        if waiting in self._waiting:
+            why = f"no whole header of the PROXY protocol in {self._timeout_s:g} s"
+            waiting.end(CloseReason.PROXY_HEADER, why)
 
     def close_all(self, reason: CloseReason) -> None:
         for waiting in list(self._waiting):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from cluster.core.errors import CloseReason, PeerViolation
@@ -62,11 +64,16 @@ class TlsHandshakes:
         self._going_on.add(handshake)
         return handshake
 
-    def tick(self, now: float) -> None:
-        """Every second or so: end those that take too long."""
-        for handshake in list(self._going_on):
-            if now - handshake.began_at >= self._timeout_s:
-                handshake.end(CloseReason.HANDSHAKE_TIMEOUT, f"no TLS handshake in {self._timeout_s:g} s")
+    def late(self, now: float) -> list[Callable[[], None]]:
+        """For each that takes too long, what ends it, if it still goes on then."""
+        return [
+            partial(self._time_out, handshake)
+            for handshake in self._going_on if now - handshake.began_at >= self._timeout_s
+        ]  # fmt: skip
+
+    def _time_out(self, handshake: TlsHandshake) -> None:
+        if handshake in self._going_on:
+            handshake.end(CloseReason.HANDSHAKE_TIMEOUT, f"no TLS handshake in {self._timeout_s:g} s")
 
     def close_all(self, reason: CloseReason) -> None:
         for handshake in list(self._going_on):

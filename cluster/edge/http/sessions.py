@@ -21,6 +21,7 @@ from cluster.edge.http.requests import HttpRequests
 from cluster.edge.peers.access_control import AccessControl
 from cluster.edge.peers.door import Arrival, Door
 from cluster.edge.peers.places import Places
+from cluster.edge.streams.rounds import Rounds
 from cluster.edge.streams.streams import Streams
 from cluster.net.outbox import StreamSocket
 from cluster.net.poller import Poller
@@ -59,6 +60,7 @@ class HttpSessions:
         self.counters = streams.counters
         self.identity = identity
         self.poller = poller
+        self.turn = streams.turn
         self.replies = Replies(rules.origin)
         self.handshake_timeout_s = rules.handshake_timeout_s
         self.idle_timeout_s = rules.idle_timeout_s
@@ -68,7 +70,9 @@ class HttpSessions:
         )
         self._places = places
         self._connections: dict[HttpSocket, None] = {}
-        self._ticks = 0
+        #: Those in this round that keep a part of a request.
+        self._unfinished: list[HttpSocket] = []
+        self._rounds = Rounds(self.turn, self._look_at, self._bound_unfinished)
         self._door = Door(self, places, rules.handshake_timeout_s, self.counters.http_closes, for_http=True)
         self.accept = self._door.accept
         self.accept_tls = self._door.accept_tls
@@ -96,20 +100,22 @@ class HttpSessions:
     def tick(self) -> None:
         """Once a second: timeouts. Of viewers a fifth is looked at each time."""
         self._door.tick()
-        self._ticks += 1
-        turn = self._ticks % TICKS_PER_VIEWER
-        unfinished: dict[HttpSocket, int] = {}
-        for connection in list(self._connections):
-            if connection.unfinished_bytes:
-                unfinished[connection] = connection.unfinished_bytes
-            arrival = connection.arrival
-            is_viewer = arrival.place.plays and connection.close_reason is None
-            if not is_viewer or arrival.number % TICKS_PER_VIEWER == turn:
-                connection.tick(self.now)
-        self._bound_unfinished(unfinished)
+        self._rounds.begin(self._connections)
 
-    def _bound_unfinished(self, unfinished: dict[HttpSocket, int]) -> None:
+    def _look_at(self, connection: HttpSocket) -> None:
+        if connection not in self._connections:
+            return  # it has gone since the round began
+        if connection.unfinished_bytes:
+            self._unfinished.append(connection)
+        arrival = connection.arrival
+        is_viewer = arrival.place.plays and connection.close_reason is None
+        if not is_viewer or (arrival.number - self._rounds.number) % TICKS_PER_VIEWER == 0:
+            connection.tick(self.now)
+
+    def _bound_unfinished(self) -> None:
         """Close those that keep most, until all together keep no more than they may."""
+        unfinished = {each: each.unfinished_bytes for each in self._unfinished}
+        self._unfinished.clear()
         held = sum(unfinished.values())
         for connection in sorted(unfinished, key=unfinished.__getitem__, reverse=True):
             if held <= MAX_UNFINISHED_BYTES:

@@ -19,6 +19,8 @@ from cluster.core.errors import CloseReason
 from cluster.edge.peers import log_facts
 from cluster.edge.peers.log_facts import Facts
 from cluster.edge.peers.places import Place, Places
+from cluster.edge.streams.rounds import Rounds
+from cluster.edge.streams.turn import Turn
 from cluster.net.addresses import BindAddress
 from cluster.net.outbox import StreamSocket
 from cluster.net.poller import Poller
@@ -64,6 +66,7 @@ class DoorOwner(Protocol):
 
     poller: Poller
     identity: WorkerIdentity
+    turn: Turn
 
     @property
     def now(self) -> float:
@@ -98,6 +101,8 @@ class Door:
         self._shaking: dict[TlsHandshake, Arrival] = {}
         self._open = 0
         self._empty = asyncio.Event()
+        #: Ends them: many may have come together.
+        self._late: Rounds[Callable[[], None]] = Rounds(owner.turn, lambda end: end())
         self._lines = StrangerLines(logger, "closed", lambda: owner.now)
 
     def __len__(self) -> int:
@@ -118,8 +123,7 @@ class Door:
     def tick(self) -> None:
         """Once a second: handshakes that take too long, and sums in the log."""
         self._lines.tick()
-        self._headers.tick(self.now)
-        self._handshakes.tick(self.now)
+        self._late.begin((*self._headers.late(self.now), *self._handshakes.late(self.now)))
 
     def close_handshakes(self, reason: CloseReason) -> None:
         """Close those that have not said what they want."""

@@ -54,11 +54,12 @@ class Requests:
         self, streams: Streams, admission: Admission | None = None, observer: SessionObserver | None = None
     ) -> None:
         self.draining = False
+        self.turn = streams.turn
         self._streams = streams
         #: None: everybody is let in, at once.
         self.admission = admission
         self._observer = observer
-        self._book = RequestBook(streams.turn.loop)
+        self._book = RequestBook(self.turn.loop)
         self._rates = JoinRates()
         self._shared_objects: SharedObjects[Connection] = SharedObjects()
         self._handlers: dict[type, Callable[[Connection, Any], None]] = {
@@ -77,7 +78,7 @@ class Requests:
     @property
     def now(self) -> float:
         """The time of this turn."""
-        return self._streams.turn.now
+        return self.turn.now
 
     @property
     def waiting(self) -> int:
@@ -250,7 +251,7 @@ class Requests:
     async def _pass_time(self, wait_s: float) -> None:
         if wait_s:
             await asyncio.sleep(wait_s)
-            self._streams.turn.begin()
+            self.turn.begin()
 
     # ---- verdicts ----------------------------------------------------------------------------
 
@@ -273,7 +274,7 @@ class Requests:
                 extra={"event": "verdict_failed", **connection.facts()},
             )
             verdict = Deny("the server cannot decide now")
-        self._streams.turn.begin()
+        self.turn.begin()
         if connection.close_reason is not None:
             return None
         if isinstance(verdict, Deny):

@@ -21,6 +21,7 @@ from cluster.edge.rtmp.logged_session import LoggedSession, session_class
 from cluster.edge.rtmp.publisher import end_idle_publishes
 from cluster.edge.rtmp.requests import Requests
 from cluster.edge.streams.counters import Counters
+from cluster.edge.streams.rounds import Rounds
 from cluster.net.outbox import StreamSocket
 from cluster.net.poller import Poller
 
@@ -75,11 +76,15 @@ class Sessions:
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self.stranger_buffer = self.receive_buffer[:STRANGER_READ_BYTES]
         self._requests = requests
+        self.turn = requests.turn
         self._limits = limits
         self._publish_idle_s = publish_idle_s
         self._places = places
         self._connections: dict[Connection, Place] = {}
-        self._ticks = 0
+        #: Those in this round that keep messages: without an end, and waiting for an answer.
+        self._unfinished: list[Connection] = []
+        self._held: list[Connection] = []
+        self._rounds = Rounds(self.turn, self._look_at, self._bound_memory)
         self._door = Door(self, places, limits.handshake_timeout_s, counters.closes)
         self.accept = self._door.accept
         self.accept_tls = self._door.accept_tls
@@ -118,23 +123,29 @@ class Sessions:
         Sessions that publish or play have only their pings, many seconds apart: a fifth of them is
         looked at each time.
         """
-        self._ticks += 1
-        turn = self._ticks % TICKS_PER_BUSY_SESSION
         self._door.tick()
-        unfinished: dict[Connection, int] = {}
-        held: dict[Connection, int] = {}
-        for connection in list(self._connections):
-            if connection.session.held_bytes:
-                held[connection] = connection.session.held_bytes
-            if not connection.is_busy and connection.session.unfinished_bytes:
-                unfinished[connection] = connection.session.unfinished_bytes
-            if connection.number % TICKS_PER_BUSY_SESSION == turn or not connection.is_busy:
-                connection.tick(self.now)
-                if connection.publications and self._publish_idle_s:
-                    ended = end_idle_publishes(connection, self.now, self._publish_idle_s)
-                    self.counters.publishes_idle += ended
+        self._rounds.begin(self._connections)
 
-        # Unfinished ones of publishers count in the memory of their streams.
+    def _look_at(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return  # it has gone since the round began
+        is_busy, session = connection.is_busy, connection.session
+        if session.held_bytes:
+            self._held.append(connection)
+        if not is_busy and session.unfinished_bytes:
+            self._unfinished.append(connection)
+        if not is_busy or (connection.number - self._rounds.number) % TICKS_PER_BUSY_SESSION == 0:
+            connection.tick(self.now)
+            if connection.publications and self._publish_idle_s:
+                ended = end_idle_publishes(connection, self.now, self._publish_idle_s)
+                self.counters.publishes_idle += ended
+
+    def _bound_memory(self) -> None:
+        """Unfinished ones of publishers count in the memory of their streams."""
+        unfinished = {each: each.session.unfinished_bytes for each in self._unfinished}
+        held = {each: each.session.held_bytes for each in self._held}
+        self._unfinished.clear()
+        self._held.clear()
         _bound(unfinished, MAX_UNFINISHED_BYTES, "messages that do not end")
         _bound(held, MAX_WAITING_BYTES, "messages that wait for an answer")
 
