@@ -2,6 +2,9 @@
 
 The same packets are not enough: a stream that is announced and never comes stops a recording for ever,
 and no hash of a packet differs.
+
+Some thirty programs run at once. On a machine that stands still for a second, one of them may see less at
+either server. So what was worse at ours is shown once more, and counts if it is worse again.
 """
 
 from __future__ import annotations
@@ -99,31 +102,47 @@ def test_a_peer_sees_no_worse_than_at_nginx(
     short_clips: dict[MediaKind, Path], tmp_path: Path, sights: SightTable,
 ) -> None:  # fmt: skip
     tasks = [task for task in TASKS if task.fits(stream)]
-    name = f"{stream.name}-{joins}".replace(",", "").replace(" ", "-")
     source = short_clips.get(stream.media, clip)
+    bad: dict[str, str] = {}
+    for showing in ("first", "second"):
+        name = f"{stream.name}-{joins}-{showing}".replace(",", "").replace(" ", "-")
+        ours, theirs = _show(tasks, stream, joins, servers, name, source, tmp_path / showing)
+        found = _compare(tasks, ours, theirs)
+        bad = {label: worse for label, worse in found.items() if showing == "first" or label in bad}
+        if not bad:
+            break
+        print(f"worse at ours, {showing} showing: {bad}")
+    for task in tasks:
+        sights.note(task.label, stream.name, same=task.label not in bad)
+    assert not bad, "\n".join(f"{label}: {worse}" for label, worse in bad.items())
+
+
+def _show(
+    tasks: list[Task], stream: Stream, joins: Joins, servers: tuple[Server, Server], name: str,
+    source: Path, directory: Path,
+) -> tuple[list[Sight], list[Sight]]:  # fmt: skip
+    """What the peers see at ours, and at nginx-rtmp."""
+    directory.mkdir()
     watched: dict[str, list[Watched]] = {}
     publishers = None
     try:
         if joins == "early":
             before = [server.connections() for server in servers]
-            watched = _start(tasks, stream, servers, name, tmp_path)
+            watched = _start(tasks, stream, servers, name, directory)
             _wait_for_connections(servers, [count + len(tasks) for count in before])
-        publishers = Publishers(source, stream, [f"{server.url}/{name}" for server in servers], tmp_path)
+        publishers = Publishers(source, stream, [f"{server.url}/{name}" for server in servers], directory)
         if joins == "late":
             _wait_for_media(publishers, GONE_S if stream.media in ONE_GONE else LATE_S)
-            watched = _start(tasks, stream, servers, name, tmp_path)
+            watched = _start(tasks, stream, servers, name, directory)
         wait_for_all(*watched.values())
         assert publishers.running(), "a publisher ended: the clip is too short, or it was refused"
         ours, theirs = ([each.sight(publishers.began_at) for each in some] for some in watched.values())
+        return ours, theirs
     finally:
         for each in (each for some in watched.values() for each in some):
             each.end()
         if publishers is not None:
             publishers.end()
-    bad = _compare(tasks, ours, theirs)
-    for task in tasks:
-        sights.note(task.label, stream.name, same=task.label not in bad)
-    assert not bad, "\n".join(f"{label}: {'; '.join(found)}" for label, found in bad.items())
 
 
 def _start(
@@ -149,10 +168,10 @@ def _wait_for_media(publishers: Publishers, media_s: float) -> None:
     wait_until(lambda: time.monotonic() - since >= media_s, f"{media_s:g} s of media", media_s + 5)
 
 
-def _compare(tasks: list[Task], ours: list[Sight], theirs: list[Sight]) -> dict[str, list[str]]:
+def _compare(tasks: list[Task], ours: list[Sight], theirs: list[Sight]) -> dict[str, str]:
     """By the labels of the tasks, what is worse at ours."""
     found = {
-        task.label: differences(mine, other, task.least_share)
+        task.label: "; ".join(differences(mine, other, task.least_share))
         for task, mine, other in zip(tasks, ours, theirs, strict=True)
     }
     return {label: worse for label, worse in found.items() if worse}
