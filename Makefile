@@ -158,7 +158,7 @@ wheelhouse: $(VENV)/.for-run
 
 deploy-test: $(VENV)/.for-deploy
 	@sh tools/peers.sh ffmpeg promtool units compose ssh-hosts machine image
-	$(PY) -m pytest tests/deploy -m 'deploy or not deploy' -o faulthandler_timeout=600
+	$(PY) -m pytest tests/deploy -m 'deploy or not deploy' -o faulthandler_timeout=600 -o timeout=3600
 
 clean:
 	rm -rf $(VENV) .venv-compiled build dist *.egg-info
