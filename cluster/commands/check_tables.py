@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,14 +19,23 @@ from cluster.edge.admission.rules import ACTIONS, Pattern
 from cluster.edge.node.policy_in_force import publish_key
 from cluster.edge.node.policy_source import OPEN_TO_ALL
 from cluster.process.config_file import ConfigFile, Fault
+from cluster.process.toml_text import quoted
 from cluster.router.config import OPTIONS as ROUTER_OPTIONS
 
 _Path = tuple[str | int, ...]
 
+#: What means something in the patterns of other programs, and here itself.
+_OF_OTHER_PATTERNS = re.compile(r"^[~^]|\[.*\]|\{.*\}|\(.*\)|\.\*|\$$")
+#: Whoever has a link can try out secrets as fast as its computers hash.
+_SHORTEST_SIGNING_SECRET = 16
+
 
 def warnings(file: ConfigFile) -> list[Fault]:
     """What is well written and perhaps not meant, each with its line. The file has no faults."""
-    return sorted({*_openness(file), *_never_matching(file), *_unguarded(file), *_unresolved(file)})
+    ways = (
+        _openness, _never_matching, _meant_otherwise, _unused, _guessable, _unguarded, _unresolved,
+    )  # fmt: skip
+    return sorted({fault for way in ways for fault in way(file)})
 
 
 def _openness(file: ConfigFile) -> Iterator[Fault]:
@@ -51,6 +61,10 @@ def _never_matching(file: ConfigFile) -> Iterator[Fault]:
         for index, rule in enumerate(rules):
             if action not in rule:
                 continue
+            if action == "publish" and "publish_key" in file.values:
+                text = "never decides: publish_key in [access] says who may publish, whatever the stream"
+                yield file.fault_at(("rule", index, action), text)
+                continue
             text = rule["match"].strip("/")
             # An asterisk in ``text`` is matched by none but one of the earlier pattern.
             if (by := next((n for n, earlier in decided if earlier.matches(text)), None)) is not None:
@@ -60,6 +74,47 @@ def _never_matching(file: ConfigFile) -> Iterator[Fault]:
                     f'"{rule["match"]}" matches',
                 )
             decided.append((index, Pattern(text)))
+
+
+def _meant_otherwise(file: ConfigFile) -> Iterator[Fault]:
+    """Patterns as other programs have them, which match no stream here."""
+    for name in ("rule", "limit"):
+        for index, table in enumerate(file.tables.get(name, [])):
+            match, path = table["match"], (name, index, "match")
+            if _OF_OTHER_PATTERNS.search(match):
+                yield file.fault_at(path, f'in "{match}", * is any characters, and all else is itself')
+            if "publishers" in table and match.endswith("/*"):
+                app = match.removesuffix("/*")
+                text = f'publishers are those of an app: "{match}" is {app}/a and such, and not {app}'
+                yield file.fault_at(path, text)
+
+
+def _unused(file: ConfigFile) -> Iterator[Fault]:
+    """What no rule asks for, and so keeps nobody out."""
+    tables = file.tables
+    terms = [
+        (action, rule[action])
+        for rule in tables.get("rule", []) for action in ACTIONS if isinstance(rule.get(action), dict)
+    ]  # fmt: skip
+    users = {name for _, each in terms for name in each.get("users", [])}
+    for name in tables.get("users", {}):
+        if name not in users:
+            yield file.fault_at(("users", name), f"no rule names this user: users = [{quoted(name)}]")
+    for name, way in (("signing", "signed"), ("jwt", "jwt")):
+        if name in tables and not any(each.get(way) for _, each in terms):
+            yield file.fault_at((name,), f"no rule asks for it: {way} = true")
+    asked = {action for action, each in terms if each.get("hook")}
+    for action in ACTIONS:
+        if action in tables.get("hooks", {}) and action not in asked:
+            text = f"nobody is asked: no rule says {action} = {{ hook = true }}"
+            yield file.fault_at(("hooks", action), text)
+
+
+def _guessable(file: ConfigFile) -> Iterator[Fault]:
+    for secret in file.tables.get("signing", {}).get("secrets", []):
+        if len(secret) < _SHORTEST_SIGNING_SECRET:
+            text = "a secret so short is guessed by who has a link: openssl rand -base64 32 makes another"
+            yield file.fault_at(("signing", "secrets"), text)
 
 
 def _unguarded(file: ConfigFile) -> Iterator[Fault]:

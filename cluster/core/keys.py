@@ -27,6 +27,10 @@ _IN_OBS: Final = " (in OBS: Server rtmp://HOST/APP, Stream Key NAME)"
 _WHOLE: Final = re.compile(r"(rtmp[a-z]{0,2}://)(?:[^/?]*@)?([^/?]*)/*", re.IGNORECASE)
 
 
+#: What paths have for the place itself, and the one above.
+_DOTS: Final = frozenset((".", ".."))
+
+
 class StreamKey(str):
     """A checked stream key: the text ``app/name``, without queries, outer slashes and empty segments.
 
@@ -39,8 +43,9 @@ class StreamKey(str):
     def parse(cls, app: str, name: str) -> Self:
         """The key of ``name`` (of publish or play) under ``app`` (of connect), both as the peer sent them.
 
-        PeerViolation (BAD_COMMAND) if both are empty, or the key is too long or holds characters that
-        no log, topic or file name should. The detail does not repeat them.
+        PeerViolation (BAD_COMMAND) if both are empty, or the key is too long, holds characters that
+        no log, topic or file name should, or could be taken for more than one stream, or for another
+        one. The detail does not repeat them.
         """
         key = joined(app, name)
         if not key:
@@ -48,6 +53,7 @@ class StreamKey(str):
         if len(key) > MAX_KEY_BYTES:  # before each character is looked at
             raise _too_long()
         _check_characters(key)
+        _check_meaning(key)
         if len(key.encode()) > MAX_KEY_BYTES:
             raise _too_long()
         return cls(key)
@@ -120,6 +126,15 @@ def _path(text: str) -> str:
 def _too_long() -> PeerViolation:
     detail = f"the stream key is longer than {MAX_KEY_BYTES} bytes of UTF-8"
     return PeerViolation(CloseReason.BAD_COMMAND, detail)
+
+
+def _check_meaning(key: str) -> None:
+    """Peers choose keys, and operators, tokens and back ends read them: ``live/*`` is all that begins so
+    to the API and in tokens, and whoever has paths takes ``live/../tv/a`` for ``tv/a``."""
+    if key.endswith("*"):
+        raise PeerViolation(CloseReason.BAD_COMMAND, "the stream key ends with *, which means many streams")
+    if not _DOTS.isdisjoint(key.split("/")):
+        raise PeerViolation(CloseReason.BAD_COMMAND, "the stream key has a segment that is . or ..")
 
 
 def _check_characters(key: str) -> None:

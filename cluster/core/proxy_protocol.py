@@ -93,7 +93,13 @@ def _address(text: str, version: int) -> str:
         raise _wrong("what stands for an address is none") from None
     if address.version != version or "%" in text:
         raise _wrong("an address of another family")
-    return str(address)
+    return _spelled(address)
+
+
+def _spelled(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """IPv4 within IPv6, as a proxy on a socket for both has it, is IPv4: so firewalls know it."""
+    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(inner or address)
 
 
 def _port(text: str) -> int:
@@ -127,4 +133,4 @@ def _parse_binary(data: bytes) -> ProxyHeader | None:
         return ProxyHeader(size, None)
     block = data[_FIXED_BYTES:size]
     port = int.from_bytes(block[2 * address_bytes : 2 * address_bytes + 2])
-    return ProxyHeader(size, (str(ipaddress.ip_address(block[:address_bytes])), port))
+    return ProxyHeader(size, (_spelled(ipaddress.ip_address(block[:address_bytes])), port))

@@ -22,6 +22,10 @@ from cluster.process.toml_text import quoted
 
 #: Where tomllib says that a text is no TOML.
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+#: What to do, where tomllib does not say it.
+_TOML_HINTS = {"Invalid value": 'a text stands in quotes, such as "deny"'}
+#: Windows' editors begin a file of UTF-8 with a mark.
+_ENCODING = "utf-8-sig"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,7 +82,7 @@ def read(path: Path, options: Mapping[str, Option], tables: Collection[str] = ()
 
     file = ConfigFile(path)
     try:
-        text = path.read_bytes().decode().replace("\r\n", "\n")
+        text = path.read_bytes().decode(_ENCODING).replace("\r\n", "\n")
     except OSError as error:
         raise EnvironmentFault(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
@@ -90,7 +94,9 @@ def read(path: Path, options: Mapping[str, Option], tables: Collection[str] = ()
     except tomllib.TOMLDecodeError as error:
         place = _TOML_PLACE.search(str(error))
         line = int(place[1]) if place and place[1] else text.rstrip("\n").count("\n") + 1
-        file.faults.append(Fault(line, f"is not TOML: {_TOML_PLACE.sub('', str(error))}"))
+        why = _TOML_PLACE.sub("", str(error))
+        hint = f": {_TOML_HINTS[why]}" if why in _TOML_HINTS else ""
+        file.faults.append(Fault(line, f"is not TOML: {why}{hint}"))
         return file
     except (ValueError, RecursionError) as error:
         what = "lists or tables nested too deep" if isinstance(error, RecursionError) else "too many digits"

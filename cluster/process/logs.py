@@ -26,8 +26,8 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 #: Marks the record of ``announce``, shown without time and level in text.
 _ANNOUNCED = "announced"
 
-#: A peer chooses stream names: none of them may begin a line of its own or steer a terminal.
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+#: What a traceback's lines begin with, so that none of them looks like a line of the log.
+_INDENT = "    "
 
 _STDERR = 2
 
@@ -82,18 +82,36 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """``TIME LEVEL message key=value …`` on one line; a traceback follows on lines of its own."""
+    """``TIME LEVEL message key=value …`` on one line; a traceback follows on indented lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage().translate(_CONTROL)
+        text = _visible(record.getMessage())
         if not getattr(record, _ANNOUNCED, False):
             text = f"{_time(record)} {record.levelname.lower():7} {text}"
         for key, value in _extra(record).items():
             if key != "event":
-                text += f" {key}={_quoted(str(value))}".translate(_CONTROL)
+                text += _visible(f" {key}={_quoted(str(value))}")
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
+            for line in self.formatException(record.exc_info).split("\n"):
+                text += f"\n{_INDENT}{_visible(line)}"
         return text
+
+
+def _visible(text: str) -> str:
+    """``text``, in which each character that is not printed has its number in place of itself.
+
+    A peer chooses stream names: none of them may begin a line of its own, steer a terminal, or turn round
+    the order in which the rest of the line is shown.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _numbered(ord(each)) for each in text)
+
+
+def _numbered(code: int) -> str:
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def _quoted(text: str) -> str:

@@ -55,6 +55,7 @@ def _checked(config: Path, text: str, capsys: pytest.CaptureFixture[str]) -> lis
         ("[router]\ninsecure = 'yes'\n", "2: insecure in [router]: must be true or false"),
         ("[router]\nbind = '1936'\n", "2: bind in [router]: "),
         ("[node\n", "1: is not TOML: "),
+        ("[node]\nnode_name = a\n", "2: is not TOML: Invalid value: a text stands in quotes"),
         ("[node]\nworkers = 1\nworkers = 2\n", "3: is not TOML: "),
         ("[node]\nnode_name = '''\na\n", "3: is not TOML: "),
         ("[streams]\nslow_skip = 60\n", "2: --slow-skip must not exceed --log-seconds"),
@@ -116,6 +117,8 @@ def test_a_number_of_too_many_digits_ends_a_command_with_one_line(
 def test_a_good_file_has_no_faults(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _checked(config, "", capsys) == []
     assert _checked(config, "[node]\r\nworkers = 2 # all\r\n[router]\ninsecure = true\n", capsys) == []
+    assert _checked(config, "\ufeff[node]\nworkers = 2\n", capsys) == []
+    assert _checked(config, "\ufeff[node]\nwrokers = 2\n", capsys)[0].startswith("2: unknown key")
 
 
 def test_a_file_that_is_not_text_or_not_there(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

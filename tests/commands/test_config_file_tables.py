@@ -25,7 +25,7 @@ GOOD = """\
 [[rule]]
 match = "live/*"
 publish = { users = ["studio"] }
-play = "allow"
+play = { signed = true }
 [[rule]]
 match = "*"
 publish = "deny"
@@ -33,7 +33,7 @@ play = "deny"
 [users.studio]
 password = "marked-secret"
 [signing]
-secrets = ["marked-secret-2"]
+secrets = ["marked-secret-of-links"]
 """
 
 
@@ -166,6 +166,37 @@ def test_a_file_without_tables_imports_nothing_for_them(config: Path) -> None:
             ["10: warning: never decides: rule 1 has already said who may publish",
              "11: warning: never decides: rule 1 has already said who may play"],
         ),
+        (
+            "[access]\npublish_key = 'marked-secret'\n"
+            "[[rule]]\nmatch = '*'\npublish = 'deny'\nplay = 'deny'\n",
+            ["5: warning: never decides: publish_key in [access] says who may publish"],
+        ),
+        (
+            GOOD + "[[rule]]\nmatch = '~^live/'\nplay = 'deny'\n",
+            ['14: warning: in "~^live/", * is any characters, and all else is itself', "15: warning: "],
+        ),
+        (
+            "[[rule]]\nmatch = 'cam[0-9]'\npublish = 'deny'\nplay = 'deny'\n"
+            "[[rule]]\nmatch = '*'\npublish = 'deny'\nplay = 'deny'\n",
+            ['2: warning: in "cam[0-9]", * is any characters'],
+        ),
+        (
+            GOOD + "[[limit]]\nmatch = 'live/*'\npublishers = 3\n",
+            ['14: warning: publishers are those of an app: "live/*" is live/a and such, and not live'],
+        ),
+        (
+            GOOD + "[users.'a b']\npassword = 'marked-secret'\n"
+            "[jwt]\nsecret = 'marked-secret-of-32-bytes-length'\n"
+            "[hooks]\npublish = 'http://a.example'\nplay = 'http://a.example'\n",
+            ['13: warning: no rule names this user: users = ["a b"]',
+             "15: warning: no rule asks for it: jwt = true",
+             "18: warning: nobody is asked: no rule says publish = { hook = true }",
+             "19: warning: nobody is asked: no rule says play = { hook = true }"],
+        ),
+        (
+            GOOD.replace("marked-secret-of-links", "marked-secret-1"),
+            ["12: warning: a secret so short is guessed by who has a link: openssl rand -base64 32"],
+        ),
     ],
 )  # fmt: skip
 def test_check_warns_of_what_may_not_be_meant(
@@ -205,8 +236,9 @@ def test_check_tells_what_changes_against_another_file(
     code, out, _ = _says(["check", str(config), "--against", str(old)], capsys)
     assert code == ExitCode.OK
     assert out[-5:] == [
-        'rule 1 changed from { match = "live/*", publish = { users = ["studio"] }, play = "allow" } '
-        'to { match = "tv/*", publish = { users = ["studio"] }, play = "allow" }',
+        'rule 1 changed from '
+        '{ match = "live/*", publish = { users = ["studio"] }, play = { signed = true } } to '
+        '{ match = "tv/*", publish = { users = ["studio"] }, play = { signed = true } }',
         'user "studio" changed',
         "[access] publish_key set",
         "workers in [node] changed from 2 to the CPUs this process may use: this takes a restart",

@@ -95,6 +95,22 @@ def test_control_characters(character):
     assert StreamKey.parse("live", f"a?{character}") == "live/a", "a query is not part of the key"
 
 
+@pytest.mark.parametrize("name", ["*", "cam*", "a/*", "rtmp://h/live/*", "*?a=b"])
+def test_a_key_is_never_taken_for_many(name):
+    assert violation("live", name) == "the stream key ends with *, which means many streams"
+    assert violation(name, "") == "the stream key ends with *, which means many streams"
+
+
+@pytest.mark.parametrize("name", [".", "..", "../tv/a", "a/./b", "a/..", "rtmp://h/live/../a"])
+def test_a_key_is_never_taken_for_another(name):
+    assert violation("live", name) == "the stream key has a segment that is . or .."
+
+
+@pytest.mark.parametrize("name", ["a*b", "*a", "...", ".a", "a..", "..a/.b"])
+def test_stars_and_dots_that_mean_nothing(name):
+    assert StreamKey.parse("live", name) == f"live/{name}"
+
+
 def test_bytes_that_are_not_utf_8():
     name = b"a\xff".decode("utf-8", "surrogateescape")
     assert violation("live", name) == "the stream key is not UTF-8 at 6"

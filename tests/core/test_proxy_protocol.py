@@ -38,6 +38,8 @@ HEADERS: list[tuple[bytes, tuple[str, int] | None]] = [
     (b"PROXY TCP6 2001:DB8:0::1 ::1 50000 1935\r\n", ("2001:db8::1", 50_000)),
     (b"PROXY TCP6 " + b":".join([b"ffff"] * 8) + b" " + b":".join([b"ffff"] * 8) + b" 65535 65535\r\n",
      ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65_535)),
+    (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 50000 1935\r\n", ("192.0.2.1", 50_000)),
+    (binary(family=0x21, block=block("::ffff:192.0.2.1", 50_000)), ("192.0.2.1", 50_000)),
     (b"PROXY UNKNOWN\r\n", None),
     (b"PROXY UNKNOWN " + b"x" * 91 + b"\r\n", None),
     (V4, ("192.0.2.1", 50_000)),
@@ -139,5 +141,6 @@ def test_both_versions_say_the_same(
     version = address.version
     line = f"PROXY TCP{version} {address} {address} {port} 1935\r\n".encode()
     data = binary(family=0x11 if version == 4 else 0x21, block=block(str(address), port))
-    assert parse(line + behind) == ProxyHeader(len(line), (str(address), port))
-    assert parse(data + behind) == ProxyHeader(len(data), (str(address), port))
+    source = str(getattr(address, "ipv4_mapped", None) or address)
+    assert parse(line + behind) == ProxyHeader(len(line), (source, port))
+    assert parse(data + behind) == ProxyHeader(len(data), (source, port))

@@ -86,6 +86,36 @@ def test_a_peer_can_neither_begin_a_line_nor_steer_a_terminal(capfd: pytest.Capt
     assert written(capfd).endswith("publishing a\\x0aready on\\x1b[2J\\x9b peer=x\\x0d\\x0a\n")
 
 
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [
+        ("\u202e", r"\u202e"),  # shows what follows from right to left
+        ("\u2066", r"\u2066"), ("\u200b", r"\u200b"), ("\ufeff", r"\ufeff"), ("\xad", r"\xad"),
+        ("\u2028", r"\u2028"), ("\u2029", r"\u2029"),  # lines, to some who read it
+        ("\ue000", r"\ue000"), ("\U000e0041", r"\U000e0041"), ("\udcff", r"\udcff"),
+        ("é", "é"), ("日", "日"), ("😀", "😀"),
+    ],
+)  # fmt: skip
+def test_what_is_not_seen_is_shown_by_its_number(
+    character: str, shown: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure("text", "info")
+    LOGGER.info("publish %s", f"live/{character}1", extra={"agent": f"x{character}"})
+    assert written(capfd).endswith(f"publish live/{shown}1 agent=x{shown}\n")
+
+
+def test_no_line_of_a_traceback_looks_like_one_of_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    configure("text", "info")
+    try:
+        raise ValueError("live/x\n2026-01-01T00:00:00.000Z warning access denied to 192.0.2.1\x1b[2J")
+    except ValueError:
+        LOGGER.exception("failed")
+    first, *rest = written(capfd).splitlines()
+    assert first.endswith("error   failed")
+    assert all(line.startswith("    ") for line in rest)
+    assert rest[-1].endswith(r"192.0.2.1\x1b[2J")
+
+
 def test_names_that_are_not_utf8_can_be_logged(capfd: pytest.CaptureFixture[str]) -> None:
     name = b"a\xff".decode(errors="surrogateescape")
     configure("json", "info")

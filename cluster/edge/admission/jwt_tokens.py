@@ -156,7 +156,11 @@ class Tokens:
         if not self._allows(claims, action, key):
             raise BadToken("the token does not allow this")
         user, expires = claims.get("sub"), claims.get("exp")
-        return Permit(user if isinstance(user, str) else "", None if expires is None else float(expires))
+        try:
+            expires_s = None if expires is None else float(expires)
+        except OverflowError:  # an integer of hundreds of digits
+            raise BadToken("the token is not right") from None
+        return Permit(user if isinstance(user, str) else "", expires_s)
 
     def _allows(self, claims: Mapping[str, Any], action: Action, key: str) -> bool:
         claim = self._settings.claim

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import IPV4LENGTH, IPV6LENGTH, IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.edge.admission import jwt_tokens, users
@@ -77,10 +77,14 @@ def parse(tables: Mapping[str, Any], publish_key: str | None = None) -> Policy:
 def _users(top: Table) -> dict[str, Password]:
     found: dict[str, Password] = {}
     everybody = top.table("users", "[users]")
-    for name in everybody.names() if everybody is not None else ():
-        user = everybody.table(name, f"[users.{name}]") if everybody is not None else None
-        if user is not None:
+    if everybody is None:
+        return found
+    for name in everybody.names():
+        if isinstance(everybody.value(name), dict) and (user := everybody.table(name, f"[users.{name}]")):
             found[name] = _password(user)
+        else:
+            everybody.fault(name, f'must be a table: write [users.{name}], and below it password = "…"')
+            found[name] = Plain(())
     return found
 
 
@@ -135,7 +139,8 @@ def _jwt(top: Table) -> JwtSettings | None:
     possible = (jwt_tokens.HS256,) if is_shared else (jwt_tokens.RS256, jwt_tokens.ES256)
     algorithms = table.texts("algorithms", possible[0])
     if wrong := [each for each in algorithms or () if each not in possible]:
-        table.fault("algorithms", f"{wrong[0]!r} is not for such a key: {' and '.join(possible)} are")
+        right = f"{' and '.join(possible)} {'are' if len(possible) > 1 else 'is'}"
+        table.fault("algorithms", f"{wrong[0]!r} is not for such a key: {right}")
     settings = JwtSettings(
         **values, algorithms=algorithms or possible, issuer=table.text("issuer"),
         audience=table.text("audience"), claim=table.word("claim", jwt_tokens.CLAIMS, jwt_tokens.OUR_CLAIM),
@@ -233,6 +238,7 @@ class _RuleReader:
             rule.fault(action, 'must be "allow", "deny" or a table such as { users = ["studio"] }')
             return None
         table = Table(value, (*rule.path, action), f"{action} of [[rule]]", self.faults)
+        before = len(self.faults)
         names = table.texts("users", "studio")
         terms = Terms(
             users=None if names is None else frozenset(names),
@@ -246,12 +252,14 @@ class _RuleReader:
             ends_with_link=table.flag("end_with_link"),
         )
         table.refuse_others()
+        # What is misspelt would ask for something: nobody is to be told to open it to all.
+        if terms.asks_nothing and len(self.faults) == before:
+            text = f'asks for nothing: write {action} = "allow", or name what is asked for'
+            self.faults.append((table.path, f"{table.name} {text}"))
         self._check(table, terms, action)
         return terms
 
     def _check(self, table: Table, terms: Terms, action: Action) -> None:
-        if terms.asks_nothing:
-            self.faults.append((table.path, f'{table.name} asks for nothing: write {action} = "allow"'))
         for name in sorted(terms.users or ()):
             if name not in self.passwords:
                 table.fault("users", f"there is no [users.{name}]")
@@ -273,12 +281,22 @@ class _RuleReader:
             table.fault("end_with_link", "it goes with signed or jwt alone")
 
 
+def _network(text: str) -> Network:
+    """IPv4 within IPv6 is IPv4, as it is of the addresses that are compared; ValueError if it is none."""
+    network = ip_network(text)
+    inner = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    outer_bits = IPV6LENGTH - IPV4LENGTH
+    if inner is None or network.prefixlen < outer_bits:
+        return network
+    return IPv4Network((inner, network.prefixlen - outer_bits))
+
+
 def _networks(table: Table) -> tuple[Network, ...] | None:
     texts = table.texts("ips", "10.0.0.0/8")
     found: list[Network] = []
     for text in texts or ():
         try:
-            found.append(ip_network(text))
+            found.append(_network(text))
         except ValueError:
             try:
                 meant = f": did you mean {ip_network(text, strict=False)}?"

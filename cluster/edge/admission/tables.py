@@ -26,6 +26,8 @@ class Table:
         self.name = name
         self._faults = faults
         self._asked: list[str] = []
+        #: What has to be there and is not. Perhaps it is, under a name that nobody knows.
+        self._missing = ""
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -95,7 +97,8 @@ class Table:
         return None
 
     def one_of(self, *keys: str) -> str | None:
-        """The only one of ``keys`` that is there, or the file that stands for it; else a fault."""
+        """The only one of ``keys`` that is there, or the file that stands for it; else a fault, which of
+        none waits for ``refuse_others``."""
         found = [
             each for key in keys for each in (key, key + FILE_SUFFIX)
             if self.value(each) is not None
@@ -106,17 +109,18 @@ class Table:
         if found:
             self.fault(found[1], f"only one is possible, and {found[0]} is there too")
         else:
-            text = f"{self.name} needs {wanted}, or a file ({keys[0]}{FILE_SUFFIX})"
-            self._faults.append((self.path, text))
+            self._missing = f"{self.name} needs {wanted}, or a file ({keys[0]}{FILE_SUFFIX})"
         return None
 
     def refuse_others(self) -> None:
-        """A fault for each key that nobody has asked for."""
+        """A fault for each key that nobody has asked for, else for what ``one_of`` has not found."""
         import difflib
 
-        for key in self._values:
-            if key not in self._asked:
-                shown = [each for each in self._asked if not each.endswith(FILE_SUFFIX)]
-                near = difflib.get_close_matches(key, self._asked, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(shown)}"
-                self._faults.append(((*self.path, key), f"unknown key {key!r} in {self.name}: {hint}"))
+        others = [key for key in self._values if key not in self._asked]
+        for key in others:
+            shown = [each for each in self._asked if not each.endswith(FILE_SUFFIX)]
+            near = difflib.get_close_matches(key, self._asked, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(shown)}"
+            self._faults.append(((*self.path, key), f"unknown key {key!r} in {self.name}: {hint}"))
+        if self._missing and not others:
+            self._faults.append((self.path, self._missing))

@@ -34,6 +34,7 @@ _KEPT_BYTES = 256
 MAX_AUTHORIZATION_BYTES = 4 * 1024
 _AUTHORIZATION = b"authorization"
 _LONG_AUTHORIZATION = f"Authorization has more than {MAX_AUTHORIZATION_BYTES} bytes"
+_TWO_AUTHORIZATIONS = "the request has two Authorization fields"
 _BODY = frozenset((b"content-length", b"transfer-encoding"))
 
 METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
@@ -170,6 +171,8 @@ class RequestReader:
         elif name == _AUTHORIZATION:
             if len(value) > MAX_AUTHORIZATION_BYTES:
                 raise self._refuse(431, _LONG_AUTHORIZATION)
+            if name in self._headers:  # somebody in between may have looked at the other one
+                raise self._refuse(400, _TWO_AUTHORIZATIONS)
             self._headers[name] = value
         elif name in _BODY and value.strip(b"0"):
             self._has_body = True
@@ -237,6 +240,8 @@ def request_of(fields: Iterable[tuple[bytes, bytes]], *, has_body: bool) -> Requ
         elif name == _AUTHORIZATION:
             if len(value) > MAX_AUTHORIZATION_BYTES:
                 raise BadRequest(431, _LONG_AUTHORIZATION)
+            if name in headers:
+                raise BadRequest(400, _TWO_AUTHORIZATIONS)
             headers[name] = value
     if method not in METHODS:
         raise BadRequest(405, "only GET, HEAD and OPTIONS are answered here")

@@ -37,8 +37,6 @@ _HLS_FILE = re.compile(
     r"(?P<stream>.+)/(?P<file>media\.m3u8|[0-9a-f]{8,64}\.mp4|\d{1,20}(\.\d{1,6})?\.m4s)"
 )
 _ENDLESS = {".flv": Kind.FLV, ".mp4": Kind.MP4}
-_DOTS = (".", "..")
-
 
 #: Players of one stream ask for the same files. Longer paths, and more of them, are read each time.
 _REMEMBERED = 512
@@ -53,8 +51,6 @@ def route_of(path: str) -> Route:
 def _read(path: str) -> Route:
     if not path.strip("/"):
         return Route(Kind.PAGE, "")
-    if any(segment in _DOTS for segment in path.split("/")):
-        raise NoRoute("the path has segments that are . or ..")
     found = _HLS_FILE.fullmatch(path)
     if found is not None:
         return Route(Kind.HLS, _key(found["stream"]), found["file"])

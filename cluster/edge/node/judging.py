@@ -18,7 +18,7 @@ from cluster.edge.streams.counters import Counters
 
 if TYPE_CHECKING:
     from cluster.edge.admission.hooks.asker import HookAsker
-    from cluster.edge.admission.interfaces import Keys
+    from cluster.edge.admission.hooks.jwks import JwksKeys
     from cluster.edge.admission.judge import RuleJudge
     from cluster.edge.admission.policy import Policy
 
@@ -28,7 +28,7 @@ class _Parts(NamedTuple):
 
     judge: RuleJudge | None = None
     asker: HookAsker | None = None
-    keys: Keys | None = None
+    keys: JwksKeys | None = None
 
 
 class _Counts(NamedTuple):
@@ -87,7 +87,7 @@ class Judging:
         from cluster.edge.admission.judge import RuleJudge
 
         asker: HookAsker | None = None
-        keys: Keys | None = None
+        keys: JwksKeys | None = None
         if policy.hooks.publish or policy.hooks.play:
             from cluster.edge.admission.hooks.asker import HookAsker
 
@@ -95,7 +95,9 @@ class Judging:
         if policy.jwt is not None and policy.jwt.jwks:
             from cluster.edge.admission.hooks.jwks import JwksKeys
 
-            keys = JwksKeys(policy.jwt.jwks)
+            # Keys that were fetched go on to count: who cannot be reached now takes none away.
+            kept, address = self._parts.keys, policy.jwt.jwks
+            keys = kept if kept is not None and kept.address == address else JwksKeys(address)
         return _Parts(RuleJudge(policy, self._secret, asker, keys), asker, keys)
 
     def _use(self, policy: Policy | None, parts: _Parts) -> None:
@@ -104,6 +106,9 @@ class Judging:
             self._askers.append(parts.asker)
         self._serving.use_judge(parts.judge)
         self._serving.key_limits.replace(() if policy is None else policy.limits)
+        if parts.keys is not None and parts.keys is before.keys:
+            parts.keys.look_again()
+            before = before._replace(keys=None)
         self._retire(before)
 
     def _retire(self, parts: _Parts) -> None:

@@ -2,7 +2,8 @@
 
 The configuration is read and checked once, here. Then each worker that serves prepares it. Once all have,
 it is put in force everywhere; if one cannot, or does not say in time, nowhere. A worker that starts
-meanwhile gets what is in force; if that changes before it serves, it is told with the others.
+meanwhile gets what is in force; if that changes before it serves, it is told with the others. Once all go
+by the new one, it is told to the log: whoever comes after that line is judged by it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cluster.core.errors import ClusterError
 from cluster.edge.node.node_shared import NodeShared
 from cluster.edge.node.orders import Abort, Commit, Prepare, to_line
 from cluster.edge.node.policy_source import PolicyFound, PolicySource
-from cluster.edge.node.status_pipe import Failed, Prepared
+from cluster.edge.node.status_pipe import Failed, InForce, Prepared
 from cluster.edge.node.worker_slot import SlotState, WorkerSlot
 from cluster.process.notify import Notifier
 
@@ -39,10 +40,24 @@ class _UnderWay:
     prepared: set[int]
 
 
+@dataclass(slots=True)
+class _Committed:
+    """A policy that all workers have been told to put in force.
+
+    ``waiting``: the slots whose workers have not said that they have. ``deadline``: when nobody waits for
+    them any more. One that hangs serves nobody, and has the order in its pipe.
+    """
+
+    found: PolicyFound
+    changes: list[str]
+    deadline: float
+    waiting: set[int]
+
+
 class Reload:
     """``shared`` is what the node's workers have; with each new policy ``changed`` is called with the next.
 
-    ``prepare_s``: how long the workers may take to prepare. ``clock`` is monotonic, in seconds.
+    ``prepare_s``: how long the workers may take for each step. ``clock`` is monotonic, in seconds.
     """
 
     def __init__(
@@ -68,6 +83,7 @@ class Reload:
         self._clock = clock
         self._generation = 0
         self._under_way: _UnderWay | None = None
+        self._committed: _Committed | None = None
         self._asked_again = False
         #: What the service manager was told when the node was ready; empty before, and once it drains.
         self._ready_status = ""
@@ -75,7 +91,8 @@ class Reload:
     @property
     def due(self) -> float:
         """When ``tick`` has something to do."""
-        return math.inf if self._under_way is None else self._under_way.deadline
+        step = self._under_way or self._committed
+        return math.inf if step is None else step.deadline
 
     def is_ready(self, status: str) -> None:
         """The service manager has been told that the node is ready."""
@@ -88,6 +105,7 @@ class Reload:
         self._asked_again = False
         if self._under_way is not None:
             self._abort("the node is draining")
+        self._finish(in_time=False)
 
     def ask(self) -> None:
         """Somebody has sent SIGHUP."""
@@ -99,7 +117,7 @@ class Reload:
                 "SIGHUP: there is nothing to reload; restart to change options",
                 extra={"event": "not_reloaded"},
             )
-        elif self._under_way is not None:
+        elif self._under_way is not None or self._committed is not None:
             self._asked_again = True  # the file may have changed since it was read
         else:
             self._begin(self._reread)
@@ -139,20 +157,26 @@ class Reload:
                 slot.say(line)
         self._commit_if_prepared()
 
-    def heard(self, slot: int, said: Prepared | Failed) -> None:
+    def heard(self, slot: int, said: Prepared | Failed | InForce) -> None:
         """A worker has answered."""
+        if said.generation != self._generation:
+            return  # too late
         under_way = self._under_way
-        if under_way is None or said.generation != self._generation or slot not in under_way.waiting:
-            return  # too late, or of a worker that was not asked and is told below what is in force
-        if isinstance(said, Failed):
-            self._abort(f"worker {slot} cannot go by it: {said.text}")
+        if under_way is None:
+            if not isinstance(said, Prepared):  # of one that was told both at once, below
+                self._commits_no_more(slot)
+        elif slot not in under_way.waiting:
             return
-        under_way.waiting.discard(slot)
-        under_way.prepared.add(slot)
-        self._commit_if_prepared()
+        elif isinstance(said, Failed):
+            self._abort(f"worker {slot} cannot go by it: {said.text}")
+        else:
+            under_way.waiting.discard(slot)
+            under_way.prepared.add(slot)
+            self._commit_if_prepared()
 
     def ended(self, slot: int) -> None:
         """A worker has ended."""
+        self._commits_no_more(slot)
         if self._under_way is not None:
             self._under_way.prepared.discard(slot)
             if slot in self._under_way.waiting:
@@ -164,6 +188,8 @@ class Reload:
         if self._under_way is not None and self._clock() >= self._under_way.deadline:
             late = " and ".join(f"worker {slot}" for slot in sorted(self._under_way.waiting))
             self._abort(f"{late} did not prepare it within {self._prepare_s:g} s")
+        if self._committed is not None and self._clock() >= self._committed.deadline:
+            self._finish(in_time=False)
 
     def _commit_if_prepared(self) -> None:
         under_way = self._under_way
@@ -172,14 +198,32 @@ class Reload:
         self._under_way = None
         self.shared = replace(self.shared, policy=under_way.found.tables)
         commit = to_line(Commit(self._generation))
+        told: set[int] = set()
         for slot in self._slots:
             slot.shared = self.shared
             if slot.slot in under_way.prepared:
                 slot.say(commit)
+                told.add(slot.slot)
             elif slot.running:  # it was started with the former policy
                 slot.say(under_way.prepare + commit)
+                told.add(slot.slot)
         self.changed(self.shared)
-        self._reloaded(under_way.found, under_way.changes)
+        deadline = self._clock() + self._prepare_s
+        self._committed = _Committed(under_way.found, under_way.changes, deadline, told)
+        self._finish()
+
+    def _commits_no_more(self, slot: int) -> None:
+        """Its worker goes by the policy now, or never will."""
+        if self._committed is not None:
+            self._committed.waiting.discard(slot)
+            self._finish()
+
+    def _finish(self, *, in_time: bool = True) -> None:
+        """Tell of the policy that is in force, if every worker goes by it; late, in any case."""
+        committed = self._committed
+        if committed is not None and not (committed.waiting and in_time):
+            self._committed = None
+            self._reloaded(committed.found, committed.changes)
 
     def _abort(self, why: str) -> None:
         self._under_way = None

@@ -6,6 +6,7 @@
                                     with each router of the cluster: nothing, or null if it cannot tell yet
     {"prepared": 3}                 it could go by policy 3 now
     {"failed": 3, "text": "…"}      it could not, and why
+    {"in_force": 3}                 it goes by policy 3 from here on
     {"asked": "drain", "deadline_s": 600.0}
                                     an operator asks this of the node, through this worker
 
@@ -56,6 +57,12 @@ class Failed(NamedTuple):
     text: str
 
 
+class InForce(NamedTuple):
+    """The worker goes by the policy of this number."""
+
+    generation: int
+
+
 class Asked(NamedTuple):
     """An operator asks for ``what`` ("drain", "undrain", "reload") of the node."""
 
@@ -63,7 +70,7 @@ class Asked(NamedTuple):
     deadline_s: float = 0.0
 
 
-Said: TypeAlias = Ready | Beat | Prepared | Failed | Asked
+Said: TypeAlias = Ready | Beat | Prepared | Failed | InForce | Asked
 
 
 class StatusPipe:
@@ -98,6 +105,11 @@ class StatusPipe:
     def failed(self, generation: int, text: str) -> None:
         """Say that it could not, and why."""
         self._unsent += _line({"failed": generation, "text": text})
+        self._flush()
+
+    def in_force(self, generation: int) -> None:
+        """Say that it goes by the policy of this number."""
+        self._unsent += _line({"in_force": generation})
         self._flush()
 
     def ask(self, asked: Asked) -> None:
@@ -162,6 +174,8 @@ def _parse(line: bytes) -> Said:
         return Prepared(int(said["prepared"]))
     if "failed" in said:
         return Failed(int(said["failed"]), str(said["text"]))
+    if "in_force" in said:
+        return InForce(int(said["in_force"]))
     if "asked" in said:
         return Asked(str(said["asked"]), float(said["deadline_s"]))
     if "ready" in said:

@@ -28,7 +28,7 @@ from cluster.edge.node.orders import OrderPipe
 from cluster.edge.node.policy_source import PolicySource
 from cluster.edge.node.reload import Reload
 from cluster.edge.node.router_lines import RouterLines
-from cluster.edge.node.status_pipe import Asked, Beat, Failed, Prepared, StatusReader
+from cluster.edge.node.status_pipe import Asked, Beat, Failed, InForce, Prepared, StatusReader
 from cluster.edge.node.worker_process import WORKER_CLASS
 from cluster.edge.node.worker_slot import SlotState, Timing, WorkerSlot
 from cluster.edge.peers.shared_counts import CountsMemory
@@ -250,7 +250,7 @@ class Supervisor:
                 self._numbers.beat(slot.slot, said.numbers)
                 if not self._is_alone:
                     self._router_lines.hear(slot.slot, said.routers)
-            elif isinstance(said, Prepared | Failed):
+            elif isinstance(said, Prepared | Failed | InForce):
                 self._reload.heard(slot.slot, said)
             elif isinstance(said, Asked):
                 self._asked(said)
@@ -285,10 +285,10 @@ class Supervisor:
         self._selector.unregister(self._readers.pop(slot.slot))
         if slot.slot in self._behind:
             self._selector.unregister(self._behind.pop(slot.slot))
-        self._reload.ended(slot.slot)
         if self._counts is not None:
             self._counts.clear(slot.slot)
         slot.bury(restart=not self._draining)
+        self._reload.ended(slot.slot)
         if slot.state is SlotState.EMPTY and not self._draining:
             self._given_up()
 

@@ -175,6 +175,9 @@ async def _carry_out(order: Prepare | Commit | Abort, in_force: Changeable, stat
                     extra={"event": "policy_failed"},
                 )
                 os.kill(os.getpid(), signal.SIGTERM)
+                status.failed(generation, "it drains")
+            else:
+                status.in_force(generation)
         case Abort(generation):
             in_force.abort(generation)
 

@@ -65,14 +65,17 @@ def parse_limits(tables: object) -> tuple[KeyLimit, ...]:
 def _parse(
     table: object, place: tuple[str | int, ...], faults: list[tuple[tuple[str | int, ...], str]]
 ) -> KeyLimit | None:
+    import difflib
+
     before = len(faults)
     if not isinstance(table, Mapping):
         faults.append((place, "a limit is a table: [[limit]]"))
         return None
     for name in table:
         if name != "match" and name not in _NUMBERS:
-            text = f"unknown key {name!r}: a limit has match, {', '.join(_NUMBERS)}"
-            faults.append(((*place, str(name)), text))
+            near = difflib.get_close_matches(str(name), ("match", *_NUMBERS), 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"a limit has match, {', '.join(_NUMBERS)}"
+            faults.append(((*place, str(name)), f"unknown key {name!r} in [[limit]]: {hint}"))
     match = table.get("match")
     if not isinstance(match, str) or not match:
         faults.append(((*place, "match"), 'match is missing, or no text such as "live/*"'))
@@ -81,7 +84,7 @@ def _parse(
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
             text = f"{name} is a whole number from 1 on; leave it out for any number"
             faults.append(((*place, name), text))
-    if not numbers:
+    if not numbers and len(faults) == before:
         faults.append((place, f"a limit names at least one of {', '.join(_NUMBERS)}"))
     if len(faults) > before or not isinstance(match, str):
         return None

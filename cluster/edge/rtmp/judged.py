@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from cluster.core.keys import clean_name
+from cluster.core.keys import MAX_KEY_BYTES, clean_name
 from cluster.core.rtmp.events import ConnectRequested, PlayRequested, PublishRequested
 from cluster.core.rtmp.status import field
 from cluster.edge.peers.access import Access, Action, Allow, Deny, Judge, Refused, Verdict
@@ -55,7 +55,8 @@ class JudgedAdmission:
             if reject:
                 if _FAILED in reject:
                     action: Action = "publish" if publishes else "play"
-                    access = self._access(connection, action, request.app, "", {})
+                    app = request.app[:MAX_KEY_BYTES]  # it may be longer, and stands in a line
+                    access = self._access(connection, action, app, "", {})
                     self._control.denied(access, Refused.BAD_CREDENTIALS, connection.who())
                     await self._control.hold()
                 return Deny(reject, why=Refused.NO_CREDENTIALS)

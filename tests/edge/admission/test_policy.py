@@ -144,7 +144,8 @@ def test_the_publish_key_goes_before_all_rules() -> None:
         ("[[rule]]\nmatch='*'\nplay={ips=['::1'],end_with_link=true}", ("rule", 0, "play", "end_with_link"),
          "it goes with signed or jwt alone"),
         ("users = 1", ("users",), "must be a table"),
-        ("[users]\nstudio = 'S3cret'", ("users", "studio"), "must be a table"),
+        ("[users]\nstudio = 'S3cret'", ("users", "studio"),
+         'must be a table: write [users.studio], and below it password = "…"'),
         ("[users.a]", ("users", "a"), "[users.a] needs one of password, password_hash, passwords"),
         ("[users.a]\npassword='S3cret'\npassword_file='f'", ("users", "a", "password_file"),
          "only one is possible, and password is there too"),
@@ -167,7 +168,7 @@ def test_the_publish_key_goes_before_all_rules() -> None:
         ("[jwt]\njwks='S3cret'", ("jwt", "jwks"), "must be an address such as https://"),
         ("[jwt]\njwks_file='f'", ("jwt", "jwks_file"), "keys are read from an address"),
         (f"[jwt]\nsecret='{SECRET}'\nalgorithms=['RS256']", ("jwt", "algorithms"),
-         "'RS256' is not for such a key"),
+         "'RS256' is not for such a key: HS256 is"),
         ("[jwt]\njwks='https://a/'\nalgorithms=['HS256']", ("jwt", "algorithms"),
          "'HS256' is not for such a key"),
         ("[jwt]\njwks='https://a/'\nclaim='x'", ("jwt", "claim"),
@@ -175,6 +176,8 @@ def test_the_publish_key_goes_before_all_rules() -> None:
         ("[hooks]\npublish='S3cret'", ("hooks", "publish"), "must be an address"),
         ("hooks = 1", ("hooks",), "[hooks] must be a table"),
         ("[[limit]]\nmatch = 'live/cam?'\nplayers = 5", ("limit", 0, "match"), "no stream key has a ?"),
+        ("[[limit]]\nmatch = '*'\nplayer = 5", ("limit", 0, "player"), "did you mean 'players'?"),
+        ("[[limit]]\nmatch = '*'\nviewers = 5", ("limit", 0, "viewers"), "a limit has match, players, "),
         ("[[limit]]\nmatch = '*'\nplayers = 0", ("limit", 0, "players"),
          "players is a whole number from 1"),
     ],
@@ -187,6 +190,39 @@ def test_a_fault_has_its_place_and_says_what_to_do(text: str, path: tuple[Any, .
 def test_all_faults_are_told_in_one_go() -> None:
     faults = _faults("[[rule]]\n[users.a]\n[signing]\n[jwt]\n[hooks]\nx = 1\n")
     assert [path[0] for path, _ in faults] == ["users", "signing", "jwt", "hooks", "rule", "rule"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[rule]]\nmatch='*'\npublish={user=['ada']}",
+        "[[rule]]\nmatch='*'\npublish={signed='true'}",
+        "[[rule]]\nmatch='*'\npublish={ips=['10.0.0.1/8']}",
+        "[users.ada]\npasword='S3cret'",
+        "[users]\nada='S3cret'\n[[rule]]\nmatch='*'\npublish={users=['ada']}",
+        "[signing]\nsecret=['S3cret']",
+        "[jwt]\nkey='S3cret'",
+        "[[limit]]\nmatch='*'\nplayer=3",
+    ],
+)
+def test_one_mistake_is_one_fault_which_opens_nothing(text: str) -> None:
+    """If users is misspelt, the rule asks for nothing; but to allow everybody is not the way out."""
+    [(_, said)] = _faults(text)
+    assert "allow" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("::ffff:0.0.0.0/96", "0.0.0.0/0"), ("::fffe:0:0/95", "::fffe:0:0/95"), ("::/0", "::/0"),
+    ],
+)  # fmt: skip
+def test_a_range_of_ipv4_within_ipv6_is_one_of_ipv4(text: str, means: str) -> None:
+    policy = _parse(f"[[rule]]\nmatch='*'\npublish={{ips=['{text}']}}")
+    terms = policy.rules.terms("publish", "live/a")
+    assert terms is not None
+    assert terms.networks == (ip_network(means),)
 
 
 def test_a_dialogue_needs_the_password_itself() -> None:

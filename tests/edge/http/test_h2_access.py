@@ -82,6 +82,13 @@ def test_an_authorization_that_is_too_long(house: House) -> None:
     assert not peer.closed
 
 
+def test_two_authorizations(house: House) -> None:
+    peer = H2Peer(house)
+    reply = peer.get("/live/x.flv", ("authorization", "Basic eDp5"), ("authorization", "Basic eDp6"))
+    assert (reply.status, reply.ended) == (400, True)
+    assert not peer.closed
+
+
 def test_who_goes_while_it_is_thought_about_is_not_answered(house: House) -> None:
     live(house, "x")
     house.use_judge(Judge(house))

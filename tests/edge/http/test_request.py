@@ -63,6 +63,7 @@ def test_requests_that_are_sent_ahead_are_all_read() -> None:
         (b"\x03" + bytes(1536), 400),
         (b"HELO there\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: e\r\nHost: f\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: e\r\nAuthorization: a\r\nAUTHORIZATION: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: e\n\n", 400),
     ],
 )

@@ -74,7 +74,11 @@ class FakePolicy:
     def commit(self, generation: int) -> None:
         if self.bad == "breaks":
             raise ValueError(str(self.prepared))
+        if self.bad == "commits":
+            logger.info("commits", extra={"event": "fake_commits"})
+            wait_for_word()
         self.tables = self.prepared
+        logger.info("committed", extra={"event": "fake_committed", "slot": self.slot})
 
     def abort(self, generation: int) -> None:
         self.prepared = self.tables

@@ -58,7 +58,7 @@ class ReloadingNode:
         return [answer["policy"] for answer in answers]
 
     def wait_for(self, tables: dict[str, Any]) -> None:
-        """Until both go by these: what is prepared is put in force by each at its own next turn."""
+        """Until both go by these."""
         self.eventually(lambda: self.policies() == [tables, tables], "both to go by the policy")
 
 
@@ -91,7 +91,7 @@ def test_every_worker_goes_by_the_new_policy_and_lives_on(start: StartReloading)
     said = node.said("reloaded")
     assert said["changes"] == CHANGES
     assert said["openness"] == "anybody may play"
-    node.wait_for(NEW)
+    assert node.policies() == [NEW, NEW]
     assert [node.node.pid(slot) for slot in (0, 1)] == pids
     node.reload(OLD)
     node.eventually(lambda: len(node.node.events("reloaded")) == 2, "the way back")
@@ -182,6 +182,47 @@ def test_one_that_cannot_put_in_force_what_it_has_prepared_drains_and_is_replace
     node.eventually(lambda: len(node.node.events("worker_ready")) == 3, "another is ready")
     assert node.node.pid(1) != pid
     node.wait_for(NEW)
+
+
+def test_the_log_tells_of_it_once_every_worker_goes_by_it(start: StartReloading) -> None:
+    node = start(bad="commits-0", timing=PATIENT)
+    node.reload(NEW)
+    node.eventually(lambda: node.node.events("fake_commits"), "one is slow to put it in force")
+    node.eventually(lambda: node.node.events("fake_committed"), "and the other is not")
+    assert not node.node.events("reloaded")
+    node.reload(OLD)
+    node.go_on()
+    node.eventually(lambda: len(node.node.events("reloaded")) == 2, "what was asked meanwhile is done too")
+    assert node.policies() == [OLD, OLD]
+
+
+def test_nobody_waits_for_ever_for_one_that_does_not_put_it_in_force(start: StartReloading) -> None:
+    node = start(bad="commits-0", timing={**PATIENT, "prepare_s": 2})
+    node.reload(NEW)
+    assert node.said("reloaded")["changes"] == CHANGES
+    node.go_on()
+    node.wait_for(NEW)
+
+
+def test_one_that_dies_before_it_has_put_it_in_force_holds_up_nobody(start: StartReloading) -> None:
+    node = start(bad="commits-0", timing=PATIENT)
+    node.reload(NEW)
+    node.eventually(lambda: node.node.events("fake_commits"), "one is slow to put it in force")
+    os.kill(node.node.pid(0), signal.SIGKILL)
+    node.said("reloaded")
+    node.go_on()
+    node.eventually(lambda: len(node.node.events("worker_ready")) == 3, "its successor is ready")
+    assert node.policies() == [NEW, NEW]
+
+
+def test_a_node_that_drains_tells_of_what_is_in_force(start: StartReloading) -> None:
+    node = start(bad="commits-0", timing=PATIENT)
+    node.reload(NEW)
+    node.eventually(lambda: node.node.events("fake_commits"), "one is slow to put it in force")
+    node.node.process.send_signal(signal.SIGTERM)
+    node.said("reloaded")
+    node.go_on()
+    assert node.node.process.wait(60) == ExitCode.OK
 
 
 def test_a_signal_during_a_reload_asks_for_another(start: StartReloading) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 
+from cluster.core.keys import MAX_KEY_BYTES
 from cluster.core.rtmp import events
 from cluster.core.rtmp.adobe_auth import Admitted, Authenticator
 from cluster.core.rtmp.status import Code
@@ -206,6 +207,16 @@ def test_failed_dialogues_without_end_are_answered_at_once(
     first, second = house.peer(app=wrong), house.peer(app=wrong)
     assert not first.events(events.ConnectFailed)
     assert second.events(events.ConnectFailed)
+
+
+def test_the_line_about_a_long_app_is_short(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    login = Authenticator("adobe", bytes(32), {"ann": "right"}.get)
+    house.use_judge(Judge(lambda access: Allow(), login))
+    caplog.set_level(logging.INFO)
+    house.peer(app="a" * 2_000 + "?authmod=adobe&user=ann&response=a&opaque=b")
+    house.settle()
+    (line,) = (found for each in caplog.records if (found := LINE.match(each.getMessage())))
+    assert line[4] == "a" * MAX_KEY_BYTES
 
 
 def test_a_password_is_shown_to_those_alone_who_decide_by_it(house: House) -> None:

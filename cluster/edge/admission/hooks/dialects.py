@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -134,10 +135,10 @@ def _seconds(value: object) -> float:
 
 
 def _field_names(item: str) -> set[str]:
-    """The names of a form's fields, as lenient programs understand them: PHP takes ``+name[0]=x`` for
-    ``name``, and to CGI.pm, older Python and Rack ``x=1;name=y`` are two fields."""
-    names = (unquote_plus(each.partition("=")[0]) for each in item.split(";"))
-    return {name.partition("[")[0].strip(" \t\0").lower() for name in names}
+    """The names of a form's fields, as lenient programs understand them: PHP takes ``+name[0]=x`` and
+    ``name%00z=x`` for ``name``, and to CGI.pm, older Python and Rack ``x=1;name=y`` are two fields."""
+    names = (unquote_plus(each.partition("=")[0]).strip(" \t\0") for each in item.split(";"))
+    return {re.split(r"[\[\0]", name, maxsplit=1)[0].strip(" \t").lower() for name in names}
 
 
 def _escaped(text: str) -> str:

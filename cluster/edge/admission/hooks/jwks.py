@@ -44,7 +44,7 @@ class JwksKeys:
     """
 
     def __init__(self, address: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._address = address
+        self.address = address
         self._clock = clock
         self._client = HttpClient(MAX_ANSWER_BYTES)
         self._keys: dict[str, PyJWK] | None = None
@@ -63,6 +63,11 @@ class JwksKeys:
         if self._keys is None:
             raise KeysUnavailable(self._failure)
         return self._find(kid)
+
+    def look_again(self) -> None:
+        """Fetch them with the next token, however long ago that was done; until then those from before
+        count."""
+        self._fetched_at = self._tried_at = -inf
 
     async def close(self) -> None:
         """Fetch nothing any more."""
@@ -87,7 +92,7 @@ class JwksKeys:
     async def _fetch_now(self) -> None:
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                reply = await self._client.send("GET", self._address, {"Accept": "application/json"})
+                reply = await self._client.send("GET", self.address, {"Accept": "application/json"})
                 # In a thread, as it takes long: media is to go on meanwhile.
                 await asyncio.to_thread(importlib.import_module, "jwt")
             self._keys = _keys_in(reply)
@@ -105,7 +110,7 @@ class JwksKeys:
                 "",
                 "the keys of tokens cannot be fetched from %(host)s: %(why)s; %(rest)s",
                 {
-                    "host": host_of_address(self._address), "why": self._failure,
+                    "host": host_of_address(self.address), "why": self._failure,
                     "rest": "no token is good" if self._keys is None else "those from before count",
                 },
             )  # fmt: skip

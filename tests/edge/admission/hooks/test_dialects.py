@@ -100,7 +100,8 @@ def test_the_question_of_nginx_rtmp_about_a_publish() -> None:
     "item",
     [
         "name=other", "addr=10.0.0.1", "n%61me=other", "+name=other", "name[0]=other", "name", "Name=x",
-        "x=1;name=other", ";addr=10.0.0.1",
+        "x=1;name=other", ";addr=10.0.0.1", "name%00z=other", "%00name=other", "name\0z=other",
+        "name%20%00=x",
     ],
 )  # fmt: skip
 def test_a_publisher_cannot_say_a_field_of_nginx_rtmp_itself(item: str) -> None:
