@@ -14,6 +14,7 @@ from cluster.core.media.stream_log import StreamLog
 from cluster.core.message import Message, MessageType
 from support.hls_checker import Checker, parse
 from support.hls_workers import PART_MS, TARGET_MS, WALL_MS, Worker, Workers
+from support.media_clips import packets_of
 
 AVC_HEADER = bytes.fromhex(
     "17000000000164001fffe1001b6764001facd9405005bb011000000300100000030320f183196001000668ebe3cb22c0"
@@ -260,6 +261,55 @@ def test_video_that_stops_leaves_segments_of_audio_alone() -> None:
     segments = parse(workers.origin.texts[-1]).segments
     assert [each.is_discontinuous for each in segments].count(True) >= 1
     assert segments[-1].init != segments[len(segments) // 2].init
+
+
+def test_video_that_stops_between_keyframes_leaves_no_hole_in_the_list() -> None:
+    """The segment that begins while nobody knows yet whether video comes back has sound alone."""
+    workers = Workers(1, 4)
+    workers.publish()
+    workers.send(*headers(), *stream(3), *stream(12, start_ms=3000, has_video=False))
+    workers.send(*stream(8, start_ms=15_000))
+    workers.end()
+    assert_same(workers)
+    listed = [parse(text) for text in workers.origin.texts]
+    assert len({each.media_sequence for each in listed}) == 1
+    segments = listed[-1].segments
+    assert [each.number for each in segments] == list(range(segments[0].number, segments[-1].number + 1))
+    assert all(each.hint or each.is_over for each in listed)
+    before, sound, after = segments[1:4]
+    assert sound.init == before.init != after.init
+    assert before.duration > 4
+    assert sound.duration > 1
+    data = workers.origin.files[sound.init] + workers.origin.files[sound.uri]
+    packets = packets_of(data, "mp4")
+    assert packets["video"] == []
+    assert len(packets["audio"]) == round(sound.duration * 1000 / AAC_MS)
+
+
+def test_a_segment_of_which_nothing_can_be_played_is_in_no_list() -> None:
+    """Video has stopped, and the audio has no header."""
+    workers = Workers(1)
+    workers.publish()
+    workers.send(*headers(has_audio=False), *stream(3), *stream(12, start_ms=3000, has_video=False))
+    workers.send(*stream(6, start_ms=15_000))
+    workers.end()
+    assert_same(workers)
+    check(workers.origin)
+    assert all(each.duration for each in parse(workers.origin.texts[-1]).segments)
+
+
+@pytest.mark.parametrize("frame_ms", [1500, 3000, 5000, 7000])
+def test_pictures_that_come_once_in_seconds(frame_ms: int) -> None:
+    """Slides with a voice: some segments have no picture, and the list goes on."""
+    workers = Workers(1, 4)
+    workers.publish()
+    workers.send(*headers(), *stream(40, frame_ms=frame_ms, gop_ms=frame_ms))
+    workers.end()
+    assert_same(workers)
+    for parsed in map(parse, workers.origin.texts):
+        assert parsed.hint or parsed.is_over
+        assert all(round(each.duration) <= parsed.target for each in parsed.segments)
+        assert parsed.media_sequence == parse(workers.origin.texts[0]).media_sequence or parsed.segments[6:]
 
 
 def test_audio_that_stops_leaves_segments_of_video_alone_also_for_who_joins_then() -> None:

@@ -6,6 +6,10 @@ medium that time goes by: video if there is any, else audio. A part ends before 
 that is so far from the part's beginning; what stands in the log before that frame is in it. If the part
 were longer than parts may be, it ends one frame earlier. A frame that lasts longer is a part by itself.
 
+The lead may stop while the other medium goes on. Then the last part is as long as what it has of that; a
+segment without any frame of the lead is one such part. With a hole in the numbers, the list would begin
+anew, and players would lose their place in it.
+
 Decoding times are the origin's milliseconds in the track's timescale, plus ``START_MS``: composition times
 never fall below zero. Milliseconds are too coarse for audio, so its samples are counted from the segment's
 first frame, as long as that agrees with the stamps.
@@ -196,6 +200,8 @@ class SegmentBuilder:
         if frames:
             self._end_too_long(frames[-1].dts + self._lead.frame_ticks if until is None else until)
             self._end_part(until)
+        elif self._pending_bytes:
+            self._end_part(None)
         return self.segment
 
     def _end_parts(self, until: int) -> bool:
@@ -221,14 +227,19 @@ class SegmentBuilder:
         lead = self._lead
         is_independent = any(frame.is_sync for frame in lead.frames)
         taken: list[tuple[Track, int, Sequence[Sample]]] = []
-        ticks = 0
+        lengths: dict[Track, int] = {}
         for samples in self._samples.values():
             if not samples.frames:
                 continue
             track, start, made = samples.take(until if samples is lead else None)
             taken.append((track, start, made))
-            if samples is lead:
-                ticks = sum(sample.duration for sample in made)
+            lengths[track] = sum(sample.duration for sample in made)
+        ticks = lengths.pop(lead.track, 0)
+        if until is None:
+            for other, length in lengths.items():
+                ticks_of_other = length * lead.scale // other.timescale
+                if not ticks or ticks_of_other - ticks > self._most_ticks:  # the lead has stopped
+                    ticks = ticks_of_other
         segment = self.segment
         number = (segment.number * _PARTS_PER_SEGMENT + len(segment.parts)) % 2**32
         data = b"".join(fragment(number, taken))

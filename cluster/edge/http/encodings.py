@@ -23,8 +23,8 @@ from cluster.edge.streams.flv_encoding import FlvEncoding
 class PublishedFlvEncoding(FlvEncoding):
     """FLV as published."""
 
-    def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
-        return [encode_header(audio=audio, video=video)]
+    def begin(self, headers: Iterable[LogEntry], *, audio: str | None, video: str | None) -> list[Buffer]:
+        return [encode_header(audio=audio is not None, video=video is not None)]
 
     def greeting(self) -> list[Buffer]:
         return []

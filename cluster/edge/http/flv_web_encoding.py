@@ -68,14 +68,9 @@ class FlvWebEncoding:
         #: The latest metadata without those, and what it was made of.
         self._metadata: tuple[Buffer, frozenset[int], list[Buffer]] = (b"", frozenset(), [])
 
-    def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
-        """The file's header, for a player of a stream that has these media and, in its log, ``headers``."""
-        has = {_AUDIO} if audio else set()
-        if video:
-            has.add(_VIDEO)
-        for header in headers:
-            if header.flags & _SEQUENCE_HEADER and _is_left_out(header):
-                has.discard(header.type_id)
+    def begin(self, headers: Iterable[LogEntry], *, audio: str | None, video: str | None) -> list[Buffer]:
+        """The file's header, for a player of a stream that has media of these codecs."""
+        has = {type_id for type_id, codec in ((_AUDIO, audio), (_VIDEO, video)) if codec in _TAKEN}
         self._absent = _MEDIA - has
         return [encode_header(audio=_AUDIO in has, video=_VIDEO in has)]
 
@@ -118,12 +113,6 @@ class FlvWebEncoding:
             return []
         time_ms = 0 if self._base_ms is None else max(0, entry.timestamp - self._base_ms)
         return encode_tag_of_parts(entry.type_id, time_ms & _POSITIVE, body)
-
-
-def _is_left_out(header: LogEntry) -> bool:
-    """Whether nothing is sent of the medium whose sequence header this is."""
-    track = track_body(header)
-    return track is not None and track.codec not in _TAKEN
 
 
 def _body(entry: LogEntry) -> list[Buffer]:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class HttpEncoding(Encoding, Protocol):
     """An encoding whose first bytes say what a stream has."""
 
-    def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
-        """What is sent to a player before all else: its stream has these media, and ``headers``."""
+    def begin(self, headers: Iterable[LogEntry], *, audio: str | None, video: str | None) -> list[Buffer]:
+        """What is sent to a player before all else: its stream has ``headers``, and media of these codecs
+        (see ``opening.Media``)."""
 
 
 class Exchange(Protocol):

@@ -92,27 +92,30 @@ class Mp4Encoding:
         self._frame_ms = 0
         self._audio_next = -1
 
-    def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
+    def begin(self, headers: Iterable[LogEntry], *, audio: str | None, video: str | None) -> list[Buffer]:
         """A player is about to read, and ``headers`` are in the log of its stream. Nothing goes out yet."""
         told = self._read(list(headers))
         self._members, tracks = told.members or self._members, told.tracks
-        for kind in _KINDS.values():
+        for kind, codec in (("video", video), ("audio", audio)):
             track, before = tracks.get(kind), self._tracks.get(kind)
             if track is not None and track != before:
                 # Of an other player's this may be ahead: the same header then comes in its turn.
                 self._change(track)
                 self._untold.add(kind)
-            elif track is None and before is not None and before.codec not in HEADERLESS_CODECS:
+            elif before is not None and not (track or before.codec == codec in HEADERLESS_CODECS):
                 del self._tracks[kind]  # another publisher has come, without it
         return []
 
     def greeting(self) -> list[Buffer]:
-        """Nothing: what comes first needs the headers."""
+        """What comes first needs the headers. Only if no track has one, it is known here."""
         self._is_greeted = True
-        return []
+        return [_init(self._tracks)] if self._tracks and _is_headerless(self._tracks) else []
 
     def headers(self, headers: list[LogEntry]) -> list[Buffer]:
-        """The init segment of the tracks that ``headers`` tell of, and of one that has no header."""
+        """The init segment of the tracks that ``headers`` tell of, and of one that has no header.
+
+        Of tracks without any it has been sent: by ``greeting``, or by a frame.
+        """
         tracks = dict(self._read(headers).tracks)
         for kind in _KINDS.values():
             known = self._tracks.get(kind)
@@ -120,7 +123,7 @@ class Mp4Encoding:
                 tracks[kind] = known
             elif tracks.get(kind) != known:
                 self._untold.add(kind)
-        return [_init(tracks)] if tracks else []
+        return [] if _is_headerless(tracks) else [_init(tracks)]
 
     def entry(self, entry: LogEntry) -> list[Buffer]:
         encoded = entry.encoded
@@ -241,6 +244,11 @@ class Mp4Encoding:
         at = counted if agrees else stamped
         self._audio_next = at + samples
         return at, samples, 0
+
+
+def _is_headerless(tracks: Mapping[str, Track]) -> bool:
+    """Whether frames alone tell of ``tracks``."""
+    return all(track.codec in HEADERLESS_CODECS for track in tracks.values())
 
 
 def _format_of(track: Track) -> tuple[str, int, int]:

@@ -6,12 +6,14 @@ picture never starts; one that is not said is never heard.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from cluster.core.media.classify import NOT_FRAME
 from cluster.core.media.fmp4 import HEADERLESS_CODECS
 from cluster.core.media.log_entry import LogEntry
+from cluster.core.media.stream_log import StreamLog
 from cluster.core.media.track_body import track_body
 from cluster.core.message import MessageType
 from cluster.edge.streams.following import Following
@@ -26,11 +28,25 @@ _VIDEO = int(MessageType.VIDEO)
 _NOT_FRAME = int(NOT_FRAME)
 
 
-class Media(NamedTuple):
-    """What a stream has."""
+#: Of a stream without a keyframe to join at, so many of the latest messages are looked at for audio.
+_LOOKED_AT = 100
 
-    audio: bool
-    video: bool
+
+class Media(NamedTuple):
+    """What a stream has: the codec of each medium by its FourCC, "" if unknown; None without the medium."""
+
+    audio: str | None
+    video: str | None
+
+    @property
+    def is_something(self) -> bool:
+        """There is a medium."""
+        return self.audio is not None or self.video is not None
+
+    @property
+    def is_all(self) -> bool:
+        """There are both."""
+        return self.audio is not None and self.video is not None
 
 
 class Opened(Protocol):
@@ -48,16 +64,30 @@ def media_of(stream: Stream) -> Media:
     and FFmpeg sends one of AC-3 all the same, a frame."""
     log = stream.log
     start = min(log.start_of_join(), stream.flushed_seq)
-    types = {entry.type_id for entry in log.headers_for(start) if _tells_track(entry)}
-    if not {_AUDIO, _VIDEO} <= types:
-        frames = (entry for entry in log.read(start, stream.flushed_seq) if not entry.flags & _NOT_FRAME)
-        types.update(entry.type_id for entry in frames)
-    return Media(_AUDIO in types, _VIDEO in types)
+    codecs: dict[int, str] = {}
+    for header in log.headers_for(start):
+        body = track_body(header)
+        if body is not None and body.codec not in HEADERLESS_CODECS:
+            codecs[header.type_id] = body.codec
+    if not {_AUDIO, _VIDEO} <= codecs.keys():
+        for entry in _frames(log, start, stream.flushed_seq):
+            if entry.type_id not in codecs:
+                body = track_body(entry)
+                codecs[entry.type_id] = "" if body is None else body.codec
+    return Media(codecs.get(_AUDIO), codecs.get(_VIDEO))
 
 
-def _tells_track(header: LogEntry) -> bool:
-    body = track_body(header)
-    return body is not None and body.codec not in HEADERLESS_CODECS
+def _frames(log: StreamLog, start: int, end: int) -> Iterator[LogEntry]:
+    """Those that tell of media without a header: all from ``start``, where players join.
+
+    Of audio alone they join at the live end. Then the latest tells, if the present publisher has sent any.
+    """
+    if log.join_seq is not None:
+        yield from (entry for entry in log.read(start, end) if not entry.flags & _NOT_FRAME)
+    elif log.timeline.audio_since_ms() is not None:
+        latest = log.read(max(log.first_seq, end - _LOOKED_AT), end)
+        frames = (entry for entry in reversed(latest) if not entry.flags & _NOT_FRAME)
+        yield from islice((frame for frame in frames if frame.type_id == _AUDIO), 1)
 
 
 class Openings:
@@ -77,7 +107,7 @@ class Openings:
                 stream.log.duration_ms >= SECOND_MEDIUM_S * 1000
                 or self._settled_epochs.get(stream.key, -1) == stream.epoch
             )
-            if all(media) or (any(media) and is_settled):
+            if media.is_all or (media.is_something and is_settled):
                 waiting.opens(media, 0)
                 return
         wait = self._waits.get(stream.key)
@@ -160,11 +190,11 @@ class _Wait:
         if not self.waiting or self.following.offline_since is not None:
             return
         media = media_of(stream)
-        if not any(media):
+        if not media.is_something:
             return
         if self._since is None:
             self._since = now
-        if all(media) or now - self._since >= SECOND_MEDIUM_S:
+        if media.is_all or now - self._since >= SECOND_MEDIUM_S:
             waiting = list(self.waiting)
             self._settled(stream)
             for each in waiting:

@@ -67,7 +67,7 @@ class WebSocketEncoding:
         self._inner = inner
         self.kind = f"ws_{inner.kind}"
 
-    def begin(self, headers: Iterable[LogEntry], *, audio: bool, video: bool) -> list[Buffer]:
+    def begin(self, headers: Iterable[LogEntry], *, audio: str | None, video: str | None) -> list[Buffer]:
         return frame(self._inner.begin(headers, audio=audio, video=video))
 
     def entry(self, entry: LogEntry) -> list[Buffer]:

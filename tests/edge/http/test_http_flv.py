@@ -73,6 +73,68 @@ def test_an_empty_header_is_not_what_is_waited_for(house: House, form: str) -> N
     assert len(body) > 100
 
 
+#: A frame of MPEG-1 Layer III: 44.1 kHz, stereo, 128 kbit/s.
+MP3 = bytes.fromhex("2ffffb9044") + bytes(413)
+
+
+@pytest.mark.parametrize("form", ["flv", "flv?raw=1", "mp4"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_audio_alone_whose_frames_alone_tell_of_it(house: House, form: str, is_there: bool) -> None:
+    """It is waited for a second whether there is video too. Who was there first has missed nothing then."""
+    publisher = house.publisher("x") if is_there else None
+    if publisher is not None:
+        house.send(publisher, *(Message(8, ms, MP3, 1) for ms in range(0, 2600, 26)))
+    player = HttpPeer(house).get(f"/live/x.{form}")
+    publisher = publisher or house.publisher("x")
+    for ms in range(2600, 4160, 26):
+        house.send(publisher, Message(8, ms, MP3, 1))
+        house.advance(0.026)
+    body = player.answer.body
+    if form == "mp4":
+        assert body[4:8] == b"ftyp"
+        assert body.count(b"trak") == 1
+        frames = body.count(b"moof")
+    else:
+        assert body[4] == 4
+        frames = len(player.flv()[1])
+    assert frames == 60 if not is_there else 20 <= frames < 30
+
+
+def test_audio_of_the_publisher_before_does_not_tell(house: House) -> None:
+    first = house.publisher("x")
+    house.send(first, Message(8, 0, MP3, 1))
+    house.leave(first)
+    player = HttpPeer(house).get("/live/x.flv")
+    house.send(house.publisher("x"), HEADERS[0])
+    house.advance(1.5)
+    assert player.answer.body[4] == 1
+
+
+@pytest.mark.parametrize("form", ["flv", "flv?raw=1"])
+@pytest.mark.parametrize("sound", [b"\x72", b"\x82", b"\xb2"], ids=["A-law", "mu-law", "Speex"])
+def test_sound_that_browsers_are_not_sent_is_not_announced(house: House, form: str, sound: bytes) -> None:
+    """mpegts.js waits for what is, and there is no picture until it comes."""
+    publisher = house.publisher("x")
+    frames = [Message(8, 10, sound + bytes(160), 1), video(40, INTER)]
+    house.send(publisher, HEADERS[0], video(0, KEY), *frames)
+    player = HttpPeer(house).get(f"/live/x.{form}")
+    house.advance(1.1)
+    house.send(publisher, video(1100, INTER))
+    reader, messages = player.flv()
+    is_raw = form != "flv"
+    assert reader.header is not None
+    assert (reader.header.audio, reader.header.video) == (is_raw, True)
+    assert {each.type_id for each in messages} == ({8, 9} if is_raw else {9})
+
+
+def test_a_header_of_another_track_tells_nothing(house: House) -> None:
+    publisher = house.publisher("x")
+    second = Message(9, 0, b"\x96\0vp09\1\1", 1)
+    house.send(publisher, *HEADERS, second, video(0, KEY), audio(10))
+    player = HttpPeer(house).get("/live/x.flv")
+    assert player.answer.body[4] == 5
+
+
 def test_a_medium_that_does_not_come_is_waited_for_a_second(house: House) -> None:
     player = HttpPeer(house).get("/live/x.flv?raw=1")
     publisher = house.publisher("x")

@@ -38,7 +38,8 @@ def clip() -> bytes:
 class Stream:
     """A log, one encoding of it, and what a player of it gets that is there from the beginning."""
 
-    def __init__(self, *messages: Message) -> None:
+    def __init__(self, *messages: Message, audio: str | None = None) -> None:
+        self.audio = audio  # what is known to come of it
         self.log = StreamLog()
         self.encoding = Mp4Encoding()
         self.feed(*messages)
@@ -51,8 +52,7 @@ class Stream:
         """The bytes of a player that joins now, in the order in which a reader makes them."""
         start = self.log.start_of_join()
         encoding = self.encoding
-        media = {entry.type_id for entry in (*self.log.headers(), *self.log.read(start, self.log.next_seq))}
-        begins = encoding.begin(self.log.headers(), audio=AUDIO in media, video=VIDEO in media)
+        begins = encoding.begin(self.log.headers(), audio=self.audio, video=None)
         entries = self.encode(start)
         self.seq = self.log.next_seq
         return joined(begins, encoding.greeting(), encoding.headers(self.log.headers_for(start)), entries)
@@ -265,7 +265,7 @@ def test_a_mark_of_another_version_changes_nothing(payload: bytes) -> None:
 
 def test_a_codec_without_header() -> None:
     """MP3's first frame tells, as early as the first player's init segment, and later ones' too."""
-    stream = Stream(video(0, AVC_HEADER), video(0, KEY), audio(0, MP3))
+    stream = Stream(video(0, AVC_HEADER), video(0, KEY), audio(0, MP3), audio=".mp3")
     for _ in range(2):
         made = stream.join()
         assert boxes(made) == INIT + FRAGMENT * 2
@@ -275,6 +275,24 @@ def test_a_codec_without_header() -> None:
     mono = bytes.fromhex("2f fffb94c4") + bytes(60)
     assert other != mono
     assert boxes(stream.more(audio(78, mono), audio(102, mono))) == INIT + FRAGMENT * 2
+
+
+def test_a_codec_without_header_alone() -> None:
+    """Every player is told of it, whether there is a header of something else or none."""
+    for others in ([], [Message(DATA, 0, encode_metadata({"width": 1.0}))]):
+        stream = Stream(*others, audio(0, MP3), audio=".mp3")
+        stream.join()
+        assert boxes(stream.more(audio(26, MP3))) == INIT + FRAGMENT
+        assert boxes(stream.join() + stream.more(audio(52, MP3))) == INIT + FRAGMENT
+
+
+def test_another_publisher_without_the_codec_without_header() -> None:
+    stream = Stream(video(0, AVC_HEADER), video(0, KEY), audio(0, MP3), audio=".mp3")
+    assert stream.join().count(b"trak") == 2
+    stream.log.restart(0)
+    stream.feed(video(0, AVC_HEADER), video(0, KEY))
+    stream.audio = None
+    assert stream.join().count(b"trak") == 1
 
 
 def test_a_codec_without_header_that_begins_later() -> None:
