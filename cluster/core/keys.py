@@ -134,7 +134,7 @@ def _check_meaning(key: str) -> None:
     if key.endswith("*"):
         raise PeerViolation(CloseReason.BAD_COMMAND, "the stream key ends with *, which means many streams")
     if not _DOTS.isdisjoint(key.split("/")):
-        raise PeerViolation(CloseReason.BAD_COMMAND, "the stream key has a segment that is . or ..")
+        raise PeerViolation(CloseReason.BAD_COMMAND, "the stream key has . or .. as a segment")
 
 
 def _check_characters(key: str) -> None:
