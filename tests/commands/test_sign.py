@@ -155,7 +155,7 @@ def test_the_secret_may_be_in_a_file_and_others_need_not_be_here(
         ("live/cam --play --expires 1h", 2, "ADDRESS: no '://' in it: expected rtmp://host/app/stream"),
         ("rtmp://h/ --play --expires 1h", 2, "ADDRESS: the address names no stream"),
         ("http://h/ --play --expires 1h", 2, "ADDRESS: the address names no stream: expected http://HOST/"),
-        ("http://h/../a.flv --play --expires 1h", 2, "ADDRESS: the path has segments that are . or "),
+        ("http://h/../a.flv --play --expires 1h", 2, "ADDRESS: the stream key has a segment that is . or "),
         ("http:///a.flv --play --expires 1h", 2, "ADDRESS: it has no host"),
         ("http://h/a%ff.flv --play --expires 1h", 2, "ADDRESS: its path is not UTF-8"),
         ("http://[/a.flv --play --expires 1h", 2, "ADDRESS: Invalid IPv6 URL"),
