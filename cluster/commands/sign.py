@@ -12,7 +12,7 @@ import click
 
 from cluster.commands.declared import FILE_OPTIONS, FILE_TABLES
 from cluster.core.errors import PeerViolation
-from cluster.core.keys import NO_STREAM, StreamKey
+from cluster.core.keys import NO_STREAM, StreamKey, split_query
 from cluster.core.rtmp.url import RtmpUrl, UrlError
 from cluster.process.options import ConfigError
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 _TIME: Final = re.compile(r"(?P<number>[0-9]{1,9}(\.[0-9]{1,9})?)(?P<unit>s|m|min|h|d|)")
+#: Items of the query of our own scheme (``edge.admission.signed``): an old "ip" is not for a new "sig".
+_SIGNATURE, _BOUND = "sig", "ip"
 #: As long as anybody will remember what the link was for.
 _LONGEST_S: Final = 10 * 366 * 86_400
 
@@ -77,7 +79,7 @@ def sign(
         query = signing.query(action, key, int(time.time() + expires), ip)
     except ValueError as error:
         raise click.UsageError(f"--ip: {error}") from None
-    click.echo(f"{address}{'&' if _has_query(address) else '?'}{query}")
+    click.echo(_with_query(address, query))
 
 
 def _key_of(address: str, action: Action) -> str:
@@ -116,12 +118,21 @@ def _key_of_http(address: str) -> str:
     return key
 
 
-def _has_query(address: str) -> bool:
-    """Whether the last part of it has one: of RTMP, the app may have a query of its own before the name."""
-    if address.lower().startswith("http"):
-        return "?" in address
-    url = RtmpUrl.parse(address)
-    return "?" in (url.stream or url.app)
+def _with_query(address: str, signed: str) -> str:
+    """``address`` with these items in the query of its last part: of RTMP, the app may have one of its own
+    before the name. What it was signed with before is left out: what stands twice lets nobody in."""
+    last = address
+    if not address.lower().startswith("http"):
+        url = RtmpUrl.parse(address)
+        last = url.stream or url.app
+    if "?" not in last:
+        return f"{address}?{signed}"
+    query = split_query(last)[1]
+    names = {item.partition("=")[0] for item in signed.split("&")}
+    if _SIGNATURE in names:
+        names.add(_BOUND)
+    kept = [item for item in query.split("&") if item and item.partition("=")[0] not in names]
+    return address.removesuffix(query) + "&".join([*kept, signed])
 
 
 def _signing(path: Path, action: Action, key: str) -> Signing:

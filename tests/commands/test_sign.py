@@ -76,6 +76,24 @@ def test_an_address_is_printed_with_what_lets_it_in(
         assert query in split_query(url.stream or url.app)[1]
 
 
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("rtmp://h/live/cam?exp=1&ip=1&sig=x", "rtmp://h/live/cam?exp="),
+        ("rtmp://h/live/cam?a=b&sig=x&exp=1&c", "rtmp://h/live/cam?a=b&c&exp="),
+        ("rtmp://h/live?a=b/cam?sig=x&exp=1", "rtmp://h/live?a=b/cam?exp="),
+        ("http://h/live/cam.flv?sig=x&exp=1&a=b?c", "http://h/live/cam.flv?a=b?c&exp="),
+        ("http://h/live/cam.flv?", "http://h/live/cam.flv?exp="),
+    ],
+)
+def test_an_address_may_be_signed_anew(
+    address: str, kept: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = _signed(capsys, address, "--play", "--expires", "1h", "--config", config)
+    assert printed.startswith(kept)
+    assert _lets_in("live/cam", printed.partition("cam")[2].partition("?")[2])
+
+
 def test_to_publish_from_one_address(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (
         "rtmp://h/live/cam",

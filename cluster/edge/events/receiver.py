@@ -56,7 +56,12 @@ class HttpReceiver:
             # Its own context: aiohttp's knows the authorities of when it was imported.
             connector=aiohttp.TCPConnector(limit=connections, ssl=ssl.create_default_context()),
             timeout=aiohttp.ClientTimeout(total=timeout_s),
-            headers={"User-Agent": f"rtmp-cluster/{__version__}", "Content-Type": "application/json"},
+            # What is compressed could become any size.
+            headers={
+                "User-Agent": f"rtmp-cluster/{__version__}", "Content-Type": "application/json",
+                "Accept-Encoding": "identity",
+            },
+            auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 

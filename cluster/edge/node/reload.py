@@ -23,6 +23,11 @@ from cluster.process.notify import Notifier
 
 logger = logging.getLogger(__name__)
 
+#: A file that is empty, since it is being written, opens no node.
+_OPENS = (
+    "no rule is left in it, and whoever reaches the node could publish and play; if that is meant, say so: "
+    'match = "*", publish = "allow", play = "allow"'
+)
 #: The log line of a reload names no more changes than this.
 _MAX_NAMED = 20
 
@@ -132,6 +137,9 @@ class Reload:
             return
         except Exception as error:  # a node that runs must not end for what is in a file
             self._refused(f"{type(error).__name__} while it was read")
+            return
+        if self.found.restricts and not found.restricts:
+            self._refused(_OPENS)
             return
         if found.unlike:
             logger.warning(

@@ -23,9 +23,12 @@ _FAILED: Final = "reason=authfailed"
 class Introduction(NamedTuple):
     """What a peer has said of itself in ``connect``, without what it is to publish or play.
 
-    ``proven_to``: who has been shown the password of ``proven_user``, if anybody has.
+    ``publishes``: it has said that it is going to. ``proven_to``: who has been shown the password of
+    ``proven_user``, if anybody has.
     """
 
+    app: str = ""
+    publishes: bool = False
     app_query: str = ""
     proven_user: str = ""
     tc_url: str = ""
@@ -47,8 +50,8 @@ class JudgedAdmission:
         tc_url, tc_query = clean_name(request.tc_url)
         query, proven = request.query or tc_query, ""
         judge = self._control.judge
+        publishes = field(fields, "type") == _PUBLISHES
         if judge is not None:
-            publishes = field(fields, "type") == _PUBLISHES
             reject, proven = judge.challenge(
                 request.app, query, publishes=publishes, now_s=self._clock()
             )
@@ -62,7 +65,7 @@ class JudgedAdmission:
                 return Deny(reject, why=Refused.NO_CREDENTIALS)
         page_url, swf_url = (clean_name(field(fields, name))[0] for name in ("pageUrl", "swfUrl"))
         connection.introduction = Introduction(
-            query, proven, tc_url, page_url, swf_url, judge if proven else None
+            request.app, publishes, query, proven, tc_url, page_url, swf_url, judge if proven else None
         )
         return Allow()
 
@@ -84,11 +87,20 @@ class JudgedAdmission:
         self, connection: Connection, action: Action, key: str, query: str, details: Mapping[str, object]
     ) -> Access:
         said = connection.introduction or Introduction()
-        # Whoever decides by now may know of another password, or of no such user.
-        proven = said.proven_user if said.proven_to is self._control.judge else ""
         return Access(
             action, key, connection.peer, "rtmps" if connection.is_secure else "rtmp",
             str(connection.who()["id"]), query=query, app_query=said.app_query,
-            proven_user=proven, agent=connection.session.flash_ver, tc_url=said.tc_url,
+            proven_user=self._proven_user(said), agent=connection.session.flash_ver, tc_url=said.tc_url,
             page_url=said.page_url, swf_url=said.swf_url, details=details,
         )  # fmt: skip
+
+    def _proven_user(self, said: Introduction) -> str:
+        judge = self._control.judge
+        if judge is None or not said.proven_user or said.proven_to is judge:
+            return said.proven_user
+        # Since it has connected the rules have been reloaded: whoever decides by now may know of another
+        # password, or of no such user. It looks at the same answer, which is good for a minute.
+        _, proven = judge.challenge(
+            said.app, said.app_query, publishes=said.publishes, now_s=self._clock()
+        )
+        return proven

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import gzip
 import socket
 import ssl
 import threading
@@ -125,8 +126,8 @@ def test_secrets_are_in_no_repr() -> None:
     assert repr(Receiver("http://h/?token=x", (b"y",))) == "Receiver()"
 
 
-def test_an_error_page_that_repeats_the_address_does_not_tell_its_secret() -> None:
-    page = b"no /hook?user=a&amp;token=MARK%26ED or user=a&token=MARK%26ED or MARK&ED: a page, here"
+def attempt_answered_by(head: bytes, page: bytes, query: str = "") -> Attempt:
+    """What comes of an attempt that is answered with ``page``."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(30)
 
@@ -137,13 +138,27 @@ def test_an_error_page_that_repeats_the_address_does_not_tell_its_secret() -> No
                 received = b""
                 while not received.endswith(BODY):  # who closes before, resets the connection
                     received += accepted.recv(65_536)
-                accepted.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(page))
+                accepted.sendall(head + b"Content-Length: %d\r\n\r\n" % len(page))
                 accepted.sendall(page)
 
         thread = threading.Thread(target=serve)
         thread.start()
-        failed = attempt(f"http://127.0.0.1:{server.getsockname()[1]}/hook?user=a&token=MARK%26ED")
+        made = attempt(f"http://127.0.0.1:{server.getsockname()[1]}/hook{query}")
         thread.join()
+    return made
+
+
+def test_an_answer_that_is_compressed_stays_as_small_as_it_came() -> None:
+    page = gzip.compress(b"0" * 10_000)
+    failed = attempt_answered_by(b"HTTP/1.1 500 X\r\nContent-Encoding: gzip\r\n", page)
+    assert failed.outcome is Outcome.FAILED
+    assert failed.why.startswith("status 500")
+    assert "000" not in failed.why
+
+
+def test_an_error_page_that_repeats_the_address_does_not_tell_its_secret() -> None:
+    page = b"no /hook?user=a&amp;token=MARK%26ED or user=a&token=MARK%26ED or MARK&ED: a page, here"
+    failed = attempt_answered_by(b"HTTP/1.1 404 Not Found\r\n", page, "?user=a&token=MARK%26ED")
     assert "no /hook?" in failed.why
     assert "a page, here" in failed.why
     assert "MARK" not in failed.why

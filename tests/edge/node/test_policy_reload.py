@@ -93,7 +93,7 @@ def test_every_worker_goes_by_the_new_policy_and_lives_on(start: StartReloading)
     assert said["openness"] == "anybody may play"
     assert node.policies() == [NEW, NEW]
     assert [node.node.pid(slot) for slot in (0, 1)] == pids
-    node.reload(OLD)
+    node.reload(OLD, restricts=True)
     node.eventually(lambda: len(node.node.events("reloaded")) == 2, "the way back")
     node.wait_for(OLD)
     assert stop(node.node) == ExitCode.OK
@@ -120,6 +120,18 @@ def test_what_is_wrong_with_the_file_changes_nothing(start: StartReloading) -> N
     node.said("reloaded")
     node.eventually(lambda: node.node.metrics()[refused] == 0, "and that it is over")
     node.wait_for(NEW)
+
+
+def test_a_file_without_rules_opens_no_node_that_had_some(start: StartReloading) -> None:
+    """Such as one that is about to be written."""
+    node = start()
+    node.reload(NEW, restricts=True)
+    node.said("reloaded")
+    node.reload({})
+    assert node.said("reload_refused")["why"].startswith("no rule is left in it")
+    assert node.policies() == [NEW, NEW]
+    node.reload(OLD, restricts=True)
+    node.wait_for(OLD)
 
 
 def test_options_that_differ_are_named_and_the_rest_is_reloaded(start: StartReloading) -> None:

@@ -235,6 +235,19 @@ def test_a_password_is_shown_to_those_alone_who_decide_by_it(house: House) -> No
         assert [each.proven_user for each in judge.asked] == [proven]
 
 
+def test_who_has_shown_a_password_before_a_reload_publishes_after_it(house: House) -> None:
+    """Between the connect of an encoder and its publish there may be one."""
+    old, new = (Judge(lambda access: Allow(), Authenticator("adobe", bytes(32), {"ann": "right"}.get))
+                for _ in range(2))  # fmt: skip
+    house.use_judge(old)
+    (failed,) = house.peer(app="live?authmod=adobe&user=ann").events(events.ConnectFailed)
+    peer = house.peer(app="live?" + answer_to(str(failed.description), "ann", "right"))
+    house.use_judge(new)
+    peer.session.publish("x")
+    house.settle()
+    assert [each.proven_user for each in new.asked] == ["ann"]
+
+
 def test_what_is_sent_while_nobody_answers_is_bounded_in_all(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
