@@ -174,6 +174,21 @@ def test_a_publisher_that_returns_goes_on_in_the_same_list() -> None:
     assert (again.date - before.date).total_seconds() == pytest.approx(4.0, abs=0.1)
 
 
+def test_headers_that_come_twice_of_a_publisher_that_returns_leave_what_was_before() -> None:
+    """A snapshot has them, and so has what follows it."""
+    workers = Workers(1, 9)
+    workers.publish()
+    workers.send(*headers(), *stream(9))
+    workers.publish(gap_ms=300)
+    workers.send(*headers(), *headers(), *stream(20))
+    check(workers.origin)
+    assert_same(workers)
+    assert [worker.muxer.given_up for worker in workers.all] == [0, 0, 0]
+    numbers = [each.number for each in parse(workers.origin.texts[-1]).segments]
+    assert numbers == list(range(numbers[0], numbers[0] + 14))
+    assert len({parse(text).media_sequence for text in workers.origin.texts}) == 1
+
+
 def test_nothing_is_new_while_the_publisher_is_gone() -> None:
     workers = Workers(1)
     workers.publish()

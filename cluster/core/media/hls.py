@@ -106,7 +106,7 @@ class HlsMuxer:
             self.is_over = False
         self._headers.clear()
         self._tracks = None
-        self._is_first = True
+        self._is_first = self._open is None  # else that is another publisher's, and has been heard in whole
         for header in headers:
             self._headers.remember(header)
         self.feed(entries)
