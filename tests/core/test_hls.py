@@ -174,6 +174,43 @@ def test_a_publisher_that_returns_goes_on_in_the_same_list() -> None:
     assert (again.date - before.date).total_seconds() == pytest.approx(4.0, abs=0.1)
 
 
+def test_headers_that_come_twice_of_a_publisher_that_returns_leave_what_was_before() -> None:
+    """A snapshot has them, and so has what follows it."""
+    workers = Workers(1, 9)
+    workers.publish()
+    workers.send(*headers(), *stream(9))
+    workers.publish(gap_ms=300)
+    workers.send(*headers(), *headers(), *stream(20))
+    check(workers.origin)
+    assert_same(workers)
+    assert [worker.muxer.given_up for worker in workers.all] == [0, 0, 0]
+    numbers = [each.number for each in parse(workers.origin.texts[-1]).segments]
+    assert numbers == list(range(numbers[0], numbers[0] + 14))
+    assert len({parse(text).media_sequence for text in workers.origin.texts}) == 1
+
+
+def test_what_a_publisher_sends_before_its_first_keyframe_is_not_added_to_the_one_before() -> None:
+    """Another codec, mostly; and who is given a snapshot, which begins at the keyframe, has none of it."""
+    workers = Workers(1)
+    workers.publish()
+    workers.send(*headers(), *stream(9))
+    workers.publish(gap_ms=3000)
+    other = [Message(8, ms, b"\x2f" + MP3_FRAME) for ms in range(0, 96, 24)]
+    workers.send(Message(9, 0, AVC_HEADER), *other)
+    workers.send(*headers(), *stream(9, start_ms=96))
+    workers.end()
+    check(workers.origin)
+    assert_same(workers)
+    segments = parse(workers.origin.texts[-1]).segments
+    assert [each.number - segments[0].number for each in segments] == list(range(10))
+    found: list[bytes] = []
+    for each in segments:
+        data = workers.origin.files[each.init] + workers.origin.files[each.uri]
+        found += [packet.data for packet in packets_of(data, "mp4")["audio"]]
+    sounds = [each.payload[2:] for each in stream(9) + stream(9, start_ms=96) if each.type_id == 8]
+    assert found == sounds
+
+
 def test_nothing_is_new_while_the_publisher_is_gone() -> None:
     workers = Workers(1)
     workers.publish()

@@ -107,12 +107,37 @@ def test_discontinuities_of_a_stream_that_nobody_remembers_are_small_numbers() -
 
 def test_a_stream_with_rare_keyframes_is_cut_without_one() -> None:
     made = marker()
-    assert not made.overdue(50_000, 0)  # it has not begun
+    assert not made.overdue(50_000, 0, False)  # it has not begun
     made.at_keyframe(0)
     assert not made.overdue(4_199, 0)  # a keyframe every 4 s may be a little late
     mark = decode_mark(made.overdue(4_200, 0))
     assert mark.follows
     assert not mark.is_independent
+
+
+def test_what_does_not_follow_is_cut_no_later() -> None:
+    """Audio changes, and the next keyframe is far off, or never comes."""
+    made = marker()
+    made.at_keyframe(0)
+    made.header(8, AAC_HEADER)
+    assert not made.overdue(4_199, 0)
+    mark = decode_mark(made.overdue(4_200, 0))
+    assert (mark.number, mark.follows, mark.is_independent) == (NUMBER + 1, False, False)
+    assert decode_mark(made.overdue(8_400, 0)).follows
+
+
+def test_video_that_never_has_a_keyframe_is_cut_without_one() -> None:
+    """As of an encoder that renews its picture column by column, and was heard too late. It is held back
+    for a while; behind that there are segments."""
+    log = StreamLog()
+    log.marker = marker()
+    log.append(Message(9, 0, AVC_HEADER))
+    marked = []
+    for ms in range(0, 20_000, 40):
+        log.append(Message(9, ms, INTER))
+        if ms % 200 == 0 and log.mark_overdue():
+            marked.append(ms)
+    assert marked == [10_000, 14_200, 18_400]
 
 
 def test_a_rare_keyframe_begins_a_segment_however_short_the_present_one_is() -> None:

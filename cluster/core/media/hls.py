@@ -81,6 +81,7 @@ class HlsMuxer:
         self._closing: SegmentBuilder | None = None  # lacks only its last frame's duration
         self._open: SegmentBuilder | None = None
         self._is_first = True  # no segment has begun behind the one that began first
+        self._is_between = False  # another publisher has come, and its first segment has not begun
         self._texts: dict[bool, bytes] = {}
 
     # ---- feeding -----------------------------------------------------------------------------
@@ -106,7 +107,8 @@ class HlsMuxer:
             self.is_over = False
         self._headers.clear()
         self._tracks = None
-        self._is_first = True
+        self._is_between = not is_same_publisher
+        self._is_first = self._open is None  # else that is another publisher's, and has been heard in whole
         for header in headers:
             self._headers.remember(header)
         self.feed(entries)
@@ -120,7 +122,9 @@ class HlsMuxer:
                 self._begins(entry)
             elif entry.flags & _HEADER:
                 self._header(entry)
-            elif entry.flags & _CODED and (self._mark is not None or self._open is not None):
+            elif entry.flags & _CODED and (
+                self._mark is not None or (self._open is not None and not self._is_between)
+            ):
                 self._frame(entry)
 
     def end(self) -> None:
@@ -219,6 +223,7 @@ class HlsMuxer:
 
     def _begins(self, entry: LogEntry) -> None:
         self._settle()
+        self._is_between = False
         try:
             self._mark = decode_mark(entry.payload)
         except MarkError:  # of a node of another version: nobody knows what it says

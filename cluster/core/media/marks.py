@@ -16,7 +16,6 @@ Integers are big-endian.
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
@@ -118,8 +117,8 @@ class Marker:
     """
 
     __slots__ = (
-        "_audio_since_ms", "_began_ms", "_follows", "_has_audio", "_has_heard", "_has_video", "_headers",
-        "_last", "_target_ms", "_wall_ms",
+        "_audio_since_ms", "_began_ms", "_follows", "_has_audio", "_has_begun", "_has_heard", "_has_video",
+        "_headers", "_last", "_target_ms", "_wall_ms",
     )  # fmt: skip
 
     def __init__(
@@ -132,6 +131,7 @@ class Marker:
         self._last = last
         self._began_ms = 0  # the stream's progress at the last mark
         self._follows = False
+        self._has_begun = False  # a segment has, of this publisher
         self._has_video = self._has_audio = True  # whether the present segment has, or may have
         self._has_heard = False  # there has been a frame of audio
         self._headers: dict[int, bytes] = {}  # the latest of track 0, by message type
@@ -168,15 +168,19 @@ class Marker:
         self._has_video = True
         return self._next(progress_ms, is_independent=True)
 
-    def overdue(self, progress_ms: int, without_video_ms: int, gone: Collection[int] = ()) -> bytes:
+    def overdue(
+        self, progress_ms: int, without_video_ms: int, has_started: bool = True, gone: Collection[int] = ()
+    ) -> bytes:
         """The mark of a segment that begins without a keyframe; empty if none need begin.
 
         ``without_video_ms``: for how long there has been no video, 0 while there is some. Audio alone has
-        no keyframe to wait for.
+        no keyframe to wait for. ``has_started``: video is sent to players, if there is any.
         """
         self._note_audio(gone)
         if not without_video_ms:
-            bound_ms = longest_ms(self._target_ms) + _LENIENCE_MS if self._follows else math.inf
+            if not self._has_begun and not has_started:
+                return b""
+            bound_ms = longest_ms(self._target_ms) + _LENIENCE_MS if self._has_begun else 0
         elif without_video_ms < _VIDEO_AWAITED_MS:
             return b""
         else:
@@ -212,7 +216,7 @@ class Marker:
         else:
             mark = self._first(last, self._wall_ms(), is_independent)
         mark = mark._replace(has_audio=self._has_audio)
-        self._last, self._began_ms, self._follows = mark, progress_ms, True
+        self._last, self._began_ms, self._follows, self._has_begun = mark, progress_ms, True, True
         return encode_mark(mark)
 
     def _first(self, last: Mark | None, wall_ms: int, is_independent: bool) -> Mark:

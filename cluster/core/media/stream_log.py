@@ -309,9 +309,9 @@ class StreamLog:
         """Now and then: at the origin, begin a segment where no keyframe does. Whether one begins."""
         if self.marker is None:
             return False
-        has_video = self.has_video and not self.video_is_gone
+        has_video, has_started = self.has_video and not self.video_is_gone, _JOIN_TRACK in self._started
         without_video_ms = 0 if has_video else self.timeline.silent_ms(_VIDEO_TYPE)
-        mark = self.marker.overdue(self.timeline.progress_ms, without_video_ms, self._gone)
+        mark = self.marker.overdue(self.timeline.progress_ms, without_video_ms, has_started, self._gone)
         if mark:
             self._mark(mark)
         return bool(mark)

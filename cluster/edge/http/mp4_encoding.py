@@ -43,6 +43,8 @@ _ROUNDING_MS = 1.5
 _FASTEST_RATE = 240
 #: Audio may be stamped in bursts: so far behind its count it is not taken for a new beginning.
 _BURST_MS = 100
+#: Audio that is further behind is no drift: it is of a player that joins earlier in the log.
+_FAR_BEHIND_MS = 1000
 _AAC_FRAME_SAMPLES = 1024
 
 _SEQUENCE_HEADER = int(MediaFlags.SEQUENCE_HEADER)
@@ -91,6 +93,7 @@ class Mp4Encoding:
         self._video_ms: int | None = None
         self._frame_ms = 0
         self._audio_next = -1
+        self._audio_samples = 0  # of the frame before
 
     def begin(self, headers: Iterable[LogEntry], *, audio: str | None, video: str | None) -> list[Buffer]:
         """A player is about to read, and ``headers`` are in the log of its stream. Nothing goes out yet."""
@@ -236,13 +239,20 @@ class Mp4Encoding:
         return 1000 / rate if isinstance(rate, (int, float)) and 1 <= rate <= _FASTEST_RATE else 0
 
     def _audio(self, track: Track, time_ms: int, frame: CodedFrame) -> tuple[int, int, int]:
-        """The same: milliseconds are too coarse, so samples are counted as long as the stamps agree."""
+        """The same: milliseconds are too coarse, so samples are counted as long as the stamps agree.
+
+        Encoders that stamp by another clock than that of their sound fall behind the count in the end. A
+        browser takes a step back in time for a new beginning, and shows no picture until the next keyframe:
+        instead a frame now and then begins right behind the beginning of the one before.
+        """
         scale = track.timescale
         samples = samples_in(track, frame.data) or _AAC_FRAME_SAMPLES
         stamped, counted = (time_ms * scale + 500) // 1000, self._audio_next
         agrees = counted >= 0 and counted - scale * _BURST_MS // 1000 <= stamped <= counted + samples
         at = counted if agrees else stamped
-        self._audio_next = at + samples
+        if counted - scale * _FAR_BEHIND_MS // 1000 <= at < counted:
+            at = max(at, counted - self._audio_samples + 1)
+        self._audio_next, self._audio_samples = at + samples, samples
         return at, samples, 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 from unittest import mock
 
@@ -387,6 +388,20 @@ def test_audio_is_counted_as_long_as_its_stamps_agree() -> None:
     made = stream.join() + stream.more(audio(400), audio(421))
     found = [int(packet.dts * 48_000) - 48 * START_MS for packet in packets_of(made, "mp4")["audio"]]
     assert found[-2:] == [48 * 400, 48 * 400 + frame]
+
+
+def test_audio_whose_stamps_fall_behind_never_goes_back() -> None:
+    """Stamped by a clock that is 4 % slower than that of the sound."""
+    stream = Stream(audio(0, AAC_HEADER))
+    stream.join()
+    stamps = [int(index * 1024 / 50) for index in range(600)]
+    made = stream.join() + stream.more(*map(audio, stamps))
+    found = [int(packet.dts * 48_000) - 48 * START_MS for packet in packets_of(made, "mp4")["audio"]]
+    assert all(after > before for before, after in pairwise(found))
+    assert max(abs(at - 48 * stamp) for at, stamp in zip(found, stamps, strict=True)) <= 48 * 125
+    steps = [after - before for before, after in pairwise(found)]
+    assert set(steps) == {1024, 1}
+    assert 15 < steps.count(1) < 25
 
 
 def test_audio_whose_frames_tell_nothing() -> None:
