@@ -30,7 +30,7 @@ def load(capsys: pytest.CaptureFixture[str]) -> Load:
     """Runs ``rtmp-cluster load`` to its end, here; what it found."""
 
     def load_here(*arguments: str, code: ExitCode = ExitCode.OK) -> dict[str, Any]:
-        returned = run(["load", *arguments, *SHORT])
+        returned = run(["load", *SHORT, *arguments])
         out, err = capsys.readouterr()
         assert returned == code, err + out
         found: dict[str, Any] = json.loads(out)
@@ -86,7 +86,8 @@ def test_over_tls(suffix: str, scheme: str, certificate: CertificateFiles, load:
     with running(context) as server:
         server.answers_a_connection = 7
         url = server.url(suffix, scheme)
-        found = load(url, "--players", "8", "--ca-file", str(certificate.cert))
+        # Each of their connections is for a few requests, and shakes hands: that takes a while.
+        found = load(url, "--players", "8", "--settle", "3", "--ca-file", str(certificate.cert))
         assert found["players"]["playing"] == 8
         assert found["frames"]["lost"] == 0
         assert found["delay_ms"]["count"] > 0
