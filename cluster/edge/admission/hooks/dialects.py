@@ -104,7 +104,10 @@ def _write_nginx(question: Question) -> Written:
     items = [f"{name}={_escaped(str(value))}" for name, value in fields]
     # As they came, each a field of the form. But many back ends go by the last of two of the same name:
     # a publisher could say for itself what its stream and its address are.
-    items += [item for item in access.query.split("&") if item and not _field_names(item) & taken]
+    items += [
+        item for item in access.query.split("&")
+        if item and not _field_names(item) & taken and "\0" not in unquote_plus(item)  # see ``_readable``
+    ]  # fmt: skip
     body = "&".join(items)
     return Written(_bytes(body), {"Content-Type": "application/x-www-form-urlencoded"})
 
@@ -211,10 +214,18 @@ WORDS: Mapping[Dialect, Words] = {
 
 
 def _json(fields: Mapping[str, object]) -> Written:
-    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
-    # What is no text becomes a question mark: programs that cannot read a question might not answer it, and
-    # with ``fail = "open"`` that would let anybody in.
+    readable = {name: _readable(value) for name, value in fields.items()}
+    text = json.dumps(readable, separators=(",", ":"), ensure_ascii=False)
     return Written(text.encode(errors="replace"), {"Content-Type": "application/json"})
+
+
+def _readable(value: object) -> object:
+    """Zero bytes, which databases take for no text, become question marks here, as what is no UTF-8 does:
+    programs that cannot read a question might not answer it, and with ``fail = "open"`` that would let
+    anybody in."""
+    if isinstance(value, dict):
+        return {name: _readable(each) for name, each in value.items()}
+    return value.replace("\0", "?") if isinstance(value, str) else value
 
 
 def _plain(value: object) -> object:

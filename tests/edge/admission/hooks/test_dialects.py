@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import Any
 
@@ -85,6 +86,20 @@ def test_what_is_no_text_makes_no_question_that_cannot_be_read(dialect: Dialect)
     assert json.loads(said.body.decode())
     assert b"\\u" not in said.body
     assert "?\u00e9" in said.body.decode()
+
+
+@pytest.mark.parametrize("dialect", [Dialect.OURS, Dialect.SRS, Dialect.MEDIAMTX])
+def test_a_zero_byte_is_no_text(dialect: Dialect) -> None:
+    access = asked(query="pass=a%00b&user=a\0b&token=\\u0000", agent="a\0b", details={"type": "li\0ve"})
+    said = WORDS[dialect].write(question(access)).body.decode()
+    assert not re.search(r"(?<!\\)\\u0000", said)
+    assert "a?b" in said
+    assert r"\\u0000" in said
+
+
+def test_an_item_with_a_zero_byte_is_left_out_of_a_form() -> None:
+    body = written(Dialect.NGINX_RTMP, asked(query="token=x&a=b%00&c=\0d&more=1"))
+    assert body.endswith("&type=live&token=x&more=1")
 
 
 def test_the_question_of_nginx_rtmp_about_a_publish() -> None:
