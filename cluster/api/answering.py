@@ -16,7 +16,8 @@ from cluster.api.dashboard import is_of_dashboard
 from cluster.api.guard import Asker, Denied, Tokens, check
 from cluster.api.handlers import Handlers, Refused
 from cluster.api.operations import OPERATIONS, Operation, argument
-from cluster.api.resources import DrainOrder, Problem
+from cluster.api.resources import DrainOrder, JsonText, Problem
+from cluster.core.bus import json_text
 
 logger = logging.getLogger(__name__)
 
@@ -37,24 +38,16 @@ _TITLES = {
 }  # fmt: skip
 
 
-def as_json(value: object) -> str:
-    """``value``, and the dataclasses in it."""
-    return json.dumps(value, default=_fields_of, separators=(",", ":"))
-
-
-def _fields_of(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__match_args__}
-
-
 def answer(value: object) -> web.Response:
+    text = value.text if isinstance(value, JsonText) else json_text.write(value)
     return web.Response(
-        text=as_json(value), content_type="application/json", headers={"Cache-Control": "no-store"}
+        text=text, content_type="application/json", headers={"Cache-Control": "no-store"}
     )
 
 
 def problem(status: int, detail: str, **headers: str) -> web.Response:
     """What is wrong (RFC 9457)."""
-    text = as_json(Problem(_TITLES.get(status, "Error"), status, detail))
+    text = json_text.write(Problem(_TITLES.get(status, "Error"), status, detail))
     shown = {"Cache-Control": "no-store", **headers}
     if status == 401:
         shown["WWW-Authenticate"] = 'Bearer realm="rtmp-cluster"'

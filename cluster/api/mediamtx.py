@@ -11,12 +11,13 @@ from typing import Any
 
 from aiohttp import web
 
-from cluster.api.answering import answer, as_json, said_order
+from cluster.api.answering import answer, said_order
 from cluster.api.handlers import Handlers, Refused
 from cluster.api.resources import Session, Stream
 from cluster.api.sessions import Place, session_page, workers_of
 from cluster.api.streams import matching, streams_of
 from cluster.api.view import ClusterView
+from cluster.core.bus import json_text
 from cluster.core.bus.questions import AskSessions
 
 #: Items of a page, and connections that are counted, at most.
@@ -49,7 +50,7 @@ class MediaMtx:
             except Refused as error:
                 said = {"status": "error", "error": error.detail}
                 return web.Response(
-                    text=as_json(said), status=error.status, content_type="application/json"
+                    text=json_text.write(said), status=error.status, content_type="application/json"
                 )
 
         return handle

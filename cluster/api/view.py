@@ -19,6 +19,7 @@ from cluster.api.events import Events
 from cluster.api.fresh import Fresh
 from cluster.api.round import Known, RollCall, ask_routers, call_roll
 from cluster.api.sources import Sources
+from cluster.api.texts import Texts
 from cluster.bus.router_names import RouterNames
 from cluster.core.bus.endpoints import EndpointError, endpoints
 
@@ -38,11 +39,13 @@ class ClusterView:
     def __init__(self, sources: Sources) -> None:
         self.events = Events()
         self.details = Details()
+        self.texts = Texts()
         self._sources = sources
         self._routers: dict[str, AskedRouter] = {}
         self._fresh: Fresh[Any] = Fresh()
         #: The latest, by the address of what it is about, which it holds.
         self._rolls: Fresh[RollCall] = Fresh(max_kept=1)
+        self._looked_at = -WATCH_EVERY_S
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -105,6 +108,8 @@ class ClusterView:
         return list(self._routers.values())
 
     async def _call_roll(self, known: Known) -> RollCall:
+        self._looked_at = asyncio.get_running_loop().time()
+        self.events.look(known)
         roll = await call_roll(known)
         if self._sources.learns and roll.summaries:
             self._named = set(sorted(roll.routers_named)[:MAX_ROUTERS])
@@ -112,10 +117,12 @@ class ClusterView:
         return roll
 
     async def _watch(self) -> None:
+        """Look at the cluster if nobody else does."""
+        loop = asyncio.get_running_loop()
         while True:
             try:
-                roll = await self.roll_call()
-                self.events.look(roll.known)
+                if loop.time() - self._looked_at >= WATCH_EVERY_S / 2:
+                    await self.roll_call()
             except Exception:
                 logger.exception("the cluster could not be looked at", extra={"event": "api_failed"})
             await asyncio.sleep(WATCH_EVERY_S)
