@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +25,11 @@ def streams(pages: Iterable[Item]) -> Iterator[str]:
     """Line by line."""
     yield _row(("STREAM", "ORIGIN", "TRACKS", "KBIT/S", "PLAYERS"), _STREAM_WIDTHS)
     for page in pages:
+        shared = _shared((item["node"], item["id"]) for item in page["items"])
         for item in page["items"]:
+            origin = f"…{item['id']}" if item["node"] in shared else item["node"]
             figures = (str(item["bits_per_second"] // 1000), str(item["players"]))
-            cells = (item["key"], f"{item['node']}/{item['worker']}", _tracks(item), *figures)
+            cells = (item["key"], f"{origin}/{item['worker']}", _tracks(item), *figures)
             yield _row(cells, _STREAM_WIDTHS)
         yield from missing(page)
 
@@ -46,9 +49,11 @@ def nodes(pages: Iterable[Item]) -> Iterator[str]:
     heads = ("NODE", "STATE", "WORKERS", "CONNS", "PUBLISHED", "PLAYERS", "IN/S", "OUT/S")
     yield _row(heads, _NODE_WIDTHS)
     for page in pages:
+        shared = _shared((item["node"], item["id"]) for item in page["items"])
         for item in page["items"]:
+            name = f"{item['node']}/{item['id']}" if item["node"] in shared else item["node"]
             cells = (
-                item["node"], item["state"], str(len(item["workers"])), str(item["connections"]),
+                name, item["state"], str(len(item["workers"])), str(item["connections"]),
                 str(item["publishers"]), str(item["players"]), _bits(item["received_bits_per_s"]),
                 _bits(item["sent_bits_per_s"]),
             )  # fmt: skip
@@ -76,6 +81,12 @@ def missing(page: Item) -> Iterator[str]:
 def _said(text: str) -> list[str]:
     width = _WIDTH if text.isascii() else _WIDTH // 2  # a character may take two cells
     return textwrap.wrap(printable(text), width, initial_indent="! ", subsequent_indent="  ")
+
+
+def _shared(nodes: Iterable[tuple[str, str]]) -> set[str]:
+    """The names that several nodes have, of these names and ids."""
+    counts = Counter(name for name, _ in set(nodes))
+    return {name for name, count in counts.items() if count > 1}
 
 
 def _tracks(item: Item) -> str:

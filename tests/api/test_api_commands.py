@@ -251,6 +251,19 @@ def test_a_table_of_what_nobody_has_answered_says_so() -> None:
         assert list(table([page]))[1:] == ["! no router has answered: nothing is known of other nodes"]
 
 
+def test_nodes_of_one_name_are_told_apart() -> None:
+    whole = {"complete": True, "missing": [], "missing_routers": []}
+    node = {"node": "edge", "state": "ok", "workers": [], "connections": 0, "publishers": 0, "players": 0}
+    node |= {"received_bits_per_s": 0, "sent_bits_per_s": 0}
+    names = (("edge", "1f2e3d4c"), ("edge", "aabbccdd"), ("far", "00112233"))
+    items = [{**node, "node": name, "id": id_} for name, id_ in names]
+    _, *lines = api_tables.nodes([{**whole, "items": items}])
+    assert [line.split()[0] for line in lines] == ["edge/1f2e3d4c", "edge/aabbccdd", "far"]
+    stream = {"key": "live/a", "worker": 0, "tracks": [], "codecs": "", "bits_per_second": 0, "players": 0}
+    _, *lines = api_tables.streams([{**whole, "items": [{**stream, **each} for each in items]}])
+    assert [line.split()[1] for line in lines] == ["…1f2e3d4c/0", "…aabbccdd/0", "far/0"]
+
+
 def test_a_state_of_a_session_is_shown_whole() -> None:
     session = {
         "session": "1f2e3d4c-0.1-42", "role": "publisher", "kind": "ws_flv", "peer": "192.0.2.7:50312",
