@@ -91,7 +91,11 @@ class Answering:
             # A key has slashes, which need not be escaped, but for that of a last part that is a trace's.
             ends = operation.path.endswith("{key}")
             path = operation.path.replace("{key}", "{key:.+(?<!/trace)}" if ends else "{key:.+}")
-            router.add_route(operation.method, path, self._handler(operation))
+            handler = self._handler(operation)
+            if operation.is_order:
+                router.add_route(operation.method, path, handler)
+            else:
+                router.add_get(path, handler)  # HEAD too
 
     def _handler(self, operation: Operation) -> Any:
         async def handle(request: web.Request) -> web.Response:
