@@ -31,6 +31,8 @@ BODY_TIMEOUT_S = 5.0
 #: A process that has much to answer lives: who asks for its health is answered beside all others.
 _HEALTH = ("/livez", "/readyz")
 
+_NOWHERE = "nothing is there: /v1/openapi.json says what can be asked"
+
 _TITLES = {
     400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
     408: "Request timeout", 409: "Conflict", 413: "Content too large", 415: "Unsupported media type",
@@ -143,7 +145,9 @@ class Answering:
             return problem(error.status, error.detail)
         except web.HTTPException as error:
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-            return problem(error.status, error.reason, **allowed)
+            # What is not there is refused by name: so nothing has a path like this.
+            text = _NOWHERE if error.status == 404 else error.reason
+            return problem(error.status, text, **allowed)
         except Exception:
             logger.exception("a request failed", extra={"event": "api_failed"})
             return problem(500, "this is a fault of the server; its log says more")

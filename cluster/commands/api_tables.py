@@ -35,12 +35,13 @@ def streams(pages: Iterable[Item]) -> Iterator[str]:
 
 
 def sessions(pages: Iterable[Item]) -> Iterator[str]:
-    yield _row(("SESSION", "", "KIND", "PEER", "STREAM", "DELAY"), _SESSION_WIDTHS)
+    yield _row(("SESSION", "", "KIND", "PEER", "STREAM", "STATE"), _SESSION_WIDTHS)
     for page in pages:
         for item in page["items"]:
             role = {"publisher": "pub", "player": "ply"}.get(item["role"], "-")
-            delay = f"{item['delay_ms']} ms" if item["state"] == "behind" else item["state"]
-            cells = (item["session"], role, item["kind"], item["peer"], item["key"], delay)
+            late = f"{item['delay_ms'] / 1000:.1f}s late"
+            state = late if item["state"] == "behind" else item["state"]
+            cells = (item["session"], role, item["kind"], item["peer"], item["key"], state)
             yield _row(cells, _SESSION_WIDTHS)
         yield from missing(page)
 
@@ -53,7 +54,7 @@ def nodes(pages: Iterable[Item]) -> Iterator[str]:
         for item in page["items"]:
             name = f"{item['node']}/{item['id']}" if item["node"] in shared else item["node"]
             cells = (
-                name, item["state"], str(len(item["workers"])), str(item["connections"]),
+                name, item["state"], _workers(item["workers"]), str(item["connections"]),
                 str(item["publishers"]), str(item["players"]), _bits(item["received_bits_per_s"]),
                 _bits(item["sent_bits_per_s"]),
             )  # fmt: skip
@@ -89,6 +90,12 @@ def _shared(nodes: Iterable[tuple[str, str]]) -> set[str]:
     return {name for name, count in counts.items() if count > 1}
 
 
+def _workers(workers: Sequence[Item]) -> str:
+    """How many there are, and how many of them serve if that is less."""
+    serving = sum(each["state"] in ("ok", "draining") for each in workers)
+    return str(serving) if serving == len(workers) else f"{serving} of {len(workers)}"
+
+
 def _tracks(item: Item) -> str:
     """Codecs, and the size and rate of the picture."""
     shown = []
@@ -101,7 +108,7 @@ def _tracks(item: Item) -> str:
 def _bits(per_s: float) -> str:
     for unit in ("bit", "kbit", "Mbit", "Gbit"):
         if per_s < 1000 or unit == "Gbit":
-            return f"{per_s:.0f}{unit}"
+            return f"{per_s:.{int(0 < per_s < 10 and unit != 'bit')}f}{unit}"
         per_s /= 1000
     raise AssertionError("unreachable")
 

@@ -264,6 +264,17 @@ def test_nodes_of_one_name_are_told_apart() -> None:
     assert [line.split()[1] for line in lines] == ["…1f2e3d4c/0", "…aabbccdd/0", "far/0"]
 
 
+def test_a_node_of_which_not_all_serve_is_seen() -> None:
+    node = {"node": "a", "id": "1", "connections": 0, "publishers": 0, "players": 0, "state": "ok"}
+    node |= {"received_bits_per_s": 1_449_000, "sent_bits_per_s": 123_400_000}
+    for states, shown in ((["ok", "draining"], "2"), (["ok", "lost"], "1 of 2"), (["silent"], "0 of 1")):
+        item = {**node, "workers": [{"state": state} for state in states]}
+        page = {"items": [item], "complete": True, "missing": [], "missing_routers": []}
+        _, line = api_tables.nodes([page])
+        assert f" {shown} " in line
+        assert line.split()[-2:] == ["1.4Mbit", "123Mbit"]
+
+
 def test_a_state_of_a_session_is_shown_whole() -> None:
     session = {
         "session": "1f2e3d4c-0.1-42", "role": "publisher", "kind": "ws_flv", "peer": "192.0.2.7:50312",
@@ -275,3 +286,6 @@ def test_a_state_of_a_session_is_shown_whole() -> None:
         _, line = api_tables.sessions([page])
         assert line.split()[-1] == state
         assert cell_len(line) <= 80
+    items = [{**session, "state": "behind", "delay_ms": 12_345}]
+    _, line = api_tables.sessions([{**page, "items": items}])
+    assert line.endswith(" 12.3s late")

@@ -179,6 +179,9 @@ def test_faults_are_problems_and_say_what_is_allowed(url: str) -> None:
     said = ask(url, "/v1/nodes", "PUT", "{}")
     assert (said.status, said.headers["Allow"]) == (405, "GET,HEAD")
     assert said.headers["Content-Type"].startswith("application/problem+json")
+    nowhere = "nothing is there: /v1/openapi.json says what can be asked"
+    assert [ask(url, each).json["detail"] for each in ("/v1", "/v1/stream", "/v2/x")] == [nowhere] * 3
+    assert "one of rtmp, flv" in ask(url, "/v1/sessions?kind=HLS").json["detail"]
     assert ask(url, "/v1/nodes?nothing=1").json["detail"] == "there is no parameter nothing"
     assert ask(url, "/v1/nodes?node=a&node=b").json["detail"] == "node is given twice"
     assert ask(url, "/v1/nodes", Host="evil.example.org").status == 403
