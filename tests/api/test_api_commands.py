@@ -121,7 +121,12 @@ def test_what_runs_here_is_found_with_its_token(guarded: Edge, tmp_path: Path) -
     assert typed("streams", XDG_RUNTIME_DIR=place).returncode == 0
     without = typed("streams", "--api", api_of(guarded))
     assert without.returncode == ExitCode.REFUSED
-    assert "show a token" in without.stderr
+    where = f"rtmp-cluster: {api_of(guarded)}"
+    assert (without.stdout, without.stderr) == ("", f"{where}: it wants a token (--api-token FILE)\n")
+    other = tmp_path / "other"
+    other.write_text("0123456789abcdef-other\n")
+    with_other = typed("streams", "--api", api_of(guarded), "--api-token", str(other))
+    assert with_other.stderr == f"{where}: this token is not good (--api-token FILE)\n"
     read = str(guarded._log.parent / "read")
     assert typed("streams", "--api", api_of(guarded), "--api-token", read).returncode == 0
     refused = typed("drain", "g", "--api", api_of(guarded), "--api-token", read)
