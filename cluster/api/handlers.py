@@ -24,6 +24,7 @@ from cluster.api.resources import (
     Stream,
     StreamList,
     Trace,
+    list_of_texts,
 )
 from cluster.api.round import Known, WorkerName, workers_by_node
 from cluster.api.sessions import session_of, session_page, workers_of
@@ -83,7 +84,7 @@ class Handlers:
 
     # ---- streams -----------------------------------------------------------------------------
 
-    async def streams(self, arguments: Arguments) -> JsonText:
+    async def streams(self, arguments: Arguments) -> JsonText[StreamList]:
         (after,) = _place(arguments["cursor"], str) or ("",)
         known = await self._view.known()
         keys = [key for key in matching(known, arguments["key"], arguments["node"]) if key > after]
@@ -95,7 +96,7 @@ class Handlers:
             ),
         )
         following = None if is_last else cursor_of(page[-1])
-        return JsonText.of_list(StreamList(next=following, **parts.coverage(roll, unanswered)), items)
+        return list_of_texts(StreamList(next=following, **parts.coverage(roll, unanswered)), items)
 
     async def stream(self, arguments: Arguments) -> Stream:
         known = await self._view.known()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from cluster.core.bus import json_text
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,16 +300,16 @@ class StreamList(Coverage):
     next: str | None = None
 
 
-class JsonText(NamedTuple):
-    """An answer that is JSON already."""
+class JsonText(NamedTuple, Generic[T]):
+    """An answer ``T`` that is JSON already."""
 
     text: str
 
-    @classmethod
-    def of_list(cls, empty: StreamList, items: Iterable[str]) -> JsonText:
-        """``empty``, with these items, which are JSON themselves."""
-        before, name, after = json_text.write(empty).rpartition('"items":[')
-        return cls(f"{before}{name}{','.join(items)}{after}")
+
+def list_of_texts(empty: T, items: Iterable[str]) -> JsonText[T]:
+    """``empty``, a list, with these items, which are JSON themselves."""
+    before, name, after = json_text.write(empty).rpartition('"items":[')
+    return JsonText(f"{before}{name}{','.join(items)}{after}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,10 +80,7 @@ class ClusterView:
 
     async def known(self) -> Known:
         """What the routers know."""
-        own_knows_all = self._sources.learns or not self._sources.routers
-        return await self.shared(
-            "known", lambda: ask_routers(list(self._routers.values()), own_knows_all=own_knows_all)
-        )
+        return await self.shared("known", self._ask_routers)
 
     async def roll_call(self) -> RollCall:
         """Which workers answer, and what they say of themselves."""
@@ -107,9 +104,14 @@ class ClusterView:
         """All of them, also the one that is not told of."""
         return list(self._routers.values())
 
-    async def _call_roll(self, known: Known) -> RollCall:
+    async def _ask_routers(self) -> Known:
         self._looked_at = asyncio.get_running_loop().time()
+        own_knows_all = self._sources.learns or not self._sources.routers
+        known = await ask_routers(list(self._routers.values()), own_knows_all=own_knows_all)
         self.events.look(known)
+        return known
+
+    async def _call_roll(self, known: Known) -> RollCall:
         roll = await call_roll(known)
         if self._sources.learns and roll.summaries:
             self._named = set(sorted(roll.routers_named)[:MAX_ROUTERS])
@@ -117,12 +119,15 @@ class ClusterView:
         return roll
 
     async def _watch(self) -> None:
-        """Look at the cluster if nobody else does."""
+        """Look at the cluster if nobody else does. Workers are only asked to learn of routers: there may be
+        a thousand, and as many who watch."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                if loop.time() - self._looked_at >= WATCH_EVERY_S / 2:
+                if self._sources.learns:
                     await self.roll_call()
+                elif loop.time() - self._looked_at >= WATCH_EVERY_S / 2:
+                    await self.known()
             except Exception:
                 logger.exception("the cluster could not be looked at", extra={"event": "api_failed"})
             await asyncio.sleep(WATCH_EVERY_S)
