@@ -16,7 +16,8 @@ from cluster.api.dashboard import is_of_dashboard
 from cluster.api.guard import Asker, Denied, Tokens, check
 from cluster.api.handlers import Handlers, Refused
 from cluster.api.operations import OPERATIONS, Operation, argument
-from cluster.api.resources import DrainOrder, Problem
+from cluster.api.resources import DrainOrder, JsonText, Problem
+from cluster.core.bus import json_text
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ BODY_TIMEOUT_S = 5.0
 #: A process that has much to answer lives: who asks for its health is answered beside all others.
 _HEALTH = ("/livez", "/readyz")
 
+_NOWHERE = "nothing is there: /v1/openapi.json says what can be asked"
+
 _TITLES = {
     400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
     408: "Request timeout", 409: "Conflict", 413: "Content too large", 415: "Unsupported media type",
@@ -37,24 +40,16 @@ _TITLES = {
 }  # fmt: skip
 
 
-def as_json(value: object) -> str:
-    """``value``, and the dataclasses in it."""
-    return json.dumps(value, default=_fields_of, separators=(",", ":"))
-
-
-def _fields_of(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__match_args__}
-
-
 def answer(value: object) -> web.Response:
+    text = value.text if isinstance(value, JsonText) else json_text.write(value)
     return web.Response(
-        text=as_json(value), content_type="application/json", headers={"Cache-Control": "no-store"}
+        text=text, content_type="application/json", headers={"Cache-Control": "no-store"}
     )
 
 
 def problem(status: int, detail: str, **headers: str) -> web.Response:
     """What is wrong (RFC 9457)."""
-    text = as_json(Problem(_TITLES.get(status, "Error"), status, detail))
+    text = json_text.write(Problem(_TITLES.get(status, "Error"), status, detail))
     shown = {"Cache-Control": "no-store", **headers}
     if status == 401:
         shown["WWW-Authenticate"] = 'Bearer realm="rtmp-cluster"'
@@ -98,7 +93,11 @@ class Answering:
             # A key has slashes, which need not be escaped, but for that of a last part that is a trace's.
             ends = operation.path.endswith("{key}")
             path = operation.path.replace("{key}", "{key:.+(?<!/trace)}" if ends else "{key:.+}")
-            router.add_route(operation.method, path, self._handler(operation))
+            handler = self._handler(operation)
+            if operation.is_order:
+                router.add_route(operation.method, path, handler)
+            else:
+                router.add_get(path, handler)  # HEAD too
 
     def _handler(self, operation: Operation) -> Any:
         async def handle(request: web.Request) -> web.Response:
@@ -146,7 +145,9 @@ class Answering:
             return problem(error.status, error.detail)
         except web.HTTPException as error:
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-            return problem(error.status, error.reason, **allowed)
+            # What is not there is refused by name: so nothing has a path like this.
+            text = _NOWHERE if error.status == 404 else error.reason
+            return problem(error.status, text, **allowed)
         except Exception:
             logger.exception("a request failed", extra={"event": "api_failed"})
             return problem(500, "this is a fault of the server; its log says more")

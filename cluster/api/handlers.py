@@ -13,6 +13,7 @@ from cluster.api.resources import (
     Cluster,
     Done,
     EventList,
+    JsonText,
     Node,
     NodeList,
     Route,
@@ -23,10 +24,12 @@ from cluster.api.resources import (
     Stream,
     StreamList,
     Trace,
+    list_of_texts,
 )
 from cluster.api.round import Known, WorkerName, workers_by_node
 from cluster.api.sessions import session_of, session_page, workers_of
 from cluster.api.streams import matching, streams_of
+from cluster.api.texts import stream_texts
 from cluster.api.trace import Way, trace_routers, trace_rows, uplinks
 from cluster.api.view import ClusterView
 from cluster.core.bus.questions import AskSessions
@@ -81,7 +84,7 @@ class Handlers:
 
     # ---- streams -----------------------------------------------------------------------------
 
-    async def streams(self, arguments: Arguments) -> StreamList:
+    async def streams(self, arguments: Arguments) -> JsonText[StreamList]:
         (after,) = _place(arguments["cursor"], str) or ("",)
         known = await self._view.known()
         keys = [key for key in matching(known, arguments["key"], arguments["node"]) if key > after]
@@ -89,11 +92,11 @@ class Handlers:
         roll, (items, unanswered) = await asyncio.gather(
             self._view.roll_call(),
             self._view.shared(
-                ("streams", *page), lambda: streams_of(known, page, self._view.details)
+                ("streams", *page), lambda: stream_texts(known, page, self._view.details, self._view.texts)
             ),
         )
         following = None if is_last else cursor_of(page[-1])
-        return StreamList(items=items, next=following, **parts.coverage(roll, unanswered))
+        return list_of_texts(StreamList(next=following, **parts.coverage(roll, unanswered)), items)
 
     async def stream(self, arguments: Arguments) -> Stream:
         known = await self._view.known()
@@ -101,7 +104,7 @@ class Handlers:
         if key not in known.streams:
             raise Refused(404, _nobody(known, key))
         [stream], _ = await self._view.shared(
-            ("streams", key), lambda: streams_of(known, [key], self._view.details)
+            ("stream", key), lambda: streams_of(known, [key], self._view.details)
         )
         return stream
 

@@ -11,12 +11,14 @@ from typing import Any
 
 from aiohttp import web
 
-from cluster.api.answering import answer, as_json, said_order
+from cluster import __version__
+from cluster.api.answering import answer, said_order
 from cluster.api.handlers import Handlers, Refused
-from cluster.api.resources import Session, Stream
+from cluster.api.resources import Session, Stream, Track
 from cluster.api.sessions import Place, session_page, workers_of
 from cluster.api.streams import matching, streams_of
 from cluster.api.view import ClusterView
+from cluster.core.bus import json_text
 from cluster.core.bus.questions import AskSessions
 
 #: Items of a page, and connections that are counted, at most.
@@ -33,8 +35,10 @@ class MediaMtx:
     def __init__(self, view: ClusterView, handlers: Handlers) -> None:
         self._view = view
         self._handlers = handlers
+        self._started = _ago(0)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/v3/info", self._answered(self._info))
         router.add_get("/v3/paths/list", self._answered(self._paths))
         router.add_get("/v3/paths/get/{name:.+}", self._answered(self._path))
         router.add_get("/v3/rtmpconns/list", self._answered(self._connections))
@@ -49,10 +53,13 @@ class MediaMtx:
             except Refused as error:
                 said = {"status": "error", "error": error.detail}
                 return web.Response(
-                    text=as_json(said), status=error.status, content_type="application/json"
+                    text=json_text.write(said), status=error.status, content_type="application/json"
                 )
 
         return handle
+
+    async def _info(self, _: web.Request) -> dict[str, Any]:
+        return {"version": f"v{__version__}", "started": self._started}
 
     async def _paths(self, request: web.Request) -> dict[str, Any]:
         known = await self._view.known()
@@ -118,12 +125,22 @@ def _path_item(stream: Stream) -> dict[str, Any]:
         "name": stream.key, "confName": "all_others", "source": source, "ready": True, "readyTime": since,
         "available": True, "availableTime": since, "online": True, "onlineTime": since,
         "tracks": [_CODECS.get(codec, codec) for codec in codecs],
+        "tracks2": [_track_item(track) for track in stream.tracks],
         "bytesReceived": stream.received_bytes, "inboundBytes": stream.received_bytes,
         "readers": [
             {"type": "rtmpConn" if by.kind == "rtmp" else "hlsSession", "id": ""}
             for by in stream.players_by for _ in range(by.count)
         ],
     }  # fmt: skip
+
+
+def _track_item(track: Track) -> dict[str, Any]:
+    codec = _CODECS.get(track.codec, track.codec)
+    if track.kind == "audio":
+        props = {"channelCount": track.channels, "sampleRate": track.sample_rate}
+    else:
+        props = {"width": track.width, "height": track.height}
+    return {"codec": codec, "codecProps": props}
 
 
 def _connection_item(session: Session) -> dict[str, Any]:

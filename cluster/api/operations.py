@@ -66,7 +66,10 @@ _NODE = Parameter("node", "query", _WORD, "Those of this node: its name or its i
 _KEYS = Parameter("key", "query", _KEY, "This stream key; with `*` at its end, all that begin so.", "")
 _ROLES: Schema = {"type": "string", "enum": ["", "publisher", "player"]}
 _ROLE = Parameter("role", "query", _ROLES, "This role.", "")
-_KIND = Parameter("kind", "query", _WORD, "rtmp, flv, ws_flv, mp4, ws_mp4, hls or http.", "")
+_KINDS: Schema = {
+    "type": "string", "enum": ["", "rtmp", "flv", "ws_flv", "mp4", "ws_mp4", "hls", "http"]
+}  # fmt: skip
+_KIND = Parameter("kind", "query", _KINDS, "What it is served as.", "")
 _WHY = Parameter("why", "query", _WORD, "A reason, for logs and for the peer.", "")
 _ORDER = Parameter(
     "Idempotency-Key", "header", {"type": "string", "maxLength": 64, "pattern": "^[!-~]*$"},

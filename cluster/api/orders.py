@@ -57,6 +57,9 @@ class Orders:
         if not known.is_answered:
             raise NoAnswer(_NOBODY)
         await self._close_key(key, closed_s)
+        # Who publishes it is asked anew: what is known may be older than its publisher.
+        self._view.forget()
+        known = await self._view.known()
         stream = known.streams.get(key)
         if stream is None:
             return False

@@ -5,8 +5,13 @@ A name that ends in ``_ms``, ``_s`` or ``_bytes`` says the unit. Times are of th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+from cluster.core.bus import json_text
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +159,13 @@ class Stream:
     agent: str = ""
     codecs: str = ""
     tracks: list[Track] = field(default_factory=list)
-    bits_per_second: int = 0
-    keyframe_interval_ms: int = 0
-    age_ms: int = 0
-    received_bytes: int = 0
     players: int = 0
     players_by: list[Players] = field(default_factory=list)
+    # What changes all the time comes last: see ``Texts``.
+    bits_per_second: int = 0
+    age_ms: int = 0
+    keyframe_interval_ms: int = 0
+    received_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +298,18 @@ class RouterList(Coverage):
 class StreamList(Coverage):
     items: list[Stream] = field(default_factory=list)
     next: str | None = None
+
+
+class JsonText(NamedTuple, Generic[T]):
+    """An answer ``T`` that is JSON already."""
+
+    text: str
+
+
+def list_of_texts(empty: T, items: Iterable[str]) -> JsonText[T]:
+    """``empty``, a list, with these items, which are JSON themselves."""
+    before, name, after = json_text.write(empty).rpartition('"items":[')
+    return JsonText(f"{before}{name}{','.join(items)}{after}")
 
 
 @dataclass(frozen=True, slots=True)

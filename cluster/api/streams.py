@@ -42,9 +42,21 @@ async def streams_of(
 ) -> tuple[list[Stream], list[str]]:
     """All that there is to say of these, and the workers that have not said what they know. ``details``:
     what they have said before, and have said now."""
+    rows, unanswered = await rows_of(known, keys, details)
+    return [stream_of(known.streams[key], rows[key]) for key in keys], unanswered
+
+
+async def rows_of(
+    known: Known, keys: Sequence[str], details: Details
+) -> tuple[dict[str, Mapping[str, StreamRow]], list[str]]:
+    """What the workers say of each, by worker id, and those that have not said all."""
     now = asyncio.get_running_loop().time()
-    rows = {key: details.get(known.streams[key], now) for key in keys}
-    asked = _workers_of(known, [key for key in keys if rows[key] is None])
+    rows: dict[str, Mapping[str, StreamRow]] = {}
+    for key in keys:
+        kept = details.get(known.streams[key], now)
+        if kept is not None:
+            rows[key] = kept
+    asked = _workers_of(known, [key for key in keys if key not in rows])
     found, unanswered = await _rows_of_all(known, asked)
     for key, worker_ids in asked.items():
         here = rows[key] = found.get(key, {})
@@ -52,7 +64,7 @@ async def streams_of(
         if origin is not None and origin.is_origin and unanswered.isdisjoint(worker_ids):
             details.keep(known.streams[key], here, now)
     details.keep_only(known.streams)
-    return [_stream(known.streams[key], rows[key] or {}) for key in keys], sorted(unanswered)
+    return rows, sorted(unanswered)
 
 
 def _workers_of(known: Known, keys: Sequence[str]) -> dict[str, set[str]]:
@@ -119,19 +131,23 @@ async def _rows_of(known: Known, worker_id: str, keys: list[str]) -> tuple[str, 
     return worker_id, rows, not keys
 
 
-def _stream(status: StreamStatus, rows: Mapping[str, StreamRow]) -> Stream:
+def stream_of(status: StreamStatus, rows: Mapping[str, StreamRow]) -> Stream:
+    """One stream, of what the routers know and what the workers in ``rows`` say."""
     name = WorkerName.of(status.origin)
-    origin = rows.get(status.origin)
-    if origin is None or not origin.is_origin:
-        origin = StreamRow(status.key, status.epoch, True)
+    origin = origin_row(status, rows)
     by = _players(status, rows)
     return Stream(
         status.key, status.epoch, name.node, name.instance, name.slot,
         name.session(origin.session) if origin.session else "", origin.peer, origin.agent,
-        status.codecs, _tracks(origin.tracks, origin.fps), status.bits_per_second,
-        origin.keyframe_interval_ms, status.age_ms, origin.received_bytes,
-        sum(each.count for each in by), by,
+        status.codecs, _tracks(origin.tracks, origin.fps), sum(each.count for each in by), by,
+        status.bits_per_second, status.age_ms, origin.keyframe_interval_ms, origin.received_bytes,
     )  # fmt: skip
+
+
+def origin_row(status: StreamStatus, rows: Mapping[str, StreamRow]) -> StreamRow:
+    """That of the worker where the stream is published; one that says nothing if it has not answered."""
+    row = rows.get(status.origin)
+    return row if row is not None and row.is_origin else StreamRow(status.key, status.epoch, True)
 
 
 def _players(status: StreamStatus, rows: Mapping[str, StreamRow]) -> list[Players]:

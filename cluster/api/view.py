@@ -19,6 +19,7 @@ from cluster.api.events import Events
 from cluster.api.fresh import Fresh
 from cluster.api.round import Known, RollCall, ask_routers, call_roll
 from cluster.api.sources import Sources
+from cluster.api.texts import Texts
 from cluster.bus.router_names import RouterNames
 from cluster.core.bus.endpoints import EndpointError, endpoints
 
@@ -38,11 +39,13 @@ class ClusterView:
     def __init__(self, sources: Sources) -> None:
         self.events = Events()
         self.details = Details()
+        self.texts = Texts()
         self._sources = sources
         self._routers: dict[str, AskedRouter] = {}
         self._fresh: Fresh[Any] = Fresh()
         #: The latest, by the address of what it is about, which it holds.
         self._rolls: Fresh[RollCall] = Fresh(max_kept=1)
+        self._looked_at = -WATCH_EVERY_S
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -77,10 +80,7 @@ class ClusterView:
 
     async def known(self) -> Known:
         """What the routers know."""
-        own_knows_all = self._sources.learns or not self._sources.routers
-        return await self.shared(
-            "known", lambda: ask_routers(list(self._routers.values()), own_knows_all=own_knows_all)
-        )
+        return await self.shared("known", self._ask_routers)
 
     async def roll_call(self) -> RollCall:
         """Which workers answer, and what they say of themselves."""
@@ -104,6 +104,13 @@ class ClusterView:
         """All of them, also the one that is not told of."""
         return list(self._routers.values())
 
+    async def _ask_routers(self) -> Known:
+        self._looked_at = asyncio.get_running_loop().time()
+        own_knows_all = self._sources.learns or not self._sources.routers
+        known = await ask_routers(list(self._routers.values()), own_knows_all=own_knows_all)
+        self.events.look(known)
+        return known
+
     async def _call_roll(self, known: Known) -> RollCall:
         roll = await call_roll(known)
         if self._sources.learns and roll.summaries:
@@ -112,10 +119,15 @@ class ClusterView:
         return roll
 
     async def _watch(self) -> None:
+        """Look at the cluster if nobody else does. Workers are only asked to learn of routers: there may be
+        a thousand, and as many who watch."""
+        loop = asyncio.get_running_loop()
         while True:
             try:
-                roll = await self.roll_call()
-                self.events.look(roll.known)
+                if self._sources.learns:
+                    await self.roll_call()
+                elif loop.time() - self._looked_at >= WATCH_EVERY_S / 2:
+                    await self.known()
             except Exception:
                 logger.exception("the cluster could not be looked at", extra={"event": "api_failed"})
             await asyncio.sleep(WATCH_EVERY_S)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ def _token(values: dict[str, Any]) -> Path | None:
     return token
 
 
-def _show(pages: Iterable[Any], as_json: bool, table: Callable[[Iterable[Any]], Iterable[str]]) -> int:
+def _show(pages: Iterator[Any], as_json: bool, table: Callable[[Iterable[Any]], Iterable[str]]) -> int:
+    first = next(pages)  # nothing is shown above a failure
+    pages = itertools.chain([first], pages)
     for line in map(json.dumps, pages) if as_json else table(pages):
         click.echo(line)
     return ExitCode.OK

@@ -67,6 +67,9 @@ class Api:
             raise _no_api(self.url) from None
         if not isinstance(said, _Said):
             raise _no_api(self.url)
+        if response.status == 401:
+            wrong = "this token is not good" if self.token else "it wants a token"
+            raise ApiRefused(f"{self.url}: {wrong} (--api-token FILE)")
         if response.status >= 400:
             raise ApiRefused(str(said.get("detail", response.reason)))
         return said

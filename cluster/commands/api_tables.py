@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,20 +25,23 @@ def streams(pages: Iterable[Item]) -> Iterator[str]:
     """Line by line."""
     yield _row(("STREAM", "ORIGIN", "TRACKS", "KBIT/S", "PLAYERS"), _STREAM_WIDTHS)
     for page in pages:
+        shared = _shared((item["node"], item["id"]) for item in page["items"])
         for item in page["items"]:
+            origin = f"…{item['id']}" if item["node"] in shared else item["node"]
             figures = (str(item["bits_per_second"] // 1000), str(item["players"]))
-            cells = (item["key"], f"{item['node']}/{item['worker']}", _tracks(item), *figures)
+            cells = (item["key"], f"{origin}/{item['worker']}", _tracks(item), *figures)
             yield _row(cells, _STREAM_WIDTHS)
         yield from missing(page)
 
 
 def sessions(pages: Iterable[Item]) -> Iterator[str]:
-    yield _row(("SESSION", "", "KIND", "PEER", "STREAM", "DELAY"), _SESSION_WIDTHS)
+    yield _row(("SESSION", "", "KIND", "PEER", "STREAM", "STATE"), _SESSION_WIDTHS)
     for page in pages:
         for item in page["items"]:
             role = {"publisher": "pub", "player": "ply"}.get(item["role"], "-")
-            delay = f"{item['delay_ms']} ms" if item["state"] == "behind" else item["state"]
-            cells = (item["session"], role, item["kind"], item["peer"], item["key"], delay)
+            late = f"{item['delay_ms'] / 1000:.1f}s late"
+            state = late if item["state"] == "behind" else item["state"]
+            cells = (item["session"], role, item["kind"], item["peer"], item["key"], state)
             yield _row(cells, _SESSION_WIDTHS)
         yield from missing(page)
 
@@ -46,9 +50,11 @@ def nodes(pages: Iterable[Item]) -> Iterator[str]:
     heads = ("NODE", "STATE", "WORKERS", "CONNS", "PUBLISHED", "PLAYERS", "IN/S", "OUT/S")
     yield _row(heads, _NODE_WIDTHS)
     for page in pages:
+        shared = _shared((item["node"], item["id"]) for item in page["items"])
         for item in page["items"]:
+            name = f"{item['node']}/{item['id']}" if item["node"] in shared else item["node"]
             cells = (
-                item["node"], item["state"], str(len(item["workers"])), str(item["connections"]),
+                name, item["state"], _workers(item["workers"]), str(item["connections"]),
                 str(item["publishers"]), str(item["players"]), _bits(item["received_bits_per_s"]),
                 _bits(item["sent_bits_per_s"]),
             )  # fmt: skip
@@ -78,6 +84,18 @@ def _said(text: str) -> list[str]:
     return textwrap.wrap(printable(text), width, initial_indent="! ", subsequent_indent="  ")
 
 
+def _shared(nodes: Iterable[tuple[str, str]]) -> set[str]:
+    """The names that several nodes have, of these names and ids."""
+    counts = Counter(name for name, _ in set(nodes))
+    return {name for name, count in counts.items() if count > 1}
+
+
+def _workers(workers: Sequence[Item]) -> str:
+    """How many there are, and how many of them serve if that is less."""
+    serving = sum(each["state"] in ("ok", "draining") for each in workers)
+    return str(serving) if serving == len(workers) else f"{serving} of {len(workers)}"
+
+
 def _tracks(item: Item) -> str:
     """Codecs, and the size and rate of the picture."""
     shown = []
@@ -90,7 +108,7 @@ def _tracks(item: Item) -> str:
 def _bits(per_s: float) -> str:
     for unit in ("bit", "kbit", "Mbit", "Gbit"):
         if per_s < 1000 or unit == "Gbit":
-            return f"{per_s:.0f}{unit}"
+            return f"{per_s:.{int(0 < per_s < 10 and unit != 'bit')}f}{unit}"
         per_s /= 1000
     raise AssertionError("unreachable")
 

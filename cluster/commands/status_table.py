@@ -19,7 +19,7 @@ from cluster.process.words import printable
 _WIDTH = 80
 #: Columns in cells of a terminal, with a blank between; a negative width is that of text on the left.
 _ROUTER_WIDTHS = (-46, -14, 8, 8)
-_NODE_WIDTHS = (-18, 7, 6, 9, 7, 8, 7, -11)
+_NODE_WIDTHS = (-17, 7, 6, 9, 7, 8, 8, -11)
 _STREAM_WIDTHS = (-28, -13, -11, 7, 7, 9)
 
 #: What a worker says of its load, that of a node is the sum of.

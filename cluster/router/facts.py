@@ -65,14 +65,12 @@ class FactsBook:
         if node is not None:
             node.reports = {_NODE: _by_key(facts)}
 
-    def of(self, key: str, worker_id: str) -> StreamFacts:
-        """What ``worker_id``, or its node for it, has said of ``key``."""
+    def of(self, worker_id: str) -> Mapping[str, StreamFacts]:
+        """What ``worker_id``, or its node for it, has said, by stream key."""
         node = self._nodes.get(node_of(worker_id))
-        if node is not None:
-            report = node.reports.get(_NODE) or node.reports.get(worker_id)
-            if report is not None and key in report:
-                return report[key]
-        return StreamFacts(key, 0, "", 0)
+        if node is None:
+            return {}
+        return node.reports.get(_NODE) or node.reports.get(worker_id) or {}
 
     def players(self) -> dict[str, dict[str, int]]:
         """Players by stream key and node id."""

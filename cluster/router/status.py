@@ -21,12 +21,15 @@ def cluster_status(
         for worker_id, worker in workers.items()
     ]
     streams = []
+    said = {owner: facts.of(owner) for owner in {lease.owner for lease in leases.values()}}
+    nobody: dict[str, int] = {}
     for key, lease in leases.items():
-        reported = facts.of(key, lease.owner)
+        row = said[lease.owner].get(key)
         # Epochs are the wall clock of the grant: see EpochBook.
         age_ms = max(0, wall_ms - lease.epoch)
-        row = (key, lease.epoch, lease.owner, age_ms, reported.codecs, reported.bits_per_second)
-        streams.append(StreamStatus(*row, players.get(key, {})))
+        codecs, bits_per_second = ("", 0) if row is None else (row.codecs, row.bits_per_second)
+        at = players.get(key, nobody)
+        streams.append(StreamStatus(key, lease.epoch, lease.owner, age_ms, codecs, bits_per_second, at))
     return ClusterStatus(worker_rows, streams)
 
 

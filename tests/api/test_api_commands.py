@@ -121,7 +121,12 @@ def test_what_runs_here_is_found_with_its_token(guarded: Edge, tmp_path: Path) -
     assert typed("streams", XDG_RUNTIME_DIR=place).returncode == 0
     without = typed("streams", "--api", api_of(guarded))
     assert without.returncode == ExitCode.REFUSED
-    assert "show a token" in without.stderr
+    where = f"rtmp-cluster: {api_of(guarded)}"
+    assert (without.stdout, without.stderr) == ("", f"{where}: it wants a token (--api-token FILE)\n")
+    other = tmp_path / "other"
+    other.write_text("0123456789abcdef-other\n")
+    with_other = typed("streams", "--api", api_of(guarded), "--api-token", str(other))
+    assert with_other.stderr == f"{where}: this token is not good (--api-token FILE)\n"
     read = str(guarded._log.parent / "read")
     assert typed("streams", "--api", api_of(guarded), "--api-token", read).returncode == 0
     refused = typed("drain", "g", "--api", api_of(guarded), "--api-token", read)
@@ -251,6 +256,30 @@ def test_a_table_of_what_nobody_has_answered_says_so() -> None:
         assert list(table([page]))[1:] == ["! no router has answered: nothing is known of other nodes"]
 
 
+def test_nodes_of_one_name_are_told_apart() -> None:
+    whole = {"complete": True, "missing": [], "missing_routers": []}
+    node = {"node": "edge", "state": "ok", "workers": [], "connections": 0, "publishers": 0, "players": 0}
+    node |= {"received_bits_per_s": 0, "sent_bits_per_s": 0}
+    names = (("edge", "1f2e3d4c"), ("edge", "aabbccdd"), ("far", "00112233"))
+    items = [{**node, "node": name, "id": id_} for name, id_ in names]
+    _, *lines = api_tables.nodes([{**whole, "items": items}])
+    assert [line.split()[0] for line in lines] == ["edge/1f2e3d4c", "edge/aabbccdd", "far"]
+    stream = {"key": "live/a", "worker": 0, "tracks": [], "codecs": "", "bits_per_second": 0, "players": 0}
+    _, *lines = api_tables.streams([{**whole, "items": [{**stream, **each} for each in items]}])
+    assert [line.split()[1] for line in lines] == ["…1f2e3d4c/0", "…aabbccdd/0", "far/0"]
+
+
+def test_a_node_of_which_not_all_serve_is_seen() -> None:
+    node = {"node": "a", "id": "1", "connections": 0, "publishers": 0, "players": 0, "state": "ok"}
+    node |= {"received_bits_per_s": 1_449_000, "sent_bits_per_s": 123_400_000}
+    for states, shown in ((["ok", "draining"], "2"), (["ok", "lost"], "1 of 2"), (["silent"], "0 of 1")):
+        item = {**node, "workers": [{"state": state} for state in states]}
+        page = {"items": [item], "complete": True, "missing": [], "missing_routers": []}
+        _, line = api_tables.nodes([page])
+        assert f" {shown} " in line
+        assert line.split()[-2:] == ["1.4Mbit", "123Mbit"]
+
+
 def test_a_state_of_a_session_is_shown_whole() -> None:
     session = {
         "session": "1f2e3d4c-0.1-42", "role": "publisher", "kind": "ws_flv", "peer": "192.0.2.7:50312",
@@ -262,3 +291,6 @@ def test_a_state_of_a_session_is_shown_whole() -> None:
         _, line = api_tables.sessions([page])
         assert line.split()[-1] == state
         assert cell_len(line) <= 80
+    items = [{**session, "state": "behind", "delay_ms": 12_345}]
+    _, line = api_tables.sessions([{**page, "items": items}])
+    assert line.endswith(" 12.3s late")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from cluster.api import view
 from cluster.api.asking import RouterAnswer
 from cluster.api.events import MAX_EVENTS, Events, _place
-from cluster.api.round import Known
+from cluster.api.fresh import Fresh
+from cluster.api.round import Known, RollCall
+from cluster.api.sources import Sources
 from cluster.core.bus.cluster_status import LOST, StreamStatus, WorkerStatus
 from cluster.core.bus.control import ClusterStatus
 
@@ -83,3 +88,33 @@ def test_only_so_many_are_kept_and_one_asks_for_those_behind_the_last(events: Ev
     assert [each.number for each in kept.items] == list(range(6, MAX_EVENTS + 6))
     assert kept.last == MAX_EVENTS + 5
     assert [each.number for each in events.after(kept.last - 1).items] == [kept.last]
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_workers_are_not_asked_for_what_happens(learns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The routers are, now and then. A router asks workers too, for the names of other routers."""
+    looks, rolls, enough = list[Known](), list[Known](), asyncio.Event()
+
+    async def ask_routers(routers: object, *, own_knows_all: bool) -> Known:
+        looks.append(Known([]))
+        if len(looks) > 2:
+            enough.set()
+        return looks[-1]
+
+    async def call_roll(known: Known) -> RollCall:
+        rolls.append(known)
+        return RollCall(known, {}, [], [])
+
+    for name, value in (("ask_routers", ask_routers), ("call_roll", call_roll), ("WATCH_EVERY_S", 0.01)):
+        monkeypatch.setattr(view, name, value)
+
+    async def main() -> None:
+        watching = view.ClusterView(Sources((), learns=learns))
+        watching._fresh = Fresh(fresh_s=0.0)
+        await watching.start()
+        async with asyncio.timeout(30):
+            await enough.wait()
+        await watching.close()
+
+    asyncio.run(main())
+    assert len(rolls) >= len(looks) - 1 if learns else not rolls

@@ -11,8 +11,9 @@ import pytest
 from cluster.api.asking import RouterAnswer
 from cluster.api.orders import NoAnswer, NotThere, Orders
 from cluster.api.round import Known, ask_routers
-from cluster.core.bus.cluster_status import LOST, WorkerStatus
+from cluster.core.bus.cluster_status import LOST, StreamStatus, WorkerStatus
 from cluster.core.bus.control import ClusterStatus
+from cluster.core.bus.questions import Done
 
 HERE, GONE = "a/1f2e/0/1", "b/3d4c/0/1"
 WORKERS = [WorkerStatus(HERE, False, 0, {}), WorkerStatus(GONE, False, 9_000, {LOST: 1.0})]
@@ -70,6 +71,32 @@ def test_what_no_router_has_told_of_may_be_there(order: str, arguments: tuple[An
 def test_no_key_is_closed_while_no_router_answers() -> None:
     with pytest.raises(NoAnswer, match="no router of the cluster answers"):
         given(known(FakeRouter(STATUS, is_own=True), FakeRouter(None)), "end_stream", "live/a", 10, "")
+
+
+def test_a_publisher_that_has_just_come_is_ended_too() -> None:
+    """It came after the routers were asked the last time, and before its key was closed."""
+    stream = StreamStatus("live/a", 1, HERE, 0, "", 0, {})
+    seen = [known(FakeRouter(STATUS)), known(FakeRouter(ClusterStatus(WORKERS, [stream])))]
+    told = []
+
+    class View:
+        routers: tuple[FakeRouter, ...] = ()
+
+        async def known(self) -> Known:
+            return seen[0]
+
+        def forget(self) -> None:
+            seen[:] = seen[-1:]
+
+    async def ask(self: Known, worker_id: str, question: Any, timeout_s: float) -> Done:
+        told.append((worker_id, question.key))
+        return Done(is_found=True)
+
+    view: Any = View()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Known, "ask", ask)
+        assert asyncio.run(Orders(view).end_stream("live/a", 10, ""))
+    assert told == [(HERE, "live/a")]
 
 
 def test_the_session_of_a_lost_worker_may_be_there() -> None:

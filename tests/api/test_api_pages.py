@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,9 @@ from cluster.api.resources import Track
 from cluster.api.round import Known
 from cluster.api.sessions import Page, Place, session_page
 from cluster.api.streams import matching, streams_of
+from cluster.api.texts import Texts, stream_texts
 from cluster.core.bus.cluster_status import StreamStatus, WorkerStatus
+from cluster.core.bus.json_text import write
 from cluster.core.bus.questions import (
     MAX_PAGE_STREAMS,
     MAX_TRACKS_CHARACTERS,
@@ -287,3 +290,50 @@ def test_the_longest_keys_fit_into_questions() -> None:
         known.streams[key] = StreamStatus(key, 1, A, 0, "", 0, {})
     found, _ = asyncio.run(streams_of(known, keys, Details()))
     assert len(found) == 3
+
+
+def test_streams_in_words_say_what_there_is_to_say() -> None:
+    video = TrackRow(0, "video", "avc1", "avc1.64", 640, 360)
+    known = with_streams(3, at_once=10, tracks=encode_tracks((video,)))
+    keys = matching(known, "", "")
+    details, texts = Details(), Texts()
+
+    async def look() -> None:
+        """In words, and as values: from the same details, and with none."""
+        said, unanswered = await stream_texts(known, keys, details, texts)
+        for others in (details, Details()):
+            found, _ = await streams_of(known, keys, others)
+            assert [json.loads(each) for each in said] == [json.loads(write(each)) for each in found]
+        assert unanswered == ([] if not known.silent else [known.silent])
+
+    async def main() -> None:
+        await look()
+        known.streams[keys[0]] = known.streams[keys[0]]._replace(age_ms=7, bits_per_second=8)
+        known.streams[keys[1]] = known.streams[keys[1]]._replace(players={"b/ib": 5, "c/ic": 1})
+        await look()
+        known.streams[keys[1]] = known.streams[keys[1]]._replace(epoch=2, codecs="hvc1")
+        del known.streams[keys.pop()]
+        await look()
+        details.forget()
+        known.silent = A
+        await look()
+        known.silent = ""
+        await look()
+
+    asyncio.run(main())
+
+
+def test_words_are_made_once_for_as_long_as_they_are_the_same() -> None:
+    """What is counted on each time, and what is not said by any worker, is told anew."""
+    status = StreamStatus("live/a", 1, A, 5, "avc1", 6, {})
+    row, texts = StreamRow("live/a", 1, True, received_bytes=100, keyframe_interval_ms=7), Texts()
+    rows = {A: row}
+    first = texts.of(status, rows)
+    for changed in (
+        {"received_bytes": 200}, {"keyframe_interval_ms": 8}, {"agent": "new"}, {"peer": "1.2.3.4:5"},
+    ):  # fmt: skip
+        said = json.loads(texts.of(status, {A: replace(row, **changed)}))
+        assert said == json.loads(first) | changed
+        assert texts.of(status, rows) == first
+    assert json.loads(texts.of(status, {A: replace(row, players={"flv": 3})}))["players"] == 3
+    assert texts.of(status._replace(epoch=2), {}) != first

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster import __version__
 from cluster.api.fresh import FRESH_S
 from support.api_cluster import ApiCluster, ask
 from support.ffmpeg import Ffmpegs
@@ -32,6 +33,12 @@ def url(cluster: ApiCluster, ffmpegs: Ffmpegs, clip: Path) -> str:
     return url
 
 
+def test_what_answers(cluster: ApiCluster) -> None:
+    said = ask(cluster.apis["a"], "/v3/info").json
+    assert said["version"] == f"v{__version__}"
+    assert 0 <= time.time() - datetime.fromisoformat(said["started"]).timestamp() < 3600
+
+
 def test_paths(url: str) -> None:
     listed = ask(url, "/v3/paths/list").json
     assert (listed["itemCount"], listed["pageCount"]) == (1, 1)
@@ -39,6 +46,10 @@ def test_paths(url: str) -> None:
     assert path["name"] == "live/m"
     assert (path["ready"], path["available"], path["online"]) == (True, True, True)
     assert path["tracks"] == ["H264", "MPEG-4 Audio"]
+    assert [(each["codec"], sorted(each["codecProps"])) for each in path["tracks2"]] == [
+        ("H264", ["height", "width"]), ("MPEG-4 Audio", ["channelCount", "sampleRate"]),
+    ]  # fmt: skip
+    assert path["tracks2"][0]["codecProps"]["height"] > 0
     assert path["inboundBytes"] == path["bytesReceived"] > 0
     assert path["source"]["type"] == "rtmpConn"
     assert datetime.fromisoformat(path["readyTime"]).tzinfo is not None

@@ -167,10 +167,21 @@ def test_what_is_not_there_may_be_unknown(url: str, path: str, what: str) -> Non
     assert (said.status, said.json["detail"]) == (404, why)
 
 
+@pytest.mark.parametrize("path", ["nodes", "streams", "streams/live/a", "openapi.json", "nodes?nothing=1"])
+def test_who_asks_for_the_head_is_answered_without_a_body(url: str, path: str) -> None:
+    whole, head = ask(url, f"/v1/{path}"), ask(url, f"/v1/{path}", "HEAD")
+    assert (head.status, head.headers["Content-Type"]) == (whole.status, whole.headers["Content-Type"])
+    assert int(head.headers["Content-Length"]) > 0
+    assert head.text == ""
+
+
 def test_faults_are_problems_and_say_what_is_allowed(url: str) -> None:
     said = ask(url, "/v1/nodes", "PUT", "{}")
-    assert (said.status, said.headers["Allow"]) == (405, "GET")
+    assert (said.status, said.headers["Allow"]) == (405, "GET,HEAD")
     assert said.headers["Content-Type"].startswith("application/problem+json")
+    nowhere = "nothing is there: /v1/openapi.json says what can be asked"
+    assert [ask(url, each).json["detail"] for each in ("/v1", "/v1/stream", "/v2/x")] == [nowhere] * 3
+    assert "one of rtmp, flv" in ask(url, "/v1/sessions?kind=HLS").json["detail"]
     assert ask(url, "/v1/nodes?nothing=1").json["detail"] == "there is no parameter nothing"
     assert ask(url, "/v1/nodes?node=a&node=b").json["detail"] == "node is given twice"
     assert ask(url, "/v1/nodes", Host="evil.example.org").status == 403

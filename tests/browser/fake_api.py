@@ -229,7 +229,7 @@ def _stream(number: int) -> Stream:
     return Stream(
         f"live/channel-{number:04}", 1, f"node-{node:02}", f"id{node:02}", 0, f"id{node:02}-0.1-{number}",
         f"198.51.100.{number % 250}:50000", "FMLE/3.0 (compatible; FMSc/1.0)", "avc1 mp4a", _TRACKS,
-        2_000_000 + number * 3000, 2000, 60_000 * (number + 1), 10_000_000, players, by,
+        players, by, 2_000_000 + number * 3000, 60_000 * (number + 1), 2000, 10_000_000,
     )  # fmt: skip
 
 

@@ -57,10 +57,10 @@ def test_the_table() -> None:
         "! node a: 1 of its 2 routers answer it; its log says why (router_lost,",
         "  router_unreached)",
         "",
-        "NODE               WORKERS  CONNS PUBLISHED PLAYERS     IN/S   OUT/S STATE",
-        "a                        2      4         1       2  2.5Mbit 125Mbit routers 1/2",
-        "b                        1      2         0       1     0bit    0bit drain",
-        "(total)                  3      6         1       3  2.5Mbit 125Mbit",
+        "NODE              WORKERS  CONNS PUBLISHED PLAYERS     IN/S    OUT/S STATE",
+        "a                       2      4         1       2  2.5Mbit  125Mbit routers 1/2",
+        "b                       1      2         0       1     0bit     0bit drain",
+        "(total)                 3      6         1       3  2.5Mbit  125Mbit",
         "  in 3.0MB, out 12.3GB since the workers started",
         "",
         "STREAM                       ORIGIN        CODECS       KBIT/S PLAYERS       AGE",
@@ -147,7 +147,7 @@ def test_nodes_that_share_a_name_are_told_apart() -> None:
     lines = table(answers).splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("NODE")) + 1
     assert [line.split()[0] for line in lines[first : first + 4]] == [
-        "a-host-wi…0a1b2c3d", "a-host-wi…4e5f6071", "a", "b",
+        "a-host-w…0a1b2c3d", "a-host-w…4e5f6071", "a", "b",
     ]  # fmt: skip
     assert "--node-name" in "".join(lines)
     origins = [line.split()[1] for line in lines if line.startswith("live/")]

@@ -21,15 +21,19 @@ def book(*worker_ids: str) -> FactsBook:
     return made
 
 
+def said(facts: FactsBook, key: str, worker_id: str) -> StreamFacts:
+    return facts.of(worker_id).get(key, StreamFacts(key, 0, "", 0))
+
+
 def test_workers_report_each_for_itself() -> None:
     facts = book()
     facts.report(A, [ORIGIN])
     facts.report(B, [PLAYED])
     facts.report(FAR, [PLAYED])
-    assert facts.of("live/a", A) == ORIGIN
-    assert facts.of("live/a", FAR) == PLAYED
-    assert facts.of("live/b", A) == StreamFacts("live/b", 0, "", 0)
-    assert facts.of("live/a", "gone/i/0/1") == UNKNOWN
+    assert said(facts, "live/a", A) == ORIGIN
+    assert said(facts, "live/a", FAR) == PLAYED
+    assert said(facts, "live/b", A) == StreamFacts("live/b", 0, "", 0)
+    assert said(facts, "live/a", "gone/i/0/1") == UNKNOWN
     assert facts.players() == {"live/a": {NODE: 3, FAR_NODE: 2}}
     assert list(facts.numbers()) == [StreamNumbers("live/a", 5, 1_000)]
     facts.report(B, [])
@@ -42,7 +46,7 @@ def test_a_node_reports_in_place_of_its_workers_and_of_no_others() -> None:
         facts.report(worker_id, [PLAYED])
     facts.node_report(NODE, [ORIGIN._replace(players=7)])
     assert facts.players() == {"live/a": {NODE: 7, FAR_NODE: 2}}
-    assert facts.of("live/a", A) == facts.of("live/a", B) == ORIGIN._replace(players=7)
+    assert said(facts, "live/a", A) == said(facts, "live/a", B) == ORIGIN._replace(players=7)
     facts.node_report(NODE, [])
     assert facts.players() == {"live/a": {FAR_NODE: 2}}
 
@@ -61,7 +65,7 @@ def test_a_worker_that_reports_by_itself_ends_what_its_node_said() -> None:
     facts.node_report(NODE, [ORIGIN._replace(players=7)])
     facts.report(B, [PLAYED])
     assert facts.players() == {"live/a": {NODE: 2}}
-    assert facts.of("live/a", A) == UNKNOWN
+    assert said(facts, "live/a", A) == UNKNOWN
 
 
 def test_what_a_node_said_goes_with_the_last_of_its_workers() -> None:
@@ -83,7 +87,7 @@ def test_what_a_worker_said_goes_with_it() -> None:
     facts.report(B, [PLAYED])
     facts.went(A)
     assert facts.players() == {"live/a": {NODE: 2}}
-    assert facts.of("live/a", A) == UNKNOWN
+    assert said(facts, "live/a", A) == UNKNOWN
 
 
 def test_who_fetches_gets_one_report_of_each_node() -> None:

@@ -89,8 +89,9 @@ def _is_int(value: Any) -> bool:
 
 
 def _numbers(value: Any) -> bool:
-    return type(value) is dict and all(
-        type(name) is str and type(amount) in (int, float) for name, amount in value.items()
+    return type(value) is dict and (
+        not value
+        or all(type(name) is str and type(amount) in (int, float) for name, amount in value.items())
     )
 
 
@@ -118,12 +119,18 @@ def are_workers(value: Any) -> bool:
 
 
 def are_streams(value: Any) -> bool:
-    return type(value) is list and all(
-        type(row) is list and len(row) == 7 and type(row[0]) is str and _is_int(row[1])
-        and type(row[2]) is str and _is_int(row[3]) and type(row[4]) is str and _is_int(row[5])
-        and _numbers(row[6])
-        for row in value
-    )  # fmt: skip
+    if type(value) is not list:
+        return False
+    for row in value:  # a dashboard asks for thousands in a second
+        if type(row) is not list or len(row) != 7:
+            return False
+        key, epoch, origin, age_ms, codecs, bits_per_second, players = row
+        is_text = type(key) is type(origin) is type(codecs) is str
+        if not is_text or not type(epoch) is type(age_ms) is type(bits_per_second) is int:
+            return False
+        if epoch < 0 or age_ms < 0 or bits_per_second < 0 or not _numbers(players):
+            return False
+    return True
 
 
 def facts_from(rows: Sequence[Sequence[Any]]) -> list[StreamFacts]:
@@ -135,4 +142,4 @@ def workers_from(rows: Sequence[Sequence[Any]]) -> list[WorkerStatus]:
 
 
 def streams_from(rows: Sequence[Sequence[Any]]) -> list[StreamStatus]:
-    return [StreamStatus(*row) for row in rows]
+    return list(map(StreamStatus._make, rows))

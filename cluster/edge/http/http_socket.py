@@ -30,12 +30,13 @@ class HttpSocket(Outbox):
     """An accepted socket on which HTTP is spoken.
 
     ``use``: what it does, or has asked to do last: role and stream key, as far as they are known.
+    ``ended_as``: as what it was served at its end (``session_row.kind_of``), "" before.
     ``unfinished_bytes``: kept of requests that are not there in whole, or whose turn has not come.
     """
 
     __slots__ = (
-        "_asked", "_second_began_at", "_since", "agent", "arrival", "bytes_received", "has_played",
-        "unfinished_bytes", "use",
+        "_asked", "_second_began_at", "_since", "agent", "arrival", "bytes_received", "ended_as",
+        "has_played", "unfinished_bytes", "use",
     )  # fmt: skip
 
     _owner: ConnectionOwner
@@ -46,6 +47,7 @@ class HttpSocket(Outbox):
         self.bytes_received = 0
         self.has_played = False  # it has been sent media
         self.use = ("", "")
+        self.ended_as = ""
         self.agent = ""
         self.unfinished_bytes = 0
         self._since = arrival.began_at  # it came, was answered, or has been sent an answer since
@@ -124,7 +126,7 @@ class HttpSocket(Outbox):
 
     def row(self) -> SessionRow:
         """See ``peers.roster.Listed``."""
-        return session_row.row_of(self, self._owner.now)
+        return session_row.row_of(self, self._owner.now, is_fed=self._owner.is_fed(self.use[1]))
 
     def kick(self, why: str) -> None:
         """End it, because an operator wants that; whoever can be told is."""

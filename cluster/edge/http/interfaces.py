@@ -156,6 +156,9 @@ class ConnectionOwner(Protocol):
     def play_ended(self, player: Player) -> None:
         """``player`` plays no more."""
 
+    def is_fed(self, key: str) -> bool:
+        """The stream ``key`` has a publisher."""
+
     def play_over(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
         """What was played on a stream of ``connection`` is over, and the connection stays."""
 

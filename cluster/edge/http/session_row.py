@@ -15,15 +15,18 @@ HLS, HTTP = "hls", "http"
 
 
 def kind_of(connection: HttpSocket) -> str:
-    """As what it is served; of several streams on one connection, the first."""
+    """As what it is served, or was at its end; of several streams on one connection, the first."""
+    if connection.ended_as:
+        return connection.ended_as
     players = connection.players
     if players:
         return players[0].form.name
     return HLS if connection.arrival.place.plays else HTTP
 
 
-def row_of(connection: HttpSocket, now: float) -> SessionRow:
-    """As it is now. Of several streams on one connection, the state is that of the slowest."""
+def row_of(connection: HttpSocket, now: float, *, is_fed: bool) -> SessionRow:
+    """As it is now. Of several streams on one connection, the state is that of the slowest. ``is_fed``:
+    its stream has a publisher."""
     role, key = connection.use
     players = connection.players
     slowest = max(players, key=lambda player: delay_ms(player.reader), default=None)
@@ -31,8 +34,10 @@ def row_of(connection: HttpSocket, now: float) -> SessionRow:
         state = "closing"
     elif slowest is not None:
         state = reading_state(slowest.reader) if slowest.is_open else "waiting"
+    elif connection.arrival.place.plays:
+        state = "playing" if is_fed else "waiting"
     else:
-        state = "playing" if connection.arrival.place.plays else "connected"
+        state = "connected"
     arrival = connection.arrival
     dropped = {
         "slow": sum(player.reader.skipped for player in players),

@@ -57,6 +57,7 @@ class HttpSessions:
         self, streams: Streams, poller: Poller, places: Places, identity: WorkerIdentity,
         rules: HttpRules, control: AccessControl,
     ) -> None:  # fmt: skip
+        self._streams = streams
         self.counters = streams.counters
         self.identity = identity
         self.poller = poller
@@ -196,11 +197,17 @@ class HttpSessions:
         extra = {"event": "play_over", **connection.facts()}
         logger.info("what was played is over: %(reason)s (%(detail)s)", fields, extra=extra)
 
+    def is_fed(self, key: str) -> bool:
+        """See ``ConnectionOwner``."""
+        stream = self._streams.by_key.get(key)
+        return stream is not None and stream.offline_since is None
+
     def ended(self, connection: HttpSocket, reason: CloseReason, detail: str) -> None:
         """The connection's one end: its player goes, and the reason is counted."""
         carried: dict[str, object] = {"bytes_received": connection.bytes_received}
         if (sent := connection.bytes_sent()) is not None:
             carried["bytes_sent"] = sent
+        connection.ended_as = connection.kind
         players = connection.take_players()
         if skipped := sum(player.reader.skipped for player in players):
             carried["dropped"] = skipped

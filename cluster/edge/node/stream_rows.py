@@ -43,7 +43,7 @@ class StreamRows:
                 received_bytes=received_bytes, players=players,
             )  # fmt: skip
         session, peer, agent, tracks = self._origin(stream)
-        tracks.look(log)
+        tracks.look(log, stream.began_seq)
         return StreamRow(
             key, stream.epoch, True, session, peer, agent, tracks.text, tracks.fps, keyframe_interval_ms,
             received_bytes, players,

@@ -40,12 +40,13 @@ class Tracks:
         self.text = encode_tracks(self._rows)
         self.fps = 0.0
 
-    def look(self, log: StreamLog) -> None:
+    def look(self, log: StreamLog, began_seq: int) -> None:
         """See what the latest messages tell, if that may be something else by now. ``log``: that of the
-        headers."""
+        headers. ``began_seq``: where the messages of the same publisher begin in it."""
         if log.next_seq < self._good_until_seq:
             return
-        recent = log.read(max(log.first_seq, log.next_seq - _LOOKED_AT), log.next_seq)
+        since_seq = max(log.first_seq, began_seq, log.next_seq - _LOOKED_AT)
+        recent = log.read(since_seq, log.next_seq)
         fps = _fps(recent)
         if fps:
             self._good_until_seq = log.next_seq + _LOOK_EVERY

@@ -46,6 +46,8 @@ class Stream:
         self.last_media_at = owner.now
         self.wanted = False
         self.tap: Callable[[Message], None] | None = None
+        #: Where the messages of its latest publisher begin in the log.
+        self.began_seq = 0
         self.flushed_seq = 0
         self.passage = Passage(owner.counters)
         #: Missing in what came over the bus; snapshots may have brought some of it.
@@ -98,6 +100,8 @@ class Stream:
         self.epoch = epoch
         self.is_local = is_local
         self.offline_since = None
+        if not same_clock:
+            self.began_seq = self.log.next_seq
         self.log.restart(None if same_clock else int((self._owner.now - self.last_media_at) * 1000))
         self.log.marker = self._new_marker() if is_local else None
         self.last_media_at = self._owner.now

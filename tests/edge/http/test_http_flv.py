@@ -319,3 +319,22 @@ def test_a_player_that_leaves_is_freed_at_once(house: House) -> None:
         assert left == []
     finally:
         gc.enable()
+
+
+def test_how_a_viewer_is_listed(house: House) -> None:
+    """One of HLS waits for its publisher, too; one that was kicked is what it was until it is closed."""
+    viewers = {name: HttpPeer(house).get(f"/live/x{name}") for name in (".flv", "/media.m3u8")}
+
+    def listed() -> list[tuple[str, str]]:
+        rows = [session.row() for _, session in house.places.roster.above(0)]
+        return [(row.kind, row.state) for row in rows if row.role == "player"]
+
+    assert listed() == [("flv", "waiting"), ("hls", "waiting")]
+    house.send(house.publisher("x"), *HEADERS, video(0, KEY), audio(0))
+    assert listed() == [("flv", "playing"), ("hls", "playing")]
+    viewers[".flv"].reading = False
+    for _, session in list(house.places.roster.above(0)):
+        if session.use[0] == "player":
+            session.kick("because")
+    assert {kind for kind, _ in listed()} == {"flv", "hls"}
+    assert {state for _, state in listed()} == {"closing"}

@@ -120,6 +120,20 @@ def test_another_publisher_has_other_tracks(loop: SteppedLoop, streams: Streams,
     assert codecs(rows) == [("video", "hvc1"), ("audio", ".mp3")]
 
 
+def test_a_rate_is_that_of_the_publisher_of_now(
+    loop: SteppedLoop, streams: Streams, rows: StreamRows
+) -> None:
+    """The log still has what the one before has sent: its players have not been sent all of it."""
+    streams.play(NAME, FakeSink(), encoding_for(1))
+    first = published(loop, streams, *headers(), *frames(0, 40))
+    assert row_of(rows).fps == 25.0
+    first.feed.end()
+    second = published(loop, streams, *headers(), *frames(0, 20, 8), number=9)
+    assert row_of(rows).fps == 0.0  # too few
+    send(second, video(160))
+    assert row_of(rows).fps == 50.0
+
+
 def test_frames_are_looked_at_now_and_then(
     loop: SteppedLoop, streams: Streams, rows: StreamRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
