@@ -16,14 +16,15 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from cluster import __version__
 from cluster.core.errors import EnvironmentFault
 from cluster.core.histogram import BOUNDS_S
-from cluster.net import metrics_text
 from cluster.net.addresses import BindAddress, advice
 
 PATH = "/metrics"
@@ -38,8 +39,10 @@ MAX_AT_ONCE = 16
 @contextlib.contextmanager
 def served(collector: Collector, address: BindAddress) -> Iterator[BindAddress]:
     """Serve what ``collector`` has while the body runs; yields where. EnvironmentFault if it cannot."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
     try:
-        server = _server(address, type("Page", (_Page,), {"collector": collector}))
+        server = _server(address, type("Page", (_Page,), {"registry": registry}))
     except OSError as error:
         raise EnvironmentFault(f"cannot serve metrics on {address}: {advice(error)} (--metrics)") from error
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
@@ -72,12 +75,12 @@ class _Page(BaseHTTPRequestHandler):
     """One request."""
 
     timeout = _TIMEOUT_S
-    collector: Collector
+    registry: CollectorRegistry
 
     def do_GET(self) -> None:
         if urlsplit(self.path).path == PATH:
-            kind = metrics_text.content_type(self.headers.get("Accept", ""))
-            self._answer(HTTPStatus.OK, kind, metrics_text.text(self.collector.collect(), kind).encode())
+            encode, kind = choose_encoder(self.headers.get("Accept", ""))
+            self._answer(HTTPStatus.OK, kind, encode(self.registry))
         else:
             text = f"the metrics are at {PATH}\n"
             self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", text.encode())
