@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -381,6 +383,22 @@ def test_rare_keyframes_make_segments_that_are_not_independent() -> None:
     assert max(each.duration for each in segments) < 4.5
     assert [each.parts[0][2] for each in segments[-3:]] == [True, False, False]
     assert "INDEPENDENT-SEGMENTS" not in workers.origin.texts[-1]
+
+
+def test_a_segment_that_comes_in_one_burst_is_told_no_longer_than_may_be() -> None:
+    """A keyframe every 10 s, and a network that stands still for 4 s: nobody looks meanwhile."""
+    workers = Workers(1, 4)
+    workers.publish()
+    media = stream(30, gop_ms=10_000)
+    workers.send(*headers(), *media[:140])
+    with mock.patch.object(StreamLog, "mark_overdue", return_value=False):
+        workers.send(*media[140:460])
+    workers.send(*media[460:])
+    workers.end()
+    check(workers.origin)
+    assert_same(workers)
+    longest = max(each.duration for each in parse(workers.origin.texts[-1]).segments)
+    assert longest == 4.499
 
 
 def test_missed_messages_are_in_no_segment() -> None:
