@@ -401,6 +401,28 @@ def test_a_segment_that_comes_in_one_burst_is_told_no_longer_than_may_be() -> No
     assert longest == 4.499
 
 
+def test_video_that_is_held_back_for_a_keyframe_is_missed() -> None:
+    """One keyframe ever, and a worker that joins when nobody has it any more: for ten seconds it has audio
+    alone. It says nothing of segments that others have in whole."""
+    workers = Workers()
+    late = Worker(is_origin=False)
+    workers.publish()
+    media = stream(60, gop_ms=100_000)
+    workers.send(*headers(), *media[:1200])
+    log = workers.origin.log
+    for header in log.headers():
+        late.log.append(header.message())
+    late.join()
+    workers.others.append(late)
+    workers.send(*media[1200:])
+    workers.end()
+    check(late)
+    assert late.files.items() <= workers.origin.files.items()
+    ours, theirs = (parse(worker.texts[-1]).segments for worker in (workers.origin, late))
+    assert len(theirs) > 3
+    assert theirs == ours[-len(theirs) :]
+
+
 def test_missed_messages_are_in_no_segment() -> None:
     workers = Workers(1)
     other = workers.others[0]

@@ -128,8 +128,12 @@ class Workers:
             entries = log.read(seq, log.next_seq)
             self.origin.give(entries)
             for worker in self.others:
+                held_back = worker.log.dropped_before_keyframe
                 got = [worker.log.append(entry.message()) for entry in entries]
                 worker.give(entry for entry in got if entry is not None)
+                if worker.log.dropped_before_keyframe != held_back:
+                    worker.flush()
+                    worker.muxer.miss()
 
     def end(self) -> None:
         for worker in self.all:
