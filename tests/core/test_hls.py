@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -391,8 +389,7 @@ def test_a_segment_that_comes_in_one_burst_is_told_no_longer_than_may_be() -> No
     workers.publish()
     media = stream(30, gop_ms=10_000)
     workers.send(*headers(), *media[:140])
-    with mock.patch.object(StreamLog, "mark_overdue", return_value=False):
-        workers.send(*media[140:460])
+    workers.send(*media[140:460], is_late=True)
     workers.send(*media[460:])
     workers.end()
     check(workers.origin)

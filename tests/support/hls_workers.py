@@ -115,13 +115,14 @@ class Workers:
             worker.begin([], [])
         log.marker = Marker(TARGET_MS, lambda: self.wall_ms, last, log.timeline.audio_since_ms)
 
-    def send(self, *messages: Message) -> None:
+    def send(self, *messages: Message, is_late: bool = False) -> None:
+        """The publisher sends these. ``is_late``: the origin does not look at the time meanwhile."""
         for message in messages:
             log = self.origin.log
             seq, before_ms = log.next_seq, log.timeline.progress_ms
             log.append(message)
             self.wall_ms += log.timeline.progress_ms - before_ms
-            if log.timeline.progress_ms - self._swept_ms >= 250:
+            if log.timeline.progress_ms - self._swept_ms >= 250 and not is_late:
                 self._swept_ms = log.timeline.progress_ms
                 log.note_gone()
                 log.mark_overdue()
