@@ -383,6 +383,43 @@ def test_rare_keyframes_make_segments_that_are_not_independent() -> None:
     assert "INDEPENDENT-SEGMENTS" not in workers.origin.texts[-1]
 
 
+def test_a_segment_that_comes_in_one_burst_is_told_no_longer_than_may_be() -> None:
+    """A keyframe every 10 s, and a network that stands still for 4 s: nobody looks meanwhile."""
+    workers = Workers(1, 4)
+    workers.publish()
+    media = stream(30, gop_ms=10_000)
+    workers.send(*headers(), *media[:140])
+    workers.send(*media[140:460], is_late=True)
+    workers.send(*media[460:])
+    workers.end()
+    check(workers.origin)
+    assert_same(workers)
+    longest = max(each.duration for each in parse(workers.origin.texts[-1]).segments)
+    assert longest == 4.499
+
+
+def test_video_that_is_held_back_for_a_keyframe_is_missed() -> None:
+    """One keyframe ever, and a worker that joins when nobody has it any more: for ten seconds it has audio
+    alone. It says nothing of segments that others have in whole."""
+    workers = Workers()
+    late = Worker(is_origin=False)
+    workers.publish()
+    media = stream(60, gop_ms=100_000)
+    workers.send(*headers(), *media[:1200])
+    log = workers.origin.log
+    for header in log.headers():
+        late.log.append(header.message())
+    late.join()
+    workers.others.append(late)
+    workers.send(*media[1200:])
+    workers.end()
+    check(late)
+    assert late.files.items() <= workers.origin.files.items()
+    ours, theirs = (parse(worker.texts[-1]).segments for worker in (workers.origin, late))
+    assert len(theirs) > 3
+    assert theirs == ours[-len(theirs) :]
+
+
 def test_missed_messages_are_in_no_segment() -> None:
     workers = Workers(1)
     other = workers.others[0]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import av
+import m3u8
 import pytest
 
 from cluster.core.media.describe import MediaKind, describe
 from cluster.core.message import Message
 from support.hls_checker import Checker, Parsed, parse
 from support.hls_workers import Worker, Workers
-from support.media_clips import FRAMES_PER_SECOND, make_flv, messages_of
+from support.media_clips import FRAMES_PER_SECOND, HEIGHT, WIDTH, make_flv, messages_of
 
 SECONDS = 7
 _AV1_DELIMITER = b"\x12\x00"  # MP4 has none
@@ -114,6 +116,35 @@ def test_times_are_those_of_the_source_ten_seconds_on() -> None:
     pts = sorted(float(packet.pts * packet.time_base) for kind, packet in found if kind == "video")
     steps = [round(after - before, 3) for before, after in pairwise(pts)]
     assert set(steps) == {0.04}
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "codecs"),
+    [
+        ("avc1", "mp4a", r"avc1\.[0-9a-f]{6},mp4a\.40\.2"),
+        ("hvc1", "Opus", r"hvc1\.1\.6\.L\d+(\.\w+)*,opus"),
+        ("av01", None, r"av01\.0\.\d\dM\.08"), (None, ".mp3", r"mp4a\.40\.34"),
+    ],
+)  # fmt: skip
+def test_the_multivariant_list_says_what_there_is(
+    video: str | None, audio: str | None, codecs: str
+) -> None:
+    workers = Workers(6)
+    workers.publish()
+    workers.send(*messages_of(make_flv(video, audio, seconds=SECONDS)))
+    workers.end()
+    parsed = m3u8.loads(workers.origin.muxer.master("a/media.m3u8").decode())
+    assert parsed.is_variant
+    (variant,) = parsed.playlists
+    assert variant.uri == "a/media.m3u8"
+    said = variant.stream_info
+    assert re.fullmatch(codecs, said.codecs)
+    assert said.resolution == ((WIDTH, HEIGHT) if video else None)
+    last = parse(workers.origin.texts[-1])
+    sizes = {each.uri: len(workers.origin.files[each.uri]) for each in last.segments}
+    rates = [8 * sizes[each.uri] / each.duration for each in last.segments if each.duration > 1]
+    assert max(rates) <= said.bandwidth <= 1.11 * max(rates)  # RFC 8216, 4.3.4.2
+    assert said.average_bandwidth <= said.bandwidth
 
 
 def test_ffmpeg_plays_a_list_to_its_end(tmp_path: Path) -> None:

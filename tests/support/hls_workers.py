@@ -115,21 +115,26 @@ class Workers:
             worker.begin([], [])
         log.marker = Marker(TARGET_MS, lambda: self.wall_ms, last, log.timeline.audio_since_ms)
 
-    def send(self, *messages: Message) -> None:
+    def send(self, *messages: Message, is_late: bool = False) -> None:
+        """The publisher sends these. ``is_late``: the origin does not look at the time meanwhile."""
         for message in messages:
             log = self.origin.log
             seq, before_ms = log.next_seq, log.timeline.progress_ms
             log.append(message)
             self.wall_ms += log.timeline.progress_ms - before_ms
-            if log.timeline.progress_ms - self._swept_ms >= 250:
+            if log.timeline.progress_ms - self._swept_ms >= 250 and not is_late:
                 self._swept_ms = log.timeline.progress_ms
                 log.note_gone()
                 log.mark_overdue()
             entries = log.read(seq, log.next_seq)
             self.origin.give(entries)
             for worker in self.others:
+                held_back = worker.log.dropped_before_keyframe
                 got = [worker.log.append(entry.message()) for entry in entries]
                 worker.give(entry for entry in got if entry is not None)
+                if worker.log.dropped_before_keyframe != held_back:
+                    worker.flush()
+                    worker.muxer.miss()
 
     def end(self) -> None:
         for worker in self.all:

@@ -127,6 +127,15 @@ class HlsMuxer:
             ):
                 self._frame(entry)
 
+    def miss(self) -> None:
+        """Video that came with the latest entries is not among them: it is held back until a keyframe.
+
+        What the origin's log holds back nobody is sent, and it is in no worker's segments.
+        """
+        if self._from_wire:
+            self._give_up()
+            self._changed()
+
     def end(self) -> None:
         """The stream is over: nobody has come to publish it again."""
         self._settle()

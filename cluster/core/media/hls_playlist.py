@@ -35,6 +35,10 @@ _RATE_STEP = 1.1
 #: The last segment of a publisher may be hardly more than a keyframe, and tells no rate.
 _RATE_OVER_S = 1.0
 
+#: No segment may take longer than the target duration, in whole seconds (4.4.3.1), and some players end at
+#: one that does. Where keyframes are rare and messages come in bursts, one may: it is told as less.
+_ROUNDED_DOWN_S = 0.499
+
 _EPOCH = datetime.datetime(1970, 1, 1)
 _LATEST_MS = 253_402_300_799_999  # the last millisecond that a date can have
 
@@ -89,7 +93,8 @@ def media_playlist(listing: Listing, *, skip: bool) -> str:
         lines += _opening(segment, init)
         if behind_s < listing.target_s * _PARTS_TARGETS:
             lines += _parts(segment, part_s)
-        lines += (f"#EXTINF:{segment.duration_s:.5f},", segment_name(segment.number))
+        told_s = min(segment.duration_s, listing.target_s + _ROUNDED_DOWN_S)
+        lines += (f"#EXTINF:{told_s:.5f},", segment_name(segment.number))
         init = segment.init
     lines += _end(listing, init)
     return "\n".join(lines) + "\n"

@@ -84,6 +84,7 @@ class _Followed:
         #: The publisher there is, or was; None while there has been none.
         self.epoch: int | None = None
         self.waiting: dict[_Request, None] = {}
+        self._held_back = 0  # frames of video that are not in the log, so far
         self.media_uri = f"{quote(key.rpartition('/')[2], safe='')}/{MEDIA_PLAYLIST}"
         self._service = service
         self._version = 0
@@ -91,7 +92,7 @@ class _Followed:
     # ---- told by its stream ------------------------------------------------------------------
 
     def began(self, headers: list[LogEntry], entries: list[LogEntry], *, at_origin: bool) -> None:
-        epoch = self._service.epoch_of(self.key)
+        epoch, self._held_back = self._service.source_of(self.key)
         is_same = self.epoch is not None and epoch == self.epoch
         self.epoch = epoch
         self.has_failed = self.has_failed and is_same
@@ -107,6 +108,10 @@ class _Followed:
         if not self.has_failed:
             try:
                 self.muxer.feed(entries)
+                held_back = self.following.stream.log.dropped_before_keyframe
+                if held_back != self._held_back:
+                    self._held_back = held_back
+                    self.muxer.miss()
             except Exception:
                 self._fail()
         self._look()
@@ -225,8 +230,10 @@ class HlsService:
     def new_muxer(self) -> HlsMuxer:
         return HlsMuxer(self._streams.segment_ms, PART_MS, self._max_bytes)
 
-    def epoch_of(self, key: str) -> int | None:
-        return self._streams.by_key[key].epoch
+    def source_of(self, key: str) -> tuple[int | None, int]:
+        """The epoch of the stream, and how many frames its log has held back."""
+        stream = self._streams.by_key[key]
+        return stream.epoch, stream.log.dropped_before_keyframe
 
     def published(self, followed: _Followed) -> None:
         """There is a publisher: who waits for one waits for media now, which takes a while."""

@@ -388,6 +388,16 @@ def test_memory_is_bounded_and_the_largest_gives_first() -> None:
         worker.house.close()
 
 
+def test_video_that_is_held_back_is_told_once(live: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(HlsMuxer, "miss", lambda _muxer: told.append(True))
+    live.play(0.2)
+    assert not told
+    live.house.streams.by_key[STREAM].log.dropped_before_keyframe += 2
+    live.play(0.2)
+    assert len(told) == 1
+
+
 def test_what_ends_hls_of_a_stream_harms_nobody_else(live: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     player = live.house.player("a")
     asked = live.ask(LIST, msn=live.listed().segments[-1].number + 1)
