@@ -3,8 +3,8 @@
 # make bench   measure everything (SCENARIO=… one)   make clean   remove what these made
 # make system    whole nodes and hosts, one test at a time: how soon, how smoothly (4 minutes)
 # make interop   strangers' software against the server; make interop-table also writes docs/interop.md
-# make browsers  the pages, hls.js and mpegts.js in Chromium; screenshots in build/browser-shots (7 minutes);
-#                browsers-short: a part of it (3 minutes)
+# make browsers  the pages, hls.js and mpegts.js in Chromium, the player's page in WebKitGTK too; screenshots in
+#                build/browser-shots (10 minutes); browsers-short: a part of it (4 minutes)
 # make wheel        the package, in dist/; make image: the image of deploy/docker, with docker, podman or buildah
 # make compiled     the wheel with the modules that every message passes made extensions, in dist/compiled
 # make test-compiled   that wheel, by the tests of what it has compiled: 3 minutes
@@ -27,7 +27,7 @@ PY := $(VENV)/bin/python
 PURE := tests/core tests/fuzz tests/benchmarks
 LONG := tests/load tests/system tests/client
 OTHERS := $(filter-out $(PURE) $(LONG),$(patsubst %/,%,$(wildcard tests/*/))) tests/test_*.py
-BROWSER_PEERS := ffmpeg chromium browser-players
+BROWSER_PEERS := ffmpeg chromium webkit browser-players
 INTEROP_PEERS := ffmpeg nginx gstreamer rtmpdump mpv obs vlc nghttp2 node-media-server fail2ban
 
 .PHONY: run test system check rules interop interop-table browsers browsers-short coverage fuzz soak-slow-player demo bench soak \

@@ -1,7 +1,7 @@
 #!/bin/sh
 # peers.sh NAME ...: install the strangers' software that tests and benchmarks talk to, where it is missing
 # and that is possible. Names: ffmpeg nginx gstreamer rtmpdump mpv obs vlc nghttp2 node-media-server fail2ban chromium
-# browser-players, and what the tests of several hosts and of deploy/ need: ip units compose ssh-hosts machine image.
+# webkit browser-players, and what the tests of several hosts and of deploy/ need: ip units compose ssh-hosts machine image.
 # A compiled build: compiler. What reads metrics and alerts: promtool.
 # Never fails: what is missing is said in one line.
 set -u
@@ -42,6 +42,17 @@ for peer in "$@"; do
     chromium)
         # With letters for the page, where there are none yet.
         want chromium "chromium fonts-dejavu-core"
+        ;;
+    webkit)
+        # With a screen for it that nobody sees, and GStreamer's decoders and HLS.
+        want WebKitWebDriver "webkit2gtk-driver fonts-dejavu-core"
+        want Xvfb xvfb
+        for plugin in libav isomp4 videoparsersbad hls debugutilsbad; do
+            [ -n "$(find /usr/lib -name "libgst$plugin.so" 2>/dev/null)" ] || plugin=""
+            [ -n "$plugin" ] || break
+        done
+        [ -n "$plugin" ] ||
+            missing="$missing gstreamer1.0-libav gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
         ;;
     browser-players)
         directory="$peers_home/browser-players"

@@ -1,4 +1,4 @@
-"""Debian's Chromium, two nodes at one router, and publishers of a picture that tells its age."""
+"""Debian's browsers, two nodes at one router, and publishers of a picture that tells its age."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from browser_cluster import (
 )
 from standstill import Standstills
 from watching import PATIENCE_S, SHOTS, Watch, Watched, watch_with
+from webkit import WebKit, WebKitPage, mini_browser
 
 from support.cluster_process import ClusterProcess, free_router_address
+from support.tls import make_certificate
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
@@ -70,6 +72,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     finally:
         for process in started:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpEdge]:
+    """A node of two workers that also speaks TLS, with a certificate of its own."""
+    directory = tmp_path_factory.mktemp("secure")
+    tls = ["--http-tls", "127.0.0.1:0", *make_certificate(directory).options]
+    edge = HttpEdge(["--workers", "2", *tls], directory / "edge.log")
+    try:
+        edge.wait_ready()
+        yield edge
+        assert edge.stop() == 0, edge.log_text()
+        assert "Traceback" not in edge.log_text(), edge.log_text()
+    finally:
+        edge.kill()
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +152,14 @@ def open_page(browser: Browser, console: list[str]) -> Iterator[OpenPage]:
 
 
 @pytest.fixture
+def webkit_page(tmp_path: Path) -> Iterator[WebKitPage]:
+    """The window of a WebKitGTK of its own."""
+    webkit = WebKit(tmp_path)
+    yield WebKitPage(webkit)
+    webkit.close()
+
+
+@pytest.fixture
 def publish() -> Iterator[StartPublisher]:
     """Starts a publisher of the clock's picture; it ends with the test, if not before."""
     started: list[Publisher] = []
@@ -169,7 +194,7 @@ def _shots() -> None:
 
 
 def pytest_report_header() -> str:
-    return f"screenshots: {SHOTS}; browser: {_version([chromium(), '--version'])}"
+    return f"screenshots: {SHOTS}; browsers: {_version([chromium(), '--version'])}, {mini_browser()}"
 
 
 def _version(command: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,7 @@ from playwright.sync_api import Page
 from test_libraries import HLS, HLS_DELAY_P50_MS, HLS_JS, start
 from watching import Watch
 
-from support.tls import make_certificate
-
 WATCH_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpEdge]:
-    directory = tmp_path_factory.mktemp("secure")
-    tls = ["--http-tls", "127.0.0.1:0", *make_certificate(directory).options]
-    edge = HttpEdge(["--workers", "2", *tls], directory / "edge.log")
-    try:
-        edge.wait_ready()
-        yield edge
-        assert edge.stop() == 0, edge.log_text()
-        assert "Traceback" not in edge.log_text(), edge.log_text()
-    finally:
-        edge.kill()
 
 
 def _protocols(page: Page, suffix: str) -> set[str]:

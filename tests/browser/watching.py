@@ -128,19 +128,23 @@ def _watch_piece(seen: Watched, standstills: Standstills, page: Page, seconds: f
     seen.drawn += piece["drawn"]
     seen.bars = piece["bars"] or seen.bars
     seen.advanced_s += after["time"] - before["time"]
-    seen.decoded += after["frames"] - before["frames"]
+    # WebKitGTK counts anew after each change of speed; what was shown has been decoded.
+    seen.decoded += max(after["frames"] - before["frames"], len(piece["delays"]) + piece["unread"])
 
 
 def _progress(page: Page) -> dict[str, float]:
-    progress: dict[str, float] = page.locator("video").evaluate(
-        "video => ({ time: video.currentTime, frames: video.getVideoPlaybackQuality().totalVideoFrames })"
+    progress: dict[str, float] = page.evaluate(
+        "() => { const video = document.querySelector('video');"
+        " return { time: video.currentTime, frames: video.getVideoPlaybackQuality().totalVideoFrames }; }"
     )
     return progress
 
 
 def wait_live(page: Page) -> None:
     """Until the page says that it is live."""
-    page.wait_for_selector("#state[data-state=live]", timeout=PATIENCE_S * 1000)
+    page.wait_for_function(
+        "() => document.getElementById('state').dataset.state === 'live'", timeout=PATIENCE_S * 1000
+    )
 
 
 def wait_words(page: Page, words: str) -> None:

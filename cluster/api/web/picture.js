@@ -10,6 +10,7 @@ const ANSWER_MS = 6000;
 const AGAIN_MS = 4000;
 const BEHIND_S = 0.4, JUMP_S = 1.5;   // behind the newest picture: at first, and what is left out
 const KEEP_S = 8, TRIM_AT_S = 20;     // of what has been shown
+const MARGIN_S = 0.01;                // before the first picture
 const ANSWERS = {
   401: "The edge asks for a password or token", 403: "The edge does not let this page see it",
   404: "Nobody publishes it", 503: "The edge takes no more viewers",
@@ -154,7 +155,8 @@ class Shown {
   fragment(bytes) {
     const time = timeOf(bytes);
     if (!this.#track || time?.id !== this.#track.id) return;
-    if (this.#offset === null) this.#offset = 1 - time.ticks / this.#track.timescale;
+    // From zero on, where the video is; less would be left out.
+    if (this.#offset === null) this.#offset = MARGIN_S - time.ticks / this.#track.timescale;
     this.#jobs.push({ bytes });
     this.#pump();
   }
@@ -185,7 +187,9 @@ class Shown {
     const { buffered } = this.#buffer, video = this.#video;
     if (!buffered.length) return;
     const from = buffered.start(buffered.length - 1), end = buffered.end(buffered.length - 1);
-    if (video.currentTime < from || end - video.currentTime > JUMP_S + BEHIND_S) video.currentTime = Math.max(from, end - BEHIND_S);
+    // Its first picture is under way: WebKitGTK hangs, now and then, where one seeks before that.
+    if (video.readyState < 2 && from <= video.currentTime + 0.05) return;
+    if (video.currentTime < from - 0.05 || end - video.currentTime > JUMP_S + BEHIND_S) video.currentTime = Math.max(from, end - BEHIND_S);
     if (video.paused) video.play().catch(() => {});
     if (video.readyState > 1) this.#onPicture();
   }
