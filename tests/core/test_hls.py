@@ -238,6 +238,17 @@ def test_a_codec_that_changes_has_another_init_file_and_a_discontinuity() -> Non
     assert b'CODECS="avc1.4d001f,mp4a.40.2"' in workers.origin.muxer.master("x/media.m3u8")
 
 
+def test_an_init_file_is_forgotten_with_its_last_segment() -> None:
+    workers = Workers()
+    workers.publish()
+    workers.send(*headers(), *stream(5))
+    before = parse(workers.origin.texts[-1]).segments[-1].init.removesuffix(".mp4")
+    workers.send(Message(9, 5000, OTHER_AVC_HEADER), *stream(30, start_ms=5000))
+    assert workers.origin.muxer.init(before) is not None
+    workers.send(*stream(60, start_ms=35_000))
+    assert workers.origin.muxer.init(before) is None
+
+
 @pytest.mark.parametrize(("has_video", "codecs"), [(True, "avc1.64001f"), (False, "mp4a.40.2")])
 def test_one_medium_alone(has_video: bool, codecs: str) -> None:
     kinds = {"has_video": has_video, "has_audio": not has_video}
@@ -411,9 +422,12 @@ def test_video_that_is_held_back_for_a_keyframe_is_missed() -> None:
         late.log.append(header.message())
     late.join()
     workers.others.append(late)
-    workers.send(*media[1200:])
+    workers.send(*media[1200:1300])
+    workers.origin.muxer.miss()  # what its log holds back is in nobody's segments
+    workers.send(*media[1300:])
     workers.end()
     check(late)
+    assert workers.origin.muxer.given_up == 0
     assert late.files.items() <= workers.origin.files.items()
     ours, theirs = (parse(worker.texts[-1]).segments for worker in (workers.origin, late))
     assert len(theirs) > 3
