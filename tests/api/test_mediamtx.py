@@ -71,7 +71,8 @@ def test_connections_are_paged_found_and_kicked(cluster: ApiCluster, url: str) -
     assert ask(url, f"/v3/rtmpconns/kick/{reader['id']}", "POST").json == {"status": "ok"}
     [order] = wait_until(lambda: cluster.nodes["c"].events("api_order"), "the order in the log")
     assert reader["id"] in order["message"]
-    again = ask(url, f"/v3/rtmpconns/kick/{reader['id']}", "POST")
+    kick = f"/v3/rtmpconns/kick/{reader['id']}"
+    again = wait_until(lambda: (said := ask(url, kick, "POST")).status != 200 and said, "it to be gone")
     assert (again.status, again.json["status"]) == (404, "error")
 
 
