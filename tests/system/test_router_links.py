@@ -192,6 +192,7 @@ def test_two_edges_of_one_name(started: Started) -> None:
     router = started.router(address)
     edges = [started.edge("--router", address)]
     edges.append(started.edge("--router", address))
+    wait_until(lambda: len(router.events("node_linked")) == 2, "both to be linked")
     since = max(map(at, router.events("node_linked")))
     for process in (router, *edges):
         one(process, "name_shared", since, "--node-name")
