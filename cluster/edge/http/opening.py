@@ -78,7 +78,7 @@ def media_of(stream: Stream) -> Media:
 
 
 def _frames(log: StreamLog, start: int, end: int) -> Iterator[LogEntry]:
-    """Those that tell of media without a header: all from ``start``, where players join.
+    """Frames that tell of media without a header: all from ``start``, where players join.
 
     Of audio alone they join at the live end. Then the latest tells, if the present publisher has sent any.
     """
