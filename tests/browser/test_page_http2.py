@@ -10,6 +10,8 @@ from playwright.sync_api import Page
 from test_libraries import HLS, HLS_DELAY_P50_MS, HLS_JS, start
 from watching import Watch
 
+from support.polling import wait_until
+
 WATCH_S = 20.0
 
 
@@ -50,4 +52,4 @@ def test_the_page_plays(
     print(seen)
     seen.assert_moves(WATCH_S)
     assert page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
-    assert secure.metrics().by("kind", "http_players")["mp4"] == 1
+    wait_until(lambda: secure.metrics().by("kind", "http_players").get("mp4") == 1, "one player by MP4")

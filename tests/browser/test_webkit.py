@@ -182,7 +182,7 @@ def test_it_plays_over_http2(
     _wait_playing(webkit_page)
     navigation = "() => performance.getEntriesByType('navigation')[0].nextHopProtocol"
     assert webkit_page.evaluate(navigation) == "h2"
-    assert secure.metrics().by("kind", "http_players")["mp4"] == 1
+    wait_until(lambda: secure.metrics().by("kind", "http_players").get("mp4") == 1, "one player by MP4")
     _assert_steady(watch, webkit_page)
 
 
