@@ -29,7 +29,6 @@ from cluster.bus.sockets import REFUSALS, bus_socket, uplink_socket
 from cluster.core.bus import bounds
 from cluster.core.bus.control import NodeReport
 from cluster.core.bus.endpoints import Endpoints, at_repeater, endpoints
-from cluster.core.bus.high_water import HighWater
 from cluster.core.errors import EnvironmentFault
 from cluster.router.node_reporter import NodeReporter, cut_to_fit
 from cluster.router.proxy import Proxy
@@ -45,7 +44,7 @@ class Repeater:
         self.is_refused = False
         self._is_connected = False
         self._lost_at = time.monotonic()
-        mark = HighWater().mark
+        mark = bounds.DATA_HIGH_WATER_MARK
         here = at_repeater(router, own_router).subscribe
         self._path = Path(here.removeprefix("ipc://"))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
@@ -61,7 +60,7 @@ class Repeater:
         )
         upstream.connect(router.subscribe)
         self._reporter = NodeReporter(self._context, router, key)
-        self._proxy = Proxy(self._context, upstream, workers)
+        self._proxy = Proxy(upstream, workers)
 
     @property
     def is_alive(self) -> bool:
@@ -73,7 +72,7 @@ class Repeater:
         return 0.0 if self._is_connected else now - self._lost_at
 
     def look(self, now: float) -> None:
-        """See what has happened to the connection and to the queues."""
+        """See what has happened to the connection."""
         while self._monitor.poll(0):
             event = parse_monitor_message(self._monitor.recv_multipart())["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
@@ -84,14 +83,12 @@ class Repeater:
             else:
                 self.is_refused = True
         self._reporter.look()
-        self._proxy.tick(now)
 
     def tell(self, reports: Sequence[NodeReport] | None) -> None:
         """Tell the router what the node's workers have reported; None: they report by themselves."""
         self._reporter.tell(reports)
 
     def close(self) -> None:
-        self._proxy.close()
         self._monitor.close(0)
         self._reporter.close()
         self._context.term()

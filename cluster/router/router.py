@@ -110,7 +110,7 @@ class Router:
         self.endpoint = sockets.endpoints.base
         self._gate = sockets.gate
         self._probes = Probes(context, sockets.subscribe)
-        self._proxy = Proxy(context, sockets.publish, sockets.subscribe)
+        self._proxy = Proxy(sockets.publish, sockets.subscribe)
         self._registry_thread = threading.Thread(
             target=self._run_registry, args=(sockets.control,), name="registry", daemon=True
         )
@@ -204,7 +204,6 @@ class Router:
                 # drop workers whose heartbeats lie in its queue.
                 if self._receive_all(socket) and time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + self._tick_s
-                    self._proxy.tick(time.monotonic())
                     self._gate.tick()
                     deliveries = self._registry.tick(time.monotonic(), _wall_ms())
                     _tell_shared_names(deliveries)
@@ -214,7 +213,6 @@ class Router:
             logger.exception("the registry failed", extra={"event": "router_failed"})
         finally:
             self._woken.close()
-            self._proxy.close()
             self._probes.close()
             socket.disable_monitor()
             self._gate.close()

@@ -13,7 +13,6 @@ from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.sockets import bus_socket
 from cluster.core.bus import bounds
 from cluster.core.bus.endpoints import Endpoints, endpoints
-from cluster.core.bus.high_water import HighWater
 from cluster.core.errors import EnvironmentFault
 from cluster.router.gate import Gate
 
@@ -46,8 +45,8 @@ def bind_sockets(
     """
     wanted = endpoints(base, bind=True)
     sockets = [
-        bus_socket(context, zmq.XSUB, HighWater().mark, base),
-        bus_socket(context, zmq.XPUB, HighWater().mark, base),
+        bus_socket(context, zmq.XSUB, bounds.DATA_HIGH_WATER_MARK, base),
+        bus_socket(context, zmq.XPUB, bounds.DATA_HIGH_WATER_MARK, base),
         _control_socket(context, base),
     ]
     gate = Gate(context, sockets, None if wanted.is_local else key)

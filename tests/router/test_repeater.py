@@ -127,7 +127,7 @@ def test_a_worker_that_does_not_read_costs_the_others_nothing(
             while each.recv_multipart() != [A, b"first"]:
                 pass
         drain(stuck)
-        count = 5 * bounds.FIRST_HIGH_WATER_MARK
+        count = 4 * bounds.DATA_HIGH_WATER_MARK
         for number in range(count):
             upstream.socket.send_multipart([A, b"%d" % number, body])
             while reads.recv_multipart()[1] != b"%d" % number:

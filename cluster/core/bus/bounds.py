@@ -81,12 +81,11 @@ REPORTS_FETCHED_S = 4.5
 
 # ---- memory ----------------------------------------------------------------------------------
 
-#: Envelopes queued per connection: over half a second at the rate a saturated router moves.
-DATA_HIGH_WATER_MARK = 2_000
-#: Bytes queued per connection: two seconds of 128 Mbit/s. Only what fits both may queue.
-DATA_HIGH_WATER_BYTES = 32 * MIB
-#: What a connection begins with, and keeps if its envelopes are large: 64 KiB each fill the bytes.
-FIRST_HIGH_WATER_MARK = 512
+#: Envelopes queued at each end of a connection: with both ends, half a second at the rate a saturated
+#: router moves. libzmq counts no bytes: these are 32 MiB if they have 32 KiB each, as those of a stream of
+#: 6 Mbit/s. A mark must not be changed in use: libzmq 4.3.5 then tells the other end of a connection that
+#: has just been lost, which is freed memory, and crashes.
+DATA_HIGH_WATER_MARK = 1_000
 #: Control messages queued per connection.
 CONTROL_HIGH_WATER_MARK = 2_000
 #: Larger frames close the connection: a snapshot is a stream log (32 MiB) and its headers.

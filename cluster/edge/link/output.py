@@ -17,11 +17,11 @@ import zmq
 from cluster.bus.cluster_key import ClusterKey
 from cluster.bus.sockets import uplink_socket
 from cluster.bus.zmq_reader import ZmqReader
+from cluster.core.bus import bounds
 from cluster.core.bus.bounds import MAX_TOPICS, PROBE_INTERVAL_S
 from cluster.core.bus.control import Snapshot
 from cluster.core.bus.endpoints import Endpoints
 from cluster.core.bus.envelope import TOPIC_BYTES, encode_frame, key_bytes, topic
-from cluster.core.bus.high_water import HighWater
 from cluster.core.bus.packing import MessageLike
 from cluster.core.bus.probe import PROBE_TOPIC, Probe, encode_probe
 from cluster.core.bus.stamps import Stamp, stamped
@@ -56,8 +56,7 @@ class _Outlet:
         on_demand: Callable[[_Outlet, bytes], None],
     ) -> None:
         self.name = router.base
-        self._high_water = HighWater()
-        self._socket = uplink_socket(context, zmq.XPUB, self._high_water.mark, router.publish, key)
+        self._socket = uplink_socket(context, zmq.XPUB, bounds.DATA_HIGH_WATER_MARK, router.publish, key)
         # A full queue is then seen here, and counted, instead of losing envelopes unseen.
         self._socket.xpub_nodrop = True
         self._socket.connect(router.publish)
@@ -69,8 +68,6 @@ class _Outlet:
             self._socket.send(envelope, _DONTWAIT)
         except zmq.Again:
             return False
-        if self._high_water.note(len(envelope)):
-            self._socket.sndhwm = self._high_water.mark
         self.reader.service_soon()
         return True
 

@@ -22,7 +22,6 @@ from cluster.core.bus.cluster_status import NODE_REPORTS
 from cluster.core.bus.control import ControlMessage
 from cluster.core.bus.control_coding import ControlError
 from cluster.core.bus.endpoints import Endpoints
-from cluster.core.bus.high_water import HighWater
 from cluster.core.bus.stamps import STAMPED, STAMPED_AT
 from cluster.edge.link.interfaces import LinkCounters
 from cluster.process.complaints import Complaints
@@ -103,13 +102,12 @@ class RouterPeer:
         self.tells_others = False
         #: It may know of streams here: of none, it is told once.
         self.knows_streams = False
-        self._high_water = HighWater()
         self._dealer = uplink_socket(
             context, zmq.DEALER, bounds.CONTROL_HIGH_WATER_MARK, router.control, key
         )
         self._dealer.linger = _LINGER_MS
         self._dealer.routing_id = worker_id.encode("utf-8", "surrogateescape")
-        self._sub = uplink_socket(context, zmq.SUB, self._high_water.mark, router.subscribe, key)
+        self._sub = uplink_socket(context, zmq.SUB, bounds.DATA_HIGH_WATER_MARK, router.subscribe, key)
         monitor = self._dealer.get_monitor_socket(EVENTS)
         for socket, endpoint in ((self._dealer, router.control), (self._sub, router.subscribe)):
             socket.connect(endpoint)
@@ -223,8 +221,6 @@ class RouterPeer:
             self._owner.on_refused(self)
 
     def _envelope_received(self, frame: bytes) -> None:
-        if self._high_water.note(len(frame)):
-            self._sub.rcvhwm = self._high_water.mark
         if frame[STAMPED_AT : STAMPED_AT + 1] >= _STAMPED:
             self._owner.on_stamped(frame, self.clock_offset_us)
         else:

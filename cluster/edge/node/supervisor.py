@@ -48,7 +48,11 @@ _ROUTERS_WAIT_S = 1.0
 #: and people read it where names do not tell nodes apart.
 _INSTANCE_BYTES = 4
 
-#: The loop turns at least every 30 s, while a worker boots, and every 10 s else.
+#: The loop turns at least so often.
+_TURN_S = 1.0
+#: After a turn of this length: the process was stopped, or had no CPU. Its workers then neither.
+_STALLED_S = 2.0
+#: A loop that has not turned for this long is not well.
 _STUCK_S = 60.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -164,8 +168,9 @@ class Supervisor:
         """Wait for something to happen, or to be due, and do it."""
         for slot in self._slots:
             self._watch_behind(slot)
-        self._selector.select(self._until_due())
-        self._turned_at = self._clock()
+        self._selector.select(min(self._until_due(), _TURN_S))
+        turned_at, self._turned_at = self._turned_at, self._clock()
+        self._note_stall(self._turned_at - turned_at)
         # What was said comes before what was not: beats may have waited while we were stopped.
         for slot in self._slots:
             self._hear(slot)
@@ -204,6 +209,17 @@ class Supervisor:
     @property
     def _draining(self) -> bool:
         return self._drain_deadline < math.inf
+
+    def _note_stall(self, turn_s: float) -> None:
+        """If this process has not run, its workers most likely have not either: a host that was paused, a
+        container. That they have said nothing meanwhile does not count against them."""
+        if turn_s > _STALLED_S:
+            logger.warning(
+                "this node did not run for %(late_s).1f s: it was stopped, or its host had no CPU for it",
+                {"late_s": round(turn_s - _TURN_S, 1)}, extra={"event": "node_stalled"},
+            )  # fmt: skip
+            for slot in self._slots:
+                slot.excuse(turn_s)
 
     def _shun_silent(self) -> None:
         """A worker that is silent gets no new connections, as long as there is another to take them.

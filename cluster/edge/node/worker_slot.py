@@ -198,6 +198,10 @@ class WorkerSlot:
         booting = self.state is SlotState.STARTING
         return self._heard_at + (timing.boot_timeout_s if booting else timing.heartbeat_timeout_s)
 
+    def excuse(self, silent_s: float) -> None:
+        """Do not count so much of its silence: nobody was there to hear it."""
+        self._heard_at += silent_s
+
     def shun(self) -> bool:
         """Let the kernel deal new connections to other workers until this one is heard again; False if it
         does so already. Those that wait to be accepted are reset, or moved to others if the host is set so

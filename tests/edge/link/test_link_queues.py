@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 
 import pytest
 
@@ -64,37 +63,5 @@ def test_a_router_that_takes_nothing_does_not_stop_the_media_through_another(
                 await until(lambda: len(player.played[keys[well]]) == 5, "the other stream")
                 assert origin.counters.bus_envelopes_dropped == 20
                 assert player.played[keys[stuck]] == []
-
-    on_uvloop(main())
-
-
-def test_the_queue_to_a_router_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "FIRST_HIGH_WATER_MARK", 20)
-    monkeypatch.setattr(bounds, "DATA_HIGH_WATER_BYTES", 8_000_000)
-
-    async def main() -> None:
-        with Router(ANY_PORT) as router:
-            async with linked([router.endpoint]) as (origin, player):
-                await live_pair(origin, player)
-                payload = media(0)._replace(payload=bytes(400_000))
-                seqs = itertools.count()
-
-                def is_full() -> bool:
-                    """While the loop does not turn nobody reads, and nobody hears of a connection lost."""
-                    for seq in itertools.islice(seqs, 2_000):
-                        origin.link.publish(KEY, origin.epochs[KEY], seq, [payload])
-                    return origin.counters.bus_envelopes_dropped > 1_000
-
-                await until(is_full, "the queue to be full")
-                outlet = origin.link.output._outlets[router.endpoint]
-                assert outlet._socket.sndhwm == 20
-                small = media(0)
-
-                def room() -> bool:
-                    for seq in itertools.islice(seqs, 64):
-                        origin.link.publish(KEY, origin.epochs[KEY], seq, [small])
-                    return outlet._socket.sndhwm == bounds.DATA_HIGH_WATER_MARK
-
-                await until(room, "room for more of the small ones")
 
     on_uvloop(main())

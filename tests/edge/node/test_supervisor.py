@@ -208,6 +208,25 @@ def test_a_worker_that_is_stuck_is_killed_and_replaced(start_node: StartNode, ev
     assert stop(node) == ExitCode.OK
 
 
+def test_a_node_that_was_stopped_keeps_its_workers(start_node: StartNode, eventually: Any) -> None:
+    """A host that was paused: the supervisor goes on a moment before its workers, and has not heard them."""
+    node = start_node(timing={"heartbeat_timeout_s": 3})
+    workers = [node.pid(slot) for slot in (0, 1)]
+    everybody = (node.process.pid, *workers)
+    for pid in everybody:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(5)
+        node.process.send_signal(signal.SIGCONT)
+        (stalled,) = eventually(lambda: node.events("node_stalled"), "the supervisor says so")
+        assert stalled["late_s"] > 3
+    finally:
+        for pid in everybody:
+            os.kill(pid, signal.SIGCONT)
+    assert [eventually(lambda s=slot: node.ask_slot(s), "an answer")["pid"] for slot in (0, 1)] == workers
+    assert not node.events("worker_stuck")
+
+
 def test_a_silent_worker_gets_no_new_connections(start_node: StartNode, eventually: Any) -> None:
     node = start_node(metrics="127.0.0.1:0")
     stopped = node.pid(0)
