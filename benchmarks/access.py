@@ -1,9 +1,11 @@
 """Measure what rules cost, and who waits for a hook that does not answer.
 
     python -m benchmarks.access sessions     # CPU of a short publish, without rules and with some: a minute
-    python -m benchmarks.access hooks        # a hook that is slow, down, wrong or killed: two minutes
+    python -m benchmarks.access hooks        # a hook that is slow, down, wrong or killed: seven minutes
 
-A server of one worker runs on core 0, its peers on core 1, in turns over the rounds; medians are shown.
+Servers of one worker run on core 0, their peers on core 1; medians over the rounds are shown. What sessions
+cost is measured at all servers at the same time, one session at each in turn, and what a hook costs others
+beside a server that asks none.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +37,7 @@ _SERVER_CORES, _PEER_CORES = {0}, {1}
 
 # ---- sessions --------------------------------------------------------------------------------
 
-#: Of one measurement, and how many come in a second: fewer than what would be paced.
+#: Of one server and round, and how many come in a second to all: fewer at each than what would be paced.
 _SESSIONS, _PER_S = 600, 120
 _WARM_UP = 60
 
@@ -68,37 +70,42 @@ def _query(number: int) -> str:
     return f"?{signed}&user=studio&pass={_SECRET}"
 
 
-async def _sessions(port: int, count: int) -> list[float]:
-    """One after another: connect, publish, leave. How long each took to be let in."""
-    took = []
+async def _sessions(ports: Sequence[int], count: int) -> list[list[float]]:
+    """One after another, at each server in turn: connect, publish, leave. How long each took to be let in,
+    by server."""
+    took: list[list[float]] = [[] for _ in ports]
     begun = time.monotonic()
-    for number in range(count):
+    for number in range(count * len(ports)):
         await asyncio.sleep(max(0.0, begun + number / _PER_S - time.monotonic()))
-        at = time.monotonic()
-        url = RtmpUrl("rtmp", "127.0.0.1", port, "live", f"{number}{_query(number)}")
+        at, which = time.monotonic(), number % len(ports)
+        url = RtmpUrl("rtmp", "127.0.0.1", ports[which], "live", f"{number}{_query(number)}")
         async with connect(url, publisher=True) as connection:
             await connection.publish()
-            took.append(time.monotonic() - at)
+            took[which].append(time.monotonic() - at)
     return took
 
 
-def _measure_sessions(rules: str) -> tuple[float, float]:
-    """CPU of the worker in µs a session, and the median until it was let in, in ms."""
-    with _edge(rules) as server, proc.on_cores(_PEER_CORES):
-        (worker,) = server.workers
-        asyncio.run(_sessions(server.port, _WARM_UP))
-        before = proc.cpu_s(worker)
-        took = asyncio.run(_sessions(server.port, _SESSIONS))
-        return (proc.cpu_s(worker) - before) * 1e6 / _SESSIONS, statistics.median(took) * 1e3
+def _measure_sessions() -> list[tuple[float, float]]:
+    """For each of ``_RULES``, all at the same time: CPU of the worker in µs a session, and the median until
+    it was let in, in ms."""
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(_edge(rules)) for rules in _RULES.values()]
+        stack.enter_context(proc.on_cores(_PEER_CORES))
+        ports = [server.port for server in running]
+        asyncio.run(_sessions(ports, _WARM_UP))
+        before = [proc.cpu_s(server.workers[0]) for server in running]
+        took = asyncio.run(_sessions(ports, _SESSIONS))
+        used = [proc.cpu_s(server.workers[0]) - b for server, b in zip(running, before, strict=True)]
+    return [
+        (cpu * 1e6 / _SESSIONS, statistics.median(each) * 1e3) for cpu, each in zip(used, took, strict=True)
+    ]
 
 
 def sessions(rounds: int) -> None:
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in _RULES}
-    for _ in range(rounds):
-        for name, rules in _RULES.items():
-            found[name].append(_measure_sessions(rules))
+    measured = [_measure_sessions() for _ in range(rounds)]
+    found = {name: [each[number] for each in measured] for number, name in enumerate(_RULES)}
     first = found["no rules"]
-    print(f"{_SESSIONS} sessions one after another, {rounds} rounds: CPU us a session, more than without")
+    print(f"{_SESSIONS} sessions at each in turn, {rounds} rounds: CPU us a session, more than without")
     for name, all_rounds in found.items():
         cpu = statistics.median(each[0] for each in all_rounds)
         more = [each[0] - without[0] for each, without in zip(all_rounds, first, strict=True)]
@@ -111,7 +118,7 @@ def sessions(rounds: int) -> None:
 
 _TIMEOUT_S = 5.0
 _SLOW_S = 2.0
-#: Peers that the hook is asked about, one after another, in the time in which others' delays are measured.
+#: Publishers that come to each edge, one after another, in the time in which others' delays are measured.
 _ASKED_PER_S = 10
 _WINDOW_S = 12.0
 _PLAYERS = 50
@@ -171,21 +178,34 @@ async def _ask(port: int, app: str, number: int) -> tuple[str, bool, float]:
         return app, False, time.monotonic() - begun
 
 
-async def _ask_on(port: int, seconds: float, halfway: Callable[[], None]) -> list[tuple[str, bool, float]]:
-    tasks = []
+async def _ask_on(ports: Sequence[int], halfway: Callable[[], None]) -> list[tuple[str, bool, float]]:
+    """Publishers come to each of ``ports`` alike; how it went at the first."""
+    tasks: list[list[asyncio.Task[tuple[str, bool, float]]]] = [[] for _ in ports]
     begun = time.monotonic()
-    count = int(seconds * _ASKED_PER_S)
+    count = int(_WINDOW_S * _ASKED_PER_S)
     for number in range(count):
         await asyncio.sleep(max(0.0, begun + number / _ASKED_PER_S - time.monotonic()))
         app = "open" if number % 2 else "closed"
-        tasks.append(asyncio.create_task(_ask(port, app, number)))
+        for port, asked in zip(ports, tasks, strict=True):
+            asked.append(asyncio.create_task(_ask(port, app, number)))
         if number == count // 2:
             halfway()
-    return await asyncio.gather(*tasks)
+    first, *_ = [await asyncio.gather(*asked) for asked in tasks]
+    return first
 
 
-def _measure_hook(manner: str) -> tuple[float, list[tuple[str, bool, float]]]:
-    """The delay p99 of the healthy in ms, and how it went for those who were asked about."""
+def _load_on(server: servers.Server, setting: Setting) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable, "-m", "cluster", "load", f"rtmp://127.0.0.1:{server.port}/live/bench",
+        "--json", "-", *load.timing(setting), *load.players(_PLAYERS),
+    ]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def _measure_hook(manner: str, is_first: bool) -> tuple[list[float], list[tuple[str, bool, float]]]:
+    """The delay p99 in ms of the healthy at an edge that asks, and at one to which as many publishers come
+    without being asked about, and how it went for those who were. ``is_first``: the one that asks is
+    started first."""
     port = free_port()
     hook = multiprocessing.get_context("spawn").Process(target=_serve, args=(port, manner), daemon=True)
     nobody_asks = manner == "nobody asks"
@@ -193,22 +213,21 @@ def _measure_hook(manner: str) -> tuple[float, list[tuple[str, bool, float]]]:
         hook.start()
         while not accepts(port):
             time.sleep(0.05)
-    rules = _HOOK_RULES.format(port=port, timeout=_TIMEOUT_S)
+    asks = "" if nobody_asks else _HOOK_RULES.format(port=port, timeout=_TIMEOUT_S)
     setting = Setting(window_s=_WINDOW_S, settle_s=3.0, generator_cores=_PEER_CORES)
     try:
-        with _edge(rules) as server:
-            command = [
-                sys.executable, "-m", "cluster", "load", f"rtmp://127.0.0.1:{server.port}/live/bench",
-                "--json", "-", *load.timing(setting), *load.players(_PLAYERS),
-            ]  # fmt: skip
-            with proc.on_cores(_PEER_CORES):
-                generator = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-                time.sleep(setting.settle_s)
-                halfway = hook.kill if manner == "killed in the middle" else lambda: None
-                asked = [] if nobody_asks else asyncio.run(_ask_on(server.port, _WINDOW_S, halfway))
-                said, _ = generator.communicate(timeout=60)
-        result = json.loads(said)
-        return float(result["video_delay_ms"]["p99"]), asked
+        with contextlib.ExitStack() as stack:
+            in_turn = [asks, ""] if is_first else ["", asks]
+            running = [stack.enter_context(_edge(rules)) for rules in in_turn]
+            if not is_first:
+                running.reverse()
+            stack.enter_context(proc.on_cores(_PEER_CORES))
+            generators = [_load_on(server, setting) for server in running]
+            time.sleep(setting.settle_s)
+            halfway = hook.kill if manner == "killed in the middle" else lambda: None
+            asked = asyncio.run(_ask_on([server.port for server in running], halfway))
+            said = [json.loads(generator.communicate(timeout=60)[0]) for generator in generators]
+        return [float(each["video_delay_ms"]["p99"]) for each in said], asked
     finally:
         if hook.pid is not None:
             hook.kill()
@@ -221,22 +240,24 @@ _MANNERS = (
 
 
 def hooks(rounds: int) -> None:
+    ratios: dict[str, list[float]] = {manner: [] for manner in _MANNERS}
     delays: dict[str, list[float]] = {manner: [] for manner in _MANNERS}
     asked: dict[str, list[tuple[str, bool, float]]] = {manner: [] for manner in _MANNERS}
-    for _ in range(rounds):
+    for number in range(rounds):
         for manner in _MANNERS:
-            p99, waited = _measure_hook(manner)
+            (p99, beside), waited = _measure_hook(manner, is_first=number % 2 == 0)
             delays[manner].append(p99)
+            ratios[manner].append(p99 / beside)
             asked[manner] += waited
-    base = statistics.median(delays["nobody asks"])
     print(
         f"{_PLAYERS} players of another stream, {_ASKED_PER_S} publishers a second asked about, time limit "
-        f"{_TIMEOUT_S:g} s, {rounds} rounds"
+        f"{_TIMEOUT_S:g} s, {rounds} rounds; delay p99 of the players, of that at an edge that does not ask"
     )
     for manner in _MANNERS:
-        p99 = statistics.median(delays[manner])
+        p99, ratio = statistics.median(delays[manner]), statistics.median(ratios[manner])
         waits = "; ".join(filter(None, (_waits(asked[manner], app) for app in ("closed", "open"))))
-        print(f"  {manner:21} delay p99 of the others {p99:5.1f} ms ({p99 / base:.2f})  {waits}")
+        spread = f"{ratio:.2f} ({min(ratios[manner]):.2f} to {max(ratios[manner]):.2f})"
+        print(f"  {manner:21} {p99:5.1f} ms, {spread}  {waits}")
 
 
 def _waits(asked: list[tuple[str, bool, float]], app: str) -> str:

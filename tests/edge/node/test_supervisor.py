@@ -209,7 +209,7 @@ def test_a_worker_that_is_stuck_is_killed_and_replaced(start_node: StartNode, ev
 
 
 def test_a_node_that_was_stopped_keeps_its_workers(start_node: StartNode, eventually: Any) -> None:
-    """A host that was paused: the supervisor goes on a moment before its workers, and has not heard them."""
+    """A host that was paused: the supervisor goes on before its workers do, and has not heard them."""
     node = start_node(timing={"heartbeat_timeout_s": 3})
     workers = [node.pid(slot) for slot in (0, 1)]
     everybody = (node.process.pid, *workers)
