@@ -34,10 +34,12 @@ def hosted(
     cluster = HostedCluster(
         hosts, tmp_path_factory.mktemp("api"), router_options=options, node_options=options
     )
-    cluster.make_whole()
-    yield cluster
-    cluster.end()
-    cluster.close()
+    try:
+        cluster.make_whole()
+        yield cluster
+        cluster.end()
+    finally:
+        cluster.close()
 
 
 def asked_at(cluster: HostedCluster, name: str, path: str, method: str = "GET", body: Any = None) -> Said:
