@@ -217,10 +217,8 @@ def _measure_hook(manner: str, is_first: bool) -> tuple[list[float], list[tuple[
     setting = Setting(window_s=_WINDOW_S, settle_s=3.0, generator_cores=_PEER_CORES)
     try:
         with contextlib.ExitStack() as stack:
-            in_turn = [asks, ""] if is_first else ["", asks]
-            running = [stack.enter_context(_edge(rules)) for rules in in_turn]
-            if not is_first:
-                running.reverse()
+            order = 1 if is_first else -1
+            running = [stack.enter_context(_edge(rules)) for rules in (asks, "")[::order]][::order]
             stack.enter_context(proc.on_cores(_PEER_CORES))
             generators = [_load_on(server, setting) for server in running]
             time.sleep(setting.settle_s)

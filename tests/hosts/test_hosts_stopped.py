@@ -40,5 +40,5 @@ def test_a_node_that_was_stopped_goes_on_with_the_same_processes(
             cluster.play("b", name).wait_for_frames(1)
         figure(f"stopped for {stopped_s:g} s: all is played after {time.monotonic() - began_at:.2f} s")
         cluster.wait_joined(node)
-        time.sleep(2.5)  # what it does every other second is done
+        time.sleep(2.5)  # a process that does not survive it may die in what a node does every other second
         assert [supervisor, *supervisor.children(recursive=True)] == everybody
